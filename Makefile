@@ -1,0 +1,39 @@
+# Everything works on a fresh clone: each target sets up its own environment first.
+PYTHON  ?= python3
+VENV    ?= .venv
+BIN      = $(VENV)/bin
+STAMP    = $(VENV)/.installed
+PIP      = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint bench clean
+
+help:            ## what the targets do
+	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+setup: $(STAMP)  ## create .venv and install ntkgap with its development tools
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing ntkgap into $(VENV) ..."
+	@$(PIP) torch==2.13.0
+	@$(PIP) torch==2.13.0 -e '.[dev]'
+	@touch $(STAMP)
+
+run: $(STAMP)    ## measure the optimization promise on embedded data -> runs/quick/report.html
+	$(BIN)/ntkgap run
+
+test: $(STAMP)   ## the whole test suite
+	$(BIN)/python -m pytest -n 2
+
+lint: $(STAMP)   ## style, types, and the floors of the house
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+bench: $(STAMP)  ## speed and robustness, each against a peer or a limit
+	$(BIN)/python benchmarks/run_all.py
+
+clean:           ## remove what the targets made
+	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

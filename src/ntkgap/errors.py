@@ -1,0 +1,25 @@
+"""What can go wrong, in the user's words: every message says what was wrong, where, and what to do."""
+
+
+class NtkgapError(Exception):
+    """Base of all errors that ntkgap raises on purpose."""
+
+
+class DataError(NtkgapError, ValueError):
+    """The data cannot be used: missing, wrong shape, not finite, unknown name."""
+
+
+class ModelError(NtkgapError, ValueError):
+    """The network cannot be built or has no well-defined per-example Jacobian."""
+
+
+class KernelError(NtkgapError, ValueError):
+    """A kernel cannot be computed or used as asked."""
+
+
+class StudyError(NtkgapError, ValueError):
+    """A study, preset or grid is not well defined."""
+
+
+class StoreError(NtkgapError):
+    """A store of results cannot be opened, written or combined with this run."""

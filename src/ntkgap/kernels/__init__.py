@@ -1,0 +1,1 @@
+"""Kernels of networks, their spectra, and distances between them."""

@@ -1,0 +1,55 @@
+"""The shallow network of the natural-gradient theorem: only the hidden layer is trained."""
+
+import math
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
+
+from ntkgap.models.layers import NTKLinear, check_positive_integers
+from ntkgap.models.nonlinearities import make_nonlinearity
+
+
+class ShallowNet(nn.Module):
+    r"""One hidden layer that is trained, and a fixed readout of random signs.
+
+    .. math:: f(x) = \frac{1}{\sqrt m} \sum_{r=1}^m a_r \varphi(w_r^\top x), \qquad
+              w_r \sim N(0, I), \quad a_r \in \{-1, 1\} \text{ fixed}
+
+    The network of Zhang, Martens, Grosse (2019) and of Du et al. (2019): the setting in which fast
+    convergence of natural gradient descent is proved.
+
+    Args:
+        in_features: number of inputs d.
+        width: number m of hidden units.
+        nonlinearity: name from ``ntkgap.models.NONLINEARITIES``; the theorem is about ``"relu"``.
+        generator: source of the random initial values; torch's global one if not given.
+
+    Shapes: input [n, in_features], output [n, 1].
+
+    Raises:
+        ModelError: if a size is not a positive integer or the nonlinearity is unknown.
+    """
+
+    signs: Tensor
+
+    def __init__(
+        self,
+        in_features: int,
+        width: int,
+        nonlinearity: str = "relu",
+        *,
+        generator: Generator | None = None,
+    ) -> None:
+        super().__init__()
+        check_positive_integers(in_features=in_features, width=width)
+        self.in_features, self.width = in_features, width
+        # weight_std = √d cancels the layer's own 1/√d: the theorem feeds w_rᵀx, inputs being unit vectors.
+        self.hidden = NTKLinear(in_features, width, math.sqrt(in_features), generator=generator)
+        self.nonlinearity = make_nonlinearity(nonlinearity)
+        signs = torch.randint(2, (1, width), generator=generator) * 2.0 - 1.0
+        self.register_buffer("signs", signs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [n, in_features] to [n, 1]."""
+        return F.linear(self.nonlinearity(self.hidden(x)), self.signs / math.sqrt(self.width))
