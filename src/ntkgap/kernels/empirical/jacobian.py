@@ -18,7 +18,8 @@ class Jacobian:
 
     def __init__(self, outputs: Tensor, blocks: dict[str, Tensor]) -> None:
         self.outputs = outputs
-        self._blocks = blocks  # name -> [n, C, P_name]
+        self._blocks = {k: b.flatten(2) for k, b in blocks.items()}  # name -> [n, C, P_name]
+        self._shapes = {k: b.shape[2:] for k, b in blocks.items()}
 
     def gram(self, other: "Jacobian | None" = None) -> Tensor:
         """J Jᵀ, or J J'ᵀ with the Jacobian at other inputs or other parameter values: [n, n', C, C]."""
@@ -29,7 +30,7 @@ class Jacobian:
 
     def vjp(self, v: Tensor) -> dict[str, Tensor]:
         """Jᵀ v for v of shape [n, C], by parameter name."""
-        raise NotImplementedError
+        return {k: torch.einsum("nc,ncp->p", v, b).view(self._shapes[k]) for k, b in self._blocks.items()}
 
 
 def jacobian(
@@ -49,4 +50,4 @@ def jacobian(
 
     blocks = vmap(jacrev(f), (None, 0))(theta, x)
     outputs = functional_call(model, (theta, buffers), (x,))
-    return Jacobian(outputs, {k: b.flatten(2) for k, b in blocks.items()})
+    return Jacobian(outputs.detach(), blocks)

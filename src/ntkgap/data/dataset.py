@@ -1,0 +1,111 @@
+"""The pair of arrays that networks are fed, checked once when it is made."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ntkgap.errors import DataError
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Inputs and targets, finite and of matching length.
+
+    Attributes:
+        x: inputs, [n, ...].
+        y: targets, [n, C]; one column a class for classification.
+        n_classes: number of classes, or None for regression.
+
+    Raises:
+        DataError: if an array is empty, not floating point, not finite, or the lengths differ.
+    """
+
+    x: Tensor
+    y: Tensor
+    n_classes: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, array in (("x", self.x), ("y", self.y)):
+            if array.numel() == 0 or array.ndim < 2:
+                raise DataError(
+                    f"{name} has shape {tuple(array.shape)}; it needs at least one example and "
+                    "two dimensions, [n, ...] for x and [n, C] for y"
+                )
+            if not array.is_floating_point():
+                raise DataError(f"{name} holds {array.dtype}; convert it to a floating-point type first")
+            bad = ~torch.isfinite(array.flatten(1)).all(dim=1)
+            if bad.any():
+                first = int(bad.nonzero()[0])
+                raise DataError(
+                    f"{name} has NaN or infinite entries in {int(bad.sum())} of {len(array)} examples "
+                    f"(the first is example {first}); drop or impute them before the run"
+                )
+        if len(self.x) != len(self.y):
+            raise DataError(f"x has {len(self.x)} examples but y has {len(self.y)}; they must match")
+        if self.y.ndim != 2:
+            raise DataError(f"y has shape {tuple(self.y.shape)}; it must be [n, C]")
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of target columns C."""
+        return self.y.shape[1]
+
+    @property
+    def n_features(self) -> int:
+        """Number of input entries an example."""
+        return self.x[0].numel()
+
+    def to(self, *args: torch.dtype | torch.device | str) -> "Dataset":
+        """Move or cast inputs and targets, as ``Tensor.to`` does."""
+        return Dataset(self.x.to(*args), self.y.to(*args), self.n_classes)
+
+
+def encode_classes(labels: Tensor, n_classes: int, coding: str) -> Tensor:
+    """Turn integer labels [n] into target columns [n, n_classes].
+
+    Args:
+        labels: class of each example, 0 … n_classes − 1.
+        n_classes: number of classes.
+        coding: ``"one_hot"`` (1 for the class, 0 elsewhere) or ``"plus_minus"`` (1 and −1).
+
+    Raises:
+        DataError: if the coding is unknown.
+    """
+    one_hot = torch.nn.functional.one_hot(labels.long(), n_classes).float()
+    if coding == "one_hot":
+        return one_hot
+    if coding == "plus_minus":
+        return 2 * one_hot - 1
+    raise DataError(f"unknown targets {coding!r} for classes; choose 'one_hot' or 'plus_minus'")
+
+
+def scale_inputs(train: Tensor, test: Tensor, scaling: str) -> tuple[Tensor, Tensor]:
+    """Scale inputs [n, ...] by statistics of the training inputs alone.
+
+    Args:
+        train: training inputs.
+        test: test inputs.
+        scaling: ``"standardize"`` (each feature to mean 0 and standard deviation 1 over the training
+            set; constant features become 0), ``"unit_norm"`` (each example to Euclidean norm 1), or ``"none"``.
+
+    Raises:
+        DataError: if the scaling is unknown, or an example is zero and cannot have unit norm.
+    """
+    if scaling == "none":
+        return train, test
+    if scaling == "standardize":
+        mean = train.mean(dim=0)
+        std = train.std(dim=0, correction=0)
+        std = torch.where(std > 0, std, torch.ones_like(std))
+        return (train - mean) / std, (test - mean) / std
+    if scaling == "unit_norm":
+        norms = [x.flatten(1).norm(dim=1) for x in (train, test)]
+        if any((norm == 0).any() for norm in norms):
+            raise DataError("an example is all zero and cannot be scaled to unit norm; use another scaling")
+        ones = (1,) * (train.ndim - 1)
+        return train / norms[0].view(-1, *ones), test / norms[1].view(-1, *ones)
+    raise DataError(f"unknown scaling {scaling!r}; choose 'standardize', 'unit_norm' or 'none'")

@@ -1,0 +1,39 @@
+"""The 1797 handwritten digits, 8×8 pixels, that come with scikit-learn: real data without a download."""
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits as sklearn_digits
+
+from ntkgap.data.dataset import Dataset, encode_classes, scale_inputs
+from ntkgap.data.sampling import split
+
+
+def digits(
+    n_train: int,
+    n_test: int,
+    seed: int,
+    *,
+    scaling: str = "standardize",
+    targets: str = "one_hot",
+) -> tuple[Dataset, Dataset]:
+    """Draw class-balanced training and test sets from the bundled digits.
+
+    Args:
+        n_train: number of training examples; n_train + n_test is at most 1797.
+        n_test: number of test examples.
+        seed: the same seed gives the same draw.
+        scaling: ``"standardize"``, ``"unit_norm"`` or ``"none"`` (pixels from 0 to 16).
+        targets: ``"one_hot"`` or ``"plus_minus"``.
+
+    Returns:
+        Training and test set with x [n, 64] and y [n, 10], float32.
+
+    Raises:
+        DataError: if more examples are asked for than there are, or an option is unknown.
+    """
+    pixels, labels = sklearn_digits(return_X_y=True)
+    train, test = split(len(labels), n_train, n_test, np.random.default_rng(seed), labels)
+    x = torch.as_tensor(pixels, dtype=torch.float32)
+    y = encode_classes(torch.as_tensor(labels), 10, targets)
+    x_train, x_test = scale_inputs(x[train], x[test], scaling)
+    return Dataset(x_train, y[train], 10), Dataset(x_test, y[test], 10)

@@ -1,0 +1,58 @@
+"""How far two kernels are apart, and how well a kernel fits the targets."""
+
+import torch
+from torch import Tensor
+
+from ntkgap.errors import KernelError
+
+
+def _check_pair(kernel: Tensor, reference: Tensor) -> None:
+    if kernel.shape != reference.shape:
+        raise KernelError(
+            f"kernels of shapes {tuple(kernel.shape)} and {tuple(reference.shape)} cannot be compared; "
+            "evaluate both on the same inputs with the same outputs= option"
+        )
+
+
+def kernel_distance(kernel: Tensor, reference: Tensor) -> float:
+    r"""Distance of two kernels that ignores their scale, between 0 and 1 for Gram matrices.
+
+    .. math:: 1 - \frac{\langle K, K' \rangle_F}{\lVert K \rVert_F \lVert K' \rVert_F}
+
+    Source: Fort et al. 2020, *Deep learning versus kernel learning*.
+
+    Raises:
+        KernelError: if the shapes differ.
+    """
+    _check_pair(kernel, reference)
+    # |u − v|²/2 of the normalised kernels is the same number without the cancellation in 1 − cos.
+    u, v = kernel / torch.linalg.vector_norm(kernel), reference / torch.linalg.vector_norm(reference)
+    return float((u - v).square().sum() / 2)
+
+
+def relative_change(kernel: Tensor, reference: Tensor) -> float:
+    r"""How far a kernel has moved: :math:`\lVert K - K_0 \rVert_F / \lVert K_0 \rVert_F`.
+
+    Raises:
+        KernelError: if the shapes differ.
+    """
+    _check_pair(kernel, reference)
+    return float(torch.linalg.vector_norm(kernel - reference) / torch.linalg.vector_norm(reference))
+
+
+def target_alignment(gram: Tensor, y: Tensor) -> float:
+    r"""Alignment of a Gram matrix with the targets: :math:`y^\top K y / (\lVert K \rVert_F \lVert y \rVert^2)`.
+
+    Args:
+        gram: [nC, nC] in the layout of ``as_matrix``.
+        y: targets, [n, C].
+
+    Raises:
+        KernelError: if the targets do not match the matrix.
+    """
+    v = y.reshape(-1).to(gram.dtype)
+    if gram.shape != (len(v), len(v)):
+        raise KernelError(
+            f"targets of shape {tuple(y.shape)} need a Gram matrix of {len(v)} rows, got shape {tuple(gram.shape)}"
+        )
+    return float(v @ gram @ v / (torch.linalg.vector_norm(gram) * v.square().sum()))

@@ -1,0 +1,101 @@
+"""Extreme eigenvalues of a Gram matrix, together with what the arithmetic can resolve."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ntkgap.errors import KernelError
+
+
+def check_gram(gram: Tensor) -> Tensor:
+    """Return a Gram matrix as it is if it is square, floating point and finite.
+
+    Raises:
+        KernelError: otherwise; a full kernel [n, n, C, C] is pointed to ``as_matrix``.
+    """
+    if gram.ndim == 4:
+        raise KernelError(
+            f"the kernel has shape {tuple(gram.shape)}; lay it out as a matrix with as_matrix(kernel) first"
+        )
+    if gram.ndim != 2 or gram.shape[0] != gram.shape[1] or gram.shape[0] == 0:
+        raise KernelError(f"a Gram matrix is square, [n, n] with n ≥ 1; got shape {tuple(gram.shape)}")
+    if not gram.is_floating_point():
+        raise KernelError(f"a Gram matrix holds floating-point numbers, got {gram.dtype}")
+    if not torch.isfinite(gram).all():
+        raise KernelError(
+            "the Gram matrix has NaN or infinite entries; the network's outputs or their gradients "
+            "overflow at these parameters"
+        )
+    return gram
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Eigenvalues of a symmetric Gram matrix and the noise floor below which they mean nothing.
+
+    Attributes:
+        eigenvalues: κ in ascending order, [n], float64.
+        noise_floor: n · ε · κ_max with ε the unit of the arithmetic the matrix was computed in.
+    """
+
+    eigenvalues: Tensor
+    noise_floor: float
+
+    @property
+    def lambda_min(self) -> float:
+        """Smallest eigenvalue as computed; compare with ``noise_floor`` before you believe it."""
+        return float(self.eigenvalues[0])
+
+    @property
+    def lambda_max(self) -> float:
+        """Largest eigenvalue."""
+        return float(self.eigenvalues[-1])
+
+    @property
+    def positive_definite(self) -> bool | None:
+        """True if λ_min is above the noise floor, None ("undecidable") if it is not.
+
+        A Gram matrix has no negative eigenvalue, so arithmetic alone never shows that it is singular:
+        an eigenvalue below the floor may be zero or merely small.
+        """
+        return True if self.lambda_min > self.noise_floor else None
+
+    @property
+    def condition_number(self) -> float:
+        """κ_max / κ_min, or NaN where κ_min is below the noise floor."""
+        return self.lambda_max / self.lambda_min if self.positive_definite else float("nan")
+
+    @cached_property
+    def effective_rank(self) -> float:
+        """exp of the entropy of the eigenvalues' shares, 1 … n (Roy, Vetterli 2007)."""
+        shares = self.eigenvalues.clamp_min(0)
+        shares = shares / shares.sum()
+        return float(torch.special.entr(shares).sum().exp())
+
+
+def spectrum(gram: Tensor, precision: torch.dtype | None = None) -> Spectrum:
+    r"""Eigenvalues of a Gram matrix with the noise floor :math:`n\,\varepsilon\,\kappa_{\max}`.
+
+    Args:
+        gram: symmetric, [n, n]; of a kernel with several outputs the layout of ``as_matrix``.
+        precision: type of the arithmetic in which the entries were computed, if it was coarser than the
+            matrix's own type (for example a float32 kernel that was cast to float64).
+
+    Raises:
+        KernelError: if the matrix is not square, not finite or not symmetric.
+    """
+    check_gram(gram)
+    precision = precision or gram.dtype
+    g = gram.double()
+    asymmetry = float((g - g.T).abs().max())
+    scale = float(g.abs().max())
+    if asymmetry > 100 * len(g) * torch.finfo(precision).eps * scale:
+        raise KernelError(
+            f"the matrix is not symmetric (entries differ by up to {asymmetry:.3g} at a scale of {scale:.3g}); "
+            "a Gram matrix is the kernel of inputs with themselves"
+        )
+    eigenvalues = torch.linalg.eigvalsh((g + g.T) / 2)
+    floor = len(g) * torch.finfo(precision).eps * float(eigenvalues.abs().max())
+    return Spectrum(eigenvalues, floor)
