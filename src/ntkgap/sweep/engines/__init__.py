@@ -1,1 +1,18 @@
-"""."""
+"""Where cells are computed."""
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from ntkgap.sweep.cell import Task
+from ntkgap.sweep.engines.local import Event, LocalEngine
+
+
+class Engine(Protocol):
+    """Anything that computes tasks and tells what became of each."""
+
+    def run(self, tasks: Iterable[Task]) -> Iterator[Event]:
+        """Compute ``tasks``, yielding an event as each ends."""
+        ...
+
+
+__all__ = ["Engine", "Event", "LocalEngine"]

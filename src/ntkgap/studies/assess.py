@@ -1,0 +1,80 @@
+"""From the results of a study to verdicts: the only place where claims meet numbers."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ntkgap.errors import StudyError
+from ntkgap.studies.base import BaseStudy
+from ntkgap.studies.optimization import OptimizationStudy
+from ntkgap.studies.verdict import Verdict, judge
+from ntkgap.sweep import Runs
+from ntkgap.sweep.files import number
+
+STUDIES: dict[str, type[BaseStudy]] = {OptimizationStudy.name: OptimizationStudy}
+
+
+def find_study(name: str) -> type[BaseStudy]:
+    """The study of that name.
+
+    Raises:
+        StudyError: if there is none; the message lists those there are.
+    """
+    if name not in STUDIES:
+        raise StudyError(f"unknown study {name!r}; choose one of {', '.join(STUDIES)}")
+    return STUDIES[name]
+
+
+def study_of(runs: Runs) -> BaseStudy:
+    """The study that produced these results, as it was last configured."""
+    return find_study(runs.study).build(runs.configuration, f"the store {runs.path}")
+
+
+def problem_names(runs: Runs) -> dict[str, str]:
+    """Name of every cell's problem, by cell directory.
+
+    Cells belong to one problem if they differ in nothing but width and seed. Where a store holds cells of the
+    same name but other settings (from a run with a changed preset), the settings that differ are added.
+    """
+    settings = {c.directory.name: _settings(c.cell) for c in runs.cells}
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for s in settings.values():
+        variants = groups.setdefault(s["problem"], [])
+        if s not in variants:
+            variants.append(s)
+    names = {}
+    for directory, s in settings.items():
+        variants = groups[s["problem"]]
+        differing = [k for k in s if len({json.dumps(v.get(k), sort_keys=True) for v in variants}) > 1]
+        extra = ", ".join(f"{k} {json.dumps(s[k])}" for k in differing)
+        names[directory] = s["problem"] + (f" ({extra})" if extra else "")
+    return names
+
+
+def _settings(cell: Mapping[str, Any]) -> dict[str, Any]:
+    from ntkgap.sweep.store import flatten
+
+    return {k: v for k, v in flatten(cell).items() if k not in ("width", "seed")}
+
+
+def assess(runs: Runs) -> list[Verdict]:
+    """Judge every claim of the study on every problem, by problem in the order of the store."""
+    names = problem_names(runs)
+    measured: dict[str, dict[int, dict[int, dict[str, Any]]]] = {}
+    for stored in runs.cells:
+        if stored.state == "done":
+            of_problem = measured.setdefault(names[stored.directory.name], {})
+            of_problem.setdefault(stored.cell["width"], {})[stored.cell["seed"]] = stored.result()["scalars"]
+    claims = study_of(runs).claims()
+    return [
+        judge(
+            claim,
+            problem,
+            {
+                width: {seed: float(number(scalars[claim.quantity])) for seed, scalars in seeds.items()}
+                for width, seeds in widths.items()
+            },
+        )
+        for problem, widths in measured.items()
+        for claim in claims
+    ]

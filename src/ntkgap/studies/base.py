@@ -1,0 +1,196 @@
+"""What the studies have in common: presets, a grid over problems, widths and seeds, and claims."""
+
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ntkgap.errors import StudyError
+from ntkgap.studies.claim import Claim
+from ntkgap.studies.figures import CurveFigure
+from ntkgap.studies.spec import DataSpec, Seed, Spec, Width
+
+
+class BaseProblem(Spec):
+    """One network family on one data set, over widths.
+
+    Attributes:
+        name: what a reader calls it.
+        data: the data.
+        widths: the widths.
+    """
+
+    name: str
+    data: DataSpec
+    widths: list[Width] = Field(min_length=1)
+
+    def check(self) -> None:
+        """Load the data once and build the narrowest network, so that mistakes show before the sweep starts.
+
+        Raises:
+            NtkgapError: saying what cannot be loaded or built.
+        """
+
+
+class BaseStudy(BaseModel):
+    """A study: problems × widths × seeds, and the claims judged over the widths of each problem.
+
+    Attributes:
+        description: what a preset is for.
+        seeds: seeds of the replicates.
+        problems: networks on data.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    compute: ClassVar[str]
+    axes: ClassVar[Sequence[str]] = ("problem", "width", "seed")
+
+    description: str = ""
+    seeds: list[Seed] = Field(min_length=1)
+    problems: Sequence[BaseProblem] = Field(min_length=1)
+
+    @classmethod
+    def build(cls, configuration: Mapping[str, Any], origin: str = "the configuration") -> Self:
+        """Validate a configuration.
+
+        Args:
+            configuration: as read from YAML.
+            origin: where it comes from, for messages.
+
+        Raises:
+            StudyError: naming each entry that is wrong.
+        """
+        try:
+            return cls.model_validate(dict(configuration))
+        except ValidationError as error:
+            faults = "; ".join(
+                f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg']}, got {e['input']!r}"
+                for e in error.errors()[:5]
+            )
+            raise StudyError(f"{origin} does not describe the study {cls.name!r}: {faults}") from error
+
+    @classmethod
+    def presets(cls) -> dict[str, str]:
+        """Names and descriptions of the presets that come with ntkgap."""
+        found = {}
+        for file in sorted(cls._preset_folder().iterdir(), key=lambda f: f.name):
+            if file.name.endswith(".yaml"):
+                found[file.name.removesuffix(".yaml")] = str(yaml.safe_load(file.read_text())["description"])
+        return found
+
+    @classmethod
+    def preset(
+        cls,
+        name: str,
+        *,
+        widths: Sequence[int] | None = None,
+        seeds: Sequence[int] | None = None,
+        data: str | None = None,
+        problems: Sequence[str] | None = None,
+    ) -> Self:
+        """The study a preset describes, or a changed one.
+
+        Args:
+            name: name of a preset, or path of a YAML file of the same form.
+            widths: replaces the widths of every problem.
+            seeds: replaces the seeds.
+            data: replaces the data set of every problem (its options are dropped; sizes stay).
+            problems: keeps the problems whose names contain one of these texts, case ignored.
+
+        Raises:
+            StudyError: if there is no such preset or problem, or a value is out of range.
+        """
+        configuration = cls._read_preset(name)
+        chosen = configuration.get("problems", [])
+        if problems is not None:
+            texts = [text.lower() for text in problems]
+            chosen = [p for p in chosen if any(text in p["name"].lower() for text in texts)]
+            if not chosen:
+                names = ", ".join(repr(p["name"]) for p in configuration["problems"])
+                raise StudyError(f"preset {name!r} has no problem like {', '.join(problems)}; it has {names}")
+        for problem in chosen:
+            if widths is not None:
+                problem["widths"] = list(widths)
+            if data is not None:
+                problem["data"] = {**problem["data"], "name": data, "options": {}}
+                problem["name"] = f"{problem['name'].split(',')[0]}, {Path(data).stem}"
+        configuration["problems"] = chosen
+        if seeds is not None:
+            configuration["seeds"] = list(seeds)
+        return cls.build(configuration, f"preset {name!r}")
+
+    def cells(self) -> list[dict[str, Any]]:
+        """Every point of the grid.
+
+        Raises:
+            StudyError: if two cells have the same place on the axes.
+        """
+        cells = []
+        for problem in self.problems:
+            settings = problem.model_dump(mode="json", exclude={"name", "widths", "data"})
+            settings["data"] = problem.data.pinned().model_dump(mode="json", exclude_none=True)
+            cells += [
+                {"problem": problem.name, "width": width, "seed": seed, **settings}
+                for width in sorted(set(problem.widths))
+                for seed in sorted(set(self.seeds))
+            ]
+        places = {(c["problem"], c["width"], c["seed"]) for c in cells}
+        if len(places) < len(cells):
+            raise StudyError("two problems have the same name; give each a name of its own")
+        return cells
+
+    def configuration(self) -> dict[str, Any]:
+        """The study as ``build`` takes it."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def cost(self, cell: Mapping[str, Any]) -> float:
+        """Relative cost of a cell."""
+        return float(cell["width"])
+
+    def check(self) -> None:
+        """Try every problem's data and network, so that mistakes show before the sweep starts.
+
+        Raises:
+            NtkgapError: saying what cannot be loaded or built.
+        """
+        for problem in self.problems:
+            problem.check()
+
+    def claims(self) -> list[Claim]:
+        """The claims this study judges."""
+        raise NotImplementedError
+
+    def figures(self) -> list[CurveFigure]:
+        """The curves this study draws."""
+        return []
+
+    @classmethod
+    def _preset_folder(cls) -> Traversable:
+        return resources.files("ntkgap.studies") / cls.name / "presets"
+
+    @classmethod
+    def _read_preset(cls, name: str) -> dict[str, Any]:
+        source: Traversable | Path
+        if name.endswith((".yaml", ".yml")):
+            source = Path(name)
+        elif name in cls.presets():
+            source = cls._preset_folder() / f"{name}.yaml"
+        else:
+            raise StudyError(
+                f"unknown preset {name!r} of the study {cls.name!r}; choose one of {', '.join(cls.presets())}, "
+                "or the path of a .yaml file of the same form"
+            )
+        try:
+            configuration = yaml.safe_load(source.read_text())
+        except (OSError, yaml.YAMLError) as error:
+            raise StudyError(f"cannot read the preset {name}: {error}") from error
+        if not isinstance(configuration, dict):
+            raise StudyError(f"the preset {name} must be a YAML mapping with keys description, seeds, problems")
+        return configuration

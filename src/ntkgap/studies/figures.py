@@ -1,0 +1,32 @@
+"""What a study wants drawn besides its claims: curves over training, measured beside predicted."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class CurveFigure:
+    """Curves over training, one panel a problem, one colour a width.
+
+    Attributes:
+        key: short name, also of the file.
+        title: what the figure shows.
+        caption: how to read it.
+        x_label: axis label of the training time.
+        y_label: axis label of the curves.
+        measured: name of the measured curve in a cell's result.
+        predicted: name of the predicted curve, or None.
+        level: a constant line of the theory, or None.
+        level_label: what that line is.
+        log_y: whether the vertical axis is logarithmic.
+    """
+
+    key: str
+    title: str
+    caption: str
+    x_label: str
+    y_label: str
+    measured: str
+    predicted: str | None = None
+    level: float | None = None
+    level_label: str = ""
+    log_y: bool = True

@@ -1,0 +1,157 @@
+"""What the kernel regime promises about optimization, as claims that a measurement can refute."""
+
+from pydantic import Field
+
+from ntkgap.studies.claim import Claim
+from ntkgap.studies.figures import CurveFigure
+from ntkgap.studies.spec import Spec
+from ntkgap.theory import STABILITY_LIMIT
+
+
+class Tolerances(Spec):
+    """How close is close enough; conventions, not theorems.
+
+    Attributes:
+        rate: of natural gradient's rate, relative.
+        curve: of the training curve, relative to the initial residual.
+        kernel: of the kernel's change, relative.
+        twin: of the trained network's predictions, relative to what training changed.
+    """
+
+    rate: float = Field(default=0.1, gt=0)
+    curve: float = Field(default=0.05, gt=0)
+    kernel: float = Field(default=0.1, gt=0)
+    twin: float = Field(default=0.1, gt=0)
+
+
+def make_claims(tolerances: Tolerances) -> list[Claim]:
+    """The six claims of the optimization study, first the conditions of the theorem, then what should follow."""
+    below_floor = "λ_min is below the noise floor of float64"
+    return [
+        Claim(
+            key="gram_positive_definite",
+            title="The Gram matrix is positive definite at initialisation",
+            statement="λ_min(K(θ₀)) > 0: the outputs on all training examples can be moved independently.",
+            source="Zhang, Martens, Grosse 2019, Theorem 1, condition 1",
+            kind="condition",
+            quantity="gram_margin",
+            label="λ_min / noise floor",
+            threshold=1.0,
+            direction="above",
+            criterion="λ_min is above the noise floor of the arithmetic, nC·ε·λ_max",
+            prediction="infinitely wide networks on distinct inputs: positive",
+            caveat="Below the floor λ_min may be zero or merely small: that is undecidable, not a failure. "
+            "It fails for certain only where there are fewer parameters than rows.",
+            undecidable=below_floor,
+        ),
+        Claim(
+            key="jacobian_stable",
+            title="The Jacobian is stable along the natural-gradient path",
+            statement="C′ = 3‖J(θ) − J(θ₀)‖₂/√λ_min(K(θ₀)) stays below ½ along the path.",
+            source="Zhang, Martens, Grosse 2019, Theorem 1, condition 2",
+            kind="condition",
+            quantity="c_prime",
+            label="C′, largest on the path",
+            threshold=STABILITY_LIMIT,
+            direction="below",
+            criterion="the largest C′ on the path is below ½, the theorem's limit",
+            prediction="shallow network, hidden layer trained: C′ ∝ m^(−1/4) for ReLU, m^(−1/2) for smooth units",
+            caveat="The condition is about a whole ball of parameters; the path is one curve in it. A C′ of ½ or "
+            "more on the path refutes the condition; a smaller one does not confirm it. And the condition is "
+            "sufficient: where it is not met, natural gradient may still be fast (see the next claim).",
+            undecidable=below_floor,
+        ),
+        Claim(
+            key="ngd_rate",
+            title="Natural gradient descent follows its predicted rate",
+            statement="The squared residual shrinks by (1 − η)² a step (for damping λ: as the kernel predicts).",
+            source="Zhang, Martens, Grosse 2019, section 3; linearised dynamics",
+            kind="consequence",
+            quantity="ngd_rate_error",
+            label="relative error of the predicted rate",
+            threshold=tolerances.rate,
+            direction="below",
+            criterion=f"log of the measured decay within {tolerances.rate:.0%} of the predicted one",
+            prediction="no error at infinite width",
+            caveat="A run that diverges, or whose Gram matrix turns singular, counts as infinite error.",
+            undecidable=below_floor,
+        ),
+        Claim(
+            key="gd_curve",
+            title="Gradient descent follows the kernel's predicted loss curve",
+            statement="√L_t follows the curve of the constant kernel K(θ₀) at every step.",
+            source="Jacot, Gabriel, Hongler 2018; Lee et al. 2019, Theorem 2.1",
+            kind="consequence",
+            quantity="gd_discrepancy",
+            label="sup over t of |√L_t − √L̂_t| / √L_0",
+            threshold=tolerances.curve,
+            direction="below",
+            criterion=f"the largest gap between the curves is below {tolerances.curve:.0%} of the initial residual",
+            prediction="shrinks like m^(−1/2)",
+            exponent=-0.5,
+        ),
+        Claim(
+            key="kernel_constant",
+            title="The kernel stays put during training",
+            statement="‖K(θ_T) − K(θ₀)‖_F is small against ‖K(θ₀)‖_F after gradient descent.",
+            source="Jacot, Gabriel, Hongler 2018, Theorem 2; Lee et al. 2019",
+            kind="consequence",
+            quantity="kernel_change",
+            label="‖K_T − K_0‖ / ‖K_0‖",
+            threshold=tolerances.kernel,
+            direction="below",
+            criterion=f"the relative change is below {tolerances.kernel:.0%}",
+            prediction="shrinks at least like m^(−1/2)",
+            exponent=-0.5,
+        ),
+        Claim(
+            key="linearised_twin",
+            title="The trained network predicts what its linearised twin predicts",
+            statement="On test points, f_T agrees with the first-order twin trained for the same time.",
+            source="Lee et al. 2019, Theorem 2.1",
+            kind="consequence",
+            quantity="linearization_error",
+            label="‖f_T − f_T^lin‖ / ‖f_T^lin − f_0‖ on test points",
+            threshold=tolerances.twin,
+            direction="below",
+            criterion=f"the difference is below {tolerances.twin:.0%} of what training changed",
+            prediction="shrinks like m^(−1/2)",
+            exponent=-0.5,
+        ),
+    ]
+
+
+def make_figures() -> list[CurveFigure]:
+    """The study's curves over training."""
+    return [
+        CurveFigure(
+            key="ngd_curves",
+            title="Natural gradient descent: predicted and measured",
+            caption="Squared residual relative to its start; median over seeds. Dashed: what the constant kernel "
+            "predicts, (1 − η)² a step without damping.",
+            x_label="step",
+            y_label="‖r‖² / ‖r₀‖²",
+            measured="ngd_loss",
+            predicted="ngd_loss_predicted",
+        ),
+        CurveFigure(
+            key="stability_curves",
+            title="Jacobian drift along the natural-gradient path",
+            caption="C′ after each step; median over seeds. The theorem needs it below ½ in a whole ball.",
+            x_label="step",
+            y_label="C′",
+            measured="ngd_c_prime",
+            level=STABILITY_LIMIT,
+            level_label="theorem: below ½",
+        ),
+        CurveFigure(
+            key="gd_curves",
+            title="Gradient descent: predicted and measured",
+            caption="Squared residual relative to its start; median over seeds. Dashed: what the constant kernel "
+            "predicts at the same step.",
+            x_label="step",
+            y_label="‖r‖² / ‖r₀‖²",
+            measured="gd_loss",
+            predicted="gd_loss_predicted",
+        ),
+    ]

@@ -1,0 +1,131 @@
+"""The optimization study: what to measure, on which networks, at which widths."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+from torch import Generator, nn
+
+from ntkgap.data import Dataset
+from ntkgap.errors import StudyError
+from ntkgap.models import MLP, ShallowNet
+from ntkgap.studies.base import BaseProblem, BaseStudy
+from ntkgap.studies.claim import Claim
+from ntkgap.studies.figures import CurveFigure
+from ntkgap.studies.optimization.claims import Tolerances, make_claims, make_figures
+from ntkgap.studies.spec import Spec
+
+
+class ModelSpec(Spec):
+    """A network up to its width.
+
+    Attributes:
+        architecture: ``"shallow"`` (one trained hidden layer, fixed readout of signs) or ``"mlp"``.
+        nonlinearity: its name.
+        depth: hidden layers of the MLP.
+        parametrization: ``"ntk"`` or ``"standard"``, of the MLP.
+        weight_std: σ_w of the MLP.
+        bias_std: σ_b of the MLP.
+    """
+
+    architecture: Literal["shallow", "mlp"]
+    nonlinearity: str = "relu"
+    depth: int = Field(default=1, ge=1)
+    parametrization: Literal["ntk", "standard"] = "ntk"
+    weight_std: float = Field(default=1.0, gt=0)
+    bias_std: float = Field(default=0.0, ge=0)
+
+    def build(self, data: Dataset, width: int, generator: Generator) -> nn.Module:
+        """The network of a width, for inputs and targets like those of ``data``.
+
+        Raises:
+            StudyError: if the shallow network is asked for more than its one output.
+            ModelError: if the nonlinearity is unknown.
+        """
+        if self.architecture == "mlp":
+            settings = self.model_dump(exclude={"architecture"})
+            return MLP(data.n_features, data.n_outputs, width, generator=generator, **settings)
+        if data.n_outputs != 1:
+            raise StudyError(
+                f"the shallow network has one output, but the data have {data.n_outputs} targets; "
+                "choose another problem (--problem) or architecture 'mlp'"
+            )
+        return ShallowNet(data.n_features, width, self.nonlinearity, generator=generator)
+
+
+class NaturalGradientSpec(Spec):
+    """Exact natural gradient descent.
+
+    Attributes:
+        learning_rate: η, below 1 (at 1 the predicted loss is zero after one step and no rate is left to measure).
+        steps: number of steps.
+        damping: λ.
+    """
+
+    learning_rate: float = Field(default=0.5, gt=0, lt=1)
+    steps: int = Field(ge=1)
+    damping: float = Field(default=0.0, ge=0)
+
+
+class GradientDescentSpec(Spec):
+    """Full-batch gradient descent.
+
+    Attributes:
+        fraction_of_critical: learning rate as a fraction of 2/κ_max; above 1 the kernel regime diverges.
+        steps: number of steps.
+    """
+
+    fraction_of_critical: float = Field(default=0.5, gt=0)
+    steps: int = Field(ge=1)
+
+
+class OptimizationProblem(BaseProblem):
+    """A network family on data, and how it is trained.
+
+    Attributes:
+        model: the network up to its width.
+        natural_gradient: how natural gradient descent is run.
+        gradient_descent: how gradient descent is run.
+    """
+
+    model: ModelSpec
+    natural_gradient: NaturalGradientSpec
+    gradient_descent: GradientDescentSpec
+
+    def check(self) -> None:
+        """Load the data of one seed and build the narrowest network."""
+        train, _ = self.data.load(seed=0)
+        self.model.build(train, min(self.widths), Generator())
+
+
+class OptimizationStudy(BaseStudy):
+    """Does the kernel regime's optimization promise hold for these networks?
+
+    Measures, for every width and seed: the Gram matrix at initialisation, the Jacobian's drift along exact
+    natural gradient descent, the rate of that descent, and how gradient descent compares with the curve,
+    the kernel and the predictions that the constant kernel foretells.
+
+    Attributes:
+        tolerances: how close is close enough.
+    """
+
+    name: ClassVar[str] = "optimization"
+    version: ClassVar[int] = 1
+    compute: ClassVar[str] = "ntkgap.studies.optimization.cell:compute"
+
+    problems: Sequence[OptimizationProblem] = Field(min_length=1)
+    tolerances: Tolerances = Tolerances()
+
+    def claims(self) -> list[Claim]:
+        """The six claims about optimization."""
+        return make_claims(self.tolerances)
+
+    def figures(self) -> list[CurveFigure]:
+        """Natural gradient, Jacobian drift and gradient descent over training."""
+        return make_figures()
+
+    def cost(self, cell: Mapping[str, Any]) -> float:
+        """Multiplications of the forward and backward passes, up to a constant."""
+        width, n, depth = cell["width"], cell["data"]["n_train"], cell["model"]["depth"]
+        layers = width * (64 + (depth - 1) * width)
+        return n * layers * (cell["gradient_descent"]["steps"] + 10 * cell["natural_gradient"]["steps"])

@@ -1,0 +1,130 @@
+"""Intervals over seeds, and power laws in the width."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A number with an interval around it; bounds may be infinite."""
+
+    value: float
+    low: float
+    high: float
+
+
+def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+    """Median over seeds with its percentile-bootstrap interval (Efron 1979).
+
+    The resampling is the same every time. With few seeds the interval cannot reach its nominal confidence:
+    that of n seeds contains the true median with probability at most ``attainable_confidence(n)``.
+
+    Args:
+        values: one number a seed; infinities (a diverged seed) are ordered like any other number.
+        confidence: nominal confidence.
+
+    Raises:
+        ValueError: if there are no values or one of them is NaN.
+    """
+    data = np.asarray(values, dtype=float)
+    if data.size == 0 or np.isnan(data).any():
+        raise ValueError("an interval needs at least one value and no NaN")
+    draws = np.random.default_rng(0).integers(data.size, size=(RESAMPLES, data.size))
+    medians = _median(data[draws])
+    tail = (1 - confidence) / 2
+    # Order statistics, not interpolation: between a finite and an infinite value there is no middle.
+    low, high = np.quantile(medians, [tail, 1 - tail], method="inverted_cdf")
+    return Interval(float(_median(data)), float(low), float(high))
+
+
+def _median(values: np.ndarray) -> np.ndarray:
+    """Median of the last axis; of an even number the mean of the middle two, infinite if one of them is."""
+    ordered = np.sort(values, axis=-1)
+    upper = ordered.shape[-1] // 2
+    lower = (ordered.shape[-1] - 1) // 2
+    with np.errstate(invalid="ignore"):
+        middle = (ordered[..., lower] + ordered[..., upper]) / 2
+    return np.where(np.isnan(middle), ordered[..., upper], middle)
+
+
+def attainable_confidence(n_seeds: int) -> float:
+    """1 − 2^(1−n): the probability that the true median lies between the smallest and largest of n seeds."""
+    return 1 - 2.0 ** (1 - n_seeds)
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """value ≈ prefactor · width^exponent, fitted seed by seed.
+
+    Attributes:
+        exponent: mean over seeds with Student-t interval.
+        log_prefactor: mean over seeds of the natural logarithm of the prefactor.
+        per_seed: (exponent, log prefactor) of every seed.
+    """
+
+    exponent: Interval
+    log_prefactor: float
+    per_seed: tuple[tuple[float, float], ...]
+
+    def __call__(self, width: float) -> float:
+        """The fitted value at a width."""
+        return math.exp(self.log_prefactor + self.exponent.value * math.log(width))
+
+    def crossing(self, level: float) -> Interval | None:
+        """Width at which the law falls to ``level``, with a Student-t interval over seeds in log width.
+
+        None if the exponent's interval reaches zero: then no width is known to be enough.
+        """
+        if not self.exponent.high < 0:
+            return None
+        log_widths = [(math.log(level) - b) / a for a, b in self.per_seed if a < 0]
+        if len(log_widths) < len(self.per_seed):
+            return None
+        interval = student_interval(log_widths)
+        return Interval(_exp(interval.value), _exp(interval.low), _exp(interval.high))
+
+
+def _exp(x: float) -> float:
+    return math.exp(x) if x < 700 else math.inf
+
+
+def student_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+    """Mean with Student-t interval; infinite bounds for a single value."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return Interval(mean, -math.inf, math.inf)
+    half = float(stats.sem(values) * stats.t.ppf((1 + confidence) / 2, len(values) - 1))
+    return Interval(mean, mean - half, mean + half)
+
+
+def fit_power_law(by_seed: Mapping[int, Mapping[int, float]], min_widths: int = 3) -> PowerLaw | None:
+    """Fit value ∝ width^exponent by least squares in logarithms, once for every seed.
+
+    Every seed is a replicate of the whole sweep (its own data, its own networks at all widths), so the
+    spread of the fits over seeds is the uncertainty of the exponent, whatever the noise is shared between
+    widths. Values that are not positive and finite are left out.
+
+    Args:
+        by_seed: value by width, by seed.
+        min_widths: seeds with fewer usable widths are left out.
+
+    Returns:
+        The fit, or None if fewer than two seeds can be fitted.
+    """
+    fits = []
+    for values in by_seed.values():
+        usable = [(w, v) for w, v in values.items() if math.isfinite(v) and v > 0]
+        if len(usable) >= min_widths:
+            line = stats.linregress(*np.log(np.asarray(usable, dtype=float)).T)
+            fits.append((float(line.slope), float(line.intercept)))
+    if len(fits) < 2:
+        return None
+    exponent = student_interval([a for a, _ in fits])
+    return PowerLaw(exponent, float(np.mean([b for _, b in fits])), tuple(fits))

@@ -1,0 +1,185 @@
+"""Verdicts: does a claim hold over the width axis, and from which width."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from ntkgap.studies.claim import Claim
+from ntkgap.studies.statistics import (
+    Interval,
+    PowerLaw,
+    attainable_confidence,
+    fit_power_law,
+    median_interval,
+)
+
+State = Literal["holds", "fails", "undecided"]
+
+EXTRAPOLATION_LIMIT = 100.0
+
+
+@dataclass(frozen=True)
+class WidthResult:
+    """A claim at one width.
+
+    Attributes:
+        width: the width.
+        state: whether the whole interval is on one side of the threshold.
+        interval: median over seeds with bootstrap interval; None if not every seed could be decided.
+        n_seeds: number of seeds.
+        reason: why the state is undecided.
+    """
+
+    width: int
+    state: State
+    interval: Interval | None
+    n_seeds: int
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim judged over all widths of one problem.
+
+    Attributes:
+        claim: what was judged.
+        problem: on which network and data.
+        state: ``"holds"`` if it holds at the largest width (then ``holds_from`` says from where on),
+            ``"fails"`` if it does not, ``"undecided"`` if that cannot be told.
+        widths: result at every width, ascending.
+        holds_from: smallest width from which on every tested width holds; None if the largest does not.
+        fit: power law of the quantity in the width, where the claim has one.
+        crossing: width at which that law meets the criterion, with interval, if it does so anywhere.
+        effect: median at the largest width as a multiple of the threshold; NaN if undecided.
+    """
+
+    claim: Claim
+    problem: str
+    state: State
+    widths: tuple[WidthResult, ...]
+    holds_from: int | None
+    fit: PowerLaw | None
+    crossing: Interval | None
+    effect: float
+
+    @property
+    def holds_everywhere(self) -> bool:
+        """Whether the claim holds at every tested width."""
+        return self.holds_from == self.widths[0].width
+
+    @property
+    def extrapolated(self) -> Interval | None:
+        """Width from which the claim would hold by the fitted law, if that lies beyond the widths tested.
+
+        None where the claim holds at the largest width, and where the law meets the criterion nowhere within
+        a hundred times that width: two decades of widths are not worth more than two of extrapolation.
+        """
+        largest = self.widths[-1].width
+        if self.crossing is None or self.state == "holds":
+            return None
+        return self.crossing if largest < self.crossing.value <= EXTRAPOLATION_LIMIT * largest else None
+
+    @property
+    def status(self) -> str:
+        """The verdict in two or three words."""
+        if self.state == "undecided":
+            return "undecided"
+        if self.state == "fails":
+            return self.claim.failure_word
+        return "holds" if self.holds_everywhere else f"holds from width {self.holds_from}"
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in a sentence, with the numbers behind it."""
+        last, first = self.widths[-1], self.widths[0]
+        if self.holds_everywhere:
+            where = f"Holds at every width tested, {first.width} to {last.width}."
+        elif self.state == "holds":
+            where = f"Holds from width {self.holds_from} on, of widths {first.width} to {last.width} tested."
+        elif self.state == "fails":
+            where = f"{self.claim.failure_word.capitalize()} at the largest width tested, {last.width}."
+        else:
+            where = f"Undecided at the largest width tested, {last.width}: {last.reason}."
+        return " ".join(part for part in (where, self._numbers(last), self._outlook()) if part)
+
+    def _numbers(self, last: WidthResult) -> str:
+        if last.interval is None:
+            return ""
+        i = last.interval
+        return (
+            f"There, {self.claim.label} is {number(i.value)} [{number(i.low)}, {number(i.high)}] "
+            f"over {last.n_seeds} seeds; the limit is {number(self.claim.threshold)}."
+        )
+
+    def _outlook(self) -> str:
+        if self.state == "holds":
+            return ""
+        if self.extrapolated is not None:
+            e = self.extrapolated
+            return (
+                f"Extrapolating the fitted power law, it would hold from width {number(e.value)} "
+                f"[{number(e.low)}, {number(e.high)}]."
+            )
+        return "The width from which it would hold is not within reach of extrapolation."
+
+
+def number(value: float) -> str:
+    """A number for people: three significant digits, powers of ten where they are large or small."""
+    if math.isnan(value):
+        return "undecidable"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if value == 0 or 1e-3 <= abs(value) < 1e5:
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def judge_width(claim: Claim, width: int, values: list[float]) -> WidthResult:
+    """Judge a claim at one width from one number a seed (NaN where undecidable)."""
+    n = len(values)
+    unknown = sum(math.isnan(v) for v in values)
+    if unknown:
+        return WidthResult(width, "undecided", None, n, f"{unknown} of {n} seeds: {claim.undecidable}")
+    interval = median_interval(values)
+    if n < 2:
+        return WidthResult(width, "undecided", interval, n, "a single seed gives no interval")
+    low, high = claim.holds(interval.low), claim.holds(interval.high)
+    if low and high:
+        return WidthResult(width, "holds", interval, n)
+    if not low and not high:
+        return WidthResult(width, "fails", interval, n)
+    confidence = f"{min(0.95, attainable_confidence(n)):.0%}"
+    return WidthResult(width, "undecided", interval, n, f"the {confidence} interval contains the limit")
+
+
+def judge(claim: Claim, problem: str, values: Mapping[int, Mapping[int, float]]) -> Verdict:
+    """Judge a claim over the width axis.
+
+    Args:
+        claim: the claim.
+        problem: name of the network and data.
+        values: the claim's quantity by seed, by width: ``{width: {seed: value}}``; at least one width.
+    """
+    widths = tuple(judge_width(claim, w, list(values[w].values())) for w in sorted(values))
+    last = widths[-1]
+    holds_from = None
+    for result in reversed(widths):
+        if result.state != "holds":
+            break
+        holds_from = result.width
+    fit = _fit(claim, values)
+    crossing = fit.crossing(claim.threshold) if fit else None
+    effect = last.interval.value / claim.threshold if last.interval else math.nan
+    return Verdict(claim, problem, last.state, widths, holds_from, fit, crossing, effect)
+
+
+def _fit(claim: Claim, values: Mapping[int, Mapping[int, float]]) -> PowerLaw | None:
+    if not claim.log_scale or claim.direction != "below":
+        return None
+    by_seed: dict[int, dict[int, float]] = {}
+    for width, seeds in values.items():
+        for seed, value in seeds.items():
+            by_seed.setdefault(seed, {})[width] = value
+    return fit_power_law(by_seed)

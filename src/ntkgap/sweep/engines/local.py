@@ -1,0 +1,148 @@
+"""The local engine: worker processes on this machine, replaced when they die."""
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from ntkgap.errors import StoreError
+from ntkgap.sweep.cell import Task
+
+MAX_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Event:
+    """What became of a task: ``"done"``, ``"failed"``, or ``"lost"`` (its worker died every time)."""
+
+    task: Task
+    state: str
+    message: str = ""
+
+
+class _Worker:
+    """One child process, and the task it works on.
+
+    One thread each: workers share the cores among them, and results do not depend on how many there are.
+    A session of its own keeps the terminal's Ctrl-C for the parent, which ends workers by closing their input.
+    """
+
+    def __init__(self) -> None:
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "ntkgap.sweep.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            env={**os.environ, **threads, "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)},
+        )
+        self.task: Task | None = None
+
+    def assign(self, task: Task) -> None:
+        self.task = task
+        message = {"compute": task.compute, "cell": task.cell, "directory": str(task.directory.absolute())}
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(json.dumps(message).encode() + b"\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it died while idle; its standard output ends too, which is where deaths are noticed
+
+    def read_answer(self) -> dict[str, str] | None:
+        """The acknowledgement, or None if the process has died."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        return json.loads(line) if line.endswith(b"\n") else None
+
+    def cause_of_death(self) -> str:
+        code = self.process.wait()
+        if code >= 0:
+            return f"exit status {code}"
+        hint = "; out of memory is the usual reason" if -code == signal.SIGKILL else ""
+        return f"signal {signal.Signals(-code).name}{hint}"
+
+    def end(self) -> None:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        try:
+            self.process.stdin.close()
+        except BrokenPipeError:
+            pass
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+
+
+class LocalEngine:
+    """Runs tasks in worker processes.
+
+    A worker that dies (killed, out of memory, crashed in native code) loses the task in hand and
+    nothing else: it is replaced, and the task tried again, at most three times in all.
+
+    Args:
+        workers: number of processes.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+
+    def run(self, tasks: Iterable[Task]) -> Iterator[Event]:
+        """Compute ``tasks``, yielding an event as each ends.
+
+        Raises:
+            StoreError: if a worker cannot write its result.
+        """
+        waiting = deque((task, 1) for task in tasks)
+        attempts: dict[_Worker, int] = {}
+        with selectors.DefaultSelector() as answers:
+
+            def start() -> None:
+                worker = _Worker()
+                task, attempts[worker] = waiting.popleft()
+                answers.register(worker.process.stdout, selectors.EVENT_READ, worker)  # type: ignore[arg-type]
+                worker.assign(task)
+
+            def dismiss(worker: _Worker) -> None:
+                answers.unregister(worker.process.stdout)  # type: ignore[arg-type]
+                attempts.pop(worker)
+                worker.end()
+
+            try:
+                while waiting and len(attempts) < self.workers:
+                    start()
+                while attempts:
+                    for key, _ in answers.select():
+                        worker: _Worker = key.data
+                        task = worker.task
+                        assert task is not None
+                        answer = worker.read_answer()
+                        if answer is None:
+                            attempt = attempts[worker]
+                            cause = worker.cause_of_death()
+                            dismiss(worker)
+                            if attempt < MAX_ATTEMPTS:
+                                waiting.appendleft((task, attempt + 1))
+                            else:
+                                yield Event(task, "lost", f"its worker died {attempt} times: {cause}")
+                            if waiting:
+                                start()
+                            continue
+                        if answer["state"] == "unwritable":
+                            raise StoreError(answer["message"])
+                        if waiting:
+                            next_task, attempts[worker] = waiting.popleft()
+                            worker.assign(next_task)
+                        else:
+                            dismiss(worker)
+                        yield Event(task, answer["state"])
+            finally:
+                for worker in list(attempts):
+                    worker.process.terminate()  # whatever it has in hand is not wanted any more
+                    dismiss(worker)

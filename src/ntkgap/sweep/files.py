@@ -1,0 +1,50 @@
+"""JSON files that are either complete or absent, whenever the writing process dies."""
+
+import json
+import math
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+
+def to_json(value: Any) -> Any:
+    """Make a value strict JSON: NaN becomes null, and the infinities become the strings "inf" and "-inf"."""
+    if isinstance(value, dict):
+        return {str(k): to_json(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
+    return value
+
+
+def number(value: Any) -> Any:
+    """Undo ``to_json`` for one scalar that is known to be a number or text."""
+    if value is None:
+        return math.nan
+    return float(value) if value in ("inf", "-inf") else value
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as strict JSON in one atomic step.
+
+    Raises:
+        OSError: if the directory cannot be written to; the old file, if any, is untouched.
+    """
+    text = json.dumps(to_json(value), indent=1, allow_nan=False)
+    descriptor, temporary = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_json(path: Path) -> Any:
+    """Read what ``write_json`` wrote."""
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,102 @@
+"""What a person sees while a sweep runs: a bar on a terminal, plain lines elsewhere."""
+
+import time
+from types import TracebackType
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+
+class Reporter(Protocol):
+    """Told of every cell that ends; used as a context manager around the sweep."""
+
+    def __enter__(self) -> "Reporter": ...  # noqa: D105
+
+    def __exit__(  # noqa: D105
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def advance(self, label: str, state: str, message: str = "") -> None:
+        """Tell of one cell that has ended."""
+        ...
+
+
+class Silent:
+    """Says nothing."""
+
+    def __enter__(self) -> "Silent":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def advance(self, label: str, state: str, message: str = "") -> None:
+        """Do nothing."""
+
+
+class Lines:
+    """One plain line a cell, for logs and pipes."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        self.console, self.total = console, total
+        self.ended, self.start = 0, time.monotonic()
+
+    def __enter__(self) -> "Lines":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def advance(self, label: str, state: str, message: str = "") -> None:
+        """Print the cell's line."""
+        self.ended += 1
+        count = f"{self.ended:>{len(str(self.total))}}/{self.total}"
+        seconds = time.monotonic() - self.start
+        self.console.print(
+            f"{count}  {seconds:6.1f} s  {label}: {state}" + (f" ({message})" if message else ""),
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+class Bar:
+    """A progress bar; failures are printed above it."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        self.progress = Progress(
+            TextColumn("measuring"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}", style="dim"),
+            console=console,
+        )
+        self.task = self.progress.add_task("", total=total)
+
+    def __enter__(self) -> "Bar":
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.update(self.task, description="")
+        self.progress.stop()
+
+    def advance(self, label: str, state: str, message: str = "") -> None:
+        """Move the bar on."""
+        if state != "done":
+            self.progress.console.print(f"{label}: {state} {message}", markup=False, style="red")
+        self.progress.update(self.task, advance=1, description=label)
+
+
+def make_reporter(total: int, progress: bool) -> Reporter:
+    """Choose how to report: a bar on a terminal, lines elsewhere, nothing if not wanted or nothing to do."""
+    console = Console(stderr=True)
+    if not progress or total == 0:
+        return Silent()
+    return Bar(console, total) if console.is_terminal else Lines(console, total)

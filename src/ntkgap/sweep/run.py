@@ -1,0 +1,71 @@
+"""Running a study: compute the cells that the store does not have yet."""
+
+import os
+from pathlib import Path
+
+from ntkgap.errors import StudyError
+from ntkgap.sweep.cell import Task
+from ntkgap.sweep.engines import Engine, LocalEngine
+from ntkgap.sweep.progress import make_reporter
+from ntkgap.sweep.runs import Runs
+from ntkgap.sweep.store import Store, StoredCell
+from ntkgap.sweep.study import Study, describe
+
+
+def default_workers() -> int:
+    """Number of processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def pending(study: Study, planned: list[StoredCell], retry_failed: bool) -> list[StoredCell]:
+    """Cells that have to be computed, the dearest first."""
+    wanted = {"pending", "failed"} if retry_failed else {"pending"}
+    return sorted((c for c in planned if c.state in wanted), key=lambda c: -study.cost(c.cell))
+
+
+def run(
+    study: Study,
+    store: str | Path,
+    workers: int | None = None,
+    *,
+    retry_failed: bool = False,
+    progress: bool = True,
+    engine: Engine | None = None,
+) -> Runs:
+    """Compute every cell of ``study`` that ``store`` does not have yet.
+
+    Running again *is* resuming: cells that are done are never computed twice. A study with more widths or
+    seeds extends the store. A cell that raises an error is recorded as failed and the sweep goes on.
+
+    Args:
+        study: what to measure.
+        store: directory of the results; made if there is none.
+        workers: number of processes, by default one a core; ignored if an engine is given.
+        retry_failed: compute failed cells again.
+        progress: show a bar, or lines where standard error is no terminal.
+        engine: where to compute; local processes if not given.
+
+    Returns:
+        All results in the store, those of earlier runs included.
+
+    Raises:
+        StoreError: if the store cannot be used: another study's, another version's, in use, not writable.
+        StudyError: if the number of workers is not positive or the grid is not well defined.
+    """
+    workers = default_workers() if workers is None else workers
+    if workers < 1:
+        raise StudyError(f"workers must be at least 1, got {workers}")
+    opened = Store.create(store, study)
+    with opened.locked():
+        to_do = pending(study, opened.plan(study), retry_failed)
+        for cell in to_do:
+            cell.forget_failure()
+        engine = engine or LocalEngine(min(workers, max(1, len(to_do))))
+        tasks = [Task(study.compute, c.cell, c.directory) for c in to_do]
+        with make_reporter(len(tasks), progress) as reporter:
+            for event in engine.run(tasks):
+                message = event.message
+                if event.state == "failed":
+                    message = StoredCell(event.task.cell, event.task.directory).failure()["message"]
+                reporter.advance(describe(event.task.cell, study.axes), event.state, message)
+    return Runs(opened.path)

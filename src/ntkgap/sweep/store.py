@@ -1,0 +1,201 @@
+"""Where results live: a signac project with one directory a cell, readable without ntkgap.
+
+::
+
+    STORE/ntkgap.json                  which study wrote this, in which version, with which configuration
+    STORE/workspace/<hash>/signac_statepoint.json     the cell's configuration
+    STORE/workspace/<hash>/result.json | failure.json  what came of it
+
+A cell without either file has not been computed. Files appear whole or not at all, so a process may be
+killed at any moment.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import signac
+from filelock import FileLock, Timeout
+from signac.errors import JobsCorruptedError
+
+from ntkgap.errors import StoreError
+from ntkgap.sweep.files import read_json, write_json
+from ntkgap.sweep.study import Cell, Result, Study
+
+FORMAT = 1
+RESULT, FAILURE, META, LOCK = "result.json", "failure.json", "ntkgap.json", ".lock"
+
+
+@dataclass(frozen=True)
+class StoredCell:
+    """A cell as the store holds it: its configuration, its directory, and what came of it.
+
+    Attributes:
+        cell: the configuration.
+        directory: where its files are.
+    """
+
+    cell: Cell
+    directory: Path
+
+    @property
+    def state(self) -> str:
+        """``"done"``, ``"failed"`` or ``"pending"``."""
+        if (self.directory / RESULT).is_file():
+            return "done"
+        return "failed" if (self.directory / FAILURE).is_file() else "pending"
+
+    def result(self) -> Result:
+        """What a computed cell yielded."""
+        return read_json(self.directory / RESULT)
+
+    def failure(self) -> dict[str, str]:
+        """The ``message`` and ``traceback`` of a failed cell."""
+        return read_json(self.directory / FAILURE)
+
+    def forget_failure(self) -> None:
+        """Make a failed cell pending again."""
+        (self.directory / FAILURE).unlink(missing_ok=True)
+
+
+class Store:
+    """A directory of results of one study.
+
+    Args:
+        path: the directory; it must have been made by ``Store.create``.
+
+    Raises:
+        StoreError: if there is no store at ``path``, or another version of ntkgap wrote it.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not (self.path / META).is_file():
+            raise StoreError(
+                f"there is no ntkgap store at {self.path.absolute()} (no {META}); "
+                "'ntkgap run --store DIRECTORY' makes one"
+            )
+        try:
+            self.meta: dict[str, Any] = read_json(self.path / META)
+        except ValueError as error:
+            raise StoreError(f"{self.path / META} is damaged ({error}); restore it or use a new store") from error
+        if self.meta.get("format") != FORMAT:
+            raise StoreError(
+                f"the store {self.path} has format {self.meta.get('format')!r}, this version of ntkgap reads "
+                f"format {FORMAT}; use a new store, or the version that wrote it"
+            )
+        with self._writing():
+            self._project = signac.init_project(self.path)
+
+    @classmethod
+    def create(cls, path: str | Path, study: Study) -> "Store":
+        """Open the store of a study, making it if there is none.
+
+        Raises:
+            StoreError: if the directory holds something else, another study's results or those of
+                another version of this study, or cannot be written to.
+        """
+        path = Path(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            strangers = sorted(p.name for p in path.iterdir() if not p.name.startswith("."))
+        except OSError as error:
+            raise StoreError(f"cannot make the store {path}: {error}; choose a directory you can write to") from error
+        if strangers and META not in strangers:
+            raise StoreError(
+                f"{path} is no ntkgap store but is not empty (it holds {', '.join(strangers[:3])}); "
+                "choose a new or an empty directory"
+            )
+        if not strangers:
+            with cls._writing_to(path):
+                write_json(path / META, {"format": FORMAT, "study": study.name, "version": study.version})
+        store = cls(path)
+        if store.meta["study"] != study.name:
+            raise StoreError(
+                f"the store {path} holds the study {store.meta['study']!r}, not {study.name!r}; "
+                "give each study a store of its own"
+            )
+        if store.meta["version"] != study.version:
+            raise StoreError(
+                f"the store {path} holds version {store.meta['version']} of the study {study.name!r}, this "
+                f"ntkgap computes version {study.version}: their numbers do not mix; use a new store"
+            )
+        return store
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the store for one run; the operating system lets go of it if the process dies.
+
+        Raises:
+            StoreError: if another run holds it.
+        """
+        lock = FileLock(self.path / LOCK)
+        with self._writing():
+            try:
+                lock.acquire(timeout=0)
+            except Timeout as error:
+                raise StoreError(
+                    f"another run is using the store {self.path}; wait for it to end or use another store"
+                ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def look_up(self, study: Study) -> list[StoredCell]:
+        """Every cell of a study as the store has it, without writing anything."""
+        return [StoredCell(cell, Path(self._project.open_job(cell).path)) for cell in study.cells()]
+
+    def plan(self, study: Study) -> list[StoredCell]:
+        """Note every cell of a study in the store, so that it shows as pending until it is computed."""
+        with self._writing():
+            self.meta |= {"axes": list(study.axes), "configuration": dict(study.configuration())}
+            write_json(self.path / META, self.meta)
+            return [self._add(cell) for cell in study.cells()]
+
+    def cells(self) -> list[StoredCell]:
+        """Every cell the store knows, computed or not, ordered along the study's axes."""
+        found = []
+        for job in self._project:
+            # A process killed while making a cell's directory leaves one that nobody has planned yet.
+            with contextlib.suppress(JobsCorruptedError):
+                found.append(StoredCell(job.statepoint(), Path(job.path)))
+        axes = self.meta.get("axes", [])
+        return sorted(found, key=lambda c: ([_sortable(c.cell.get(a)) for a in axes], c.directory.name))
+
+    def _add(self, cell: Cell) -> StoredCell:
+        job = self._project.open_job(cell)
+        try:
+            job.init()
+        except JobsCorruptedError:  # a process was killed between making the directory and filling it
+            job.init(force=True)
+        return StoredCell(cell, Path(job.path))
+
+    @staticmethod
+    @contextlib.contextmanager
+    def _writing_to(path: Path) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(f"cannot write to the store {path}: {error}") from error
+
+    def _writing(self) -> contextlib.AbstractContextManager[None]:
+        return self._writing_to(self.path)
+
+
+def _sortable(value: Any) -> tuple[bool, float, str]:
+    is_number = isinstance(value, int | float)
+    return (not is_number, float(value) if is_number else 0.0, "" if is_number else str(value))
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flatten a nested configuration: ``{"data": {"dim": 32}}`` becomes ``{"data.dim": 32}``."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

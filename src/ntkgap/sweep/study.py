@@ -1,0 +1,53 @@
+"""What a sweep has to know of a study: its cells, and the function that computes one."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+Cell = dict[str, Any]
+"""One point of a study's grid: a JSON-serialisable configuration, and nothing but it decides the result."""
+
+Result = dict[str, Any]
+"""What a cell yields: ``scalars`` (name -> number or None), ``curves`` (name -> list), ``notes`` (list of
+sentences), and ``diverged`` (whether something did not converge, which is a finding, not a failure)."""
+
+
+class Study(Protocol):
+    """Anything that can be swept.
+
+    Attributes:
+        name: short name, one word.
+        version: goes up whenever the same configuration would yield other numbers.
+        compute: ``"package.module:function"``; the function maps a ``Cell`` to a ``Result``.
+        axes: keys of a cell that tell it from the others, for labels and for the order of rows.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def version(self) -> int: ...  # noqa: D102
+
+    @property
+    def compute(self) -> str: ...  # noqa: D102
+
+    @property
+    def axes(self) -> Sequence[str]: ...  # noqa: D102
+
+    def cells(self) -> list[Cell]:
+        """Every point of the grid."""
+        ...
+
+    def cost(self, cell: Cell) -> float:
+        """Relative cost of a cell; the dearest are computed first."""
+        ...
+
+    def configuration(self) -> Mapping[str, Any]:
+        """What the study was asked to do, JSON-serialisable; enough to build it again."""
+        ...
+
+
+def describe(cell: Mapping[str, Any], axes: Sequence[str]) -> str:
+    """One line for a person: the values on the axes."""
+    return " · ".join(
+        str(cell[axis]) if isinstance(cell[axis], str) else f"{axis} {cell[axis]}" for axis in axes if axis in cell
+    )

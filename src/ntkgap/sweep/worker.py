@@ -1,0 +1,41 @@
+"""A worker process: reads tasks from standard input, computes them one by one, acknowledges each.
+
+Started as ``python -m ntkgap.sweep.worker`` rather than through ``multiprocessing``, so that scripts and
+notebooks need no ``if __name__ == "__main__"`` guard.
+"""
+
+import json
+import os
+import queue
+import sys
+import threading
+from pathlib import Path
+
+from ntkgap.sweep.cell import Task, compute_cell
+
+
+def _read_tasks(tasks: "queue.Queue[Task]") -> None:
+    for line in sys.stdin:
+        message = json.loads(line)
+        tasks.put(Task(message["compute"], message["cell"], Path(message["directory"])))
+    # End of input: the parent is done with us or dead. Either way nothing half-computed is of use.
+    os._exit(0)
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a model prints must not look like an answer
+    tasks: queue.Queue[Task] = queue.Queue()
+    threading.Thread(target=_read_tasks, args=(tasks,), daemon=True).start()
+    while True:
+        task = tasks.get()
+        try:
+            answer = {"state": compute_cell(task)}
+        except OSError as error:
+            answer = {"state": "unwritable", "message": f"cannot write to {task.directory}: {error}"}
+        print(json.dumps(answer), file=answers)
+
+
+if __name__ == "__main__":
+    main()
