@@ -10,6 +10,7 @@ from ntkgap.studies.optimization import OptimizationStudy
 from ntkgap.studies.verdict import Verdict, judge
 from ntkgap.sweep import Runs
 from ntkgap.sweep.files import number
+from ntkgap.sweep.store import flatten
 
 STUDIES: dict[str, type[BaseStudy]] = {OptimizationStudy.name: OptimizationStudy}
 
@@ -52,29 +53,29 @@ def problem_names(runs: Runs) -> dict[str, str]:
 
 
 def _settings(cell: Mapping[str, Any]) -> dict[str, Any]:
-    from ntkgap.sweep.store import flatten
-
     return {k: v for k, v in flatten(cell).items() if k not in ("width", "seed")}
 
 
 def assess(runs: Runs) -> list[Verdict]:
-    """Judge every claim of the study on every problem, by problem in the order of the store."""
+    """Judge every claim of the study on every problem, in the order in which the study lists them."""
     names = problem_names(runs)
+    study = study_of(runs)
+    order = [problem.name for problem in study.problems]
     measured: dict[str, dict[int, dict[int, dict[str, Any]]]] = {}
     for stored in runs.cells:
         if stored.state == "done":
             of_problem = measured.setdefault(names[stored.directory.name], {})
             of_problem.setdefault(stored.cell["width"], {})[stored.cell["seed"]] = stored.result()["scalars"]
-    claims = study_of(runs).claims()
+    listed = sorted(measured, key=lambda p: next((i for i, o in enumerate(order) if p.startswith(o)), len(order)))
     return [
         judge(
             claim,
             problem,
             {
                 width: {seed: float(number(scalars[claim.quantity])) for seed, scalars in seeds.items()}
-                for width, seeds in widths.items()
+                for width, seeds in measured[problem].items()
             },
         )
-        for problem, widths in measured.items()
-        for claim in claims
+        for problem in listed
+        for claim in study.claims()
     ]

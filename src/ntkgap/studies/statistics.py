@@ -104,7 +104,7 @@ def student_interval(values: Sequence[float], confidence: float = CONFIDENCE) ->
     return Interval(mean, mean - half, mean + half)
 
 
-def fit_power_law(by_seed: Mapping[int, Mapping[int, float]], min_widths: int = 3) -> PowerLaw | None:
+def fit_power_law(by_seed: Mapping[int, Mapping[int, float]], min_widths: int) -> PowerLaw | None:
     """Fit value ∝ width^exponent by least squares in logarithms, once for every seed.
 
     Every seed is a replicate of the whole sweep (its own data, its own networks at all widths), so the

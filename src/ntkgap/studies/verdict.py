@@ -17,6 +17,7 @@ from ntkgap.studies.statistics import (
 State = Literal["holds", "fails", "undecided"]
 
 EXTRAPOLATION_LIMIT = 100.0
+MIN_FIT_WIDTHS = 3
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Verdict:
             ``"fails"`` if it does not, ``"undecided"`` if that cannot be told.
         widths: result at every width, ascending.
         holds_from: smallest width from which on every tested width holds; None if the largest does not.
-        fit: power law of the quantity in the width, where the claim has one.
+        fit: power law of the quantity over the widest half of the widths, where the claim has one.
         crossing: width at which that law meets the criterion, with interval, if it does so anywhere.
         effect: median at the largest width as a multiple of the threshold; NaN if undecided.
     """
@@ -114,7 +115,10 @@ class Verdict:
 
     def _outlook(self) -> str:
         if self.state == "holds":
-            return ""
+            if self.crossing is None or self.holds_everywhere:
+                return ""
+            c = self.crossing
+            return f"The fitted power law meets the limit at width {number(c.value)} [{number(c.low)}, {number(c.high)}]."
         if self.extrapolated is not None:
             e = self.extrapolated
             return (
@@ -176,10 +180,11 @@ def judge(claim: Claim, problem: str, values: Mapping[int, Mapping[int, float]])
 
 
 def _fit(claim: Claim, values: Mapping[int, Mapping[int, float]]) -> PowerLaw | None:
+    """Fit the widest half of the widths: narrow networks have laws of their own, and we look outward."""
     if not claim.log_scale or claim.direction != "below":
         return None
     by_seed: dict[int, dict[int, float]] = {}
-    for width, seeds in values.items():
-        for seed, value in seeds.items():
+    for width in sorted(values)[-max(MIN_FIT_WIDTHS, math.ceil(len(values) / 2)) :]:
+        for seed, value in values[width].items():
             by_seed.setdefault(seed, {})[width] = value
-    return fit_power_law(by_seed)
+    return fit_power_law(by_seed, MIN_FIT_WIDTHS)

@@ -1,0 +1,187 @@
+"""Figures: measurement and theory on one log-width axis, fit for a paper."""
+
+import io
+import math
+import re
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ntkgap.report.marks import COLOURS
+from ntkgap.studies.claim import Claim
+from ntkgap.studies.figures import CurveFigure
+from ntkgap.studies.verdict import Verdict
+
+MEASURED, THEORY, LIMIT = "#1f4e79", "#8a5a00", "#b3372f"
+PANEL_WIDTH, PANEL_HEIGHT = 4.6, 3.3
+
+STYLE = {
+    "font.size": 9,
+    "font.family": "DejaVu Sans",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e6e6ea",
+    "grid.linewidth": 0.6,
+    "axes.edgecolor": "#55555c",
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "lines.linewidth": 1.6,
+    "figure.constrained_layout.use": True,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "ntkgap",
+}
+
+
+def style() -> AbstractContextManager[None]:
+    """The look of all figures, as a context."""
+    return mpl.rc_context(STYLE)
+
+
+def panels(n: int) -> tuple[Figure, list[Axes]]:
+    """A row of n panels."""
+    figure, axes = plt.subplots(1, n, figsize=(PANEL_WIDTH * max(n, 1), PANEL_HEIGHT), squeeze=False)
+    return figure, list(axes[0])
+
+
+def claim_figure(verdicts: Sequence[Verdict], seeds: dict[str, list[tuple[int, float]]]) -> Figure:
+    """The quantity of one claim over width, one panel a problem.
+
+    Args:
+        verdicts: the claim's verdict on every problem.
+        seeds: (width, value) of every seed, by problem.
+    """
+    figure, axes = panels(len(verdicts))
+    for ax, verdict in zip(axes, verdicts, strict=True):
+        _claim_panel(ax, verdict, seeds[verdict.problem])
+    axes[0].set_ylabel(verdicts[0].claim.label)
+    return figure
+
+
+def _claim_panel(ax: Axes, verdict: Verdict, seeds: list[tuple[int, float]]) -> None:
+    claim = verdict.claim
+    ax.set_title(verdict.problem)
+    ax.set_xscale("log")
+    ax.set_xlabel("width")
+    if claim.log_scale:
+        ax.set_yscale("log")
+    finite = [(w, v) for w, v in seeds if math.isfinite(v) and (v > 0 or not claim.log_scale)]
+    decided = [(r.width, r.interval) for r in verdict.widths if r.interval and math.isfinite(r.interval.value)]
+    decided = [(w, i) for w, i in decided if i.value > 0 or not claim.log_scale]
+    if finite:
+        ax.plot(*zip(*finite, strict=True), "o", color=MEASURED, ms=2.5, alpha=0.35, mew=0)
+    if decided:
+        widths = [w for w, _ in decided]
+        ax.plot(widths, [i.value for _, i in decided], "o-", color=MEASURED, ms=4.5, label="measured")
+        top = max(v for _, v in finite)
+        bottom = min(v for _, v in finite)
+        low = [max(i.low, bottom) for _, i in decided]
+        ax.fill_between(widths, low, [min(i.high, top) for _, i in decided], color=MEASURED, alpha=0.18, lw=0)
+    _draw_theory(ax, verdict)
+    ax.axhline(claim.threshold, color=LIMIT, ls="--", lw=1.1, label=f"limit {claim.threshold:g}")
+    _shade_where_it_holds(ax, claim)
+    _mark_missing(ax, seeds)
+    ax.legend(loc="best")
+
+
+def _draw_theory(ax: Axes, verdict: Verdict) -> None:
+    """The predicted power law through the widest measurement, and the fitted one out to where it would hold."""
+    claim, fit = verdict.claim, verdict.fit
+    all_widths = np.array([r.width for r in verdict.widths], dtype=float)
+    last = next((r for r in reversed(verdict.widths) if r.interval and math.isfinite(r.interval.value)), None)
+    if claim.exponent is not None and last is not None and last.interval is not None and last.interval.value > 0:
+        line = last.interval.value * (all_widths / last.width) ** claim.exponent
+        ax.plot(all_widths, line, color=THEORY, ls=":", lw=1.4, label=f"theory: ∝ width^{claim.exponent:g}")
+    if fit is not None:
+        half = len(all_widths) // 2
+        end = verdict.extrapolated.value if verdict.extrapolated else all_widths[-1]
+        span = np.geomspace(all_widths[half - 1 if half else 0], end, 50)
+        e = fit.exponent
+        label = f"fit: ∝ width^({e.value:.2f} [{e.low:.2f}, {e.high:.2f}])"
+        ax.plot(span, [fit(w) for w in span], color="#555", ls="-.", lw=1, label=label)
+        if verdict.extrapolated:
+            ax.plot([end], [claim.threshold], "x", color="#555", ms=6, mew=1.5)
+
+
+def _shade_where_it_holds(ax: Axes, claim: Claim) -> None:
+    low, high = ax.get_ylim()
+    holds = (low, min(claim.threshold, high)) if claim.direction == "below" else (max(claim.threshold, low), high)
+    if holds[0] < holds[1]:
+        ax.axhspan(*holds, color=COLOURS["holds"], alpha=0.06, lw=0)
+    ax.set_ylim(low, high)
+
+
+def _mark_missing(ax: Axes, seeds: list[tuple[int, float]]) -> None:
+    """Say which widths have seeds that are not in the picture, and why."""
+    for test, word, height in ((math.isinf, "diverged", 0.97), (math.isnan, "undecidable", 0.03)):
+        widths = sorted({w for w, v in seeds if test(v)})
+        if widths:
+            ax.plot(widths, [height] * len(widths), "x", transform=ax.get_xaxis_transform(), color=LIMIT, ms=5, label=word)
+
+
+Curve = tuple[int, dict[str, list[float]]]
+
+
+def curve_figure(spec: CurveFigure, curves: dict[str, list[Curve]], max_widths: int = 5) -> Figure:
+    """Curves over training, one panel a problem, one colour a width, median over seeds.
+
+    Args:
+        spec: what to draw.
+        curves: (width, curves by name) of every seed, by problem.
+        max_widths: at most so many widths are drawn, evenly chosen.
+    """
+    figure, axes = panels(len(curves))
+    for ax, (problem, found) in zip(axes, curves.items(), strict=True):
+        ax.set_title(problem)
+        ax.set_xlabel(spec.x_label)
+        if spec.log_y:
+            ax.set_yscale("log")
+        widths = sorted({w for w, _ in found})
+        chosen = [widths[round(i)] for i in np.linspace(0, len(widths) - 1, min(max_widths, len(widths)))]
+        for width, colour in zip(chosen, mpl.colormaps["viridis_r"](np.linspace(0.12, 0.95, len(chosen))), strict=True):
+            of_width = [c for w, c in found if w == width]
+            for name, dashes in ((spec.measured, "-"), (spec.predicted, "--")):
+                if name is not None:
+                    y = median_curve([c[name] for c in of_width], spec.log_y)
+                    label = f"width {width}" if dashes == "-" else None
+                    ax.plot(range(len(y)), y, dashes, color=colour, label=label, lw=1.5 if dashes == "-" else 1.1)
+        if spec.level is not None:
+            ax.axhline(spec.level, color=LIMIT, ls="--", lw=1.1, label=spec.level_label)
+        if spec.predicted is not None:
+            ax.plot([], [], "--", color="#555", lw=1.1, label="predicted")
+        ax.legend(loc="best")
+    axes[0].set_ylabel(spec.y_label)
+    return figure
+
+
+def median_curve(curves: list[list[float]], positive: bool) -> np.ndarray:
+    """Median over seeds at every step, over the seeds that got so far; NaN where nothing can be drawn."""
+    length = max(map(len, curves))
+    table = np.full((len(curves), length), np.nan)
+    for row, curve in zip(table, curves, strict=True):
+        row[: len(curve)] = curve
+    table[~np.isfinite(table)] = np.nan
+    if positive:
+        table[table <= 0] = np.nan
+    empty = np.isnan(table).all(axis=0)
+    table[:, empty] = 0
+    return np.where(empty, np.nan, np.nanmedian(table, axis=0))
+
+
+def to_svg(figure: Figure, prefix: str) -> str:
+    """The figure as an ``<svg>`` element whose ids do not collide with those of other figures on a page."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": "ntkgap"})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
+    svg = re.sub(r'(xlink:href="|url\()#', rf"\1#{prefix}-", svg)
+    return re.sub(r'<svg ([^>]*?)width="[^"]*" height="[^"]*"|<svg height="[^"]*"', r"<svg \1", svg, count=1)

@@ -1,0 +1,46 @@
+"""How verdicts look: one symbol, one word and one colour each, in the terminal as on the page."""
+
+from dataclasses import dataclass
+
+from ntkgap.studies.verdict import Verdict, WidthResult
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The look of a verdict.
+
+    Attributes:
+        symbol: says it without colour.
+        style: name of the colour, a CSS class and a key of ``COLOURS``.
+    """
+
+    symbol: str
+    style: str
+
+
+COLOURS = {
+    "holds": "#1a7f5a",
+    "partly": "#7a8b1c",
+    "unmet": "#c2701c",
+    "fails": "#b3372f",
+    "undecided": "#7d7d86",
+}
+TERMINAL = {"holds": "green", "partly": "yellow", "unmet": "dark_orange", "fails": "red", "undecided": "bright_black"}
+
+
+def mark(verdict: Verdict) -> Mark:
+    """The look of a verdict over all widths."""
+    if verdict.state == "undecided":
+        return Mark("?", "undecided")
+    if verdict.state == "holds":
+        return Mark("✓", "holds") if verdict.holds_everywhere else Mark("◐", "partly")
+    return Mark("✗", "unmet" if verdict.claim.kind == "condition" else "fails")
+
+
+def width_mark(verdict: Verdict, result: WidthResult) -> Mark:
+    """The look of one width."""
+    if result.state == "undecided":
+        return Mark("?", "undecided")
+    if result.state == "holds":
+        return Mark("✓", "holds")
+    return Mark("✗", "unmet" if verdict.claim.kind == "condition" else "fails")

@@ -1,0 +1,142 @@
+"""The report: one self-contained HTML page, scorecard first, and the files beside it."""
+
+import platform
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from ntkgap.errors import StoreError
+from ntkgap.report.figures import claim_figure, curve_figure, style, to_svg
+from ntkgap.report.marks import COLOURS, mark, width_mark
+from ntkgap.report.summary import Scorecard, bottom_line, seeds_note
+from ntkgap.report.tables import write_tables
+from ntkgap.studies import Verdict, assess, study_of
+from ntkgap.studies.assess import problem_names
+from ntkgap.studies.verdict import number
+from ntkgap.sweep import Runs
+from ntkgap.sweep.files import number as read_number
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure on the page: its SVG and the name of its PDF."""
+
+    svg: str
+    pdf: str
+
+
+@dataclass(frozen=True)
+class StudyPage:
+    """What the template shows of one study."""
+
+    runs: Runs
+    verdicts: list[Verdict]
+    card: Scorecard
+    claim_drawings: dict[str, Drawing]
+    curve_drawings: list[tuple[Any, Drawing]]
+    configuration: str
+    counts: dict[str, int]
+    diverged: list[str]
+    failures: list[tuple[str, str]]
+    seconds: float
+    seeds_note: str
+
+
+def report(runs: Runs | Sequence[Runs], path: str | Path = "report.html") -> Path:
+    """Write the report of one or more studies.
+
+    Beside the page go ``figures/*.pdf``, ``results.csv`` (one row a cell) and ``verdicts.json``.
+
+    Args:
+        runs: results, as ``ntkgap.run`` returns them.
+        path: the page to write; it needs no network and no other file.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        StoreError: if no cell is done yet, or the files cannot be written.
+    """
+    all_runs = [runs] if isinstance(runs, Runs) else list(runs)
+    path = Path(path)
+    if not any(r.counts()["done"] for r in all_runs):
+        raise StoreError(f"no cell in {', '.join(str(r.path) for r in all_runs)} is done: there is nothing to report")
+    try:
+        (path.parent / "figures").mkdir(parents=True, exist_ok=True)
+        pages = [_study_page(r, path.parent / "figures") for r in all_runs if r.counts()["done"]]
+        write_tables(path.parent, all_runs, {p.runs.study: p.verdicts for p in pages})
+        path.write_text(_render(pages), encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"cannot write the report {path}: {error}") from error
+    return path
+
+
+def _study_page(runs: Runs, figures: Path) -> StudyPage:
+    verdicts = assess(runs)
+    card = Scorecard.of(verdicts)
+    names = problem_names(runs)
+    done = [c for c in runs.cells if c.state == "done"]
+    results = [(names[c.directory.name], c.cell, c.result()) for c in done]
+    with style():
+        claim_drawings = {}
+        for claim in card.claims:
+            seeds: dict[str, list[tuple[int, float]]] = {}
+            for problem, cell, result in results:
+                value = float(read_number(result["scalars"][claim.quantity]))
+                seeds.setdefault(problem, []).append((cell["width"], value))
+            figure = claim_figure(card.row(claim), seeds)
+            claim_drawings[claim.key] = _keep(figure, figures, f"{runs.study}-{claim.key}")
+        curve_drawings = []
+        for spec in study_of(runs).figures():
+            curves: dict[str, list[tuple[int, dict[str, list[float]]]]] = {p: [] for p in card.problems}
+            for problem, cell, result in results:
+                found = {k: [float(read_number(v)) for v in c] for k, c in result["curves"].items()}
+                curves[problem].append((cell["width"], found))
+            figure = curve_figure(spec, curves)
+            curve_drawings.append((spec, _keep(figure, figures, f"{runs.study}-{spec.key}")))
+    return StudyPage(
+        runs=runs,
+        verdicts=verdicts,
+        card=card,
+        claim_drawings=claim_drawings,
+        curve_drawings=curve_drawings,
+        configuration=yaml.safe_dump(runs.configuration, sort_keys=False, allow_unicode=True),
+        counts=dict(runs.counts()),
+        diverged=[
+            f"{problem}, width {cell['width']}, seed {cell['seed']}: {'; '.join(result['notes'])}"
+            for problem, cell, result in results
+            if result["diverged"]
+        ],
+        failures=[(f"{c['problem']}, width {c['width']}, seed {c['seed']}", m) for c, m in runs.failures()],
+        seconds=sum(result["seconds"] for _, _, result in results),
+        seeds_note=seeds_note(verdicts),
+    )
+
+
+def _keep(figure: Figure, folder: Path, name: str) -> Drawing:
+    figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
+    svg = to_svg(figure, name)
+    plt.close(figure)
+    return Drawing(svg, f"figures/{name}.pdf")
+
+
+def _render(pages: list[StudyPage]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("ntkgap.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.globals |= {"mark": mark, "width_mark": width_mark, "bottom_line": bottom_line, "number": number}
+    versions = {name: metadata.version(name) for name in ("ntkgap", "torch", "numpy")}
+    return environment.get_template("report.html.j2").render(
+        pages=pages,
+        colours=COLOURS,
+        versions={**versions, "python": platform.python_version()},
+        slug=lambda text: re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-"),
+    )

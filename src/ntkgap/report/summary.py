@@ -1,0 +1,63 @@
+"""The verdicts of a study in a few sentences and one table, for page and terminal alike."""
+
+from dataclasses import dataclass
+
+from ntkgap.studies.claim import Claim
+from ntkgap.studies.statistics import attainable_confidence
+from ntkgap.studies.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class Scorecard:
+    """Verdicts laid out as claims × problems.
+
+    Attributes:
+        claims: rows.
+        problems: columns.
+        cells: the verdict of (claim key, problem).
+    """
+
+    claims: list[Claim]
+    problems: list[str]
+    cells: dict[tuple[str, str], Verdict]
+
+    @classmethod
+    def of(cls, verdicts: list[Verdict]) -> "Scorecard":
+        """Lay verdicts out in the order in which they come."""
+        claims = {v.claim.key: v.claim for v in verdicts}
+        problems = dict.fromkeys(v.problem for v in verdicts)
+        return cls(list(claims.values()), list(problems), {(v.claim.key, v.problem): v for v in verdicts})
+
+    def row(self, claim: Claim) -> list[Verdict]:
+        """Verdicts of a claim on every problem."""
+        return [self.cells[claim.key, p] for p in self.problems]
+
+    def column(self, problem: str) -> list[Verdict]:
+        """Verdicts of every claim on a problem."""
+        return [self.cells[c.key, problem] for c in self.claims]
+
+
+def bottom_line(card: Scorecard, problem: str) -> str:
+    """One sentence on a problem: how many conditions are met and consequences seen at the largest width."""
+    column = card.column(problem)
+    width = column[0].widths[-1].width
+    parts = []
+    for kind, noun, verb in (("condition", "condition", "met"), ("consequence", "prediction", "borne out")):
+        of_kind = [v for v in column if v.claim.kind == kind]
+        if of_kind:
+            held = sum(v.state == "holds" for v in of_kind)
+            plural = "s" if len(of_kind) > 1 else ""
+            parts.append(f"{held} of {len(of_kind)} {noun}{plural} of the theory {verb}")
+    return f"At width {width}, {' and '.join(parts)}."
+
+
+def seeds_note(verdicts: list[Verdict]) -> str:
+    """What the intervals mean with the seeds at hand."""
+    n = min(r.n_seeds for v in verdicts for r in v.widths)
+    note = "Points are medians over seeds, bands 95 % percentile-bootstrap intervals of the median."
+    if attainable_confidence(n) < 0.95:
+        note += (
+            f" With {n} seed{'s' if n > 1 else ''} such an interval reaches at most "
+            f"{attainable_confidence(n):.0%} confidence: add seeds (--seed 0:8) for more."
+        )
+    return note

@@ -1,0 +1,40 @@
+"""The scorecard on a terminal."""
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ntkgap.report.marks import TERMINAL, mark, width_mark
+from ntkgap.report.summary import Scorecard, bottom_line, seeds_note
+from ntkgap.studies.verdict import Verdict
+
+
+def print_scorecard(verdicts: list[Verdict], console: Console, title: str) -> None:
+    """Print claims × problems, each verdict with a strip of its widths from narrow to wide."""
+    if not verdicts:
+        console.print("No cell is done yet, so there is nothing to judge.")
+        return
+    card = Scorecard.of(verdicts)
+    table = Table(title=title, title_justify="left", title_style="bold", show_lines=True, expand=False)
+    table.add_column("theory says")
+    for problem in card.problems:
+        widths = card.column(problem)[0].widths
+        table.add_column(Text(f"{problem}\nwidth {widths[0].width} … {widths[-1].width}"))
+    for claim in card.claims:
+        table.add_row(Text(claim.title), *(_cell(v) for v in card.row(claim)))
+    console.print(table)
+    for problem in card.problems:
+        console.print(Text.assemble((f"{problem}: ", "bold"), bottom_line(card, problem)))
+    console.print(Text(seeds_note(verdicts), style="dim"))
+
+
+def _cell(verdict: Verdict) -> Text:
+    look = mark(verdict)
+    text = Text(f"{look.symbol} {verdict.status}", style=f"bold {TERMINAL[look.style]}")
+    if verdict.extrapolated is not None:
+        text.append(f"\n  extrapolated: width {verdict.extrapolated.value:.2g}", style="not bold")
+    text.append("\n  ")
+    for result in verdict.widths:
+        width_look = width_mark(verdict, result)
+        text.append(width_look.symbol, style=TERMINAL[width_look.style])
+    return text
