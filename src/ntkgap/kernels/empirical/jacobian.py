@@ -1,36 +1,81 @@
 """The Jacobian of a network's outputs with respect to its parameters, at one point of parameter space."""
 
-from collections.abc import Callable, Iterable
-
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, jacrev, vmap
 
-ParameterSelection = Iterable[str] | Callable[[str, nn.Parameter], bool] | None
+from ntkgap.errors import KernelError
+from ntkgap.kernels.empirical.contraction import contract, mirror
+from ntkgap.kernels.empirical.factors import Outer
+from ntkgap.kernels.empirical.point import Point
+from ntkgap.kernels.empirical.recipe import (
+    Recipe,
+    fallback_terms,
+    find_recipe,
+    one_hot_directions,
+    structured_terms,
+    trace,
+)
+from ntkgap.kernels.empirical.selection import ParameterSelection
+from ntkgap.kernels.empirical.terms import Term, merged, transposed_product
 
 
 class Jacobian:
     """J(θ) of the stacked outputs f(x; θ), remembered for products with other Jacobians.
 
+    Layers are kept in factored form (what the layer saw, and the gradients of the outputs with respect to
+    what it returned); the n·C × P matrix itself is never formed for them. Later changes of the network do
+    not reach it.
+
     Attributes:
         outputs: f(x; θ), [n, C].
+        recipe: how it was obtained; can be given to :func:`jacobian` for the same network.
     """
 
-    def __init__(self, outputs: Tensor, blocks: dict[str, Tensor]) -> None:
+    def __init__(
+        self, outputs: Tensor, terms: dict[str, list[Term]], shapes: dict[str, torch.Size], recipe: Recipe
+    ) -> None:
         self.outputs = outputs
-        self._blocks = {k: b.flatten(2) for k, b in blocks.items()}  # name -> [n, C, P_name]
-        self._shapes = {k: b.shape[2:] for k, b in blocks.items()}
+        self.recipe = recipe
+        self._terms = {name: merged(uses) for name, uses in terms.items()}
+        self._shapes = shapes
 
     def gram(self, other: "Jacobian | None" = None) -> Tensor:
-        """J Jᵀ, or J J'ᵀ with the Jacobian at other inputs or other parameter values: [n, n', C, C]."""
+        """J Jᵀ, or J J'ᵀ with the Jacobian at other inputs or other parameter values: [n, n', C, C].
+
+        Raises:
+            KernelError: if ``other`` is of another network, dtype or device.
+        """
+        symmetric = other is None or other is self
         other = self if other is None else other
-        return sum(
-            torch.einsum("iap,jbp->ijab", block, other._blocks[name]) for name, block in self._blocks.items()
-        )
+        if self._shapes != other._shapes:
+            raise KernelError(
+                "the two Jacobians are with respect to different parameters; use the same network"
+            )
+        if (self.outputs.dtype, self.outputs.device) != (other.outputs.dtype, other.outputs.device):
+            raise KernelError(
+                f"the two Jacobians are {self.outputs.dtype} on {self.outputs.device} and {other.outputs.dtype} "
+                f"on {other.outputs.device}; evaluate both alike"
+            )
+        (n1, c1), (n2, c2) = self.outputs.shape, other.outputs.shape
+        kernel = self.outputs.new_zeros(c1, n1, c2, n2)
+        contract(kernel, self._terms, other._terms, symmetric)
+        if symmetric:
+            mirror(kernel)
+        return kernel.permute(1, 3, 0, 2)
 
     def vjp(self, v: Tensor) -> dict[str, Tensor]:
         """Jᵀ v for v of shape [n, C], by parameter name."""
-        return {k: torch.einsum("nc,ncp->p", v, b).view(self._shapes[k]) for k, b in self._blocks.items()}
+        if v.shape != self.outputs.shape:
+            raise KernelError(
+                f"v has shape {tuple(v.shape)}, the outputs {tuple(self.outputs.shape)}: they must agree"
+            )
+        v = v.to(self.outputs).mT
+        return {
+            name: transposed_product(self._terms[name], v).view(shape)
+            if name in self._terms
+            else v.new_zeros(shape)
+            for name, shape in self._shapes.items()
+        }
 
 
 def jacobian(
@@ -39,15 +84,41 @@ def jacobian(
     *,
     parameters: ParameterSelection = None,
     dtype: torch.dtype | None = None,
+    recipe: Recipe | None = None,
 ) -> Jacobian:
-    """Evaluate the Jacobian of ``model`` at inputs ``x`` of shape [n, ...] and its present parameters."""
-    theta = {k: p.detach().to(dtype) if dtype else p.detach() for k, p in model.named_parameters()}
-    x = x.to(dtype) if dtype else x
-    buffers = {k: b.to(dtype) if dtype and b.is_floating_point() else b for k, b in model.named_buffers()}
+    """Evaluate the Jacobian of ``model`` at inputs ``x`` of shape [n, ...] and its present parameters.
 
-    def f(params, xi):
-        return functional_call(model, (params, buffers), (xi[None],))[0]
+    Args:
+        model: maps [n, ...] to [n] or [n, C], each example on its own.
+        x: inputs, [n, ...].
+        parameters: names, or a filter ``(name, parameter) -> bool``; by default all that require grad.
+        dtype: precision to compute in; by default the model's own.
+        recipe: of an earlier Jacobian of the same network at inputs of the same shape, to skip the probe.
 
-    blocks = vmap(jacrev(f), (None, 0))(theta, x)
-    outputs = functional_call(model, (theta, buffers), (x,))
-    return Jacobian(outputs.detach(), blocks)
+    Raises:
+        ModelError: if the model has no trainable parameters, mixes the examples, or does not return finite
+            [n] or [n, C] outputs.
+        DataError: if the inputs are empty, or of another dtype or device than the model.
+        KernelError: if ``parameters`` selects nothing.
+    """
+    point = Point(model, parameters, dtype)
+    x = point.inputs(x)
+    recipe = find_recipe(point, x) if recipe is None else recipe
+    made = trace(point, x)
+    recipe = recipe.matching(made)
+    terms = structured_terms(point, made, recipe, one_hot_directions(made.outputs))
+    _keep_private(terms, [x, *point.leaves.values(), *point.constants.values()])
+    if recipe.fallback:
+        terms |= fallback_terms(point, x, list(recipe.fallback))
+    shapes = {name: leaf.shape for name, leaf in point.leaves.items()}
+    return Jacobian(made.outputs.detach(), terms, shapes, recipe)
+
+
+def _keep_private(terms: dict[str, list[Term]], owned: list[Tensor]) -> None:
+    """Copy what shares memory with the caller's tensors."""
+    pointers = {t.untyped_storage().data_ptr() for t in owned}
+    for uses in terms.values():
+        for term in uses:
+            factor = term.factor
+            if isinstance(factor, Outer) and factor.a.untyped_storage().data_ptr() in pointers:
+                factor.a = factor.a.clone()

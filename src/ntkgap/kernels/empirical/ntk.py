@@ -1,8 +1,13 @@
 """The empirical neural tangent kernel of any ``nn.Module``."""
 
+import torch
 from torch import Tensor, nn
 
-from ntkgap.kernels.empirical.jacobian import ParameterSelection, jacobian
+from ntkgap.errors import KernelError
+from ntkgap.kernels.empirical.jacobian import jacobian
+from ntkgap.kernels.empirical.selection import ParameterSelection
+
+OUTPUTS = ("full", "mean", "diagonal", "sum")
 
 
 def as_matrix(kernel: Tensor) -> Tensor:
@@ -19,9 +24,18 @@ def empirical_ntk(
     *,
     parameters: ParameterSelection = None,
     memory_budget: int | None = None,
-    dtype=None,
+    dtype: torch.dtype | None = None,
     progress: bool = False,
 ) -> Tensor:
-    """Placeholder of the first commit: dense Jacobians."""
-    j1 = jacobian(model, x1, parameters=parameters, dtype=dtype)
-    return j1.gram(None if x2 is None else jacobian(model, x2, parameters=parameters, dtype=dtype))
+    """Empirical neural tangent kernel of ``model`` (first step: whole Jacobians in factored form)."""
+    if outputs not in OUTPUTS:
+        raise KernelError(f"unknown outputs={outputs!r}; choose one of {', '.join(OUTPUTS)}")
+    one = jacobian(model, x1, parameters=parameters, dtype=dtype)
+    two = None if x2 is None else jacobian(model, x2, parameters=parameters, dtype=dtype, recipe=one.recipe)
+    kernel = one.gram(two)
+    if outputs == "full":
+        return kernel
+    diagonal = kernel.diagonal(dim1=2, dim2=3)
+    if outputs == "diagonal":
+        return diagonal
+    return diagonal.mean(2) if outputs == "mean" else kernel.sum((2, 3)) / kernel.shape[2]

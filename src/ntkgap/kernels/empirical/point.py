@@ -1,0 +1,121 @@
+"""A network at one point of parameter space, evaluated without touching the module."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from ntkgap.errors import DataError, KernelError, ModelError
+from ntkgap.kernels.empirical.selection import ParameterSelection, select_parameters
+
+
+class Point:
+    """The network f(·; θ) at its present parameters, with private leaves to differentiate by.
+
+    The leaves share the parameters' memory but not their identity, so that neither ``requires_grad`` nor
+    ``grad`` of the model is ever touched. With ``dtype``, parameters, floating buffers and floating inputs
+    are cast to it.
+
+    Attributes:
+        model: the network.
+        leaves: selected parameters, name -> leaf tensor that requires grad.
+    """
+
+    def __init__(
+        self, model: nn.Module, selection: ParameterSelection = None, dtype: torch.dtype | None = None
+    ) -> None:
+        if dtype is not None and not dtype.is_floating_point:
+            raise KernelError(f"dtype must be a floating-point type, got {dtype}")
+        self.model, self.dtype = model, dtype
+        selected = select_parameters(model, selection)
+        self.leaves = {name: self._cast(p).requires_grad_() for name, p in selected.items()}
+        frozen = {name: self._cast(p) for name, p in model.named_parameters() if name not in selected}
+        # Buffers are cloned: a layer that updates its running statistics must not change the model's.
+        self.buffers = {name: self._cast(b).clone() for name, b in model.named_buffers()}
+        self.constants = frozen | self.buffers
+        reference = next(iter(self.leaves.values()))
+        self.device, self.float_dtype = reference.device, reference.dtype
+
+    def _cast(self, tensor: Tensor) -> Tensor:
+        tensor = tensor.detach()
+        return tensor.to(self.dtype) if self.dtype and tensor.is_floating_point() else tensor
+
+    def inputs(self, x: Tensor, name: str = "x") -> Tensor:
+        """Check the inputs ``x`` and cast them to the point's dtype."""
+        if not isinstance(x, Tensor):
+            raise DataError(f"{name} must be a torch.Tensor of shape [n, ...], got {type(x).__name__}")
+        if x.ndim == 0 or x.shape[0] == 0:
+            raise DataError(f"{name} has shape {tuple(x.shape)}; at least one example [n, ...] is needed")
+        if x.device != self.device:
+            raise DataError(
+                f"{name} is on {x.device}, the model on {self.device}; move one of them: x.to(...)"
+            )
+        x = self._cast(x)
+        if x.is_floating_point() and x.dtype != self.float_dtype:
+            raise DataError(
+                f"{name} is {x.dtype}, the model's parameters are {self.float_dtype}; "
+                f"convert with x.to({self.float_dtype}), or pass dtype= to cast both"
+            )
+        return x
+
+    def __call__(self, x: Tensor, leaves: dict[str, Tensor] | None = None) -> Tensor:
+        """f(x; θ), [n, C], at the point's own leaves or at others of the same shapes."""
+        tensors = self.constants | (self.leaves if leaves is None else leaves)
+        try:
+            with _recurrent_weights(self.model, tensors):
+                out = functional_call(self.model, tensors, (x,))
+        except RuntimeError as error:
+            if not x.is_floating_point() and "dtype" in str(error):
+                raise DataError(
+                    f"the inputs are {x.dtype} but {type(self.model).__name__} computes in "
+                    f"{self.float_dtype} ({error}); convert with x.to({self.float_dtype})"
+                ) from error
+            raise
+        return self._matrix(out, x)
+
+    def _matrix(self, out: object, x: Tensor) -> Tensor:
+        name = type(self.model).__name__
+        if not isinstance(out, Tensor):
+            raise ModelError(
+                f"{name} returned {type(out).__name__}; a tensor [n] or [n, C] is needed: "
+                "wrap the model so that it returns only the outputs the kernel is for"
+            )
+        if out.ndim not in (1, 2) or out.shape[0] != x.shape[0]:
+            raise ModelError(
+                f"{name} maps inputs {tuple(x.shape)} to outputs {tuple(out.shape)}; outputs must be "
+                f"[n] or [n, C] with n = {x.shape[0]}: flatten the others, e.g. nn.Sequential(model, nn.Flatten())"
+            )
+        return out if out.ndim == 2 else out[:, None]
+
+
+def check_finite(outputs: Tensor, model: nn.Module) -> None:
+    """Refuse outputs that are NaN or infinite, naming the first bad example."""
+    bad = (~torch.isfinite(outputs)).any(1)
+    if bad.any():
+        first = int(bad.nonzero()[0])
+        raise ModelError(
+            f"{type(model).__name__} returned NaN or infinite outputs for {int(bad.sum())} of {len(bad)} "
+            f"examples, the first at index {first}; check that input and the parameters"
+        )
+
+
+@contextmanager
+def _recurrent_weights(model: nn.Module, tensors: dict[str, Tensor]) -> Iterator[None]:
+    """Let nn.RNN, nn.LSTM and nn.GRU see swapped parameters: they keep a private list of their weights."""
+    changed: list[tuple[nn.RNNBase, list]] = []
+    aliases = None
+    try:
+        for prefix, module in model.named_modules():
+            if isinstance(module, nn.RNNBase):
+                if aliases is None:
+                    first = {id(p): name for name, p in model.named_parameters()}
+                    aliases = {n: first[id(p)] for n, p in model.named_parameters(remove_duplicate=False)}
+                dot = prefix + "." if prefix else ""
+                changed.append((module, module._flat_weights))
+                module._flat_weights = [tensors[aliases[dot + n]] for n in module._flat_weights_names]
+        yield
+    finally:
+        for module, weights in changed:
+            module._flat_weights = weights
