@@ -59,9 +59,9 @@ class Dataset:
         """Number of input entries an example."""
         return self.x[0].numel()
 
-    def to(self, *args: torch.dtype | torch.device | str) -> "Dataset":
-        """Move or cast inputs and targets, as ``Tensor.to`` does."""
-        return Dataset(self.x.to(*args), self.y.to(*args), self.n_classes)
+    def to(self, dtype: torch.dtype) -> "Dataset":
+        """Cast inputs and targets."""
+        return Dataset(self.x.to(dtype), self.y.to(dtype), self.n_classes)
 
 
 def encode_classes(labels: Tensor, n_classes: int, coding: str) -> Tensor:

@@ -21,7 +21,7 @@ def sphere(
     r"""Draw inputs uniformly from the unit sphere of R^dim, with random or teacher targets.
 
     Random targets are y ~ N(0, 1), as in the synthetic experiment of Zhang, Martens, Grosse (2019).
-    The teacher is a small ReLU network, :math:`y = \sqrt{2/k}\sum_{j=1}^k a_j\,\mathrm{relu}(\sqrt{d}\,v_j^\top x)`
+    The teacher is a small ReLU network, :math:`y = \sqrt{2/k} \sum_j a_j\, \mathrm{relu}(\sqrt d\, v_j^\top x)`
     with unit vectors v_j, a_j = ±1 and k = 8, which gives learnable targets of mean square about 1.
 
     Args:

@@ -69,7 +69,7 @@ class Spectrum:
 
     @cached_property
     def effective_rank(self) -> float:
-        """exp of the entropy of the eigenvalues' shares, 1 … n (Roy, Vetterli 2007)."""
+        """Exp of the entropy of the eigenvalues' shares, 1 … n (Roy, Vetterli 2007)."""
         shares = self.eigenvalues.clamp_min(0)
         shares = shares / shares.sum()
         return float(torch.special.entr(shares).sum().exp())

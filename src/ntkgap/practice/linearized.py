@@ -30,7 +30,7 @@ class LinearizedModel(nn.Module):
             return functional_call(self.network, (parameters, buffers), (x,))
 
         try:
-            value, change = jvp(outputs, (anchor,), (step,))
+            value, change = jvp(outputs, (anchor,), (step,))  # type: ignore[misc]  # three values only with has_aux
         except NotImplementedError as error:
             raise ModelError(
                 f"the model uses an operation without forward-mode derivative ({error}); for attention choose "

@@ -5,12 +5,14 @@ import math
 import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from ntkgap.report.marks import COLOURS
 from ntkgap.studies.claim import Claim
@@ -20,7 +22,7 @@ from ntkgap.studies.verdict import Verdict
 MEASURED, THEORY, LIMIT = "#1f4e79", "#8a5a00", "#b3372f"
 PANEL_WIDTH, PANEL_HEIGHT = 4.6, 3.3
 
-STYLE = {
+STYLE: Any = {
     "font.size": 9,
     "font.family": "DejaVu Sans",
     "axes.spines.top": False,
@@ -52,6 +54,28 @@ def panels(n: int) -> tuple[Figure, list[Axes]]:
     return figure, list(axes[0])
 
 
+def log_axis(ax: Axes) -> None:
+    """Make the vertical axis logarithmic, labelled in plain text (which draws far faster than formulas)."""
+    ax.set_yscale("log")
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: power_of_ten(value)))
+    ax.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: _minor_label(ax, value)))
+
+
+def power_of_ten(value: float) -> str:
+    """Write 1e-5 as 10⁻⁵, and numbers near one as they are."""
+    if 1e-3 <= value <= 1e3:
+        return f"{value:g}"
+    exponent = round(math.log10(value))
+    return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def _minor_label(ax: Axes, value: float) -> str:
+    """Label 2 and 5 between powers of ten, where fewer than two powers of ten are in view."""
+    low, high = ax.get_ylim()
+    leading = value / 10 ** math.floor(math.log10(value))
+    return f"{value:.3g}" if high / low < 100 and round(leading) in (2, 5) else ""
+
+
 def claim_figure(verdicts: Sequence[Verdict], seeds: dict[str, list[tuple[int, float]]]) -> Figure:
     """The quantity of one claim over width, one panel a problem.
 
@@ -72,7 +96,7 @@ def _claim_panel(ax: Axes, verdict: Verdict, seeds: list[tuple[int, float]]) -> 
     ax.set_xscale("log")
     ax.set_xlabel("width")
     if claim.log_scale:
-        ax.set_yscale("log")
+        log_axis(ax)
     finite = [(w, v) for w, v in seeds if math.isfinite(v) and (v > 0 or not claim.log_scale)]
     decided = [(r.width, r.interval) for r in verdict.widths if r.interval and math.isfinite(r.interval.value)]
     decided = [(w, i) for w, i in decided if i.value > 0 or not claim.log_scale]
@@ -87,6 +111,7 @@ def _claim_panel(ax: Axes, verdict: Verdict, seeds: list[tuple[int, float]]) -> 
         ax.fill_between(widths, low, [min(i.high, top) for _, i in decided], color=MEASURED, alpha=0.18, lw=0)
     _draw_theory(ax, verdict)
     ax.axhline(claim.threshold, color=LIMIT, ls="--", lw=1.1, label=f"limit {claim.threshold:g}")
+    _tick_widths(ax, [r.width for r in verdict.widths])
     _shade_where_it_holds(ax, claim)
     _mark_missing(ax, seeds)
     ax.legend(loc="best")
@@ -111,6 +136,14 @@ def _draw_theory(ax: Axes, verdict: Verdict) -> None:
             ax.plot([end], [claim.threshold], "x", color="#555", ms=6, mew=1.5)
 
 
+def _tick_widths(ax: Axes, widths: list[int]) -> None:
+    """Tick the widths that were measured, thinned out where their numbers would touch."""
+    step = math.ceil(len(widths) / 6)
+    ax.set_xticks(widths[::-step], [f"{w:,}".replace(",", "\u2009") for w in widths[::-step]])
+    ax.set_xticks(widths, minor=True)
+    ax.xaxis.set_minor_formatter(NullFormatter())
+
+
 def _shade_where_it_holds(ax: Axes, claim: Claim) -> None:
     low, high = ax.get_ylim()
     holds = (low, min(claim.threshold, high)) if claim.direction == "below" else (max(claim.threshold, low), high)
@@ -124,7 +157,15 @@ def _mark_missing(ax: Axes, seeds: list[tuple[int, float]]) -> None:
     for test, word, height in ((math.isinf, "diverged", 0.97), (math.isnan, "undecidable", 0.03)):
         widths = sorted({w for w, v in seeds if test(v)})
         if widths:
-            ax.plot(widths, [height] * len(widths), "x", transform=ax.get_xaxis_transform(), color=LIMIT, ms=5, label=word)
+            ax.plot(
+                widths,
+                [height] * len(widths),
+                "x",
+                transform=ax.get_xaxis_transform(),
+                color=LIMIT,
+                ms=5,
+                label=word,
+            )
 
 
 Curve = tuple[int, dict[str, list[float]]]
@@ -143,10 +184,12 @@ def curve_figure(spec: CurveFigure, curves: dict[str, list[Curve]], max_widths: 
         ax.set_title(problem)
         ax.set_xlabel(spec.x_label)
         if spec.log_y:
-            ax.set_yscale("log")
+            log_axis(ax)
         widths = sorted({w for w, _ in found})
         chosen = [widths[round(i)] for i in np.linspace(0, len(widths) - 1, min(max_widths, len(widths)))]
-        for width, colour in zip(chosen, mpl.colormaps["viridis_r"](np.linspace(0.12, 0.95, len(chosen))), strict=True):
+        for width, colour in zip(
+            chosen, mpl.colormaps["viridis_r"](np.linspace(0.12, 0.95, len(chosen))), strict=True
+        ):
             of_width = [c for w, c in found if w == width]
             for name, dashes in ((spec.measured, "-"), (spec.predicted, "--")):
                 if name is not None:
@@ -174,6 +217,12 @@ def median_curve(curves: list[list[float]], positive: bool) -> np.ndarray:
     empty = np.isnan(table).all(axis=0)
     table[:, empty] = 0
     return np.where(empty, np.nan, np.nanmedian(table, axis=0))
+
+
+def settle(figure: Figure) -> None:
+    """Lay a figure out once and for all, so that saving it twice does not do so twice."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
 
 
 def to_svg(figure: Figure, prefix: str) -> str:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ntkgap.studies.verdict import Verdict, WidthResult
+from ntkgap.studies.verdict import Verdict, WidthResult, number
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,13 @@ COLOURS = {
     "fails": "#b3372f",
     "undecided": "#7d7d86",
 }
-TERMINAL = {"holds": "green", "partly": "yellow", "unmet": "dark_orange", "fails": "red", "undecided": "bright_black"}
+TERMINAL = {
+    "holds": "green",
+    "partly": "yellow",
+    "unmet": "dark_orange",
+    "fails": "red",
+    "undecided": "bright_black",
+}
 
 
 def mark(verdict: Verdict) -> Mark:
@@ -44,3 +50,10 @@ def width_mark(verdict: Verdict, result: WidthResult) -> Mark:
     if result.state == "holds":
         return Mark("✓", "holds")
     return Mark("✗", "unmet" if verdict.claim.kind == "condition" else "fails")
+
+
+def outlook(verdict: Verdict) -> str:
+    """The width from which a claim would hold, in three words; empty where it holds or nothing can be said."""
+    if verdict.extrapolated is not None:
+        return f"extrapolated: from {number(verdict.extrapolated.value)}"
+    return f"not before {number(verdict.at_least)}" if verdict.at_least is not None else ""

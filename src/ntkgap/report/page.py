@@ -14,8 +14,8 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from ntkgap.errors import StoreError
-from ntkgap.report.figures import claim_figure, curve_figure, style, to_svg
-from ntkgap.report.marks import COLOURS, mark, width_mark
+from ntkgap.report.figures import claim_figure, curve_figure, settle, style, to_svg
+from ntkgap.report.marks import COLOURS, mark, outlook, width_mark
 from ntkgap.report.summary import Scorecard, bottom_line, seeds_note
 from ntkgap.report.tables import write_tables
 from ntkgap.studies import Verdict, assess, study_of
@@ -68,7 +68,9 @@ def report(runs: Runs | Sequence[Runs], path: str | Path = "report.html") -> Pat
     all_runs = [runs] if isinstance(runs, Runs) else list(runs)
     path = Path(path)
     if not any(r.counts()["done"] for r in all_runs):
-        raise StoreError(f"no cell in {', '.join(str(r.path) for r in all_runs)} is done: there is nothing to report")
+        raise StoreError(
+            f"no cell in {', '.join(str(r.path) for r in all_runs)} is done: there is nothing to report"
+        )
     try:
         (path.parent / "figures").mkdir(parents=True, exist_ok=True)
         pages = [_study_page(r, path.parent / "figures") for r in all_runs if r.counts()["done"]]
@@ -122,6 +124,7 @@ def _study_page(runs: Runs, figures: Path) -> StudyPage:
 
 
 def _keep(figure: Figure, folder: Path, name: str) -> Drawing:
+    settle(figure)
     figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
     svg = to_svg(figure, name)
     plt.close(figure)
@@ -132,7 +135,8 @@ def _render(pages: list[StudyPage]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("ntkgap.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.globals |= {"mark": mark, "width_mark": width_mark, "bottom_line": bottom_line, "number": number}
+    helpers = (mark, width_mark, outlook, bottom_line, number)
+    environment.globals |= {helper.__name__: helper for helper in helpers}
     versions = {name: metadata.version(name) for name in ("ntkgap", "torch", "numpy")}
     return environment.get_template("report.html.j2").render(
         pages=pages,

@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ntkgap.report.marks import TERMINAL, mark, width_mark
+from ntkgap.report.marks import TERMINAL, mark, outlook, width_mark
 from ntkgap.report.summary import Scorecard, bottom_line, seeds_note
 from ntkgap.studies.verdict import Verdict
 
@@ -31,8 +31,8 @@ def print_scorecard(verdicts: list[Verdict], console: Console, title: str) -> No
 def _cell(verdict: Verdict) -> Text:
     look = mark(verdict)
     text = Text(f"{look.symbol} {verdict.status}", style=f"bold {TERMINAL[look.style]}")
-    if verdict.extrapolated is not None:
-        text.append(f"\n  extrapolated: width {verdict.extrapolated.value:.2g}", style="not bold")
+    if beyond := outlook(verdict):
+        text.append(f"\n  {beyond}", style="not bold")
     text.append("\n  ")
     for result in verdict.widths:
         width_look = width_mark(verdict, result)

@@ -66,12 +66,19 @@ class PowerLaw:
     Attributes:
         exponent: mean over seeds with Student-t interval.
         log_prefactor: mean over seeds of the natural logarithm of the prefactor.
+        curvature: mean over seeds, with Student-t interval, of the second derivative of log value in log width.
         per_seed: (exponent, log prefactor) of every seed.
     """
 
     exponent: Interval
     log_prefactor: float
+    curvature: Interval
     per_seed: tuple[tuple[float, float], ...]
+
+    @property
+    def flattens(self) -> bool:
+        """Whether the values fall ever more slowly with width: then the law reaches any level too early."""
+        return self.curvature.low > 0
 
     def __call__(self, width: float) -> float:
         """The fitted value at a width."""
@@ -113,18 +120,24 @@ def fit_power_law(by_seed: Mapping[int, Mapping[int, float]], min_widths: int) -
 
     Args:
         by_seed: value by width, by seed.
-        min_widths: seeds with fewer usable widths are left out.
+        min_widths: seeds with fewer usable widths are left out; at least 3.
 
     Returns:
         The fit, or None if fewer than two seeds can be fitted.
     """
-    fits = []
+    fits, curvatures = [], []
     for values in by_seed.values():
         usable = [(w, v) for w, v in values.items() if math.isfinite(v) and v > 0]
         if len(usable) >= min_widths:
-            line = stats.linregress(*np.log(np.asarray(usable, dtype=float)).T)
-            fits.append((float(line.slope), float(line.intercept)))
+            log_width, log_value = np.log(np.asarray(usable, dtype=float)).T
+            slope, intercept = np.polyfit(log_width, log_value, 1)
+            fits.append((float(slope), float(intercept)))
+            curvatures.append(2 * float(np.polyfit(log_width, log_value, 2)[0]))
     if len(fits) < 2:
         return None
-    exponent = student_interval([a for a, _ in fits])
-    return PowerLaw(exponent, float(np.mean([b for _, b in fits])), tuple(fits))
+    return PowerLaw(
+        exponent=student_interval([a for a, _ in fits]),
+        log_prefactor=float(np.mean([b for _, b in fits])),
+        curvature=student_interval(curvatures),
+        per_seed=tuple(fits),
+    )

@@ -73,9 +73,20 @@ class Verdict:
     def extrapolated(self) -> Interval | None:
         """Width from which the claim would hold by the fitted law, if that lies beyond the widths tested.
 
-        None where the claim holds at the largest width, and where the law meets the criterion nowhere within
-        a hundred times that width: two decades of widths are not worth more than two of extrapolation.
+        None where the claim holds at the largest width, and where extrapolation cannot reach: the measurements
+        flatten with width, or the law meets the criterion nowhere within a hundred times the largest width.
         """
+        return None if self.fit is None or self.fit.flattens else self._crossing_beyond
+
+    @property
+    def at_least(self) -> float | None:
+        """Where the measurements flatten, the fitted law's width: it is too hopeful, more is needed."""
+        if self.fit is None or not self.fit.flattens or self._crossing_beyond is None:
+            return None
+        return self._crossing_beyond.value
+
+    @property
+    def _crossing_beyond(self) -> Interval | None:
         largest = self.widths[-1].width
         if self.crossing is None or self.state == "holds":
             return None
@@ -115,17 +126,22 @@ class Verdict:
 
     def _outlook(self) -> str:
         if self.state == "holds":
-            if self.crossing is None or self.holds_everywhere:
-                return ""
             c = self.crossing
-            return f"The fitted power law meets the limit at width {number(c.value)} [{number(c.low)}, {number(c.high)}]."
+            if c is None or self.holds_everywhere or c.value < self.widths[0].width:
+                return ""
+            where = f"{number(c.value)} [{number(c.low)}, {number(c.high)}]"
+            return f"The fitted power law meets the limit at width {where}."
         if self.extrapolated is not None:
             e = self.extrapolated
             return (
                 f"Extrapolating the fitted power law, it would hold from width {number(e.value)} "
                 f"[{number(e.low)}, {number(e.high)}]."
             )
-        return "The width from which it would hold is not within reach of extrapolation."
+        beyond = "The width from which it would hold is not within reach of extrapolation"
+        if self.at_least is not None:
+            least = number(self.at_least)
+            return f"{beyond}: a power law says {least}, but the measurements flatten, so more than that."
+        return f"{beyond}."
 
 
 def number(value: float) -> str:

@@ -1,8 +1,8 @@
 """A grid of cells, each computed once, resumable; knows nothing of what a cell computes."""
 
-from ntkgap.sweep.run import default_workers, pending, run
+from ntkgap.sweep.run import default_workers, preview, run
 from ntkgap.sweep.runs import Runs
 from ntkgap.sweep.store import Store
 from ntkgap.sweep.study import Cell, Result, Study, describe
 
-__all__ = ["Cell", "Result", "Runs", "Store", "Study", "default_workers", "describe", "pending", "run"]
+__all__ = ["Cell", "Result", "Runs", "Store", "Study", "default_workers", "describe", "preview", "run"]

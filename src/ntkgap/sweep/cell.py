@@ -9,8 +9,9 @@ from pathlib import Path
 
 from ntkgap.errors import NtkgapError, StudyError
 from ntkgap.sweep.files import write_json
-from ntkgap.sweep.store import FAILURE, RESULT
 from ntkgap.sweep.study import Cell, Result
+
+RESULT, FAILURE = "result.json", "failure.json"
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,13 @@ class Task:
     compute: str
     cell: Cell
     directory: Path
+
+
+def outcome(directory: Path) -> str | None:
+    """What has come of the cell in a directory: ``"done"``, ``"failed"``, or None if nothing yet."""
+    if (directory / RESULT).is_file():
+        return "done"
+    return "failed" if (directory / FAILURE).is_file() else None
 
 
 def resolve(compute: str) -> Callable[[Cell], Result]:

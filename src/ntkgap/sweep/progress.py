@@ -11,9 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 class Reporter(Protocol):
     """Told of every cell that ends; used as a context manager around the sweep."""
 
-    def __enter__(self) -> "Reporter": ...  # noqa: D105
+    def __enter__(self) -> "Reporter": ...
 
-    def __exit__(  # noqa: D105
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 

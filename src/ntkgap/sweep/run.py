@@ -9,7 +9,7 @@ from ntkgap.sweep.engines import Engine, LocalEngine
 from ntkgap.sweep.progress import make_reporter
 from ntkgap.sweep.runs import Runs
 from ntkgap.sweep.store import Store, StoredCell
-from ntkgap.sweep.study import Study, describe
+from ntkgap.sweep.study import Cell, Study, describe
 
 
 def default_workers() -> int:
@@ -21,6 +21,22 @@ def pending(study: Study, planned: list[StoredCell], retry_failed: bool) -> list
     """Cells that have to be computed, the dearest first."""
     wanted = {"pending", "failed"} if retry_failed else {"pending"}
     return sorted((c for c in planned if c.state in wanted), key=lambda c: -study.cost(c.cell))
+
+
+def preview(study: Study, path: str | Path, retry_failed: bool = False) -> tuple[int, list[Cell]]:
+    """What ``run`` would do, without writing anything.
+
+    Returns:
+        The number of cells of the study, and those that would be computed, the dearest first.
+
+    Raises:
+        StoreError: if the store at ``path`` cannot be used for this study.
+    """
+    planned = Store.open_for(path, study).look_up(study) if Store.exists(path) else None
+    if planned is None:
+        cells = study.cells()
+        return len(cells), sorted(cells, key=lambda c: -study.cost(c))
+    return len(planned), [c.cell for c in pending(study, planned, retry_failed)]
 
 
 def run(

@@ -21,11 +21,12 @@ from filelock import FileLock, Timeout
 from signac.errors import JobsCorruptedError
 
 from ntkgap.errors import StoreError
+from ntkgap.sweep.cell import FAILURE, RESULT, outcome
 from ntkgap.sweep.files import read_json, write_json
 from ntkgap.sweep.study import Cell, Result, Study
 
 FORMAT = 1
-RESULT, FAILURE, META, LOCK = "result.json", "failure.json", "ntkgap.json", ".lock"
+META, LOCK = "ntkgap.json", ".lock"
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,7 @@ class StoredCell:
     @property
     def state(self) -> str:
         """``"done"``, ``"failed"`` or ``"pending"``."""
-        if (self.directory / RESULT).is_file():
-            return "done"
-        return "failed" if (self.directory / FAILURE).is_file() else "pending"
+        return outcome(self.directory) or "pending"
 
     def result(self) -> Result:
         """What a computed cell yielded."""
@@ -72,7 +71,7 @@ class Store:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        if not (self.path / META).is_file():
+        if not self.exists(path):
             raise StoreError(
                 f"there is no ntkgap store at {self.path.absolute()} (no {META}); "
                 "'ntkgap run --store DIRECTORY' makes one"
@@ -102,7 +101,9 @@ class Store:
             path.mkdir(parents=True, exist_ok=True)
             strangers = sorted(p.name for p in path.iterdir() if not p.name.startswith("."))
         except OSError as error:
-            raise StoreError(f"cannot make the store {path}: {error}; choose a directory you can write to") from error
+            raise StoreError(
+                f"cannot make the store {path}: {error}; choose a directory you can write to"
+            ) from error
         if strangers and META not in strangers:
             raise StoreError(
                 f"{path} is no ntkgap store but is not empty (it holds {', '.join(strangers[:3])}); "
@@ -111,6 +112,20 @@ class Store:
         if not strangers:
             with cls._writing_to(path):
                 write_json(path / META, {"format": FORMAT, "study": study.name, "version": study.version})
+        return cls.open_for(path, study)
+
+    @staticmethod
+    def exists(path: str | Path) -> bool:
+        """Whether there is a store at ``path``."""
+        return (Path(path) / META).is_file()
+
+    @classmethod
+    def open_for(cls, path: str | Path, study: Study) -> "Store":
+        """Open the store at ``path`` for more results of a study.
+
+        Raises:
+            StoreError: if there is none, or it holds another study's results or those of another version.
+        """
         store = cls(path)
         if store.meta["study"] != study.name:
             raise StoreError(

@@ -48,6 +48,7 @@ class Start:
 
     @property
     def residual_norm(self) -> float:
+        """‖f(θ₀) − y‖₂ on the training set."""
         return (self.at.outputs - self.train.y).norm().item()
 
 
@@ -183,7 +184,8 @@ def follow_gradient_descent(problem: OptimizationProblem, start: Start, findings
     findings.scalars |= {"gd_learning_rate": learning_rate, "gd_loss_predicted_end": predicted[-1]}
     if curve.stopped:
         missing = dict.fromkeys(
-            ("gd_loss_end", "gd_discrepancy", "kernel_change", "kernel_distance", "linearization_error"), math.inf
+            ("gd_loss_end", "gd_discrepancy", "kernel_change", "kernel_distance", "linearization_error"),
+            math.inf,
         )
         findings.scalars |= missing | {"gd_distance": math.inf}
         return

@@ -86,7 +86,7 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
             label="sup over t of |√L_t − √L̂_t| / √L_0",
             threshold=tolerances.curve,
             direction="below",
-            criterion=f"the largest gap between the curves is below {tolerances.curve:.0%} of the initial residual",
+            criterion=f"the largest gap of the curves is below {tolerances.curve:.0%} of the initial residual",
             prediction="shrinks like m^(−1/2)",
             exponent=-0.5,
         ),

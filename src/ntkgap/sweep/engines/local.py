@@ -1,5 +1,6 @@
 """The local engine: worker processes on this machine, replaced when they die."""
 
+import contextlib
 import json
 import os
 import selectors
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ntkgap.errors import StoreError
-from ntkgap.sweep.cell import Task
+from ntkgap.sweep.cell import Task, outcome
 
 MAX_ATTEMPTS = 3
 
@@ -47,11 +48,10 @@ class _Worker:
         self.task = task
         message = {"compute": task.compute, "cell": task.cell, "directory": str(task.directory.absolute())}
         assert self.process.stdin is not None
-        try:
+        # If it died while idle its standard output has ended too, and that is where deaths are noticed.
+        with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps(message).encode() + b"\n")
             self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it died while idle; its standard output ends too, which is where deaths are noticed
 
     def read_answer(self) -> dict[str, str] | None:
         """The acknowledgement, or None if the process has died."""
@@ -67,11 +67,10 @@ class _Worker:
         return f"signal {signal.Signals(-code).name}{hint}"
 
     def end(self) -> None:
-        assert self.process.stdin is not None and self.process.stdout is not None
-        try:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
-        except BrokenPipeError:
-            pass
         try:
             self.process.wait(timeout=5)
         except subprocess.TimeoutExpired:
@@ -127,7 +126,9 @@ class LocalEngine:
                             attempt = attempts[worker]
                             cause = worker.cause_of_death()
                             dismiss(worker)
-                            if attempt < MAX_ATTEMPTS:
+                            if ended := outcome(task.directory):
+                                yield Event(task, ended)  # it died after its last word was written
+                            elif attempt < MAX_ATTEMPTS:
                                 waiting.appendleft((task, attempt + 1))
                             else:
                                 yield Event(task, "lost", f"its worker died {attempt} times: {cause}")

@@ -1,0 +1,262 @@
+"""The command line: ``ntkgap run | report | status | presets``."""
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ntkgap import __version__
+from ntkgap.errors import NtkgapError, StoreError, StudyError
+
+if TYPE_CHECKING:
+    from ntkgap.studies.base import BaseStudy
+    from ntkgap.sweep import Runs
+
+# Heavy imports (torch, matplotlib) wait until a command needs them: help must answer at once.
+
+app = typer.Typer(
+    help="Does neural tangent kernel theory describe your network? Measure it and read the verdicts.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+STUDY_NAMES = ("optimization",)
+SEED_HELP = "Seeds: '0:5' for 0 to 4, or '0,3,7'; in place of the preset's."
+
+
+def parse_integers(text: str | None, what: str) -> list[int] | None:
+    """Read ``"64,256"`` or the half-open range ``"0:5"``.
+
+    Raises:
+        StudyError: if the text is neither.
+    """
+    if text is None:
+        return None
+    if match := re.fullmatch(r"\s*(\d+)\s*:\s*(\d+)\s*", text):
+        values = list(range(int(match[1]), int(match[2])))
+        if not values:
+            raise StudyError(f"--{what} {text} is an empty range; its second number must exceed the first")
+        return values
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise StudyError(f"--{what} takes integers like 64,256 or a range like 0:5, got {text!r}") from None
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Does neural tangent kernel theory describe your network? Measure it and read the verdicts."""
+    if version:
+        print(f"ntkgap {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    study: Annotated[
+        str | None, typer.Argument(help=f"Which study ({', '.join(STUDY_NAMES)}); all of them if not given.")
+    ] = None,
+    preset: Annotated[
+        str, typer.Option(help="Name of a preset (see 'ntkgap presets') or path of a YAML file.")
+    ] = "quick",
+    data: Annotated[
+        str | None, typer.Option(help="Data in place of the preset's: digits, sphere, or a .npz file.")
+    ] = None,
+    width: Annotated[str | None, typer.Option(help="Widths in place of the preset's, like 64,256,1024.")] = None,
+    seed: Annotated[str | None, typer.Option(help=SEED_HELP)] = None,
+    problem: Annotated[
+        list[str] | None, typer.Option(help="Only problems whose name contains this text; may be repeated.")
+    ] = None,
+    store: Annotated[
+        Path | None,
+        typer.Option(help="Directory of results; by default runs/PRESET, with one store a study."),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes; by default one a core.")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Compute failed cells again.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be computed, compute nothing.")
+    ] = False,
+) -> None:
+    """Measure networks beside the theory's predictions and write a report.
+
+    Running the same command again resumes: cells that are done are never computed twice.
+    More widths or seeds extend a finished run.
+
+    Examples:
+    - `ntkgap run` - all studies on embedded data, report in runs/quick/report.html
+    - `ntkgap run --preset smoke` - the same in seconds
+    - `ntkgap run optimization --problem MLP --width 64,256,1024 --seed 0:5 --store runs/mlp`
+    """
+    from ntkgap.report import print_scorecard, report
+    from ntkgap.studies import assess, find_study
+    from ntkgap.sweep import run as run_study
+
+    names = STUDY_NAMES if study is None else (study,)
+    folder = store or Path("runs") / Path(preset).stem
+    studies = [
+        find_study(name).preset(
+            preset,
+            widths=parse_integers(width, "width"),
+            seeds=parse_integers(seed, "seed"),
+            data=data,
+            problems=problem,
+        )
+        for name in names
+    ]
+    stores = [folder if study is not None else folder / s.name for s in studies]
+    for chosen in studies:
+        chosen.check()
+    if dry_run:
+        for chosen, path in zip(studies, stores, strict=True):
+            _preview(chosen, path, retry_failed)
+        return
+    finished = []
+    console = Console()
+    for chosen, path in zip(studies, stores, strict=True):
+        try:
+            finished.append(run_study(chosen, path, workers, retry_failed=retry_failed))
+        except KeyboardInterrupt:
+            _say_how_to_resume(path)
+            raise typer.Exit(130) from None
+    for runs in finished:
+        print_scorecard(assess(runs), console, f"The {runs.study} promise")
+    if any(r.counts()["done"] for r in finished):
+        page = report(finished, folder / "report.html")
+        console.print(f"report: {page}", soft_wrap=True, highlight=False)
+    _exit_with_failures(finished)
+
+
+@app.command()
+def report(
+    stores: Annotated[
+        list[Path], typer.Argument(help="One or more stores, or the folder 'ntkgap run' made for them.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="The page to write; by default report.html in the first folder.")
+    ] = None,
+) -> None:
+    """Write the report of finished or running studies again."""
+    from ntkgap.report import print_scorecard
+    from ntkgap.report import report as write_report
+    from ntkgap.studies import assess
+
+    found = [runs for path in stores for runs in _open(path)]
+    console = Console()
+    for runs in found:
+        print_scorecard(assess(runs), console, f"The {runs.study} promise")
+    page = write_report(found, out or stores[0] / "report.html")
+    console.print(f"report: {page}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def status(
+    store: Annotated[Path, typer.Argument(help="A store, or the folder 'ntkgap run' made for them.")],
+) -> None:
+    """Say which cells are done, failed or still to be computed."""
+    console = Console()
+    for runs in _open(store):
+        table = Table(title=f"{runs.path} ({runs.study}, version {runs.version})", title_justify="left")
+        for column in ("problem", "widths", "seeds"):
+            table.add_column(column)
+        for column in ("done", "failed", "pending", "seconds"):
+            table.add_column(column, justify="right")
+        frame = runs.to_pandas()
+        if frame.empty:
+            console.print(f"{runs.path}: no cells are planned yet")
+            continue
+        for name, rows in frame.groupby("problem"):
+            done = rows.state.isin(("done", "diverged"))
+            seconds = f"{rows.seconds.sum():.0f}" if "seconds" in rows else "0"
+            widths = ", ".join(str(w) for w in sorted(set(rows.width)))
+            counts = (done.sum(), (rows.state == "failed").sum(), (rows.state == "pending").sum())
+            table.add_row(str(name), widths, str(rows.seed.nunique()), *(str(c) for c in counts), seconds)
+        console.print(table)
+        _print_failures(runs, console)
+
+
+@app.command()
+def presets() -> None:
+    """List the presets of every study."""
+    from ntkgap.studies import STUDIES
+
+    table = Table("study", "preset", "what it is for")
+    for name, study in STUDIES.items():
+        for preset, description in study.presets().items():
+            table.add_row(name, preset, description)
+    Console().print(table)
+
+
+def _open(folder: Path) -> "list[Runs]":
+    """The store at a folder, or all stores directly below it."""
+    from ntkgap.sweep import Runs
+    from ntkgap.sweep.store import META
+
+    if (folder / META).is_file():
+        return [Runs(folder)]
+    below = sorted(p.parent for p in folder.glob(f"*/{META}")) if folder.is_dir() else []
+    if not below:
+        raise StoreError(f"there is no ntkgap store at {folder} or directly below it; 'ntkgap run' makes one")
+    return [Runs(path) for path in below]
+
+
+def _preview(study: "BaseStudy", path: Path, retry_failed: bool) -> None:
+    from ntkgap.sweep import preview
+
+    total, to_do = preview(study, path, retry_failed)
+    table = Table(
+        title=f"{study.name}: {len(to_do)} of {total} cells to compute, into {path}", title_justify="left"
+    )
+    for column in ("problem", "widths", "seeds"):
+        table.add_column(column)
+    table.add_column("cells", justify="right")
+    for problem in dict.fromkeys(cell["problem"] for cell in to_do):
+        cells = [cell for cell in to_do if cell["problem"] == problem]
+        widths, seeds = (", ".join(map(str, sorted({c[axis] for c in cells}))) for axis in ("width", "seed"))
+        table.add_row(problem, widths, seeds, str(len(cells)))
+    Console().print(table)
+
+
+def _say_how_to_resume(path: Path) -> None:
+    from ntkgap.sweep import Runs
+
+    counts = Runs(path).counts()
+    done = f"{counts['done']} of {counts.total()} cells are done and kept"
+    Console(stderr=True).print(f"\ninterrupted: {done}; run the same command to resume", highlight=False)
+
+
+def _print_failures(runs: "Runs", console: Console) -> None:
+    for cell, message in runs.failures():
+        console.print(Text(f"failed: {cell['problem']}, width {cell['width']}, seed {cell['seed']}: {message}"))
+
+
+def _exit_with_failures(finished: "list[Runs]") -> None:
+    counts = [runs.counts() for runs in finished]
+    failed, lost = sum(c["failed"] for c in counts), sum(c["pending"] for c in counts)
+    if not failed and not lost:
+        return
+    console = Console(stderr=True)
+    for runs in finished:
+        _print_failures(runs, console)
+    if failed:
+        console.print(f"{failed} cells failed; --retry-failed computes them again", style="red")
+    if lost:
+        console.print(f"{lost} cells are still to be computed; run the same command again", style="red")
+    raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line; errors of ntkgap are one red line, not a traceback."""
+    try:
+        app()
+    except NtkgapError as error:
+        Console(stderr=True).print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
+        sys.exit(1)
