@@ -54,6 +54,5 @@ def width_mark(verdict: Verdict, result: WidthResult) -> Mark:
 
 def outlook(verdict: Verdict) -> str:
     """The width from which a claim would hold, in three words; empty where it holds or nothing can be said."""
-    if verdict.extrapolated is not None:
-        return f"extrapolated: from {number(verdict.extrapolated.value)}"
-    return f"not before {number(verdict.at_least)}" if verdict.at_least is not None else ""
+    e = verdict.extrapolated
+    return f"extrapolated: from {number(e.value)} [{number(e.low)}, {number(e.high)}]" if e else ""

@@ -38,17 +38,25 @@ class Scorecard:
 
 
 def bottom_line(card: Scorecard, problem: str) -> str:
-    """One sentence on a problem: how many conditions are met and consequences seen at the largest width."""
+    """One sentence on a problem at its largest width: which conditions are refuted, what is borne out.
+
+    A condition is never said to be met: what is measured can refute it, not confirm it.
+    """
     column = card.column(problem)
-    width = column[0].widths[-1].width
-    parts = []
-    for kind, noun, verb in (("condition", "condition", "met"), ("consequence", "prediction", "borne out")):
-        of_kind = [v for v in column if v.claim.kind == kind]
-        if of_kind:
-            held = sum(v.state == "holds" for v in of_kind)
-            plural = "s" if len(of_kind) > 1 else ""
-            parts.append(f"{held} of {len(of_kind)} {noun}{plural} of the theory {verb}")
-    return f"At width {width}, {' and '.join(parts)}."
+    conditions = [v for v in column if v.claim.kind == "condition"]
+    predictions = [v for v in column if v.claim.kind == "consequence"]
+    unmet = sum(v.state == "fails" for v in conditions)
+    borne_out = sum(v.state == "holds" for v in predictions)
+    link = "and"
+    if unmet:
+        parts = f"{unmet} of {len(conditions)} sufficient conditions {'is' if unmet == 1 else 'are'} not met"
+        link = "yet" if borne_out > len(predictions) / 2 else "and"
+    elif any(v.state == "undecided" for v in conditions):
+        parts = "whether the sufficient conditions are met is undecided"
+    else:
+        parts = "no sufficient condition of the theorem is refuted"
+    outcome = f"{borne_out} of {len(predictions)} predictions of the theory are borne out"
+    return f"At width {column[0].widths[-1].width}, {parts}, {link} {outcome}."
 
 
 def seeds_note(verdicts: list[Verdict]) -> str:

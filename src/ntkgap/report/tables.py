@@ -41,7 +41,6 @@ def verdict_record(verdict: Verdict) -> dict[str, Any]:
         "effect": verdict.effect,
         "holds_from": verdict.holds_from,
         "extrapolated": _interval(verdict.extrapolated),
-        "at_least": verdict.at_least,
         "fitted_crossing": _interval(verdict.crossing),
         "fitted_exponent": _interval(verdict.fit.exponent if verdict.fit else None),
         "predicted_exponent": claim.exponent,

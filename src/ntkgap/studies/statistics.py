@@ -68,16 +68,18 @@ class PowerLaw:
         log_prefactor: mean over seeds of the natural logarithm of the prefactor.
         curvature: mean over seeds, with Student-t interval, of the second derivative of log value in log width.
         per_seed: (exponent, log prefactor) of every seed.
+        bent: mean over seeds of the quadratic's coefficients, in falling powers of log width.
     """
 
     exponent: Interval
     log_prefactor: float
     curvature: Interval
     per_seed: tuple[tuple[float, float], ...]
+    bent: tuple[float, float, float]
 
     @property
     def flattens(self) -> bool:
-        """Whether the values fall ever more slowly with width: then the law reaches any level too early."""
+        """Whether the values clearly fall ever more slowly with width: then no power law describes them."""
         return self.curvature.low > 0
 
     def __call__(self, width: float) -> float:
@@ -85,8 +87,10 @@ class PowerLaw:
         return math.exp(self.log_prefactor + self.exponent.value * math.log(width))
 
     def crossing(self, level: float) -> Interval | None:
-        """Width at which the law falls to ``level``, with a Student-t interval over seeds in log width.
+        """Width at which the law falls to ``level``, with an interval.
 
+        The interval covers the spread over seeds (Student-t in log width) and the width at which a law with
+        the measured curvature would get there, which may be infinite: straightness is an assumption too.
         None if the exponent's interval reaches zero: then no width is known to be enough.
         """
         if not self.exponent.high < 0:
@@ -94,8 +98,17 @@ class PowerLaw:
         log_widths = [(math.log(level) - b) / a for a, b in self.per_seed if a < 0]
         if len(log_widths) < len(self.per_seed):
             return None
-        interval = student_interval(log_widths)
-        return Interval(_exp(interval.value), _exp(interval.low), _exp(interval.high))
+        straight = student_interval(log_widths)
+        bent = self._bent_crossing(level)
+        return Interval(_exp(straight.value), _exp(min(straight.low, bent)), _exp(max(straight.high, bent)))
+
+    def _bent_crossing(self, level: float) -> float:
+        """Log width at which the quadratic first falls to ``level``; infinite if it turns before."""
+        a, b, c = self.bent
+        falling = [
+            r.real for r in np.roots([a, b, c - math.log(level)]) if abs(r.imag) < 1e-9 and 2 * a * r.real + b < 0
+        ]
+        return min(falling, default=math.inf)
 
 
 def _exp(x: float) -> float:
@@ -125,19 +138,20 @@ def fit_power_law(by_seed: Mapping[int, Mapping[int, float]], min_widths: int) -
     Returns:
         The fit, or None if fewer than two seeds can be fitted.
     """
-    fits, curvatures = [], []
+    fits, quadratics = [], []
     for values in by_seed.values():
         usable = [(w, v) for w, v in values.items() if math.isfinite(v) and v > 0]
         if len(usable) >= min_widths:
             log_width, log_value = np.log(np.asarray(usable, dtype=float)).T
             slope, intercept = np.polyfit(log_width, log_value, 1)
             fits.append((float(slope), float(intercept)))
-            curvatures.append(2 * float(np.polyfit(log_width, log_value, 2)[0]))
+            quadratics.append(np.polyfit(log_width, log_value, 2))
     if len(fits) < 2:
         return None
     return PowerLaw(
         exponent=student_interval([a for a, _ in fits]),
         log_prefactor=float(np.mean([b for _, b in fits])),
-        curvature=student_interval(curvatures),
+        curvature=student_interval([2 * float(q[0]) for q in quadratics]),
         per_seed=tuple(fits),
+        bent=tuple(float(mean) for mean in np.mean(quadratics, axis=0)),  # type: ignore[arg-type]
     )

@@ -76,19 +76,8 @@ class Verdict:
         None where the claim holds at the largest width, and where extrapolation cannot reach: the measurements
         flatten with width, or the law meets the criterion nowhere within a hundred times the largest width.
         """
-        return None if self.fit is None or self.fit.flattens else self._crossing_beyond
-
-    @property
-    def at_least(self) -> float | None:
-        """Where the measurements flatten, the fitted law's width: it is too hopeful, more is needed."""
-        if self.fit is None or not self.fit.flattens or self._crossing_beyond is None:
-            return None
-        return self._crossing_beyond.value
-
-    @property
-    def _crossing_beyond(self) -> Interval | None:
         largest = self.widths[-1].width
-        if self.crossing is None or self.state == "holds":
+        if self.fit is None or self.fit.flattens or self.crossing is None or self.state == "holds":
             return None
         return self.crossing if largest < self.crossing.value <= EXTRAPOLATION_LIMIT * largest else None
 
@@ -138,10 +127,8 @@ class Verdict:
                 f"[{number(e.low)}, {number(e.high)}]."
             )
         beyond = "The width from which it would hold is not within reach of extrapolation"
-        if self.at_least is not None:
-            least = number(self.at_least)
-            return f"{beyond}: a power law says {least}, but the measurements flatten, so more than that."
-        return f"{beyond}."
+        flat = self.fit is not None and self.fit.flattens
+        return f"{beyond}: the measurements flatten with width." if flat else f"{beyond}."
 
 
 def number(value: float) -> str:

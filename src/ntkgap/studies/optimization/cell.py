@@ -150,16 +150,18 @@ def follow_natural_gradient(problem: OptimizationProblem, start: Start, findings
     c_prime = [stability_constant(change, start.lambda_min) for change in drift]
     guaranteed = guaranteed_decay(settings.learning_rate)
     finished = curve.stopped is None
+    # Undamped steps on a Gram matrix that may be singular: the theory has not promised anything there.
+    broken = math.nan if math.isnan(start.lambda_min) else math.inf
     findings.curves |= {"ngd_loss": measured, "ngd_loss_predicted": predicted, "ngd_c_prime": c_prime}
     findings.scalars |= {
-        "c_prime": max(c_prime) if finished else (math.nan if math.isnan(start.lambda_min) else math.inf),
+        "c_prime": max(c_prime) if finished else broken,
         "c_prime_end": c_prime[-1] if finished else math.nan,
         "theorem_learning_rate": largest_learning_rate(max(c_prime)) if finished else 0.0,
         "theorem_radius": theorem_radius(start.residual_norm, start.lambda_min),
         "ngd_distance": distance(network, start.network) if finished else math.nan,
-        "ngd_decay": decay_rate(measured) if finished else math.inf,
+        "ngd_decay": decay_rate(measured) if finished else broken,
         "ngd_decay_predicted": decay_rate(predicted),
-        "ngd_rate_error": rate_error(measured, predicted) if finished else math.inf,
+        "ngd_rate_error": rate_error(measured, predicted) if finished else broken,
         "ngd_guarantee_kept": finished
         and all(loss <= guaranteed**k * (1 + 1e-9) + SQUARED_RESIDUAL_FLOOR for k, loss in enumerate(measured)),
     }

@@ -1,0 +1,54 @@
+"""A study without networks, to try the sweep with."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from ntkgap.errors import DataError
+
+
+class ToyStudy:
+    name = "toy"
+    version = 1
+    compute = "tests.sweep.toy:compute"
+    axes = ("problem", "width", "seed")
+
+    def __init__(self, widths=(1, 2, 4), seeds=(0, 1), **settings):
+        self.widths, self.seeds, self.settings = widths, seeds, settings
+
+    def cells(self):
+        return [
+            {"problem": "toy", "width": w, "seed": s, **self.settings} for w in self.widths for s in self.seeds
+        ]
+
+    def cost(self, cell):
+        return cell["width"]
+
+    def configuration(self):
+        return {"widths": list(self.widths)}
+
+
+def compute(cell):
+    """Square the width, in the manner the cell asks for."""
+    if log := cell.get("log"):  # one line a computation, so that tests can count them
+        with Path(log).open("a") as file:
+            file.write(f"{cell['width']} {cell['seed']}\n")
+    if cell["width"] == cell.get("fails_at"):
+        raise DataError("the input is a toy")
+    if cell["width"] == cell.get("crashes_at"):
+        raise ZeroDivisionError("deep inside")
+    if cell["width"] == cell.get("dies_at"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if cell["width"] == cell.get("dies_once_at") and not Path(cell["mark"]).exists():
+        Path(cell["mark"]).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(cell.get("sleep", 0))
+    print("a chatty model")  # must not be taken for an acknowledgement
+    bad = float("inf") if cell["width"] == cell.get("diverges_at") else float(cell["width"] ** 2)
+    return {
+        "scalars": {"square": bad, "unknown": float("nan")},
+        "curves": {"line": [0.0, 1.0, bad]},
+        "notes": [],
+        "diverged": bad == float("inf"),
+    }

@@ -1,0 +1,13 @@
+"""Every tolerance of the test suite, with its reason; a test that needs another one has a bug to find first."""
+
+# float64 results of two different but exact formulas: accumulated rounding only.
+EXACT = 1e-10
+
+# Iterated maps (tens of training steps) in float64: rounding grows with the steps.
+ITERATED = 1e-8
+
+# float32 arithmetic compared with float64.
+SINGLE = 1e-4
+
+# Spectral norms obtained by subtracting Gram matrices in float64: √(n ε) relative to ‖J‖ (jacobian_drift.py).
+CANCELLING = 1e-6
