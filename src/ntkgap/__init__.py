@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     )
     from ntkgap.models import MLP, NTKLinear, ShallowNet
     from ntkgap.practice import linearize
-    from ntkgap.report import report
+    from ntkgap.reporting import report
     from ntkgap.studies import OptimizationStudy
     from ntkgap.sweep import Runs, run
 
@@ -40,7 +40,7 @@ _HOMES = {
     ),
     "models": ("MLP", "NTKLinear", "ShallowNet"),
     "practice": ("linearize",),
-    "report": ("report",),
+    "reporting": ("report",),
     "studies": ("OptimizationStudy",),
     "sweep": ("Runs", "run"),
 }

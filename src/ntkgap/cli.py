@@ -96,7 +96,7 @@ def run(
     - `ntkgap run --preset smoke` - the same in seconds
     - `ntkgap run optimization --problem MLP --width 64,256,1024 --seed 0:5 --store runs/mlp`
     """
-    from ntkgap.report import print_scorecard, report
+    from ntkgap.reporting import print_scorecard, report
     from ntkgap.studies import assess, find_study
     from ntkgap.sweep import run as run_study
 
@@ -145,8 +145,8 @@ def report(
     ] = None,
 ) -> None:
     """Write the report of finished or running studies again."""
-    from ntkgap.report import print_scorecard
-    from ntkgap.report import report as write_report
+    from ntkgap.reporting import print_scorecard
+    from ntkgap.reporting import report as write_report
     from ntkgap.studies import assess
 
     found = [runs for path in stores for runs in _open(path)]

@@ -31,7 +31,8 @@ def test_every_cell_is_computed_once_and_comes_back_in_order(tmp_path):
     assert frame.square.tolist() == [4, 4, 16, 16, math.inf, math.inf]
     assert frame.state.tolist() == ["done"] * 4 + ["diverged"] * 2
     assert frame.unknown.isna().all()
-    assert [curves["line"] for cell, curves in runs.curves("line") if cell["width"] == 10][0] == [0, 1, math.inf]
+    wide = next(curves for cell, curves in runs.curves("line") if cell["width"] == 10)
+    assert wide["line"] == [0, 1, math.inf]
 
 
 def test_running_again_resumes_and_more_values_extend(tmp_path):
@@ -60,7 +61,7 @@ def test_a_failing_cell_is_reported_and_the_sweep_goes_on(tmp_path):
     study = ToyStudy(fails_at=2, crashes_at=4, log=log)
     runs = run(study, tmp_path / "store")
     assert runs.counts() == {"done": 2, "failed": 4}
-    messages = dict((cell["width"], message) for cell, message in runs.failures())
+    messages = {cell["width"]: message for cell, message in runs.failures()}
     assert messages == {2: "the input is a toy", 4: "ZeroDivisionError: deep inside"}
     failed = next(c for c in runs.cells if c.state == "failed")
     assert "Traceback" in failed.failure()["traceback"]
@@ -126,7 +127,7 @@ def test_a_store_belongs_to_one_study_and_version(tmp_path):
         run(other, tmp_path)
     newer = ToyStudy(widths=(1,))
     newer.version = 2
-    with pytest.raises(StoreError, match="version 1 of the study 'toy'.*computes version 2"):
+    with pytest.raises(StoreError, match=r"version 1 of the study 'toy'.*computes version 2"):
         run(newer, tmp_path)
     meta = tmp_path / META
     meta.write_text(meta.read_text().replace('"format": 1', '"format": 99'))

@@ -9,7 +9,7 @@ from ntkgap.kernels.empirical.terms import Term
 def contract(kernel: Tensor, terms1: dict[str, Term], terms2: dict[str, Term], symmetric: bool) -> None:
     """Add J J'ᵀ to ``kernel`` [C, n1, C, n2]; if ``symmetric``, only where a row block meets itself and later ones."""
     families: dict[tuple, tuple[Tensor, Tensor, Tensor | float]] = {}
-    for name in terms1.keys() & terms2.keys():
+    for name in [name for name in terms1 if name in terms2]:
         one, two = terms1[name], terms2[name]
         scale = one.part.scale * two.part.scale
         g1, a1 = _dense(one)

@@ -30,17 +30,19 @@ class _Worker:
     """One child process, and the task it works on.
 
     One thread each: workers share the cores among them, and results do not depend on how many there are.
+    MKL is asked for results that do not depend on where in memory a matrix happens to lie either.
     A session of its own keeps the terminal's Ctrl-C for the parent, which ends workers by closing their input.
     """
 
     def __init__(self) -> None:
-        threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+        arithmetic = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+        arithmetic["MKL_CBWR"] = "AUTO,STRICT"
         self.process = subprocess.Popen(
             [sys.executable, "-m", "ntkgap.sweep.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
-            env={**os.environ, **threads, "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)},
+            env={**os.environ, **arithmetic, "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)},
         )
         self.task: Task | None = None
 

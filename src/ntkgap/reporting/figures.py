@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from ntkgap.report.marks import COLOURS
+from ntkgap.reporting.marks import COLOURS
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.figures import CurveFigure
 from ntkgap.studies.verdict import Verdict
@@ -146,6 +146,8 @@ def _tick_widths(ax: Axes, widths: list[int]) -> None:
 
 def _shade_where_it_holds(ax: Axes, claim: Claim) -> None:
     low, high = ax.get_ylim()
+    if not low < high:  # nothing but the limit itself is in the picture
+        low, high = claim.threshold / 10, claim.threshold * 10
     holds = (low, min(claim.threshold, high)) if claim.direction == "below" else (max(claim.threshold, low), high)
     if holds[0] < holds[1]:
         ax.axhspan(*holds, color=COLOURS["holds"], alpha=0.06, lw=0)

@@ -4,8 +4,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ntkgap.report.marks import TERMINAL, mark, outlook, width_mark
-from ntkgap.report.summary import Scorecard, bottom_line, seeds_note
+from ntkgap.reporting.marks import TERMINAL, mark, outlook, width_mark
+from ntkgap.reporting.summary import Scorecard, bottom_line, seeds_note
 from ntkgap.studies.verdict import Verdict
 
 

@@ -14,10 +14,10 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from ntkgap.errors import StoreError
-from ntkgap.report.figures import claim_figure, curve_figure, settle, style, to_svg
-from ntkgap.report.marks import COLOURS, mark, outlook, width_mark
-from ntkgap.report.summary import Scorecard, bottom_line, seeds_note
-from ntkgap.report.tables import write_tables
+from ntkgap.reporting.figures import claim_figure, curve_figure, settle, style, to_svg
+from ntkgap.reporting.marks import COLOURS, mark, outlook, width_mark
+from ntkgap.reporting.summary import Scorecard, bottom_line, seeds_note
+from ntkgap.reporting.tables import write_tables
 from ntkgap.studies import Verdict, assess, study_of
 from ntkgap.studies.assess import problem_names
 from ntkgap.studies.verdict import number
@@ -133,7 +133,7 @@ def _keep(figure: Figure, folder: Path, name: str) -> Drawing:
 
 def _render(pages: list[StudyPage]) -> str:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("ntkgap.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.PackageLoader("ntkgap.reporting"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     helpers = (mark, width_mark, outlook, bottom_line, number)
     environment.globals |= {helper.__name__: helper for helper in helpers}

@@ -1,0 +1,126 @@
+import html
+import io
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+import ntkgap as ng
+from ntkgap.errors import StoreError
+from ntkgap.reporting import print_scorecard
+from ntkgap.reporting.figures import median_curve, power_of_ten
+from ntkgap.reporting.summary import Scorecard, bottom_line
+from ntkgap.studies import assess
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    study = ng.OptimizationStudy.preset("smoke", seeds=[0, 1])
+    return ng.run(study, tmp_path_factory.mktemp("store"), workers=2, progress=False)
+
+
+@pytest.fixture(scope="module")
+def folder(runs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    ng.report(runs, folder / "report.html")
+    return folder
+
+
+def test_the_page_needs_nothing_but_itself(folder):
+    page = (folder / "report.html").read_text()
+    assert "<script" not in page
+    assert not re.search(r'(src|href)="(https?:)?//', page)
+    assert not re.search(r"@import|<link", page)
+    # Links inside the page lead somewhere, links beside it too.
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    for target in re.findall(r'href="#([^"]+)"', page):
+        assert target in ids
+    for target in re.findall(r"url\(#([^)]+)\)", page):
+        assert target in ids
+    for target in set(re.findall(r'<a href="([^"#][^"]*)"', page)):
+        assert (folder / target).is_file(), target
+
+
+def test_the_page_shows_every_verdict_and_figure(folder, runs):
+    page = (folder / "report.html").read_text()
+    verdicts = assess(runs)
+    for verdict in verdicts:
+        assert verdict.claim.title in html.unescape(page)
+        assert verdict.status in page
+    claims = {v.claim.key for v in verdicts}
+    assert page.count("<svg") == len(claims) + len(ng.OptimizationStudy.preset("smoke").figures())
+    for key in claims:
+        pdf = (folder / "figures" / f"optimization-{key}.pdf").read_bytes()
+        assert pdf.startswith(b"%PDF")
+
+
+def test_tables_hold_what_the_page_shows(folder, runs):
+    table = pd.read_csv(folder / "results.csv")
+    assert len(table) == 16
+    assert set(table.state) == {"done"}
+    assert list(table.columns[:4]) == ["study", "problem", "width", "seed"]
+    records = json.loads((folder / "verdicts.json").read_text())
+    assert [(r["claim"], r["problem"], r["status"]) for r in records] == [
+        (v.claim.key, v.problem, v.status) for v in assess(runs)
+    ]
+    for record in records:
+        assert [w["n_seeds"] for w in record["widths"]] == [2] * 4
+        values = table[table.problem == record["problem"]].groupby("width")[record["quantity"]].median()
+        np.testing.assert_allclose([w["median"] for w in record["widths"]], values)
+
+
+def test_two_runs_give_identical_tables(folder, tmp_path):
+    study = ng.OptimizationStudy.preset("smoke", seeds=[0, 1])
+    again = ng.run(study, tmp_path / "store", workers=1, progress=False)
+    ng.report(again, tmp_path / "report.html")
+    first, second = (pd.read_csv(f / "results.csv").drop(columns="seconds") for f in (folder, tmp_path))
+    pd.testing.assert_frame_equal(first, second, check_exact=True)
+    assert (folder / "verdicts.json").read_text() == (tmp_path / "verdicts.json").read_text()
+
+
+def test_the_terminal_tells_the_same(runs):
+    console = Console(record=True, width=160, file=io.StringIO())
+    verdicts = assess(runs)
+    print_scorecard(verdicts, console, "The promise")
+    text = console.export_text()
+    for verdict in verdicts:
+        assert verdict.status.split(" from")[0] in text
+    card = Scorecard.of(verdicts)
+    for problem in card.problems:
+        assert bottom_line(card, problem)[:40] in text
+
+
+def test_an_unfinished_store_gives_an_interim_report(tmp_path):
+    study = ng.OptimizationStudy.preset("smoke", seeds=[0, 1], problems=["shallow"], widths=[16, 64])
+    runs = ng.run(study, tmp_path / "store", workers=1, progress=False)
+    (runs.cells[0].directory / "result.json").unlink()
+    page = ng.report(ng.Runs(tmp_path / "store"), tmp_path / "report.html").read_text()
+    assert "1 of 4 cells are not computed yet" in page
+    for cell in runs.cells[1:]:
+        (cell.directory / "result.json").unlink()
+    with pytest.raises(StoreError, match="nothing to report"):
+        ng.report(ng.Runs(tmp_path / "store"), tmp_path / "report.html")
+
+
+def test_cells_of_other_settings_are_another_problem(tmp_path):
+    """A store may be extended by a changed preset: its cells must not be pooled with the old ones."""
+    preset = ng.OptimizationStudy.preset("smoke", seeds=[0, 1], problems=["shallow"], widths=[16, 64])
+    ng.run(preset, tmp_path, workers=1, progress=False)
+    changed = preset.configuration()
+    changed["problems"][0]["gradient_descent"]["steps"] = 5
+    runs = ng.run(ng.OptimizationStudy.build(changed), tmp_path, workers=1, progress=False)
+    assert {v.problem for v in assess(runs)} == {
+        "shallow ReLU, sphere (gradient_descent.steps 30)",
+        "shallow ReLU, sphere (gradient_descent.steps 5)",
+    }
+
+
+def test_figures_do_not_stumble_over_missing_numbers():
+    middle = median_curve([[1.0, np.inf, np.nan, 0.0], [3.0, 5.0, np.nan]], positive=True)
+    np.testing.assert_array_equal(middle, [2.0, 5.0, np.nan, np.nan])
+    assert power_of_ten(1e-12) == "10⁻¹²"
+    assert power_of_ten(0.5) == "0.5"

@@ -1,0 +1,183 @@
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import ntkgap as ng
+from ntkgap.errors import StudyError
+from ntkgap.practice import train
+from ntkgap.studies import STUDIES
+from ntkgap.studies.optimization.cell import Findings, compute, decay_rate, initialise, rate_error
+from ntkgap.studies.optimization.study import OptimizationProblem
+from ntkgap.theory import critical_learning_rate
+from tests.tolerances import CANCELLING, ITERATED
+
+TINY = {
+    "problem": "tiny",
+    "width": 16,
+    "seed": 0,
+    "model": {"architecture": "mlp", "depth": 2, "nonlinearity": "tanh", "weight_std": 1.0},
+    "data": {"name": "sphere", "n_train": 6, "n_test": 7, "options": {"dim": 5}},
+    "natural_gradient": {"learning_rate": 0.5, "steps": 6},
+    "gradient_descent": {"steps": 12},
+}
+
+
+def tiny(**changes):
+    return {**copy.deepcopy(TINY), **changes}
+
+
+def test_a_cell_is_a_pure_function_of_its_configuration():
+    torch.manual_seed(1)
+    first = compute(tiny())
+    torch.manual_seed(2)
+    torch.rand(3)
+    assert compute(tiny()) == first
+    assert compute(tiny(seed=1))["scalars"] != first["scalars"]
+
+
+def test_a_model_linear_in_its_parameters_is_all_that_theory_says():
+    """With the identity as nonlinearity the shallow network is linear in its trained layer: no gap at all."""
+    scalars = compute(
+        tiny(model={"architecture": "shallow", "nonlinearity": "identity"}, data=dict(TINY["data"], n_train=4))
+    )["scalars"]
+    assert scalars["c_prime"] < 3 * CANCELLING * math.sqrt(scalars["condition_number"])
+    assert scalars["ngd_rate_error"] < ITERATED
+    assert scalars["ngd_decay"] == pytest.approx(0.25, rel=ITERATED)
+    assert scalars["ngd_guarantee_kept"]
+    for quantity in ("gd_discrepancy", "kernel_change", "kernel_distance", "linearization_error"):
+        assert scalars[quantity] < ITERATED, quantity
+
+
+def test_predictions_for_the_twin_are_those_of_a_twin_that_is_really_trained():
+    problem = OptimizationProblem(name="tiny", widths=[16], **{k: TINY[k] for k in list(TINY)[3:]})
+    found = initialise(problem, 16, 0, Findings())
+    rate = 0.5 * critical_learning_rate(found.gram)
+    twin = ng.linearize(found.network)
+    curve = train(twin, found.train, learning_rate=rate, steps=12)
+    decay = found.dynamics.gradient_descent_decay(rate, torch.arange(13))
+    losses = torch.tensor(curve.losses, dtype=torch.float64)
+    torch.testing.assert_close(found.dynamics.losses(decay), losses, rtol=ITERATED, atol=0)
+    network = copy.deepcopy(found.network)
+    train(network, found.train, learning_rate=rate, steps=12)
+    with torch.no_grad():
+        f, f_twin, f_start = (m(found.test.x) for m in (network, twin, found.network))
+    expected = (f - f_twin).norm() / (f_twin - f_start).norm()
+    assert compute(tiny())["scalars"]["linearization_error"] == pytest.approx(expected.item(), rel=ITERATED)
+
+
+def test_wider_networks_come_closer_to_the_theory():
+    """Root mean square over seeds: a single gap may vanish by chance."""
+    quantities = ("c_prime", "ngd_rate_error", "gd_discrepancy", "kernel_change", "linearization_error")
+    narrow, wide = ([compute(tiny(width=w, seed=s))["scalars"] for s in range(4)] for w in (16, 2048))
+    for quantity in quantities:
+        gaps = [math.hypot(*(scalars[quantity] for scalars in cells)) for cells in (narrow, wide)]
+        assert gaps[1] < 0.4 * gaps[0], quantity
+
+
+def test_a_diverging_learning_rate_is_a_finding_not_a_failure():
+    result = compute(tiny(gradient_descent={"fraction_of_critical": 40.0, "steps": 60}))
+    assert result["diverged"]
+    assert any("gradient descent: diverged at step" in note for note in result["notes"])
+    assert result["scalars"]["gd_discrepancy"] == math.inf
+    assert math.isfinite(result["scalars"]["c_prime"])
+
+
+def test_a_gram_matrix_with_more_rows_than_parameters_is_singular_for_certain():
+    scalars = compute(tiny(width=1, data=dict(TINY["data"], n_train=12)))["scalars"]
+    assert scalars["n_parameters"] < scalars["gram_rows"]
+    assert scalars["gram_margin"] == 0
+    assert math.isnan(scalars["c_prime"])
+
+
+def test_below_the_noise_floor_is_undecidable(tmp_path):
+    """Two equal inputs make K singular, though there are parameters enough: arithmetic cannot tell."""
+    x = np.random.default_rng(0).normal(size=(4, 5))
+    np.savez(tmp_path / "twins.npz", x=np.concatenate([x, x]), y=np.arange(8.0))
+    data = {"name": str(tmp_path / "twins.npz"), "n_train": 7, "n_test": 1}
+    scalars = compute(tiny(data=data))["scalars"]
+    assert math.isnan(scalars["gram_margin"])
+    assert math.isnan(scalars["c_prime"])
+
+
+def test_decay_stops_where_rounding_begins():
+    losses = [1.0, 0.25, 0.0625, 1e-26, 1e-27]
+    assert decay_rate(losses) == pytest.approx(0.25)
+    assert rate_error(losses, losses) == 0
+    assert rate_error([1, 0.25, 0.25**2], [1, 0.5, 0.5**2]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("study", STUDIES.values(), ids=list(STUDIES))
+def test_every_preset_of_every_study_is_sound(study):
+    assert {"quick", "smoke"} <= set(study.presets())
+    for name, description in study.presets().items():
+        preset = study.preset(name)
+        preset.check()
+        assert description
+        assert study.build(preset.configuration()) == preset
+        cells = preset.cells()
+        assert len({str(c) for c in cells}) == len(cells)
+        assert all(preset.cost(c) > 0 for c in cells)
+
+
+def test_every_claim_finds_its_quantity_and_every_figure_its_curves():
+    study = ng.OptimizationStudy.preset("smoke")
+    result = compute(tiny())
+    assert {claim.quantity for claim in study.claims()} <= set(result["scalars"])
+    assert len({claim.key for claim in study.claims()}) == 6
+    for figure in study.figures():
+        assert figure.measured in result["curves"]
+        assert figure.predicted is None or figure.predicted in result["curves"]
+
+
+def test_presets_can_be_changed():
+    study = ng.OptimizationStudy.preset("smoke", widths=[32], seeds=[4, 5], problems=["mlp"])
+    assert {(c["width"], c["seed"]) for c in study.cells()} == {(32, 4), (32, 5)}
+    assert [p.name for p in study.problems] == ["MLP (2 hidden layers), digits"]
+    other = ng.OptimizationStudy.preset("smoke", data="sphere", problems=["mlp"])
+    assert other.problems[0].name == "MLP (2 hidden layers), sphere"
+
+
+def test_a_data_file_is_known_by_its_content(tmp_path):
+    path = tmp_path / "mine.npz"
+    cells = []
+    for scale in (1.0, 2.0):
+        np.savez(path, x=scale * np.eye(40), y=np.arange(40.0))
+        cells.append(ng.OptimizationStudy.preset("smoke", data=str(path), problems=["mlp"]).cells()[0])
+    assert cells[0]["data"]["name"] == cells[1]["data"]["name"]
+    assert cells[0] != cells[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"widths": [0]}, "greater than or equal to 1, got 0"),
+        ({"widths": []}, "widths"),
+        ({"seeds": [-1]}, r"seeds.0.*got -1"),
+        ({"problems": ["transformer"]}, "no problem like transformer; it has 'shallow ReLU, sphere'"),
+    ],
+)
+def test_bad_changes_are_named(changes, words):
+    with pytest.raises(StudyError, match=words):
+        ng.OptimizationStudy.preset("smoke", **changes)
+
+
+def test_bad_presets_are_named(tmp_path):
+    with pytest.raises(StudyError, match=r"unknown preset 'loud'.*choose one of quick, smoke"):
+        ng.OptimizationStudy.preset("loud")
+    with pytest.raises(StudyError, match="cannot read the preset"):
+        ng.OptimizationStudy.preset(str(tmp_path / "missing.yaml"))
+    path = tmp_path / "mine.yaml"
+    path.write_text("- a list")
+    with pytest.raises(StudyError, match="must be a YAML mapping"):
+        ng.OptimizationStudy.preset(str(path))
+    path.write_text("seeds: [0]\nproblems: []\nloud: 3")
+    with pytest.raises(StudyError, match="loud: Extra inputs are not permitted, got 3"):
+        ng.OptimizationStudy.preset(str(path))
+
+
+def test_the_shallow_network_cannot_be_given_classes():
+    with pytest.raises(StudyError, match="one output, but the data have 10 targets"):
+        ng.OptimizationStudy.preset("smoke", data="digits", problems=["shallow"]).check()

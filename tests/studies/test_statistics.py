@@ -1,0 +1,118 @@
+import math
+
+import numpy as np
+import pytest
+
+from ntkgap.studies.statistics import (
+    attainable_confidence,
+    fit_power_law,
+    median_interval,
+    student_interval,
+)
+from tests.tolerances import EXACT
+
+WIDTHS = [64, 128, 256, 512, 1024]
+
+
+def power_law(exponent, noise=0.0, seeds=5, bend=0.0, rng=None):
+    rng = rng or np.random.default_rng(0)
+    middle = math.log(WIDTHS[2])
+    return {
+        s: {
+            w: 3.0
+            * math.exp(
+                exponent * math.log(w) + bend / 2 * (math.log(w) - middle) ** 2 + noise * rng.standard_normal()
+            )
+            for w in WIDTHS
+        }
+        for s in range(seeds)
+    }
+
+
+def test_median_interval_covers_the_median_as_often_as_it_says():
+    rng = np.random.default_rng(1)
+    hits = 0
+    for _ in range(400):
+        interval = median_interval(rng.exponential(size=15))
+        hits += interval.low <= math.log(2) <= interval.high
+    assert hits / 400 == pytest.approx(0.95, abs=0.04)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_with_few_seeds_the_interval_is_the_range_and_its_confidence_is_known(n):
+    rng = np.random.default_rng(2)
+    hits = 0
+    for _ in range(2000):
+        values = rng.standard_normal(n)
+        interval = median_interval(values)
+        assert values.min() <= interval.low <= interval.value <= interval.high <= values.max()
+        hits += values.min() <= 0 <= values.max()
+    assert hits / 2000 == pytest.approx(attainable_confidence(n), abs=0.04)
+
+
+def test_diverged_seeds_are_ordered_like_numbers():
+    interval = median_interval([1.0, math.inf, math.inf])
+    assert interval.value == math.inf
+    assert interval.low == 1.0
+    assert median_interval([1.0, 2.0, math.inf]).value == 2.0
+    assert median_interval([1.0, math.inf]).value == math.inf
+    with pytest.raises(ValueError, match="no NaN"):
+        median_interval([1.0, math.nan])
+
+
+def test_the_same_values_give_the_same_interval():
+    assert median_interval([3.0, 1.0, 2.0]) == median_interval([3.0, 1.0, 2.0])
+
+
+def test_an_exact_power_law_is_recovered():
+    law = fit_power_law(power_law(-0.5), 3)
+    assert law.exponent.value == pytest.approx(-0.5, rel=EXACT)
+    assert law(5000) == pytest.approx(3 * 5000**-0.5, rel=EXACT)
+    assert law.crossing(0.01).value == pytest.approx(90000, rel=EXACT)
+    assert law.curvature.value == pytest.approx(0, abs=EXACT)
+
+
+def test_the_exponents_interval_covers_it_as_often_as_it_says():
+    rng = np.random.default_rng(3)
+    fits = [fit_power_law(power_law(-0.25, noise=0.2, seeds=4, rng=rng), 3) for _ in range(300)]
+    hits = sum(f.exponent.low <= -0.25 <= f.exponent.high for f in fits)
+    assert hits / 300 == pytest.approx(0.95, abs=0.04)
+
+
+def test_noise_shared_by_all_widths_of_a_seed_does_not_blur_the_exponent():
+    values = power_law(-0.5, noise=0.01)
+    shifted = {s: {w: v * 10**s for w, v in of_seed.items()} for s, of_seed in values.items()}
+    law, same = fit_power_law(values, 3), fit_power_law(shifted, 3)
+    assert same.exponent.value == pytest.approx(law.exponent.value, rel=EXACT)
+    assert same.exponent.high == pytest.approx(law.exponent.high, rel=EXACT)
+
+
+def test_no_crossing_where_the_exponent_may_be_zero():
+    assert fit_power_law(power_law(0.0, noise=0.1), 3).crossing(0.1) is None
+    assert fit_power_law(power_law(0.3), 3).crossing(0.1) is None
+
+
+def test_curvature_widens_the_crossing_and_a_clear_one_is_flagged():
+    straight = fit_power_law(power_law(-0.5, noise=0.02), 3)
+    assert not straight.flattens
+    flattening = fit_power_law(power_law(-0.5, noise=0.001, bend=0.3), 3)
+    assert flattening.flattens
+    assert flattening.curvature.value == pytest.approx(0.3, rel=0.05)
+    # This law turns where its slope is zero and never comes down to 0.01.
+    assert flattening.crossing(0.01).high == math.inf
+    dropping = fit_power_law(power_law(-0.5, noise=0.001, bend=-0.3), 3)
+    assert dropping.crossing(0.01).low < 0.5 * dropping.crossing(0.01).value
+
+
+def test_values_that_are_no_numbers_are_left_out():
+    values = power_law(-0.5)
+    for of_seed in values.values():
+        of_seed[64] = math.nan
+        of_seed[128] = math.inf
+    assert fit_power_law(values, 3).exponent.value == pytest.approx(-0.5, rel=EXACT)
+    assert fit_power_law(values, 4) is None
+    assert fit_power_law({0: values[0]}, 3) is None, "one seed has no spread"
+
+
+def test_student_interval_of_one_value_is_the_line():
+    assert student_interval([2.0]).high == math.inf

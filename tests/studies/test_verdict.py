@@ -1,0 +1,122 @@
+import math
+
+import pytest
+
+from ntkgap.studies.claim import Claim
+from ntkgap.studies.verdict import judge, number
+
+WIDTHS = [16, 64, 256, 1024]
+
+
+def claim(**changes):
+    settings = {
+        "key": "toy",
+        "title": "toy",
+        "statement": "toy",
+        "source": "none",
+        "kind": "consequence",
+        "quantity": "q",
+        "label": "q",
+        "threshold": 1.0,
+        "direction": "below",
+        "criterion": "q < 1",
+        "prediction": "0",
+        "undecidable": "too small to tell",
+    }
+    return Claim(**(settings | changes))
+
+
+def values(function, seeds=5):
+    return {w: {s: function(w, s) for s in range(seeds)} for w in WIDTHS}
+
+
+def test_a_claim_that_holds_everywhere():
+    verdict = judge(claim(), "p", values(lambda w, s: 0.5 + 0.01 * s))
+    assert verdict.status == "holds"
+    assert verdict.holds_from == 16
+    assert verdict.effect == pytest.approx(0.52)
+    assert "every width tested, 16 to 1024" in verdict.sentence
+
+
+def test_a_claim_that_holds_from_a_width_on():
+    verdict = judge(claim(), "p", values(lambda w, s: (1 + 0.01 * s) * 10 / w**0.5))
+    assert [r.state for r in verdict.widths] == ["fails", "fails", "holds", "holds"]
+    assert verdict.status == "holds from width 256"
+    assert verdict.crossing.low < 104 < verdict.crossing.high
+    assert verdict.extrapolated is None
+
+
+def test_holding_at_narrow_widths_alone_is_failing():
+    verdict = judge(claim(), "p", values(lambda w, s: 0.5 if w < 100 else 2.0 + s / 10))
+    assert verdict.status == "fails"
+    assert verdict.holds_from is None
+
+
+def test_a_failed_condition_is_not_called_a_failed_theory():
+    verdict = judge(claim(kind="condition"), "p", values(lambda w, s: 2.0))
+    assert verdict.status == "condition not met"
+    assert "Condition not met at the largest width" in verdict.sentence
+    assert "fails" not in verdict.sentence.lower()
+
+
+def test_extrapolation_reaches_out_but_not_without_end():
+    near = judge(claim(), "p", values(lambda w, s: (1 + 0.01 * s) * 100 / w**0.5))
+    assert near.extrapolated.low < 10200 < near.extrapolated.high
+    assert "would hold from width" in near.sentence
+    far = judge(claim(), "p", values(lambda w, s: (1 + 0.01 * s) * 1000 / w**0.5))
+    assert far.crossing is not None
+    assert far.extrapolated is None
+    assert "not within reach of extrapolation" in far.sentence
+
+
+def test_extrapolation_refuses_what_flattens():
+    verdict = judge(claim(), "p", values(lambda w, s: 2 + (1 + 0.001 * s) * 100 / w))
+    assert verdict.extrapolated is None
+    assert "flatten" in verdict.sentence
+
+
+def test_an_interval_across_the_limit_is_undecided():
+    verdict = judge(claim(), "p", values(lambda w, s: 0.8 + 0.1 * s))
+    assert verdict.status == "undecided"
+    assert "interval contains the limit" in verdict.widths[-1].reason
+
+
+def test_one_seed_decides_nothing():
+    verdict = judge(claim(), "p", values(lambda w, s: 0.1, seeds=1))
+    assert verdict.status == "undecided"
+    assert "single seed" in verdict.sentence
+
+
+def test_an_undecidable_seed_makes_its_width_undecided():
+    verdict = judge(claim(), "p", values(lambda w, s: math.nan if (w, s) == (1024, 2) else 0.1))
+    assert [r.state for r in verdict.widths] == ["holds", "holds", "holds", "undecided"]
+    assert "1 of 5 seeds: too small to tell" in verdict.sentence
+    assert math.isnan(verdict.effect)
+
+
+def test_a_diverged_majority_fails():
+    verdict = judge(claim(), "p", values(lambda w, s: math.inf if s > 0 else 2.0))
+    assert verdict.state == "fails"
+    assert "∞" in verdict.sentence
+
+
+def test_claims_may_point_upward():
+    verdict = judge(claim(direction="above"), "p", values(lambda w, s: w / 100))
+    assert [r.state for r in verdict.widths] == ["fails", "fails", "holds", "holds"]
+    assert verdict.fit is None
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (0.12345, "0.123"),
+        (54740.2, "54740"),
+        (1.4e5, "1.4e5"),
+        (2.34e-7, "2.3e-7"),
+        (math.inf, "∞"),
+        (math.nan, "undecidable"),
+    ],
+)
+def test_numbers_are_short(value, text):
+    assert number(value) == text

@@ -1,0 +1,157 @@
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ntkgap
+from ntkgap import cli
+
+SMALL = ("--preset", "smoke", "--problem", "shallow", "--width", "16,64", "--seed", "0:2")
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path, capsys):
+    """Run the command line in an empty directory; gives exit status, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["ntkgap", *arguments])
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as end:
+            status = end.code or 0
+        return (status, *capsys.readouterr())
+
+    return run
+
+
+def test_run_report_status_go_together(command, tmp_path):
+    status, out, err = command("run", *SMALL)
+    assert status == 0, err
+    assert "shallow ReLU, sphere" in out
+    assert (tmp_path / "runs/smoke/report.html").is_file()
+    assert (tmp_path / "runs/smoke/results.csv").is_file()
+    status, out, _ = command("status", "runs/smoke")
+    assert status == 0
+    assert re.search(r"shallow ReLU, sphere +│ 16, 64 +│ 2 +│ +4 │ +0 │ +0 │", out)
+    status, out, _ = command("report", "runs/smoke", "--out", "elsewhere/page.html")
+    assert status == 0
+    assert (tmp_path / "elsewhere/page.html").is_file()
+
+
+def test_a_single_study_goes_into_the_store_itself(command, tmp_path):
+    assert command("run", "optimization", *SMALL, "--store", "mine")[0] == 0
+    assert (tmp_path / "mine/ntkgap.json").is_file()
+    assert (tmp_path / "mine/report.html").is_file()
+    # The report's files do not make the store look like a stranger's directory.
+    assert command("run", "optimization", *SMALL, "--store", "mine", "--seed", "0:3")[0] == 0
+    assert re.search(r"16, 64 +│ 3 +│ +6 │", command("status", "mine")[1])
+
+
+def test_dry_run_computes_nothing(command, tmp_path):
+    status, out, _ = command("run", *SMALL, "--dry-run")
+    assert status == 0
+    assert "4 of 4 cells to compute" in out
+    assert not (tmp_path / "runs").exists()
+
+
+def test_help_and_version_do_not_load_torch():
+    code = (
+        "import sys; sys.argv = ['ntkgap', '--help']\nfrom ntkgap import cli\n"
+        "try: cli.main()\nexcept SystemExit: pass\n"
+        "assert 'torch' not in sys.modules and 'matplotlib' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    out = subprocess.run([sys.executable, "-m", "ntkgap", "--version"], check=True, capture_output=True, text=True)
+    assert out.stdout.strip() == f"ntkgap {ntkgap.__version__}"
+
+
+def test_presets_are_listed(command):
+    status, out, _ = command("presets")
+    assert status == 0
+    assert "quick" in out
+    assert "smoke" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("run", "astrology"), "unknown study 'astrology'; choose one of optimization"),
+        (("run", "--preset", "loud"), "unknown preset 'loud'"),
+        (("run", "--width", "0"), "greater than or equal to 1, got 0"),
+        (("run", "--width", "wide"), "--width takes integers"),
+        (("run", "--seed", "5:5"), "empty range"),
+        (("run", "--data", "missing.npz", "--problem", "MLP"), "no data file at"),
+        (("run", "--data", "digits"), "one output, but the data have 10 targets"),
+        (("run", *SMALL, "--workers", "0"), "workers must be at least 1"),
+        (("status", "nowhere"), "no ntkgap store at nowhere"),
+        (("report", "nowhere"), "no ntkgap store at nowhere"),
+    ],
+)
+def test_mistakes_end_in_one_line_and_a_status(command, arguments, words):
+    status, _, err = command(*arguments)
+    assert status == 1
+    assert err.startswith("error: ")
+    assert words in err
+    assert "Traceback" not in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_nan_in_the_data_is_refused_before_the_sweep_starts(command, tmp_path):
+    x = np.random.default_rng(0).normal(size=(200, 3))
+    x[150] = np.nan
+    np.savez(tmp_path / "holes.npz", x=x, y=x[:, 0] * 0)
+    status, _, err = command("run", *SMALL, "--data", "holes.npz")
+    assert status == 1
+    assert "x has NaN or infinite entries in 1 of 200 examples (the first is example 150)" in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_diverging_rate_is_reported_and_the_sweep_goes_on(command, tmp_path):
+    preset = Path(ntkgap.__file__).parent / "studies/optimization/presets/smoke.yaml"
+    text = preset.read_text().replace(
+        "gradient_descent: {steps: 30}", "gradient_descent: {fraction_of_critical: 50, steps: 60}"
+    )
+    (tmp_path / "hot.yaml").write_text(text)
+    status, _, _ = command("run", "--preset", "hot.yaml", *SMALL[2:])
+    assert status == 0
+    page = (tmp_path / "runs/hot/report.html").read_text()
+    assert "4 cells diverged" in page
+    assert "gradient descent: diverged at step" in page
+
+
+def test_a_failed_cell_ends_in_a_status_and_is_in_the_report(command, tmp_path, monkeypatch):
+    command("run", *SMALL)
+    cell = next((tmp_path / "runs/smoke/optimization/workspace").iterdir())
+    (cell / "result.json").rename(cell / "failure.json")
+    (cell / "failure.json").write_text('{"message": "it broke", "traceback": ""}')
+    status, _, err = command("run", *SMALL)
+    assert status == 1
+    assert "it broke" in err
+    assert "--retry-failed" in err
+    assert "it broke" in (tmp_path / "runs/smoke/report.html").read_text()
+    assert command("run", *SMALL, "--retry-failed")[0] == 0
+
+
+def test_ctrl_c_finishes_cleanly_and_says_how_to_resume(tmp_path):
+    arguments = [sys.executable, "-m", "ntkgap", "run", "--preset", "smoke", "--seed", "0:40", "--store", "s"]
+    process = subprocess.Popen(arguments, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if re.match(r" *3/", line):
+            break
+    process.send_signal(signal.SIGINT)
+    rest = process.stderr.read()
+    assert process.wait(timeout=30) == 130
+    done = re.search(r"interrupted: (\d+) of 320 cells are done and kept; run the same command to resume", rest)
+    assert int(done[1]) >= 3
+    assert "Traceback" not in rest
+    time.sleep(0.5)
+    results = list((tmp_path / "s/optimization/workspace").glob("*/result.json"))
+    assert len(results) == int(done[1])
