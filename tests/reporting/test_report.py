@@ -11,7 +11,7 @@ from rich.console import Console
 import ntkgap as ng
 from ntkgap.errors import StoreError
 from ntkgap.reporting import print_scorecard
-from ntkgap.reporting.figures import median_curve, power_of_ten
+from ntkgap.reporting.figures import power_of_ten, seed_range
 from ntkgap.reporting.summary import Scorecard, bottom_line
 from ntkgap.studies import assess
 
@@ -120,7 +120,9 @@ def test_cells_of_other_settings_are_another_problem(tmp_path):
 
 
 def test_figures_do_not_stumble_over_missing_numbers():
-    middle = median_curve([[1.0, np.inf, np.nan, 0.0], [3.0, 5.0, np.nan]], positive=True)
+    low, middle, high = seed_range([[1.0, np.inf, np.nan, 0.0], [3.0, 5.0, np.nan]], positive=True)
+    np.testing.assert_array_equal(low, [1.0, 5.0, np.nan, np.nan])
     np.testing.assert_array_equal(middle, [2.0, 5.0, np.nan, np.nan])
+    np.testing.assert_array_equal(high, [3.0, 5.0, np.nan, np.nan])
     assert power_of_ten(1e-12) == "10⁻¹²"
     assert power_of_ten(0.5) == "0.5"

@@ -9,6 +9,7 @@ import ntkgap as ng
 from ntkgap.errors import StudyError
 from ntkgap.practice import train
 from ntkgap.studies import STUDIES
+from ntkgap.studies.figures import WidthFigure
 from ntkgap.studies.optimization.cell import Findings, compute, decay_rate, initialise, rate_error
 from ntkgap.studies.optimization.study import OptimizationProblem
 from ntkgap.theory import critical_learning_rate
@@ -128,8 +129,10 @@ def test_every_claim_finds_its_quantity_and_every_figure_its_curves():
     assert {claim.quantity for claim in study.claims()} <= set(result["scalars"])
     assert len({claim.key for claim in study.claims()}) == 6
     for figure in study.figures():
-        assert figure.measured in result["curves"]
-        assert figure.predicted is None or figure.predicted in result["curves"]
+        if isinstance(figure, WidthFigure):
+            assert {figure.measured, *(name for name, _ in figure.references)} <= set(result["scalars"])
+        else:
+            assert {figure.measured, figure.predicted or figure.measured} <= set(result["curves"])
 
 
 def test_presets_can_be_changed():

@@ -16,7 +16,8 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from ntkgap.reporting.marks import COLOURS
 from ntkgap.studies.claim import Claim
-from ntkgap.studies.figures import CurveFigure
+from ntkgap.studies.figures import CurveFigure, WidthFigure
+from ntkgap.studies.statistics import median_interval
 from ntkgap.studies.verdict import Verdict
 
 MEASURED, THEORY, LIMIT = "#1f4e79", "#8a5a00", "#b3372f"
@@ -109,6 +110,8 @@ def _claim_panel(ax: Axes, verdict: Verdict, seeds: list[tuple[int, float]]) -> 
         bottom = min(v for _, v in finite)
         low = [max(i.low, bottom) for _, i in decided]
         ax.fill_between(widths, low, [min(i.high, top) for _, i in decided], color=MEASURED, alpha=0.18, lw=0)
+    if not finite:  # every seed diverged or is undecidable: show the neighbourhood of the limit
+        ax.set_ylim(claim.threshold / 10, claim.threshold * 10)
     _draw_theory(ax, verdict)
     ax.axhline(claim.threshold, color=LIMIT, ls="--", lw=1.1, label=f"limit {claim.threshold:g}")
     _tick_widths(ax, [r.width for r in verdict.widths])
@@ -146,8 +149,6 @@ def _tick_widths(ax: Axes, widths: list[int]) -> None:
 
 def _shade_where_it_holds(ax: Axes, claim: Claim) -> None:
     low, high = ax.get_ylim()
-    if not low < high:  # nothing but the limit itself is in the picture
-        low, high = claim.threshold / 10, claim.threshold * 10
     holds = (low, min(claim.threshold, high)) if claim.direction == "below" else (max(claim.threshold, low), high)
     if holds[0] < holds[1]:
         ax.axhspan(*holds, color=COLOURS["holds"], alpha=0.06, lw=0)
@@ -170,55 +171,90 @@ def _mark_missing(ax: Axes, seeds: list[tuple[int, float]]) -> None:
             )
 
 
-Curve = tuple[int, dict[str, list[float]]]
+Scalars = tuple[int, dict[str, float]]
+Curves = tuple[int, dict[str, list[float]]]
 
 
-def curve_figure(spec: CurveFigure, curves: dict[str, list[Curve]], max_widths: int = 5) -> Figure:
-    """Curves over training, one panel a problem, one colour a width, median over seeds.
+def width_figure(spec: WidthFigure, cells: dict[str, list[Scalars]]) -> Figure:
+    """A measured number over width with its theory, one panel a problem, median and interval over seeds.
 
     Args:
         spec: what to draw.
-        curves: (width, curves by name) of every seed, by problem.
+        cells: (width, scalars by name) of every seed, by problem.
+    """
+    figure, axes = panels(len(cells))
+    for ax, (problem, found) in zip(axes, cells.items(), strict=True):
+        ax.set_title(problem)
+        ax.set_xscale("log")
+        ax.set_xlabel("width")
+        log_axis(ax)
+        widths = sorted({w for w, _ in found})
+        _draw_over_width(ax, [(w, c[spec.measured]) for w, c in found], MEASURED, "o-", "measured")
+        for (name, label), dashes in zip(spec.references, ("--", ":"), strict=False):
+            _draw_over_width(ax, [(w, c[name]) for w, c in found], THEORY, dashes, label)
+        _tick_widths(ax, widths)
+        ax.legend(loc="best")
+    axes[0].set_ylabel(spec.y_label)
+    return figure
+
+
+def _draw_over_width(ax: Axes, values: list[tuple[int, float]], colour: str, line: str, label: str) -> None:
+    """Median and interval at every width, of the seeds that can be drawn on a logarithmic axis."""
+    by_width: dict[int, list[float]] = {}
+    for width, value in sorted(values):
+        if math.isfinite(value) and value > 0:
+            by_width.setdefault(width, []).append(value)
+    intervals = [median_interval(v) for v in by_width.values()]
+    ax.plot(list(by_width), [i.value for i in intervals], line, color=colour, ms=4.5, label=label)
+    ax.fill_between(
+        list(by_width), [i.low for i in intervals], [i.high for i in intervals], color=colour, alpha=0.15
+    )
+
+
+def curve_figure(spec: CurveFigure, cells: dict[str, list[Curves]], max_widths: int = 5) -> Figure:
+    """Curves over training, one panel a problem, one colour a width, median and range over seeds.
+
+    Args:
+        spec: what to draw.
+        cells: (width, curves by name) of every seed, by problem.
         max_widths: at most so many widths are drawn, evenly chosen.
     """
-    figure, axes = panels(len(curves))
-    for ax, (problem, found) in zip(axes, curves.items(), strict=True):
+    figure, axes = panels(len(cells))
+    for ax, (problem, found) in zip(axes, cells.items(), strict=True):
         ax.set_title(problem)
         ax.set_xlabel(spec.x_label)
         if spec.log_y:
             log_axis(ax)
         widths = sorted({w for w, _ in found})
         chosen = [widths[round(i)] for i in np.linspace(0, len(widths) - 1, min(max_widths, len(widths)))]
-        for width, colour in zip(
-            chosen, mpl.colormaps["viridis_r"](np.linspace(0.12, 0.95, len(chosen))), strict=True
-        ):
+        colours = mpl.colormaps["viridis_r"](np.linspace(0.12, 0.95, len(chosen)))
+        for width, colour in zip(chosen, colours, strict=True):
             of_width = [c for w, c in found if w == width]
-            for name, dashes in ((spec.measured, "-"), (spec.predicted, "--")):
-                if name is not None:
-                    y = median_curve([c[name] for c in of_width], spec.log_y)
-                    label = f"width {width}" if dashes == "-" else None
-                    ax.plot(range(len(y)), y, dashes, color=colour, label=label, lw=1.5 if dashes == "-" else 1.1)
+            low, middle, high = seed_range([c[spec.measured] for c in of_width], spec.log_y)
+            ax.plot(range(len(middle)), middle, color=colour, label=f"width {width}")
+            ax.fill_between(range(len(middle)), low, high, color=colour, alpha=0.15, lw=0)
+            if spec.predicted is not None:
+                _, predicted, _ = seed_range([c[spec.predicted] for c in of_width], spec.log_y)
+                ax.plot(range(len(predicted)), predicted, "--", color=colour, lw=1.1)
         if spec.level is not None:
             ax.axhline(spec.level, color=LIMIT, ls="--", lw=1.1, label=spec.level_label)
         if spec.predicted is not None:
-            ax.plot([], [], "--", color="#555", lw=1.1, label="predicted")
+            ax.plot([], [], "--", color="#555", lw=1.1, label="theory: constant kernel")
         ax.legend(loc="best")
     axes[0].set_ylabel(spec.y_label)
     return figure
 
 
-def median_curve(curves: list[list[float]], positive: bool) -> np.ndarray:
-    """Median over seeds at every step, over the seeds that got so far; NaN where nothing can be drawn."""
-    length = max(map(len, curves))
-    table = np.full((len(curves), length), np.nan)
+def seed_range(curves: list[list[float]], positive: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Least, median and largest value over seeds at every step; NaN where no seed got so far."""
+    table = np.full((len(curves), max(map(len, curves))), np.nan)
     for row, curve in zip(table, curves, strict=True):
         row[: len(curve)] = curve
-    table[~np.isfinite(table)] = np.nan
-    if positive:
-        table[table <= 0] = np.nan
-    empty = np.isnan(table).all(axis=0)
-    table[:, empty] = 0
-    return np.where(empty, np.nan, np.nanmedian(table, axis=0))
+    table[~np.isfinite(table) | (positive & (table <= 0))] = np.nan
+    drawable = ~np.isnan(table).all(axis=0)
+    summary = np.full((3, table.shape[1]), np.nan)
+    summary[:, drawable] = np.nanquantile(table[:, drawable], [0, 0.5, 1], axis=0)
+    return summary[0], summary[1], summary[2]
 
 
 def settle(figure: Figure) -> None:

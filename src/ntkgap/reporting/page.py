@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import yaml
@@ -14,12 +13,22 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from ntkgap.errors import StoreError
-from ntkgap.reporting.figures import claim_figure, curve_figure, settle, style, to_svg
+from ntkgap.reporting.figures import (
+    Curves,
+    Scalars,
+    claim_figure,
+    curve_figure,
+    settle,
+    style,
+    to_svg,
+    width_figure,
+)
 from ntkgap.reporting.marks import COLOURS, mark, outlook, width_mark
 from ntkgap.reporting.summary import Scorecard, bottom_line, seeds_note
 from ntkgap.reporting.tables import write_tables
 from ntkgap.studies import Verdict, assess, study_of
 from ntkgap.studies.assess import problem_names
+from ntkgap.studies.figures import CurveFigure, WidthFigure
 from ntkgap.studies.verdict import number
 from ntkgap.sweep import Runs
 from ntkgap.sweep.files import number as read_number
@@ -41,7 +50,7 @@ class StudyPage:
     verdicts: list[Verdict]
     card: Scorecard
     claim_drawings: dict[str, Drawing]
-    curve_drawings: list[tuple[Any, Drawing]]
+    drawings: list[tuple[WidthFigure | CurveFigure, Drawing]]
     configuration: str
     counts: dict[str, int]
     diverged: list[str]
@@ -96,20 +105,24 @@ def _study_page(runs: Runs, figures: Path) -> StudyPage:
                 seeds.setdefault(problem, []).append((cell["width"], value))
             figure = claim_figure(card.row(claim), seeds)
             claim_drawings[claim.key] = _keep(figure, figures, f"{runs.study}-{claim.key}")
-        curve_drawings = []
+        scalars: dict[str, list[Scalars]] = {p: [] for p in card.problems}
+        curves: dict[str, list[Curves]] = {p: [] for p in card.problems}
+        for problem, cell, result in results:
+            scalars[problem].append(
+                (cell["width"], {k: float(read_number(v)) for k, v in result["scalars"].items()})
+            )
+            found = {k: [float(read_number(v)) for v in c] for k, c in result["curves"].items()}
+            curves[problem].append((cell["width"], found))
+        drawings = []
         for spec in study_of(runs).figures():
-            curves: dict[str, list[tuple[int, dict[str, list[float]]]]] = {p: [] for p in card.problems}
-            for problem, cell, result in results:
-                found = {k: [float(read_number(v)) for v in c] for k, c in result["curves"].items()}
-                curves[problem].append((cell["width"], found))
-            figure = curve_figure(spec, curves)
-            curve_drawings.append((spec, _keep(figure, figures, f"{runs.study}-{spec.key}")))
+            drawn = width_figure(spec, scalars) if isinstance(spec, WidthFigure) else curve_figure(spec, curves)
+            drawings.append((spec, _keep(drawn, figures, f"{runs.study}-{spec.key}")))
     return StudyPage(
         runs=runs,
         verdicts=verdicts,
         card=card,
         claim_drawings=claim_drawings,
-        curve_drawings=curve_drawings,
+        drawings=drawings,
         configuration=yaml.safe_dump(runs.configuration, sort_keys=False, allow_unicode=True),
         counts=dict(runs.counts()),
         diverged=[

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ntkgap.errors import StudyError
 from ntkgap.studies.claim import Claim
-from ntkgap.studies.figures import CurveFigure
+from ntkgap.studies.figures import CurveFigure, WidthFigure
 from ntkgap.studies.spec import DataSpec, Seed, Spec, Width
 
 
@@ -167,8 +167,8 @@ class BaseStudy(BaseModel):
         """The claims this study judges."""
         raise NotImplementedError
 
-    def figures(self) -> list[CurveFigure]:
-        """The curves this study draws."""
+    def figures(self) -> list[WidthFigure | CurveFigure]:
+        """What this study draws besides its claims."""
         return []
 
     @classmethod

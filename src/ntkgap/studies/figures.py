@@ -1,6 +1,27 @@
-"""What a study wants drawn besides its claims: curves over training, measured beside predicted."""
+"""What a study wants drawn besides its claims: numbers over width and curves over training."""
 
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class WidthFigure:
+    """A measured number over width beside what theory says of it, one panel a problem.
+
+    Attributes:
+        key: short name, also of the file.
+        title: what the figure shows.
+        caption: how to read it.
+        y_label: axis label.
+        measured: name of the measured scalar in a cell's result.
+        references: names and labels of scalars of the theory, drawn as lines.
+    """
+
+    key: str
+    title: str
+    caption: str
+    y_label: str
+    measured: str
+    references: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)

@@ -2,68 +2,45 @@
 
 import time
 from types import TracebackType
-from typing import Protocol
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 
-class Reporter(Protocol):
-    """Told of every cell that ends; used as a context manager around the sweep."""
+class Reporter:
+    """Told of every cell that ends, as a context manager around the sweep; this one says nothing."""
 
-    def __enter__(self) -> "Reporter": ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-    def advance(self, label: str, state: str, message: str = "") -> None:
-        """Tell of one cell that has ended."""
-        ...
-
-
-class Silent:
-    """Says nothing."""
-
-    def __enter__(self) -> "Silent":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        """End, whatever happened."""
 
     def advance(self, label: str, state: str, message: str = "") -> None:
-        """Do nothing."""
+        """Hear of one cell that has ended."""
 
 
-class Lines:
+class Lines(Reporter):
     """One plain line a cell, for logs and pipes."""
 
     def __init__(self, console: Console, total: int) -> None:
         self.console, self.total = console, total
         self.ended, self.start = 0, time.monotonic()
 
-    def __enter__(self) -> "Lines":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
     def advance(self, label: str, state: str, message: str = "") -> None:
         """Print the cell's line."""
         self.ended += 1
         count = f"{self.ended:>{len(str(self.total))}}/{self.total}"
         seconds = time.monotonic() - self.start
-        self.console.print(
-            f"{count}  {seconds:6.1f} s  {label}: {state}" + (f" ({message})" if message else ""),
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
+        reason = f" ({message})" if message else ""
+        line = f"{count}  {seconds:6.1f} s  {label}: {state}{reason}"
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-class Bar:
+class Bar(Reporter):
     """A progress bar; failures are printed above it."""
 
     def __init__(self, console: Console, total: int) -> None:
@@ -77,13 +54,14 @@ class Bar:
         )
         self.task = self.progress.add_task("", total=total)
 
-    def __enter__(self) -> "Bar":
+    def __enter__(self) -> Self:
         self.progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Leave the bar as it stands."""
         self.progress.update(self.task, description="")
         self.progress.stop()
 
@@ -98,5 +76,5 @@ def make_reporter(total: int, progress: bool) -> Reporter:
     """Choose how to report: a bar on a terminal, lines elsewhere, nothing if not wanted or nothing to do."""
     console = Console(stderr=True)
     if not progress or total == 0:
-        return Silent()
+        return Reporter()
     return Bar(console, total) if console.is_terminal else Lines(console, total)

@@ -160,6 +160,7 @@ def follow_natural_gradient(problem: OptimizationProblem, start: Start, findings
         "theorem_radius": theorem_radius(start.residual_norm, start.lambda_min),
         "ngd_distance": distance(network, start.network) if finished else math.nan,
         "ngd_decay": decay_rate(measured) if finished else broken,
+        "ngd_decay_guaranteed": guaranteed,
         "ngd_decay_predicted": decay_rate(predicted),
         "ngd_rate_error": rate_error(measured, predicted) if finished else broken,
         "ngd_guarantee_kept": finished

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from ntkgap.studies.claim import Claim
-from ntkgap.studies.figures import CurveFigure
+from ntkgap.studies.figures import CurveFigure, WidthFigure
 from ntkgap.studies.spec import Spec
 from ntkgap.theory import STABILITY_LIMIT
 
@@ -121,14 +121,43 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
     ]
 
 
-def make_figures() -> list[CurveFigure]:
-    """The study's curves over training."""
+def make_figures() -> list[WidthFigure | CurveFigure]:
+    """The study's numbers over width, and its curves over training."""
     return [
+        WidthFigure(
+            key="ngd_decay",
+            title="How fast natural gradient descent is",
+            caption="Factor by which the squared residual shrinks a step. Where its conditions hold, the theorem "
+            "guarantees 1 − η or less; the constant kernel predicts (1 − η)².",
+            y_label="‖r‖² factor a step",
+            measured="ngd_decay",
+            references=(
+                ("ngd_decay_predicted", "theory: constant kernel"),
+                ("ngd_decay_guaranteed", "theory: guaranteed"),
+            ),
+        ),
+        WidthFigure(
+            key="lambda_min",
+            title="Smallest eigenvalue of the Gram matrix at initialisation",
+            caption="Below the noise floor of the arithmetic an eigenvalue may be zero or merely small.",
+            y_label="λ_min(K(θ₀))",
+            measured="lambda_min",
+            references=(("noise_floor", "noise floor"),),
+        ),
+        WidthFigure(
+            key="distance",
+            title="How far natural gradient descent moves the parameters",
+            caption="The distance travelled, beside the radius R of the ball in which the theorem wants a stable "
+            "Jacobian.",
+            y_label="‖θ − θ₀‖",
+            measured="ngd_distance",
+            references=(("theorem_radius", "theory: radius R"),),
+        ),
         CurveFigure(
             key="ngd_curves",
             title="Natural gradient descent: predicted and measured",
-            caption="Squared residual relative to its start; median over seeds. Dashed: what the constant kernel "
-            "predicts, (1 − η)² a step without damping.",
+            caption="Squared residual relative to its start; median and range over seeds. Dashed: what the "
+            "constant kernel predicts, (1 − η)² a step without damping.",
             x_label="step",
             y_label="‖r‖² / ‖r₀‖²",
             measured="ngd_loss",
@@ -137,7 +166,7 @@ def make_figures() -> list[CurveFigure]:
         CurveFigure(
             key="stability_curves",
             title="Jacobian drift along the natural-gradient path",
-            caption="C′ after each step; median over seeds. The theorem needs it below ½ in a whole ball.",
+            caption="C′ after each step; median and range over seeds. The theorem needs it below ½ in a ball.",
             x_label="step",
             y_label="C′",
             measured="ngd_c_prime",
@@ -147,8 +176,8 @@ def make_figures() -> list[CurveFigure]:
         CurveFigure(
             key="gd_curves",
             title="Gradient descent: predicted and measured",
-            caption="Squared residual relative to its start; median over seeds. Dashed: what the constant kernel "
-            "predicts at the same step.",
+            caption="Squared residual relative to its start; median and range over seeds. Dashed: what the "
+            "constant kernel predicts at the same step.",
             x_label="step",
             y_label="‖r‖² / ‖r₀‖²",
             measured="gd_loss",

@@ -11,7 +11,7 @@ from ntkgap.errors import StudyError
 from ntkgap.models import MLP, ShallowNet
 from ntkgap.studies.base import BaseProblem, BaseStudy
 from ntkgap.studies.claim import Claim
-from ntkgap.studies.figures import CurveFigure
+from ntkgap.studies.figures import CurveFigure, WidthFigure
 from ntkgap.studies.optimization.claims import Tolerances, make_claims, make_figures
 from ntkgap.studies.spec import Spec
 
@@ -120,8 +120,8 @@ class OptimizationStudy(BaseStudy):
         """The six claims about optimization."""
         return make_claims(self.tolerances)
 
-    def figures(self) -> list[CurveFigure]:
-        """Natural gradient, Jacobian drift and gradient descent over training."""
+    def figures(self) -> list[WidthFigure | CurveFigure]:
+        """The conditions' and the rate's numbers over width; losses and Jacobian drift over training."""
         return make_figures()
 
     def cost(self, cell: Mapping[str, Any]) -> float:
