@@ -1,5 +1,6 @@
 """What the studies have in common: presets, a grid over problems, widths and seeds, and claims."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -15,7 +16,7 @@ from ntkgap.studies.figures import CurveFigure, WidthFigure
 from ntkgap.studies.spec import DataSpec, Seed, Spec, Width
 
 
-class BaseProblem(Spec):
+class BaseProblem(Spec, ABC):
     """One network family on one data set, over widths.
 
     Attributes:
@@ -28,6 +29,7 @@ class BaseProblem(Spec):
     data: DataSpec
     widths: list[Width] = Field(min_length=1)
 
+    @abstractmethod
     def check(self) -> None:
         """Load the data once and build the narrowest network, so that mistakes show before the sweep starts.
 
@@ -36,7 +38,7 @@ class BaseProblem(Spec):
         """
 
 
-class BaseStudy(BaseModel):
+class BaseStudy(BaseModel, ABC):
     """A study: problems × widths × seeds, and the claims judged over the widths of each problem.
 
     Attributes:
@@ -163,9 +165,9 @@ class BaseStudy(BaseModel):
         for problem in self.problems:
             problem.check()
 
+    @abstractmethod
     def claims(self) -> list[Claim]:
         """The claims this study judges."""
-        raise NotImplementedError
 
     def figures(self) -> list[WidthFigure | CurveFigure]:
         """What this study draws besides its claims."""
