@@ -140,6 +140,16 @@ def test_a_failed_cell_ends_in_a_status_and_is_in_the_report(command, tmp_path, 
     assert command("run", *SMALL, "--retry-failed")[0] == 0
 
 
+def test_a_smaller_grid_is_not_blamed_for_cells_it_does_not_ask_for(command, tmp_path):
+    command("run", *SMALL)
+    for cell in (tmp_path / "runs/smoke/optimization/workspace").iterdir():
+        if '"width": 64' in (cell / "signac_statepoint.json").read_text():
+            (cell / "result.json").unlink()
+    status, _, err = command("run", *SMALL, "--width", "16")
+    assert status == 0, err
+    assert "2 of 4 cells are not computed yet" in (tmp_path / "runs/smoke/report.html").read_text()
+
+
 def test_ctrl_c_finishes_cleanly_and_says_how_to_resume(tmp_path):
     arguments = [sys.executable, "-m", "ntkgap", "run", "--preset", "smoke", "--seed", "0:40", "--store", "s"]
     process = subprocess.Popen(arguments, cwd=tmp_path, stderr=subprocess.PIPE, text=True)

@@ -3,7 +3,7 @@
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -125,14 +125,14 @@ def run(
         try:
             finished.append(run_study(chosen, path, workers, retry_failed=retry_failed))
         except KeyboardInterrupt:
-            _say_how_to_resume(path)
+            _say_how_to_resume(chosen, path)
             raise typer.Exit(130) from None
     for runs in finished:
         print_scorecard(assess(runs), console, f"The {runs.study} promise")
     if any(r.counts()["done"] for r in finished):
         page = report(finished, folder / "report.html")
         console.print(f"report: {page}", soft_wrap=True, highlight=False)
-    _exit_with_failures(finished)
+    _exit_with_failures(studies, stores)
 
 
 @app.command()
@@ -180,7 +180,7 @@ def status(
             counts = (done.sum(), (rows.state == "failed").sum(), (rows.state == "pending").sum())
             table.add_row(str(name), widths, str(rows.seed.nunique()), *(str(c) for c in counts), seconds)
         console.print(table)
-        _print_failures(runs, console)
+        _print_failures(runs.failures(), console)
 
 
 @app.command()
@@ -225,31 +225,34 @@ def _preview(study: "BaseStudy", path: Path, retry_failed: bool) -> None:
     Console().print(table)
 
 
-def _say_how_to_resume(path: Path) -> None:
-    from ntkgap.sweep import Runs
+def _say_how_to_resume(study: "BaseStudy", path: Path) -> None:
+    from ntkgap.sweep import planned_cells
 
-    counts = Runs(path).counts()
-    done = f"{counts['done']} of {counts.total()} cells are done and kept"
+    cells = planned_cells(study, path)
+    done = f"{sum(c.state == 'done' for c in cells)} of {len(cells)} cells are done and kept"
     Console(stderr=True).print(f"\ninterrupted: {done}; run the same command to resume", highlight=False)
 
 
-def _print_failures(runs: "Runs", console: Console) -> None:
-    for cell, message in runs.failures():
+def _print_failures(failures: list[tuple[dict[str, Any], str]], console: Console) -> None:
+    for cell, message in failures:
         console.print(Text(f"failed: {cell['problem']}, width {cell['width']}, seed {cell['seed']}: {message}"))
 
 
-def _exit_with_failures(finished: "list[Runs]") -> None:
-    counts = [runs.counts() for runs in finished]
-    failed, lost = sum(c["failed"] for c in counts), sum(c["pending"] for c in counts)
-    if not failed and not lost:
+def _exit_with_failures(studies: "list[BaseStudy]", stores: list[Path]) -> None:
+    """End with a status of 1 if a cell of these studies has failed or is missing."""
+    from ntkgap.sweep import planned_cells
+
+    cells = [cell for study, path in zip(studies, stores, strict=True) for cell in planned_cells(study, path)]
+    failed = [(c.cell, c.failure()["message"]) for c in cells if c.state == "failed"]
+    missing = sum(c.state == "pending" for c in cells)
+    if not failed and not missing:
         return
     console = Console(stderr=True)
-    for runs in finished:
-        _print_failures(runs, console)
+    _print_failures(failed, console)
     if failed:
-        console.print(f"{failed} cells failed; --retry-failed computes them again", style="red")
-    if lost:
-        console.print(f"{lost} cells are still to be computed; run the same command again", style="red")
+        console.print(f"{len(failed)} cells failed; --retry-failed computes them again", style="red")
+    if missing:
+        console.print(f"{missing} cells are still to be computed; run the same command again", style="red")
     raise typer.Exit(1)
 
 
@@ -260,3 +263,6 @@ def main() -> None:
     except NtkgapError as error:
         Console(stderr=True).print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
         sys.exit(1)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("interrupted; run the same command to resume")
+        sys.exit(130)

@@ -85,6 +85,33 @@ def test_npz_file_with_labels(tmp_path):
     assert train.n_classes == 3
 
 
+def test_npz_labels_may_be_texts_or_a_column(tmp_path):
+    path = tmp_path / "mine.npz"
+    x = np.random.default_rng(0).normal(size=(30, 2))
+    for y in (np.array(["cat", "dog", "cow"] * 10), np.tile([[4], [7], [9]], (10, 1))):
+        np.savez(path, x=x, y=y)
+        train, _ = ng.load_data(str(path), 9, 9)
+        assert train.n_classes == 3
+        assert train.y.sum(dim=0).tolist() == [3, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "words"),
+    [
+        (np.zeros((4, 2)), np.float64(1), "y is a single number"),
+        (np.zeros((4, 2), dtype=complex), np.zeros(4), "complex128, which are no real numbers"),
+        (np.full((4, 2), "a"), np.zeros(4), "no real numbers"),
+        (np.zeros((4, 2)), np.zeros((4, 2), dtype=int), "must be .n. or .n, 1. for class labels"),
+        (np.zeros((4, 2)), np.zeros((4, 2, 2)), "y has shape"),
+        (np.zeros((80, 2)), np.arange(80), "80 different labels for 80 examples"),
+    ],
+)
+def test_arrays_that_make_no_sense_are_named(tmp_path, x, y, words):
+    np.savez(tmp_path / "bad.npz", x=x, y=y)
+    with pytest.raises(DataError, match=words):
+        ng.load_data(str(tmp_path / "bad.npz"), 2, 1)
+
+
 def test_npz_file_with_regression_targets(tmp_path):
     x = np.arange(20.0).reshape(10, 2)
     np.savez(tmp_path / "mine.npz", x=x, y=x.sum(axis=1))

@@ -40,6 +40,11 @@ def test_alignment_is_one_for_the_kernel_of_the_targets(generator):
     assert ng.target_alignment(identity, y) == pytest.approx(10**-0.5, rel=EXACT)
 
 
+def test_a_zero_kernel_has_no_distance():
+    with pytest.raises(KernelError, match="one of the kernels is zero"):
+        ng.relative_change(torch.eye(2), torch.zeros(2, 2))
+
+
 def test_shapes_must_match():
     with pytest.raises(KernelError, match=r"\(2, 2\) and \(3, 3\)"):
         ng.kernel_distance(torch.eye(2), torch.eye(3))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import ntkgap as ng
-from ntkgap.errors import StudyError
+from ntkgap.errors import KernelError, StudyError
 from ntkgap.practice import train
 from ntkgap.studies import STUDIES
 from ntkgap.studies.figures import WidthFigure
@@ -176,9 +176,51 @@ def test_bad_presets_are_named(tmp_path):
     path.write_text("- a list")
     with pytest.raises(StudyError, match="must be a YAML mapping"):
         ng.OptimizationStudy.preset(str(path))
+    for text in ("problems: 3", "seeds: [0]\nproblems: [3]", "seeds: [0]\nproblems: [{name: 4}]"):
+        path.write_text(text)
+        for changes in ({}, {"widths": [2]}, {"problems": ["x"]}, {"data": "digits"}):
+            with pytest.raises(StudyError, match="does not describe the study 'optimization'"):
+                ng.OptimizationStudy.preset(str(path), **changes)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(StudyError, match="cannot read the preset"):
+        ng.OptimizationStudy.preset(str(path))
     path.write_text("seeds: [0]\nproblems: []\nloud: 3")
     with pytest.raises(StudyError, match="loud: Extra inputs are not permitted, got 3"):
         ng.OptimizationStudy.preset(str(path))
+
+
+@pytest.mark.parametrize(
+    ("section", "setting", "words"),
+    [
+        ("gradient_descent", {"fraction_of_critical": float("inf"), "steps": 3}, "finite number"),
+        ("data", {"name": "sphere", "n_train": 4, "options": {"n_train": 5}}, "options cannot hold n_train"),
+        ("model", {"architecture": "shallow", "depth": 5}, "depth has no effect on architecture 'shallow'"),
+        ("natural_gradient", {"learning_rate": 1.0, "steps": 3}, "less than 1"),
+    ],
+)
+def test_bad_settings_are_named(section, setting, words):
+    configuration = ng.OptimizationStudy.preset("smoke").configuration()
+    configuration["problems"][0][section] = setting
+    with pytest.raises(StudyError, match=words):
+        ng.OptimizationStudy.build(configuration)
+
+
+def test_a_network_too_large_for_memory_is_named():
+    with pytest.raises(StudyError, match="cannot be built at width 900000000"):
+        ng.OptimizationStudy.preset("smoke", widths=[900_000_000], problems=["mlp"]).check()
+
+
+def test_inputs_without_variation_have_no_learning_rate(tmp_path):
+    np.savez(tmp_path / "flat.npz", x=np.ones((8, 5)), y=np.arange(8.0))
+    data = {"name": str(tmp_path / "flat.npz"), "n_train": 6, "n_test": 2}
+    with pytest.raises(KernelError, match="no positive eigenvalue"):
+        compute(tiny(data=data))
+
+
+def test_gradient_descent_stops_before_rounding_decides_the_kernel():
+    long = compute(tiny(gradient_descent={"steps": 100_000}, width=64))
+    assert long["scalars"]["gd_steps"] < 100_000
+    assert 1e-12 <= long["scalars"]["gd_loss_predicted_end"] < 1e-11
 
 
 def test_the_shallow_network_cannot_be_given_classes():

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ntkgap.studies.statistics import (
-    attainable_confidence,
     fit_power_law,
+    median_confidence,
     median_interval,
     student_interval,
 )
@@ -29,25 +29,31 @@ def power_law(exponent, noise=0.0, seeds=5, bend=0.0, rng=None):
     }
 
 
-def test_median_interval_covers_the_median_as_often_as_it_says():
-    rng = np.random.default_rng(1)
-    hits = 0
-    for _ in range(400):
-        interval = median_interval(rng.exponential(size=15))
-        hits += interval.low <= math.log(2) <= interval.high
-    assert hits / 400 == pytest.approx(0.95, abs=0.04)
+@pytest.mark.parametrize("n", [2, 3, 5, 6, 7, 8, 10, 15])
+def test_median_interval_covers_the_median_as_often_as_it_says(n):
+    rng = np.random.default_rng(n)
+    intervals = [median_interval(rng.exponential(size=n)) for _ in range(4000)]
+    hits = np.mean([i.low <= math.log(2) <= i.high for i in intervals])
+    expected = median_confidence(n)
+    assert hits == pytest.approx(expected, abs=4 * (expected * (1 - expected) / 4000) ** 0.5 + 1e-9)
+    assert expected >= 0.95 or n <= 5
 
 
 @pytest.mark.parametrize("n", [2, 3, 5])
-def test_with_few_seeds_the_interval_is_the_range_and_its_confidence_is_known(n):
-    rng = np.random.default_rng(2)
-    hits = 0
-    for _ in range(2000):
-        values = rng.standard_normal(n)
-        interval = median_interval(values)
-        assert values.min() <= interval.low <= interval.value <= interval.high <= values.max()
-        hits += values.min() <= 0 <= values.max()
-    assert hits / 2000 == pytest.approx(attainable_confidence(n), abs=0.04)
+def test_with_few_seeds_the_interval_is_the_range(n):
+    values = np.random.default_rng(n).standard_normal(n)
+    interval = median_interval(values)
+    assert (interval.low, interval.high) == (values.min(), values.max())
+    assert median_confidence(n) == pytest.approx(1 - 2.0 ** (1 - n))
+
+
+def test_with_many_seeds_the_interval_narrows():
+    rng = np.random.default_rng(0)
+    widths = []
+    for n in (10, 100, 1000):
+        interval = median_interval(rng.standard_normal(n))
+        widths.append(interval.high - interval.low)
+    assert widths[0] > 2 * widths[1] > 4 * widths[2]
 
 
 def test_diverged_seeds_are_ordered_like_numbers():

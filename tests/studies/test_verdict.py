@@ -66,13 +66,35 @@ def test_extrapolation_reaches_out_but_not_without_end():
     far = judge(claim(), "p", values(lambda w, s: (1 + 0.01 * s) * 1000 / w**0.5))
     assert far.crossing is not None
     assert far.extrapolated is None
-    assert "not within reach of extrapolation" in far.sentence
+    assert "not within reach of extrapolation: the fitted power law meets the limit too far" in far.sentence
 
 
 def test_extrapolation_refuses_what_flattens():
     verdict = judge(claim(), "p", values(lambda w, s: 2 + (1 + 0.001 * s) * 100 / w))
     assert verdict.extrapolated is None
     assert "flatten" in verdict.sentence
+
+
+def test_the_outlook_says_what_stands_in_the_way():
+    grows = judge(claim(), "p", values(lambda w, s: (2 + 0.01 * s) * w**0.2))
+    assert "the measurements grow with width" in grows.sentence
+    noisy = judge(claim(), "p", values(lambda w, s: 5 + math.sin(w * (s + 1))))
+    assert "do not clearly fall with width" in noisy.sentence
+    inside = judge(claim(), "p", values(lambda w, s: (1 + 0.05 * (s - 2)) * 30 / w**0.5))
+    assert inside.status == "undecided"
+    assert "The fitted power law meets the limit at width 89" in inside.sentence
+
+
+def test_an_open_interval_gives_only_a_least_width():
+    """Seeds that disagree on the curvature: the straight law gets to the limit, the mean bent law never does."""
+
+    def bent(w, s):
+        distance = math.log(w / 16)
+        return 20 * math.exp(-0.6 * distance + 0.05 * (s - 1) * distance**2)
+
+    verdict = judge(claim(), "p", values(bent))
+    assert math.isinf(verdict.extrapolated.high)
+    assert f"from width {number(verdict.extrapolated.low)} at the earliest" in verdict.sentence
 
 
 def test_an_interval_across_the_limit_is_undecided():

@@ -179,6 +179,27 @@ def test_a_half_made_cell_directory_is_made_good(tmp_path):
     assert run(ToyStudy(widths=(1,), seeds=(0,)), tmp_path).counts() == {"done": 1}
 
 
+@pytest.mark.parametrize("text", ["", "{}", "[]", "{"])
+def test_damaged_files_are_named(tmp_path, text):
+    runs = run(ToyStudy(widths=(1,), seeds=(0,)), tmp_path)
+    file = runs.cells[0].directory / "result.json"
+    good = file.read_text()
+    file.write_text(text)
+    with pytest.raises(StoreError, match=r"result.json is damaged"):
+        ng.Runs(tmp_path).to_pandas()
+    file.write_text(good)
+    (tmp_path / META).write_text(text)
+    with pytest.raises(StoreError, match=r"ntkgap.json is damaged"):
+        ng.Runs(tmp_path)
+
+
+def test_a_finished_cell_with_a_damaged_configuration_does_not_vanish(tmp_path):
+    runs = run(ToyStudy(widths=(1,), seeds=(0,)), tmp_path)
+    (runs.cells[0].directory / "signac_statepoint.json").write_text("{")
+    with pytest.raises(StoreError, match=r"configuration of the cell in .* is damaged"):
+        ng.Runs(tmp_path)
+
+
 def test_workers_must_be_positive(tmp_path):
     with pytest.raises(StudyError, match="workers must be at least 1, got 0"):
         ng.run(ToyStudy(), tmp_path, workers=0)

@@ -17,7 +17,8 @@ def test_the_largest_rate_falls_from_one_to_zero_at_the_limit():
     assert rates[0] == 1
     assert rates[50] == 0
     assert all(a > b for a, b in pairwise(rates))
-    assert largest_learning_rate(0.6) == largest_learning_rate(math.nan) == 0
+    assert largest_learning_rate(0.6) == 0
+    assert math.isnan(largest_learning_rate(math.nan))
 
 
 def test_stability_constant_and_radius_scale_as_the_theorem_says():

@@ -40,8 +40,8 @@ def arrays(
 ) -> tuple[Dataset, Dataset]:
     """Draw training and test sets from arrays ``x`` and ``y`` of an ``.npz`` file.
 
-    Integer ``y`` of shape [n] are class labels (the draw is then class-balanced); floating-point ``y``
-    of shape [n] or [n, C] are regression targets, taken as they are.
+    Whole numbers, booleans or texts in ``y``, of shape [n] or [n, 1], are class labels (the draw is then
+    class-balanced); floating-point ``y`` of shape [n] or [n, C] are regression targets, taken as they are.
 
     Args:
         path: the file.
@@ -62,19 +62,44 @@ def arrays(
     if missing:
         raise DataError(f"{path} has arrays {sorted(found)} but needs {sorted(missing)} too")
     x, y = found["x"], found["y"]
-    if len(x) != len(y):
-        raise DataError(f"{path}: x has {len(x)} examples but y has {len(y)}; they must match")
-    is_labels = np.issubdtype(y.dtype, np.integer) and y.ndim == 1
-    labels = y if is_labels else None
+    _check_arrays(path, x, y)
+    y = y.reshape(len(y), -1)
+    is_labels = y.dtype.kind != "f"
+    labels = y[:, 0] if is_labels else None
     train, test = split(len(x), n_train, n_test, np.random.default_rng(seed), labels)
     n_classes = None
     if is_labels:
         classes, codes = np.unique(y, return_inverse=True)
         n_classes = len(classes)
-        y_all = encode_classes(torch.as_tensor(codes), n_classes, targets)
+        y_all = encode_classes(torch.as_tensor(codes.reshape(-1)), n_classes, targets)
     else:
-        y_all = torch.as_tensor(y.reshape(len(y), -1), dtype=torch.float32)
+        y_all = torch.as_tensor(y, dtype=torch.float32)
     x_all = torch.as_tensor(x.reshape(len(x), -1) if x.ndim == 1 else x, dtype=torch.float32)
     Dataset(x_all, y_all)  # all of it must be finite, whatever this draw happens to pick
     x_train, x_test = scale_inputs(x_all[train], x_all[test], scaling)
     return Dataset(x_train, y_all[train], n_classes), Dataset(x_test, y_all[test], n_classes)
+
+
+def _check_arrays(path: str | Path, x: np.ndarray, y: np.ndarray) -> None:
+    """Refuse arrays that are not numbers, labels or of matching length.
+
+    Raises:
+        DataError: naming the array and what is wrong with it.
+    """
+    for name, array, kinds in (("x", x, "fiub"), ("y", y, "fiubUS")):
+        if array.ndim == 0:
+            raise DataError(f"{path}: {name} is a single number; it needs one entry an example")
+        if array.dtype.kind not in kinds:
+            raise DataError(f"{path}: {name} holds {array.dtype}, which are no real numbers; convert it first")
+    if len(x) != len(y):
+        raise DataError(f"{path}: x has {len(x)} examples but y has {len(y)}; they must match")
+    if y.ndim > 2 or (y.dtype.kind != "f" and y.size != len(y)):
+        raise DataError(
+            f"{path}: y has shape {y.shape} and type {y.dtype}; it must be [n] or [n, 1] for class labels, "
+            "[n] or [n, C] and floating point for regression targets"
+        )
+    if y.dtype.kind != "f" and len(np.unique(y)) > max(2, len(y) // 2):
+        raise DataError(
+            f"{path}: y has {len(np.unique(y))} different labels for {len(y)} examples; if they are regression "
+            "targets, store them as floating-point numbers"
+        )

@@ -12,6 +12,8 @@ def _check_pair(kernel: Tensor, reference: Tensor) -> None:
             f"kernels of shapes {tuple(kernel.shape)} and {tuple(reference.shape)} cannot be compared; "
             "evaluate both on the same inputs with the same outputs= option"
         )
+    if not reference.any() or not kernel.any():
+        raise KernelError("one of the kernels is zero; the distance from it is not defined")
 
 
 def kernel_distance(kernel: Tensor, reference: Tensor) -> float:

@@ -31,7 +31,7 @@ def check_gram(gram: Tensor) -> Tensor:
     return gram
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Spectrum:
     """Eigenvalues of a symmetric Gram matrix and the noise floor below which they mean nothing.
 
@@ -42,6 +42,13 @@ class Spectrum:
 
     eigenvalues: Tensor
     noise_floor: float
+
+    def __repr__(self) -> str:
+        return (
+            f"Spectrum(n={len(self.eigenvalues)}, lambda_min={self.lambda_min:.4g}, "
+            f"lambda_max={self.lambda_max:.4g}, noise_floor={self.noise_floor:.2g}, "
+            f"positive_definite={self.positive_definite})"
+        )
 
     @property
     def lambda_min(self) -> float:

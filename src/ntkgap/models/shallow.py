@@ -25,7 +25,7 @@ class ShallowNet(nn.Module):
         nonlinearity: name from ``ntkgap.models.NONLINEARITIES``; the theorem is about ``"relu"``.
         generator: source of the random initial values; torch's global one if not given.
 
-    Shapes: input [n, in_features], output [n, 1].
+    Shapes: input [n, ...] with in_features entries an example, output [n, 1].
 
     Raises:
         ModelError: if a size is not a positive integer or the nonlinearity is unknown.
@@ -51,5 +51,6 @@ class ShallowNet(nn.Module):
         self.register_buffer("signs", signs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [n, in_features] to [n, 1]."""
-        return F.linear(self.nonlinearity(self.hidden(x)), self.signs / math.sqrt(self.width))
+        """Map [n, ...] with ``in_features`` entries an example to [n, 1]."""
+        hidden = self.nonlinearity(self.hidden(x.flatten(1)))
+        return F.linear(hidden, self.signs / math.sqrt(self.width))

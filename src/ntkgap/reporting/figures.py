@@ -18,7 +18,7 @@ from ntkgap.reporting.marks import COLOURS
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.figures import CurveFigure, WidthFigure
 from ntkgap.studies.statistics import median_interval
-from ntkgap.studies.verdict import Verdict
+from ntkgap.studies.verdict import Verdict, fitted_widths
 
 MEASURED, THEORY, LIMIT = "#1f4e79", "#8a5a00", "#b3372f"
 PANEL_WIDTH, PANEL_HEIGHT = 4.6, 3.3
@@ -35,7 +35,9 @@ STYLE: Any = {
     "axes.titlesize": 9.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "legend.frameon": False,
+    "legend.frameon": True,
+    "legend.edgecolor": "none",
+    "legend.framealpha": 0.75,
     "legend.fontsize": 8,
     "lines.linewidth": 1.6,
     "figure.constrained_layout.use": True,
@@ -71,10 +73,11 @@ def power_of_ten(value: float) -> str:
 
 
 def _minor_label(ax: Axes, value: float) -> str:
-    """Label 2 and 5 between powers of ten, where fewer than two powers of ten are in view."""
+    """Label 2 and 5 between powers of ten where less than two of them are in view, all where less than one is."""
     low, high = ax.get_ylim()
-    leading = value / 10 ** math.floor(math.log10(value))
-    return f"{value:.3g}" if high / low < 100 and round(leading) in (2, 5) else ""
+    leading = round(value / 10 ** math.floor(math.log10(value)))
+    shown = range(2, 10) if high / low < 6 else (2, 5) if high / low < 100 else ()
+    return f"{value:.3g}" if leading in shown else ""
 
 
 def claim_figure(verdicts: Sequence[Verdict], seeds: dict[str, list[tuple[int, float]]]) -> Figure:
@@ -129,9 +132,8 @@ def _draw_theory(ax: Axes, verdict: Verdict) -> None:
         line = last.interval.value * (all_widths / last.width) ** claim.exponent
         ax.plot(all_widths, line, color=THEORY, ls=":", lw=1.4, label=f"theory: ∝ width^{claim.exponent:g}")
     if fit is not None:
-        half = len(all_widths) // 2
         end = verdict.extrapolated.value if verdict.extrapolated else all_widths[-1]
-        span = np.geomspace(all_widths[half - 1 if half else 0], end, 50)
+        span = np.geomspace(fitted_widths([r.width for r in verdict.widths])[0], end, 50)
         e = fit.exponent
         label = f"fit: ∝ width^({e.value:.2f} [{e.low:.2f}, {e.high:.2f}])"
         ax.plot(span, [fit(w) for w in span], color="#555", ls="-.", lw=1, label=label)
@@ -157,18 +159,14 @@ def _shade_where_it_holds(ax: Axes, claim: Claim) -> None:
 
 def _mark_missing(ax: Axes, seeds: list[tuple[int, float]]) -> None:
     """Say which widths have seeds that are not in the picture, and why."""
-    for test, word, height in ((math.isinf, "diverged", 0.97), (math.isnan, "undecidable", 0.03)):
-        widths = sorted({w for w, v in seeds if test(v)})
-        if widths:
-            ax.plot(
-                widths,
-                [height] * len(widths),
-                "x",
-                transform=ax.get_xaxis_transform(),
-                color=LIMIT,
-                ms=5,
-                label=word,
-            )
+    for test, word, height in ((math.isinf, "diverged or stopped", 0.97), (math.isnan, "undecidable", 0.03)):
+        if widths := sorted({w for w, v in seeds if test(v)}):
+            _mark(ax, widths, height, word)
+
+
+def _mark(ax: Axes, widths: list[int], height: float, word: str) -> None:
+    """Crosses over these widths, at a height in parts of the panel's."""
+    ax.plot(widths, [height] * len(widths), "x", transform=ax.get_xaxis_transform(), color=LIMIT, ms=5, label=word)
 
 
 Scalars = tuple[int, dict[str, float]]
@@ -193,22 +191,26 @@ def width_figure(spec: WidthFigure, cells: dict[str, list[Scalars]]) -> Figure:
         for (name, label), dashes in zip(spec.references, ("--", ":"), strict=False):
             _draw_over_width(ax, [(w, c[name]) for w, c in found], THEORY, dashes, label)
         _tick_widths(ax, widths)
+        if missing := sorted({w for w, c in found if not _has_place(c[spec.measured])}):
+            _mark(ax, missing, 0.03, "not for every seed")
         ax.legend(loc="best")
     axes[0].set_ylabel(spec.y_label)
     return figure
 
 
 def _draw_over_width(ax: Axes, values: list[tuple[int, float]], colour: str, line: str, label: str) -> None:
-    """Median and interval at every width, of the seeds that can be drawn on a logarithmic axis."""
+    """Median and interval at every width at which each seed has a place on a logarithmic axis."""
     by_width: dict[int, list[float]] = {}
     for width, value in sorted(values):
-        if math.isfinite(value) and value > 0:
-            by_width.setdefault(width, []).append(value)
-    intervals = [median_interval(v) for v in by_width.values()]
-    ax.plot(list(by_width), [i.value for i in intervals], line, color=colour, ms=4.5, label=label)
-    ax.fill_between(
-        list(by_width), [i.low for i in intervals], [i.high for i in intervals], color=colour, alpha=0.15
-    )
+        by_width.setdefault(width, []).append(value)
+    drawable = {w: median_interval(v) for w, v in by_width.items() if all(map(_has_place, v))}
+    widths, intervals = list(drawable), list(drawable.values())
+    ax.plot(widths, [i.value for i in intervals], line, color=colour, ms=4.5, label=label)
+    ax.fill_between(widths, [i.low for i in intervals], [i.high for i in intervals], color=colour, alpha=0.15)
+
+
+def _has_place(value: float) -> bool:
+    return math.isfinite(value) and value > 0
 
 
 def curve_figure(spec: CurveFigure, cells: dict[str, list[Curves]], max_widths: int = 5) -> Figure:

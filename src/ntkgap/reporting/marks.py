@@ -1,5 +1,6 @@
 """How verdicts look: one symbol, one word and one colour each, in the terminal as on the page."""
 
+import math
 from dataclasses import dataclass
 
 from ntkgap.studies.verdict import Verdict, WidthResult, number
@@ -55,4 +56,8 @@ def width_mark(verdict: Verdict, result: WidthResult) -> Mark:
 def outlook(verdict: Verdict) -> str:
     """The width from which a claim would hold, in three words; empty where it holds or nothing can be said."""
     e = verdict.extrapolated
-    return f"extrapolated: from {number(e.value)} [{number(e.low)}, {number(e.high)}]" if e else ""
+    if e is None:
+        return ""
+    if math.isinf(e.high):
+        return f"extrapolated: at least {number(e.low)}"
+    return f"extrapolated: from {number(e.value)} [{number(e.low)}, {number(e.high)}]"

@@ -32,6 +32,7 @@ from ntkgap.studies.figures import CurveFigure, WidthFigure
 from ntkgap.studies.verdict import number
 from ntkgap.sweep import Runs
 from ntkgap.sweep.files import number as read_number
+from ntkgap.sweep.files import write_atomically
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class StudyPage:
     failures: list[tuple[str, str]]
     seconds: float
     seeds_note: str
+    described: dict[str, str]
 
 
 def report(runs: Runs | Sequence[Runs], path: str | Path = "report.html") -> Path:
@@ -84,7 +86,7 @@ def report(runs: Runs | Sequence[Runs], path: str | Path = "report.html") -> Pat
         (path.parent / "figures").mkdir(parents=True, exist_ok=True)
         pages = [_study_page(r, path.parent / "figures") for r in all_runs if r.counts()["done"]]
         write_tables(path.parent, all_runs, {p.runs.study: p.verdicts for p in pages})
-        path.write_text(_render(pages), encoding="utf-8")
+        write_atomically(path, _render(pages))
     except OSError as error:
         raise StoreError(f"cannot write the report {path}: {error}") from error
     return path
@@ -133,6 +135,7 @@ def _study_page(runs: Runs, figures: Path) -> StudyPage:
         failures=[(f"{c['problem']}, width {c['width']}, seed {c['seed']}", m) for c, m in runs.failures()],
         seconds=sum(result["seconds"] for _, _, result in results),
         seeds_note=seeds_note(verdicts),
+        described={problem.name: problem.describe() for problem in study_of(runs).problems},
     )
 
 

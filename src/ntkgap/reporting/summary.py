@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ntkgap.studies.claim import Claim
-from ntkgap.studies.statistics import attainable_confidence
+from ntkgap.studies.statistics import CONFIDENCE, median_confidence
 from ntkgap.studies.verdict import Verdict
 
 
@@ -46,26 +46,26 @@ def bottom_line(card: Scorecard, problem: str) -> str:
     conditions = [v for v in column if v.claim.kind == "condition"]
     predictions = [v for v in column if v.claim.kind == "consequence"]
     unmet = sum(v.state == "fails" for v in conditions)
-    borne_out = sum(v.state == "holds" for v in predictions)
+    holds, fails, undecided = (sum(v.state == s for v in predictions) for s in ("holds", "fails", "undecided"))
     link = "and"
     if unmet:
         parts = f"{unmet} of {len(conditions)} sufficient conditions {'is' if unmet == 1 else 'are'} not met"
-        link = "yet" if borne_out > len(predictions) / 2 else "and"
+        link = "yet" if holds > len(predictions) / 2 else "and"
     elif any(v.state == "undecided" for v in conditions):
-        parts = "whether the sufficient conditions are met is undecided"
+        parts = "whether the sufficient conditions judged here are met is undecided"
     else:
-        parts = "no sufficient condition of the theorem is refuted"
-    outcome = f"{borne_out} of {len(predictions)} predictions of the theory are borne out"
+        parts = "none of the sufficient conditions judged here is refuted"
+    counts = [f"{n} {word}" for n, word in ((fails, "fail"), (undecided, "are undecided")) if n]
+    outcome = ", ".join([f"{holds} of {len(predictions)} predictions of the theory are borne out", *counts])
     return f"At width {column[0].widths[-1].width}, {parts}, {link} {outcome}."
 
 
 def seeds_note(verdicts: list[Verdict]) -> str:
     """What the intervals mean with the seeds at hand."""
     n = min(r.n_seeds for v in verdicts for r in v.widths)
-    note = "Points are medians over seeds, bands 95 % percentile-bootstrap intervals of the median."
-    if attainable_confidence(n) < 0.95:
-        note += (
-            f" With {n} seed{'s' if n > 1 else ''} such an interval reaches at most "
-            f"{attainable_confidence(n):.0%} confidence: add seeds (--seed 0:8) for more."
-        )
-    return note
+    note = "One mark a width, narrow to wide. Numbers are medians over seeds with exact order-statistic intervals"
+    if median_confidence(n) >= CONFIDENCE:
+        return f"{note} of at least {CONFIDENCE:.0%} confidence."
+    plural = "s" if n > 1 else ""
+    reached = f"with {n} seed{plural} their confidence is {median_confidence(n):.0%}"
+    return f"{note}; {reached}: add seeds (--seed 0:8) for more."

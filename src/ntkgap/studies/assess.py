@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ntkgap.errors import StudyError
+from ntkgap.errors import StoreError, StudyError
 from ntkgap.studies.base import BaseStudy
 from ntkgap.studies.optimization import OptimizationStudy
 from ntkgap.studies.verdict import Verdict, judge
@@ -27,7 +27,13 @@ def find_study(name: str) -> type[BaseStudy]:
 
 
 def study_of(runs: Runs) -> BaseStudy:
-    """The study that produced these results, as it was last configured."""
+    """The study that produced these results, as it was last configured.
+
+    Raises:
+        StoreError: if the store was made but nothing has been planned in it yet.
+    """
+    if not runs.configuration:
+        raise StoreError(f"the store {runs.path} holds no cells yet; run the study again")
     return find_study(runs.study).build(runs.configuration, f"the store {runs.path}")
 
 
@@ -66,7 +72,10 @@ def assess(runs: Runs) -> list[Verdict]:
         if stored.state == "done":
             of_problem = measured.setdefault(names[stored.directory.name], {})
             of_problem.setdefault(stored.cell["width"], {})[stored.cell["seed"]] = stored.result()["scalars"]
-    listed = sorted(measured, key=lambda p: next((i for i, o in enumerate(order) if p.startswith(o)), len(order)))
+    listed = sorted(
+        measured,
+        key=lambda p: next((i for i, o in enumerate(order) if (p == o or p.startswith(f"{o} ("))), len(order)),
+    )
     return [
         judge(
             claim,

@@ -30,6 +30,10 @@ class BaseProblem(Spec, ABC):
     widths: list[Width] = Field(min_length=1)
 
     @abstractmethod
+    def describe(self) -> str:
+        """What was trained on what and for how long, in a line for the report."""
+
+    @abstractmethod
     def check(self) -> None:
         """Load the data once and build the narrowest network, so that mistakes show before the sweep starts.
 
@@ -109,24 +113,25 @@ class BaseStudy(BaseModel, ABC):
         Raises:
             StudyError: if there is no such preset or problem, or a value is out of range.
         """
-        configuration = cls._read_preset(name)
-        chosen = configuration.get("problems", [])
+        origin = f"preset {name!r}"
+        configuration = cls.build(cls._read_preset(name), origin).configuration()
+        chosen = configuration["problems"]
         if problems is not None:
             texts = [text.lower() for text in problems]
             chosen = [p for p in chosen if any(text in p["name"].lower() for text in texts)]
             if not chosen:
                 names = ", ".join(repr(p["name"]) for p in configuration["problems"])
-                raise StudyError(f"preset {name!r} has no problem like {', '.join(problems)}; it has {names}")
+                raise StudyError(f"{origin} has no problem like {', '.join(problems)}; it has {names}")
         for problem in chosen:
             if widths is not None:
                 problem["widths"] = list(widths)
             if data is not None:
-                problem["data"] = {**problem["data"], "name": data, "options": {}}
+                problem["data"] |= {"name": data, "options": {}}
                 problem["name"] = f"{problem['name'].split(',')[0]}, {Path(data).stem}"
         configuration["problems"] = chosen
         if seeds is not None:
             configuration["seeds"] = list(seeds)
-        return cls.build(configuration, f"preset {name!r}")
+        return cls.build(configuration, origin)
 
     def cells(self) -> list[dict[str, Any]]:
         """Every point of the grid.
@@ -190,8 +195,8 @@ class BaseStudy(BaseModel, ABC):
                 "or the path of a .yaml file of the same form"
             )
         try:
-            configuration = yaml.safe_load(source.read_text())
-        except (OSError, yaml.YAMLError) as error:
+            configuration = yaml.safe_load(source.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise StudyError(f"cannot read the preset {name}: {error}") from error
         if not isinstance(configuration, dict):
             raise StudyError(f"the preset {name} must be a YAML mapping with keys description, seeds, problems")

@@ -42,7 +42,7 @@ class Claim:
     criterion: str
     prediction: str
     caveat: str = ""
-    undecidable: str = ""
+    undecidable: str = "it could not be computed"
     exponent: float | None = None
     log_scale: bool = True
 

@@ -4,18 +4,18 @@ import hashlib
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ntkgap.data import Dataset, load_data
 
-Width = Annotated[int, Field(ge=1)]
+Width = Annotated[int, Field(ge=1, le=10**9)]
 Seed = Annotated[int, Field(ge=0)]
 
 
 class Spec(BaseModel):
     """A part of a study's specification: immutable, and a misspelt key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataSpec(Spec):
@@ -35,6 +35,13 @@ class DataSpec(Spec):
     n_test: int = Field(default=64, ge=1)
     options: dict[str, Any] = {}
     fingerprint: str | None = None
+
+    @field_validator("options")
+    @classmethod
+    def _no_sizes(cls, options: dict[str, Any]) -> dict[str, Any]:
+        if taken := {"name", "path", "n_train", "n_test", "seed"} & set(options):
+            raise ValueError(f"options cannot hold {', '.join(sorted(taken))}; that has a key of its own")
+        return options
 
     def pinned(self) -> "DataSpec":
         """The same data, named by absolute path and content if they come from a file."""

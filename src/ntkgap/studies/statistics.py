@@ -8,7 +8,6 @@ import numpy as np
 from scipy import stats
 
 CONFIDENCE = 0.95
-RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -21,42 +20,37 @@ class Interval:
 
 
 def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
-    """Median over seeds with its percentile-bootstrap interval (Efron 1979).
+    """Median over seeds with the exact order-statistic interval (the inverted sign test).
 
-    The resampling is the same every time. With few seeds the interval cannot reach its nominal confidence:
-    that of n seeds contains the true median with probability at most ``attainable_confidence(n)``.
+    The interval from the k-th smallest to the k-th largest value contains the true median with a probability
+    that depends on nothing but k and the number of seeds; k is the largest that reaches ``confidence``, or 1.
+    A percentile bootstrap of the median, the usual alternative, falls short of its nominal confidence with few
+    seeds (88 % instead of 95 % with seven).
 
     Args:
         values: one number a seed; infinities (a diverged seed) are ordered like any other number.
-        confidence: nominal confidence.
+        confidence: what is aimed at; what is reached is ``median_confidence``.
 
     Raises:
         ValueError: if there are no values or one of them is NaN.
     """
-    data = np.asarray(values, dtype=float)
-    if data.size == 0 or np.isnan(data).any():
+    ordered = np.sort(np.asarray(values, dtype=float))
+    if ordered.size == 0 or np.isnan(ordered).any():
         raise ValueError("an interval needs at least one value and no NaN")
-    draws = np.random.default_rng(0).integers(data.size, size=(RESAMPLES, data.size))
-    medians = _median(data[draws])
-    tail = (1 - confidence) / 2
-    # Order statistics, not interpolation: between a finite and an infinite value there is no middle.
-    low, high = np.quantile(medians, [tail, 1 - tail], method="inverted_cdf")
-    return Interval(float(_median(data)), float(low), float(high))
+    k = _rank(ordered.size, confidence)
+    upper, lower = ordered[ordered.size // 2], ordered[(ordered.size - 1) // 2]
+    middle = upper if math.isinf(upper) else (lower + upper) / 2
+    return Interval(float(middle), float(ordered[k - 1]), float(ordered[-k]))
 
 
-def _median(values: np.ndarray) -> np.ndarray:
-    """Median of the last axis; of an even number the mean of the middle two, infinite if one of them is."""
-    ordered = np.sort(values, axis=-1)
-    upper = ordered.shape[-1] // 2
-    lower = (ordered.shape[-1] - 1) // 2
-    with np.errstate(invalid="ignore"):
-        middle = (ordered[..., lower] + ordered[..., upper]) / 2
-    return np.where(np.isnan(middle), ordered[..., upper], middle)
+def median_confidence(n_seeds: int, confidence: float = CONFIDENCE) -> float:
+    """Probability that ``median_interval`` of so many seeds contains the median of a continuous quantity."""
+    return 1 - 2 * float(stats.binom.cdf(_rank(n_seeds, confidence) - 1, n_seeds, 0.5))
 
 
-def attainable_confidence(n_seeds: int) -> float:
-    """1 − 2^(1−n): the probability that the true median lies between the smallest and largest of n seeds."""
-    return 1 - 2.0 ** (1 - n_seeds)
+def _rank(n: int, confidence: float) -> int:
+    """Largest k for which the k-th smallest to the k-th largest of n values reach the confidence, at least 1."""
+    return max(1, int(stats.binom.ppf((1 - confidence) / 2, n, 0.5)))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Verdicts: does a claim hold over the width axis, and from which width."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,8 +9,8 @@ from ntkgap.studies.claim import Claim
 from ntkgap.studies.statistics import (
     Interval,
     PowerLaw,
-    attainable_confidence,
     fit_power_law,
+    median_confidence,
     median_interval,
 )
 
@@ -27,7 +27,7 @@ class WidthResult:
     Attributes:
         width: the width.
         state: whether the whole interval is on one side of the threshold.
-        interval: median over seeds with bootstrap interval; None if not every seed could be decided.
+        interval: median over seeds with interval; None if not every seed could be decided.
         n_seeds: number of seeds.
         reason: why the state is undecided.
     """
@@ -110,25 +110,39 @@ class Verdict:
         i = last.interval
         return (
             f"There, {self.claim.label} is {number(i.value)} [{number(i.low)}, {number(i.high)}] "
-            f"over {last.n_seeds} seeds; the limit is {number(self.claim.threshold)}."
+            f"({last.n_seeds} seeds, {median_confidence(last.n_seeds):.0%} interval); "
+            f"the limit is {number(self.claim.threshold)}."
         )
 
     def _outlook(self) -> str:
-        if self.state == "holds":
+        """From which width the claim would hold, or why that cannot be said."""
+        if self.holds_everywhere or self.fit is None:
+            return ""
+        if self.crossing is not None and self.widths[0].width <= self.crossing.value <= self.widths[-1].width:
             c = self.crossing
-            if c is None or self.holds_everywhere or c.value < self.widths[0].width:
-                return ""
             where = f"{number(c.value)} [{number(c.low)}, {number(c.high)}]"
             return f"The fitted power law meets the limit at width {where}."
+        if self.state == "holds":
+            return ""
         if self.extrapolated is not None:
             e = self.extrapolated
-            return (
-                f"Extrapolating the fitted power law, it would hold from width {number(e.value)} "
-                f"[{number(e.low)}, {number(e.high)}]."
-            )
+            where = f"{number(e.value)} [{number(e.low)}, {number(e.high)}]"
+            if math.isinf(e.high):
+                where = f"{number(e.low)} at the earliest"
+            return f"Extrapolating the fitted power law, it would hold from width {where}."
         beyond = "The width from which it would hold is not within reach of extrapolation"
-        flat = self.fit is not None and self.fit.flattens
-        return f"{beyond}: the measurements flatten with width." if flat else f"{beyond}."
+        return f"{beyond}: {self._obstacle(self.fit)}."
+
+    def _obstacle(self, fit: PowerLaw) -> str:
+        e = fit.exponent
+        if e.low > 0:
+            return "the measurements grow with width"
+        if e.high >= 0:
+            exponent = f"{e.value:.2f} [{e.low:.2f}, {e.high:.2f}]"
+            return f"the measurements do not clearly fall with width (exponent {exponent})"
+        if fit.flattens:
+            return "the measurements flatten with width"
+        return "the fitted power law meets the limit too far beyond the widths tested"
 
 
 def number(value: float) -> str:
@@ -157,8 +171,9 @@ def judge_width(claim: Claim, width: int, values: list[float]) -> WidthResult:
         return WidthResult(width, "holds", interval, n)
     if not low and not high:
         return WidthResult(width, "fails", interval, n)
-    confidence = f"{min(0.95, attainable_confidence(n)):.0%}"
-    return WidthResult(width, "undecided", interval, n, f"the {confidence} interval contains the limit")
+    return WidthResult(
+        width, "undecided", interval, n, f"the {median_confidence(n):.0%} interval contains the limit"
+    )
 
 
 def judge(claim: Claim, problem: str, values: Mapping[int, Mapping[int, float]]) -> Verdict:
@@ -182,12 +197,17 @@ def judge(claim: Claim, problem: str, values: Mapping[int, Mapping[int, float]])
     return Verdict(claim, problem, last.state, widths, holds_from, fit, crossing, effect)
 
 
+def fitted_widths(widths: Sequence[int]) -> list[int]:
+    """The widest half of the widths, three at least, to which power laws are fitted."""
+    return sorted(widths)[-max(MIN_FIT_WIDTHS, math.ceil(len(widths) / 2)) :]
+
+
 def _fit(claim: Claim, values: Mapping[int, Mapping[int, float]]) -> PowerLaw | None:
     """Fit the widest half of the widths: narrow networks have laws of their own, and we look outward."""
     if not claim.log_scale or claim.direction != "below":
         return None
     by_seed: dict[int, dict[int, float]] = {}
-    for width in sorted(values)[-max(MIN_FIT_WIDTHS, math.ceil(len(values) / 2)) :]:
+    for width in fitted_widths(list(values)):
         for seed, value in values[width].items():
             by_seed.setdefault(seed, {})[width] = value
     return fit_power_law(by_seed, MIN_FIT_WIDTHS)

@@ -31,11 +31,19 @@ def write_json(path: Path, value: Any) -> None:
     Raises:
         OSError: if the directory cannot be written to; the old file, if any, is untouched.
     """
-    text = json.dumps(to_json(value), indent=1, allow_nan=False)
+    write_atomically(path, json.dumps(to_json(value), indent=1, allow_nan=False) + "\n")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file in one atomic step: whoever reads it sees the old text or the new, never half.
+
+    Raises:
+        OSError: if the directory cannot be written to; the old file, if any, is untouched.
+    """
     temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
     try:
         with temporary.open("w", encoding="utf-8") as file:
-            file.write(text + "\n")
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -23,6 +23,15 @@ def pending(study: Study, planned: list[StoredCell], retry_failed: bool) -> list
     return sorted((c for c in planned if c.state in wanted), key=lambda c: -study.cost(c.cell))
 
 
+def planned_cells(study: Study, path: str | Path) -> list[StoredCell]:
+    """The cells of this study in an existing store, whatever else the store holds; nothing is written.
+
+    Raises:
+        StoreError: if the store at ``path`` cannot be used for this study.
+    """
+    return Store.open_for(path, study).look_up(study)
+
+
 def preview(study: Study, path: str | Path, retry_failed: bool = False) -> tuple[int, list[Cell]]:
     """What ``run`` would do, without writing anything.
 
@@ -32,7 +41,7 @@ def preview(study: Study, path: str | Path, retry_failed: bool = False) -> tuple
     Raises:
         StoreError: if the store at ``path`` cannot be used for this study.
     """
-    planned = Store.open_for(path, study).look_up(study) if Store.exists(path) else None
+    planned = planned_cells(study, path) if Store.exists(path) else None
     if planned is None:
         cells = study.cells()
         return len(cells), sorted(cells, key=lambda c: -study.cost(c))

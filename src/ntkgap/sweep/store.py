@@ -27,6 +27,23 @@ from ntkgap.sweep.study import Cell, Result, Study
 
 FORMAT = 1
 META, LOCK = "ntkgap.json", ".lock"
+RESULT_KEYS = {"scalars", "curves", "notes", "diverged", "seconds"}
+REMEDY = "restore it, or remove its directory and run again to compute it anew"
+
+
+def _read(path: Path, keys: set[str]) -> dict[str, Any]:
+    """Read a JSON file that must be a mapping with these keys.
+
+    Raises:
+        StoreError: if it is not; the message names the file.
+    """
+    try:
+        value = read_json(path)
+    except (ValueError, OSError) as error:
+        raise StoreError(f"{path} is damaged ({error}); {REMEDY}") from error
+    if not isinstance(value, dict) or not keys <= set(value):
+        raise StoreError(f"{path} is damaged (it must hold {', '.join(sorted(keys))}); {REMEDY}")
+    return value
 
 
 @dataclass(frozen=True)
@@ -47,12 +64,20 @@ class StoredCell:
         return outcome(self.directory) or "pending"
 
     def result(self) -> Result:
-        """What a computed cell yielded."""
-        return read_json(self.directory / RESULT)
+        """What a computed cell yielded.
+
+        Raises:
+            StoreError: if the file is damaged.
+        """
+        return _read(self.directory / RESULT, RESULT_KEYS)
 
     def failure(self) -> dict[str, str]:
-        """The ``message`` and ``traceback`` of a failed cell."""
-        return read_json(self.directory / FAILURE)
+        """The ``message`` and ``traceback`` of a failed cell.
+
+        Raises:
+            StoreError: if the file is damaged.
+        """
+        return _read(self.directory / FAILURE, {"message", "traceback"})
 
     def forget_failure(self) -> None:
         """Make a failed cell pending again."""
@@ -76,10 +101,7 @@ class Store:
                 f"there is no ntkgap store at {self.path.absolute()} (no {META}); "
                 "'ntkgap run --store DIRECTORY' makes one"
             )
-        try:
-            self.meta: dict[str, Any] = read_json(self.path / META)
-        except ValueError as error:
-            raise StoreError(f"{self.path / META} is damaged ({error}); restore it or use a new store") from error
+        self.meta = _read(self.path / META, {"format", "study", "version"})
         if self.meta.get("format") != FORMAT:
             raise StoreError(
                 f"the store {self.path} has format {self.meta.get('format')!r}, this version of ntkgap reads "
@@ -171,12 +193,20 @@ class Store:
             return [self._add(cell) for cell in study.cells()]
 
     def cells(self) -> list[StoredCell]:
-        """Every cell the store knows, computed or not, ordered along the study's axes."""
+        """Every cell the store knows, computed or not, ordered along the study's axes.
+
+        Raises:
+            StoreError: if a cell's configuration is damaged.
+        """
         found = []
         for job in self._project:
-            # A process killed while making a cell's directory leaves one that nobody has planned yet.
-            with contextlib.suppress(JobsCorruptedError):
-                found.append(StoredCell(job.statepoint(), Path(job.path)))
+            path = Path(job.path)
+            try:
+                found.append(StoredCell(job.statepoint(), path))
+            except JobsCorruptedError as error:
+                # A process killed while making a cell's directory leaves an empty one that is not planned yet.
+                if any(not p.name.startswith(".") for p in path.iterdir()):
+                    raise StoreError(f"the configuration of the cell in {path} is damaged; {REMEDY}") from error
         axes = self.meta.get("axes", [])
         return sorted(found, key=lambda c: ([_sortable(c.cell.get(a)) for a in axes], c.directory.name))
 

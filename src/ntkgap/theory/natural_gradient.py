@@ -34,7 +34,12 @@ def theorem_radius(residual_norm: float, lambda_min: float) -> float:
 
 
 def largest_learning_rate(stability: float) -> float:
-    """(1 − 2C)/(1 + C)², the largest step the theorem allows; 0 where C ≥ ½ or C is NaN: it allows none."""
+    """(1 − 2C)/(1 + C)², the largest step the theorem allows; 0 where C ≥ ½, NaN where C is.
+
+    With a C′ that was measured at some parameters only, this bounds the allowed step from above.
+    """
+    if math.isnan(stability):
+        return math.nan
     return (1 - 2 * stability) / (1 + stability) ** 2 if stability < STABILITY_LIMIT else 0.0
 
 

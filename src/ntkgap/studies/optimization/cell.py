@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ntkgap.data import Dataset
+from ntkgap.errors import DataError
 from ntkgap.kernels import (
     Jacobian,
     as_matrix,
@@ -22,6 +23,7 @@ from ntkgap.kernels import (
 from ntkgap.practice import TrainingCurve, jacobian_change, natural_gradient_descent, train
 from ntkgap.studies.optimization.study import OptimizationProblem
 from ntkgap.theory import (
+    STABILITY_LIMIT,
     KernelDynamics,
     critical_learning_rate,
     guaranteed_decay,
@@ -32,6 +34,10 @@ from ntkgap.theory import (
 
 # Below this part of its start the squared residual is rounding error, and its decay says nothing.
 SQUARED_RESIDUAL_FLOOR = 1e-24
+
+# Gradient descent is followed down to this part of the squared residual: further on, units that end up on the
+# kink of a ReLU are switched by rounding errors, and with them the kernel.
+KERNEL_FLOOR = 1e-12
 
 
 @dataclass
@@ -103,8 +109,9 @@ def initialise(problem: OptimizationProblem, width: int, seed: int, findings: Fi
     gram = as_matrix(at.gram())
     found = spectrum(gram)
     n_parameters = sum(p.numel() for p in network.parameters())
-    margin = found.lambda_min / found.noise_floor
-    if not found.positive_definite:
+    if found.positive_definite:
+        margin = found.lambda_min / found.noise_floor
+    else:
         # Fewer parameters than rows make K singular for certain; otherwise arithmetic cannot tell.
         margin = 0.0 if n_parameters < len(gram) else math.nan
         findings.notes.append(f"λ_min = {found.lambda_min:.2e} is below the noise floor {found.noise_floor:.2e}")
@@ -135,12 +142,14 @@ def initialise(problem: OptimizationProblem, width: int, seed: int, findings: Fi
 def follow_natural_gradient(problem: OptimizationProblem, start: Start, findings: Findings) -> None:
     """Run exact natural gradient descent; measure its rate and the Jacobian's drift along the path."""
     settings = problem.natural_gradient
+    network = copy.deepcopy(start.network)
     drift: list[float] = []
+    moved: list[float] = []
 
     def observe(step: int, at: Jacobian, gram: Tensor) -> None:
         drift.append(jacobian_change(gram, as_matrix(at.gram(start.at)), start.gram) if step else 0.0)
+        moved.append(distance(network, start.network))
 
-    network = copy.deepcopy(start.network)
     curve = natural_gradient_descent(network, start.train, observe=observe, **settings.model_dump())
     findings.add_stop("natural gradient", curve)
 
@@ -148,17 +157,22 @@ def follow_natural_gradient(problem: OptimizationProblem, start: Start, findings
     decay = start.dynamics.natural_gradient_decay(settings.learning_rate, steps, settings.damping)
     measured, predicted = relative(curve.losses), relative(start.dynamics.losses(decay).tolist())
     c_prime = [stability_constant(change, start.lambda_min) for change in drift]
+    largest = max(c_prime, default=math.nan)
+    radius = theorem_radius(start.residual_norm, start.lambda_min)
     guaranteed = guaranteed_decay(settings.learning_rate)
     finished = curve.stopped is None
     # Undamped steps on a Gram matrix that may be singular: the theory has not promised anything there.
     broken = math.nan if math.isnan(start.lambda_min) else math.inf
     findings.curves |= {"ngd_loss": measured, "ngd_loss_predicted": predicted, "ngd_c_prime": c_prime}
     findings.scalars |= {
-        "c_prime": max(c_prime) if finished else broken,
+        # A path that ended early can still refute the condition, not speak for it.
+        "c_prime": largest if finished or largest >= STABILITY_LIMIT else math.nan,
         "c_prime_end": c_prime[-1] if finished else math.nan,
-        "theorem_learning_rate": largest_learning_rate(max(c_prime)) if finished else 0.0,
-        "theorem_radius": theorem_radius(start.residual_norm, start.lambda_min),
-        "ngd_distance": distance(network, start.network) if finished else math.nan,
+        "theorem_learning_rate": largest_learning_rate(largest),
+        "theorem_radius": radius,
+        "ngd_learning_rate": settings.learning_rate,
+        "ngd_distance": moved[-1] if finished else math.nan,
+        "ngd_path_in_ball": max(moved) <= radius if moved and not math.isnan(radius) else None,
         "ngd_decay": decay_rate(measured) if finished else broken,
         "ngd_decay_guaranteed": guaranteed,
         "ngd_decay_predicted": decay_rate(predicted),
@@ -174,17 +188,22 @@ def follow_gradient_descent(problem: OptimizationProblem, start: Start, findings
     learning_rate = settings.fraction_of_critical * critical_learning_rate(start.gram)
     test_at = jacobian(start.network, start.test.x)
     cross_gram = as_matrix(test_at.gram(start.at))
-    steps = torch.arange(settings.steps + 1)
-    decay = start.dynamics.gradient_descent_decay(learning_rate, steps)
+    decay = start.dynamics.gradient_descent_decay(learning_rate, torch.arange(settings.steps + 1))
     predicted = relative(start.dynamics.losses(decay).tolist())
+    steps = resolved_steps(predicted, KERNEL_FLOOR)
+    predicted, decay = predicted[: steps + 1], decay[: steps + 1]
     predicted_outputs = start.dynamics.predictions(decay[-1:], cross_gram, test_at.outputs)[0]
 
     network = copy.deepcopy(start.network)
-    curve = train(network, start.train, learning_rate=learning_rate, steps=settings.steps)
+    curve = train(network, start.train, learning_rate=learning_rate, steps=steps)
     findings.add_stop("gradient descent", curve)
     measured = relative(curve.losses)
     findings.curves |= {"gd_loss": measured, "gd_loss_predicted": predicted}
-    findings.scalars |= {"gd_learning_rate": learning_rate, "gd_loss_predicted_end": predicted[-1]}
+    findings.scalars |= {
+        "gd_learning_rate": learning_rate,
+        "gd_steps": steps,
+        "gd_loss_predicted_end": predicted[-1],
+    }
     if curve.stopped:
         missing = dict.fromkeys(
             ("gd_loss_end", "gd_discrepancy", "kernel_change", "kernel_distance", "linearization_error"),
@@ -208,13 +227,21 @@ def follow_gradient_descent(problem: OptimizationProblem, start: Start, findings
 
 
 def relative(losses: list[float]) -> list[float]:
-    """Losses as parts of the initial one."""
+    """Losses as parts of the initial one.
+
+    Raises:
+        DataError: if the initial one is zero.
+    """
+    if losses[0] == 0:
+        raise DataError(
+            "the network fits the training targets exactly before training; there is nothing to measure"
+        )
     return [loss / losses[0] for loss in losses]
 
 
-def resolved_steps(losses: list[float]) -> int:
-    """Number of steps before the relative loss reaches rounding error."""
-    return next((k - 1 for k, loss in enumerate(losses) if loss < SQUARED_RESIDUAL_FLOOR), len(losses) - 1)
+def resolved_steps(losses: list[float], floor: float = SQUARED_RESIDUAL_FLOOR) -> int:
+    """Number of steps before the relative loss falls below a floor."""
+    return next((k - 1 for k, loss in enumerate(losses) if loss < floor), len(losses) - 1)
 
 
 def decay_rate(losses: list[float]) -> float:

@@ -1,9 +1,10 @@
 """The optimization study: what to measure, on which networks, at which widths."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Generator, nn
 
 from ntkgap.data import Dataset
@@ -34,6 +35,14 @@ class ModelSpec(Spec):
     parametrization: Literal["ntk", "standard"] = "ntk"
     weight_std: float = Field(default=1.0, gt=0)
     bias_std: float = Field(default=0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _no_idle_settings(self) -> Self:
+        if self.architecture == "shallow":
+            for name in ("depth", "parametrization", "weight_std", "bias_std"):
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"{name} has no effect on architecture 'shallow'; leave it out")
+        return self
 
     def build(self, data: Dataset, width: int, generator: Generator) -> nn.Module:
         """The network of a width, for inputs and targets like those of ``data``.
@@ -92,10 +101,26 @@ class OptimizationProblem(BaseProblem):
     natural_gradient: NaturalGradientSpec
     gradient_descent: GradientDescentSpec
 
+    def describe(self) -> str:
+        """Data, sizes and the two trainings."""
+        natural, plain = self.natural_gradient, self.gradient_descent
+        damping = f", damping {natural.damping:g}" if natural.damping else ""
+        return (
+            f"{self.data.n_train} training examples of {Path(self.data.name).stem}; natural gradient with "
+            f"η = {natural.learning_rate:g}{damping} for {natural.steps} steps; gradient descent at "
+            f"{plain.fraction_of_critical:g} of the critical rate for {plain.steps} steps (fewer where the "
+            "predicted loss has vanished before)."
+        )
+
     def check(self) -> None:
-        """Load the data of one seed and build the narrowest network."""
+        """Load the data of one seed, build the narrowest network, and feed it an example."""
         train, _ = self.data.load(seed=0)
-        self.model.build(train, min(self.widths), Generator())
+        width = min(self.widths)
+        try:
+            self.model.build(train, width, Generator())(train.x[:1])
+        except (RuntimeError, MemoryError) as error:
+            reason = str(error).splitlines()[0]
+            raise StudyError(f"{self.name!r} cannot be built at width {width}: {reason}") from error
 
 
 class OptimizationStudy(BaseStudy):
