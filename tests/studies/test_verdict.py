@@ -86,11 +86,11 @@ def test_the_outlook_says_what_stands_in_the_way():
 
 
 def test_an_open_interval_gives_only_a_least_width():
-    """Seeds that disagree on the curvature: the straight law gets to the limit, the mean bent law never does."""
+    """Seeds that disagree on the curvature: the straight law reaches the limit, the mean bent law never does."""
 
     def bent(w, s):
         distance = math.log(w / 16)
-        return 20 * math.exp(-0.6 * distance + 0.05 * (s - 1) * distance**2)
+        return 10.3 * math.exp(-0.6 * distance + 0.04 * distance**2 + 0.1 * (s - 2) * (w == 256))
 
     verdict = judge(claim(), "p", values(bent))
     assert math.isinf(verdict.extrapolated.high)
