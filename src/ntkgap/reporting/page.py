@@ -18,7 +18,6 @@ from ntkgap.reporting.figures import (
     Scalars,
     claim_figure,
     curve_figure,
-    settle,
     style,
     to_svg,
     width_figure,
@@ -140,7 +139,6 @@ def _study_page(runs: Runs, figures: Path) -> StudyPage:
 
 
 def _keep(figure: Figure, folder: Path, name: str) -> Drawing:
-    settle(figure)
     figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
     svg = to_svg(figure, name)
     plt.close(figure)

@@ -55,7 +55,7 @@ def bottom_line(card: Scorecard, problem: str) -> str:
         parts = "whether the sufficient conditions judged here are met is undecided"
     else:
         parts = "none of the sufficient conditions judged here is refuted"
-    counts = [f"{n} {word}" for n, word in ((fails, "fail"), (undecided, "are undecided")) if n]
+    counts = [f"{n} {word}" for n, word in ((fails, "refuted"), (undecided, "undecided")) if n]
     outcome = ", ".join([f"{holds} of {len(predictions)} predictions of the theory are borne out", *counts])
     return f"At width {column[0].widths[-1].width}, {parts}, {link} {outcome}."
 
