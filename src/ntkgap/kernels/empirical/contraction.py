@@ -28,10 +28,10 @@ def contract(kernel: Tensor, terms1: dict[str, Term], terms2: dict[str, Term], s
 def _dense(term: Term) -> tuple[Tensor, Tensor | None]:
     factor = term.factor
     if isinstance(factor, Outer):
-        if factor.positions == 1:
-            return factor.g[:, :, 0], factor.a[:, 0]
+        if factor.sizes[:2] == (1, 1):
+            return factor.g[:, :, 0, 0], factor.a[:, 0, 0]
         return factor.explicit(), None
-    return factor.rows, None
+    return factor.explicit(), None
 
 
 def row_blocks(classes: int, n: int) -> list[tuple[slice, slice]]:

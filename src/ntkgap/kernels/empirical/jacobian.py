@@ -4,19 +4,14 @@ import torch
 from torch import Tensor, nn
 
 from ntkgap.errors import KernelError
+from ntkgap.kernels.empirical.collect import directions, fallback_terms, structured_terms, trace
 from ntkgap.kernels.empirical.contraction import contract, mirror
 from ntkgap.kernels.empirical.factors import Outer
+from ntkgap.kernels.empirical.patches import Patches
 from ntkgap.kernels.empirical.point import Point
-from ntkgap.kernels.empirical.recipe import (
-    Recipe,
-    fallback_terms,
-    find_recipe,
-    one_hot_directions,
-    structured_terms,
-    trace,
-)
+from ntkgap.kernels.empirical.recipe import Recipe, find_recipe
 from ntkgap.kernels.empirical.selection import ParameterSelection
-from ntkgap.kernels.empirical.terms import Term, merged, transposed_product
+from ntkgap.kernels.empirical.terms import Term, merged
 
 
 class Jacobian:
@@ -71,7 +66,7 @@ class Jacobian:
             )
         v = v.to(self.outputs).mT
         return {
-            name: transposed_product(self._terms[name], v).view(shape)
+            name: self._terms[name].transposed_product(v).view(shape)
             if name in self._terms
             else v.new_zeros(shape)
             for name, shape in self._shapes.items()
@@ -106,7 +101,8 @@ def jacobian(
     recipe = find_recipe(point, x) if recipe is None else recipe
     made = trace(point, x)
     recipe = recipe.matching(made)
-    terms = structured_terms(point, made, recipe, one_hot_directions(made.outputs))
+    terms = structured_terms(made, list(recipe.layouts), directions(made.outputs))
+    terms = {name: uses for name, uses in terms.items() if name not in recipe.fallback}
     _keep_private(terms, [x, *point.leaves.values(), *point.constants.values()])
     if recipe.fallback:
         terms |= fallback_terms(point, x, list(recipe.fallback))
@@ -119,6 +115,9 @@ def _keep_private(terms: dict[str, list[Term]], owned: list[Tensor]) -> None:
     pointers = {t.untyped_storage().data_ptr() for t in owned}
     for uses in terms.values():
         for term in uses:
-            factor = term.factor
-            if isinstance(factor, Outer) and factor.a.untyped_storage().data_ptr() in pointers:
-                factor.a = factor.a.clone()
+            a = term.factor.a if isinstance(term.factor, Outer) else None
+            if isinstance(a, Patches):
+                if a.x.untyped_storage().data_ptr() in pointers:
+                    a.x = a.x.clone()
+            elif a is not None and a.untyped_storage().data_ptr() in pointers:
+                term.factor.a = a.clone()

@@ -10,10 +10,48 @@ from torch import Tensor
 # Functions that only move entries of their first argument around: replayed on indices, they say where to.
 _MOVES = {
     getattr(torch.Tensor, name)
-    for name in ["t", "transpose", "permute", "view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "contiguous", "clone", "chunk", "split", "narrow", "select", "__getitem__", "swapaxes", "swapdims", "movedim", "unbind", "ravel", "view_as", "reshape_as"]
+    for name in [
+        "t",
+        "transpose",
+        "permute",
+        "view",
+        "reshape",
+        "flatten",
+        "unflatten",
+        "squeeze",
+        "unsqueeze",
+        "contiguous",
+        "clone",
+        "chunk",
+        "split",
+        "narrow",
+        "select",
+        "__getitem__",
+        "swapaxes",
+        "swapdims",
+        "movedim",
+        "unbind",
+        "ravel",
+        "view_as",
+        "reshape_as",
+    ]
 } | {
     getattr(torch, name)
-    for name in ["t", "transpose", "permute", "reshape", "flatten", "squeeze", "unsqueeze", "clone", "chunk", "split", "narrow", "select", "unbind"]
+    for name in [
+        "t",
+        "transpose",
+        "permute",
+        "reshape",
+        "flatten",
+        "squeeze",
+        "unsqueeze",
+        "clone",
+        "chunk",
+        "split",
+        "narrow",
+        "select",
+        "unbind",
+    ]
 }
 _MOVES |= {getattr(torch.Tensor, name).__get__ for name in ("T", "mT")}
 _SCALES = {torch.Tensor.mul, torch.mul, torch.Tensor.div, torch.div, torch.Tensor.neg, torch.neg}
@@ -34,10 +72,10 @@ class Part:
     tensor: Tensor
     scale: float = 1.0
     moves: tuple[Callable[[Tensor], Any], ...] = field(default=(), repr=False)
-    shape: torch.Size = field(default=torch.Size(), repr=False)  # of the whole parameter
+    shape: torch.Size = field(default=None, repr=False)  # type: ignore[assignment]  # of the whole parameter
 
     def __post_init__(self) -> None:
-        if not self.shape:
+        if self.shape is None:
             self.shape = self.tensor.shape
 
     @property
@@ -58,6 +96,16 @@ class Part:
         for move in self.moves:
             index = move(index)
         return index.flatten()
+
+    def of_whole(self) -> "Part":
+        """The parameter that this is a part of, whole and unscaled."""
+        return Part(self.name, self.tensor.detach().new_empty(0), shape=self.shape)
+
+    def from_parameter(self, flat: Tensor) -> Tensor:
+        """The same part of another flat vector of the parameter's size."""
+        index = self.index()
+        flat = flat if index is None else flat[index]
+        return flat if self.scale == 1.0 else flat * self.scale
 
     def to_parameter(self, rows: Tensor) -> Tensor:
         """Gradients with respect to the part, [..., numel], as gradients with respect to the parameter."""
