@@ -5,9 +5,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ntkgap.kernels.empirical.factors import Rows
-from ntkgap.kernels.empirical.fallback import per_example_gradients
-from ntkgap.kernels.empirical.parts import Part
 from ntkgap.kernels.empirical.point import Point, check_finite
 from ntkgap.kernels.empirical.rules.base import Batch
 from ntkgap.kernels.empirical.terms import Term
@@ -51,13 +48,6 @@ def trace(point: Point, x: Tensor) -> Trace:
         outputs = point(x)
     check_finite(outputs.detach(), point.model)
     return Trace(x, outputs, recorder.uses, recorder.unknown)
-
-
-def directions(outputs: Tensor, some: slice = slice(None)) -> list[Tensor]:
-    """For each output a, the [n, C] matrix that picks f_a of every example."""
-    n, c = outputs.shape
-    eye = torch.eye(c, dtype=outputs.dtype, device=outputs.device)
-    return [row.expand(n, c) for row in eye[some]]
 
 
 def structured_terms(
@@ -108,9 +98,3 @@ def _share_equal(grads: list[Tensor]) -> None:
     for k in range(1, len(grads)):
         if grads[k].shape == grads[k - 1].shape and torch.equal(grads[k], grads[k - 1]):
             grads[k] = grads[k - 1]
-
-
-def fallback_terms(point: Point, x: Tensor, names: list[str]) -> dict[str, list[Term]]:
-    """Explicit per-example gradients for the parameters that have no rule."""
-    rows = per_example_gradients(point, x, names)
-    return {name: [Term(Part(name, point.leaves[name].detach()), Rows(r))] for name, r in rows.items()}

@@ -1,17 +1,20 @@
 """The Jacobian of a network's outputs with respect to its parameters, at one point of parameter space."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
 from ntkgap.errors import KernelError
-from ntkgap.kernels.empirical.collect import directions, fallback_terms, structured_terms, trace
-from ntkgap.kernels.empirical.contraction import contract, mirror
-from ntkgap.kernels.empirical.factors import Outer
+from ntkgap.kernels.empirical.blocks import mirror
+from ntkgap.kernels.empirical.contraction import contract
+from ntkgap.kernels.empirical.evaluation import Evaluation
+from ntkgap.kernels.empirical.factors import Lookup, Outer
 from ntkgap.kernels.empirical.patches import Patches
 from ntkgap.kernels.empirical.point import Point
 from ntkgap.kernels.empirical.recipe import Recipe, find_recipe
 from ntkgap.kernels.empirical.selection import ParameterSelection
-from ntkgap.kernels.empirical.terms import Term, merged
+from ntkgap.kernels.empirical.terms import Term
 
 
 class Jacobian:
@@ -27,11 +30,11 @@ class Jacobian:
     """
 
     def __init__(
-        self, outputs: Tensor, terms: dict[str, list[Term]], shapes: dict[str, torch.Size], recipe: Recipe
+        self, outputs: Tensor, terms: dict[str, Term], shapes: dict[str, torch.Size], recipe: Recipe
     ) -> None:
         self.outputs = outputs
         self.recipe = recipe
-        self._terms = {name: merged(uses) for name, uses in terms.items()}
+        self._terms = terms
         self._shapes = shapes
 
     def gram(self, other: "Jacobian | None" = None) -> Tensor:
@@ -53,7 +56,7 @@ class Jacobian:
             )
         (n1, c1), (n2, c2) = self.outputs.shape, other.outputs.shape
         kernel = self.outputs.new_zeros(c1, n1, c2, n2)
-        contract(kernel, self._terms, other._terms, symmetric)
+        contract(lambda _: kernel, self._terms, other._terms, symmetric)
         if symmetric:
             mirror(kernel)
         return kernel.permute(1, 3, 0, 2)
@@ -99,25 +102,22 @@ def jacobian(
     point = Point(model, parameters, dtype)
     x = point.inputs(x)
     recipe = find_recipe(point, x) if recipe is None else recipe
-    made = trace(point, x)
-    recipe = recipe.matching(made)
-    terms = structured_terms(made, list(recipe.layouts), directions(made.outputs))
-    terms = {name: uses for name, uses in terms.items() if name not in recipe.fallback}
+    evaluation = Evaluation(point, x, recipe)
+    terms = evaluation.terms(torch.eye(recipe.classes, dtype=point.float_dtype, device=point.device))
     _keep_private(terms, [x, *point.leaves.values(), *point.constants.values()])
-    if recipe.fallback:
-        terms |= fallback_terms(point, x, list(recipe.fallback))
     shapes = {name: leaf.shape for name, leaf in point.leaves.items()}
-    return Jacobian(made.outputs.detach(), terms, shapes, recipe)
+    return Jacobian(evaluation.outputs.clone(), terms, shapes, evaluation.recipe)
 
 
-def _keep_private(terms: dict[str, list[Term]], owned: list[Tensor]) -> None:
+def _keep_private(terms: dict[str, Term], owned: list[Tensor]) -> None:
     """Copy what shares memory with the caller's tensors."""
     pointers = {t.untyped_storage().data_ptr() for t in owned}
-    for uses in terms.values():
-        for term in uses:
-            a = term.factor.a if isinstance(term.factor, Outer) else None
-            if isinstance(a, Patches):
-                if a.x.untyped_storage().data_ptr() in pointers:
-                    a.x = a.x.clone()
-            elif a is not None and a.untyped_storage().data_ptr() in pointers:
-                term.factor.a = a.clone()
+    for term in terms.values():
+        a = term.factor.a if isinstance(term.factor, Outer) else None
+        if isinstance(a, Patches):
+            if a.x.untyped_storage().data_ptr() in pointers:
+                a.x = a.x.clone()
+        elif a is not None and a.untyped_storage().data_ptr() in pointers:
+            term.factor = replace(term.factor, a=a.clone())
+        elif isinstance(term.factor, Lookup):
+            term.factor.index = term.factor.index.clone()

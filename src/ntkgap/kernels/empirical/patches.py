@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -60,10 +59,6 @@ class Patches:
         x = x.permute(*order, *range(lead + 3, lead + 3 + dims))
         return x.flatten(lead + 2 + dims).flatten(lead + 1, lead + 1 + dims).mT
 
-    def examples(self, some: slice) -> "Patches":
-        """The patches of some examples (the first axis)."""
-        return Patches(self.x[some], self.window, self.stride, self.padding, self.dilation, self.groups)
-
 
 def _start_and_length(some: slice, size: int) -> tuple[int, int]:
     start, stop, _ = some.indices(size)
@@ -78,8 +73,3 @@ def columns(tensor: Tensor | Patches, lo: int, hi: int) -> Tensor:
     first, last = lo // area, -(-hi // area)
     laid_out = tensor.dense(slice(first, last))
     return laid_out[..., lo - first * area : hi - first * area]
-
-
-def is_tensor(tensor: Tensor | Patches) -> bool:
-    """Whether there is memory behind it already."""
-    return isinstance(tensor, torch.Tensor)

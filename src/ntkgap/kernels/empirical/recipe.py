@@ -27,6 +27,7 @@ class Recipe:
         fallback: parameters without a structured rule, with the reason.
         shapes: parameter -> the factors of one example with one output, for planning.
         graph_bytes: memory that the forward pass of one example keeps for the backward pass.
+        gradient_bytes: memory of one example's gradients of one output with respect to what layers return.
         classes: number of outputs C.
     """
 
@@ -35,6 +36,7 @@ class Recipe:
     fallback: dict[str, str]
     shapes: dict[str, "Shape"]
     graph_bytes: int
+    gradient_bytes: int
     classes: int
 
     def matching(self, made: Trace) -> "Recipe":
@@ -91,8 +93,17 @@ def find_recipe(point: Point, x: Tensor) -> Recipe:
     fallback |= {name: "its structured gradient failed the check against autograd" for name in failed}
     layouts = _skip(large.uses, layouts, fallback)
     shapes |= {name: Shape("rows", point.leaves[name].numel()) for name in fallback}
-    classes = large.outputs.shape[1]
-    return Recipe(tuple(layouts), large.signature, fallback, shapes, graph_bytes // 2, classes)
+    kept = [use.shape.numel() for use, at in zip(large.uses, layouts, strict=True) if at is not None]
+    gradient_bytes = sum(kept) * large.outputs.element_size() // 3
+    return Recipe(
+        tuple(layouts),
+        large.signature,
+        fallback,
+        shapes,
+        graph_bytes // 2,
+        gradient_bytes,
+        large.outputs.shape[1],
+    )
 
 
 def _settle(
@@ -190,14 +201,15 @@ def _failing(
         off, size = expected.norm(), float(expected.norm())
         if name in terms:
             whole = merged(terms[name])
-            shapes[name] = _shape(whole)
+            shapes[name] = shape_of(whole)
             off = (whole.transposed_product(v[None]).view_as(expected) - expected).norm()
         if not float(off) <= _TOLERANCE.get(expected.dtype, 1e-2) * (size + 1e-3 * total):
             failed.append(name)
     return failed, shapes
 
 
-def _shape(term: Term) -> Shape:
+def shape_of(term: Term) -> Shape:
+    """The sizes of a parameter's factors."""
     factor, entries = term.factor, term.part.shape.numel()
     if hasattr(factor, "rows"):
         return Shape("rows", factor.rows.shape[-1])
