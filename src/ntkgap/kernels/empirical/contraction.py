@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ntkgap.kernels.empirical import layers_at_positions as at_positions
 from ntkgap.kernels.empirical.blocks import add_gram
-from ntkgap.kernels.empirical.factors import Lookup, Outer, Rows, dense
+from ntkgap.kernels.empirical.factors import Lookup, Outer, Rows, alike, dense
 from ntkgap.kernels.empirical.orders import Extent, cheapest
 from ntkgap.kernels.empirical.recipe import shape_of
 from ntkgap.kernels.empirical.terms import Term
@@ -39,13 +39,15 @@ def contract(
     families: dict[tuple, tuple[Tensor, Tensor, Tensor, Tensor | float]] = {}
     for name in sorted(terms1.keys() & terms2.keys()):
         kernel, one, two = kernel_of(name), terms1[name], terms2[name]
+        if one.part.shape.numel() == 0:
+            continue
         if fold:
             same = two is one
             one = one.folded()
             two = one if same else two.folded()
         f1, f2 = one.factor, two.factor
         scale = one.part.scale * two.part.scale
-        if one.part.key[1:] != two.part.key[1:] or not _alike(f1, f2):
+        if one.part.key[1:] != two.part.key[1:] or not alike(f1, f2):
             f1, f2, scale = Rows(one.explicit()), Rows(two.explicit()), 1.0  # in the parameter's own layout
         if isinstance(f1, Outer) and isinstance(f2, Outer) and shape_of(one).kind == "positions":
             extent = Extent(
@@ -66,13 +68,6 @@ def contract(
             families[key] = (kernel, g1, g2, coefficient)
     for kernel, g1, g2, coefficient in families.values():
         add_gram(kernel, g1, g2, coefficient, symmetric)
-
-
-def _alike(f1: object, f2: object) -> bool:
-    if isinstance(f1, Outer) and isinstance(f2, Outer):
-        (k1, _, o1, d1), (k2, _, o2, d2) = f1.sizes, f2.sizes
-        return (k1, o1, d1, f1.flipped) == (k2, o2, d2, f2.flipped)
-    return type(f1) is type(f2)
 
 
 def _single(factor: Rows | Outer | Lookup) -> tuple[Tensor, Tensor | None]:

@@ -81,9 +81,11 @@ class Outer:
 
     def squared_norms(self) -> Tensor:
         """‖J[c, i]‖², [C, n]."""
+        _, s, o, d = self.sizes
         g, a = dense(self.g), dense(self.a)
-        if a.shape[2] == 1:
-            return (g.square().sum((3, 4)) * a.square().sum((2, 3))).sum(2)
+        if s * (o + d) < o * d:  # Σ_{s,t} ⟨g_s, g_t⟩ ⟨a_s, a_t⟩
+            patches = a @ a.mT
+            return torch.stack([((x @ x.mT) * patches).sum((1, 2, 3)) for x in g])
         return torch.stack([(x.mT @ a).square().sum((1, 2, 3)) for x in g])
 
     def folded(self) -> "Outer":
@@ -137,6 +139,14 @@ class Lookup:
 
 
 Factor = Rows | Outer | Lookup
+
+
+def alike(f1: Factor, f2: Factor) -> bool:
+    """Whether two factors lie in their parameter in the same way, so that they can be multiplied as they are."""
+    if isinstance(f1, Outer) and isinstance(f2, Outer):
+        (k1, _, o1, d1), (k2, _, o2, d2) = f1.sizes, f2.sizes
+        return (k1, o1, d1, f1.flipped) == (k2, o2, d2, f2.flipped)
+    return type(f1) is type(f2)
 
 
 def dense(tensor: Tensor | Patches) -> Tensor:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ntkgap.kernels.empirical.factors import Factor, Outer, Rows, dense
+from ntkgap.kernels.empirical.factors import Factor, Lookup, Outer, Rows, alike, dense
 from ntkgap.kernels.empirical.parts import Part
 
 
@@ -53,3 +53,21 @@ def merged(terms: list[Term]) -> Term:
     for term in terms[1:]:
         rows = rows + term.explicit()
     return Term(whole, Rows(rows))
+
+
+def difference(one: Term | None, two: Term | None) -> Term:
+    """The gradient of f minus that of f', in factors of differences where the factors allow it."""
+    if one is None or two is None:
+        only = one or two
+        assert only is not None
+        rows = only.explicit()
+        return Term(only.part.of_whole(), Rows(rows if two is None else -rows))
+    f1, f2 = one.factor, two.factor
+    if one.part.key == two.part.key and one.part.scale == two.part.scale and alike(f1, f2):
+        if isinstance(f1, Outer) and isinstance(f2, Outer) and f1.sizes == f2.sizes:
+            return Term(one.part, f1.shifted(f2))
+        if isinstance(f1, Lookup) and isinstance(f2, Lookup) and torch.equal(f1.index, f2.index):
+            return Term(one.part, Lookup(f1.g - f2.g, f1.index, f1.entries))
+        if isinstance(f1, Rows) and isinstance(f2, Rows):
+            return Term(one.part, Rows(f1.rows - f2.rows))
+    return Term(one.part.of_whole(), Rows(one.explicit() - two.explicit()))
