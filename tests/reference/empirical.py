@@ -32,7 +32,10 @@ def row_jacobian(model, x, names=None):
             grads = torch.autograd.grad(f, params, retain_graph=True, allow_unused=True)
             rows.append(
                 torch.cat(
-                    [(torch.zeros_like(p) if g is None else g).flatten() for p, g in zip(params, grads)]
+                    [
+                        (torch.zeros_like(p) if g is None else g).flatten()
+                        for p, g in zip(params, grads, strict=True)
+                    ]
                 )
             )
     for p, flag in zip(params, before, strict=True):

@@ -11,7 +11,7 @@ import ntkgap as ng
 
 @dataclass
 class Case:
-    """A network, its inputs, the reference that can handle it, and the parameters without a structured rule."""
+    """A network, its inputs, the reference that can handle it, and the parameters without a rule."""
 
     name: str
     build: object

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def row_blocks(classes: int, n: int) -> list[tuple[slice, slice]]:
-    """Blocks of rows (c, i) of a symmetric [C·n, C·n] matrix: about ten, of whole classes or within the only one."""
+    """About ten blocks of rows (c, i) of a [C·n, C·n] matrix: whole classes, or within the only one."""
     if classes == 1:
         step = max(64, -(-n // 8))
         return [(slice(0, 1), slice(i, min(i + step, n))) for i in range(0, n, step)]
@@ -58,7 +58,7 @@ def _once(g: Tensor) -> Tensor:
 
 
 def _add_same_for_all(kernel: Tensor, g1: Tensor, g2: Tensor, coefficient: Tensor | float) -> None:
-    """One product of outputs [C, C], most of whose entries are zero for a readout, for all pairs of examples."""
+    """One product of outputs [C, C] for all pairs of examples; most of its entries are zero for a readout."""
     for a, row in enumerate((g1 @ g2.mT).tolist()):
         for b, value in enumerate(row):
             if value != 0.0:

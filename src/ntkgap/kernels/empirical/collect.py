@@ -56,7 +56,7 @@ def structured_terms(
     """Per-example gradients, in factors, of combinations of the outputs.
 
     One backward pass a direction, stopped at what the layers returned: gradients of parameters are never
-    computed. The sum over examples is differentiated; that this separates them is what the recipe has checked.
+    computed. The sum over examples is differentiated; the recipe has checked that this separates them.
 
     Args:
         made: the forward pass.

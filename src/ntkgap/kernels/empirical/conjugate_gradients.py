@@ -21,7 +21,7 @@ class _Operator(Protocol):
 def nystrom_preconditioner(
     operator: _Operator, damping: float, rank: int, seed: int = 0
 ) -> Callable[[Tensor], Tensor]:
-    """P⁻¹ of a randomised low-rank approximation of K + damping · I (Frangella, Tropp, Udell 2023, alg. 2.1)."""
+    """P⁻¹ of a random low-rank approximation of K + damping · I (Frangella, Tropp, Udell 2023, alg. 2.1)."""
     size = operator.shape[0]
     generator = torch.Generator().manual_seed(seed)
     test = torch.randn(size, rank, generator=generator, dtype=torch.float64).to(operator.device)
@@ -84,6 +84,6 @@ def solve_damped(
     if reached <= tolerance:
         return x.to(b.dtype)
     raise KernelError(
-        f"conjugate gradients reached a relative residual of {reached:.1e} where {tolerance:.1e} was asked for; "
-        f"raise damping (now {damping:g}), max_steps or the tolerance, or compute in float64"
+        f"conjugate gradients reached a relative residual of {reached:.1e} where {tolerance:.1e} was asked "
+        f"for; raise damping (now {damping:g}), max_steps or the tolerance, or compute in float64"
     )

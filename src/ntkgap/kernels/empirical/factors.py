@@ -95,14 +95,14 @@ class Outer:
         return Outer(g.permute(1, 2, 3, 0, 4).flatten(3)[None], self.a)
 
     def shifted(self, other: "Outer") -> "Outer":
-        """J − J' without cancellation: g ⊗ a − g' ⊗ a' = (g − g') ⊗ a + g' ⊗ (a − a'), twice the positions."""
+        """J − J' without cancellation: g ⊗ a − g' ⊗ a' = (g − g') ⊗ a + g' ⊗ (a − a'), 2 S positions."""
         g, g0, a, a0 = dense(self.g), dense(other.g), dense(self.a), dense(other.a)
         return Outer(torch.cat([g - g0, g0], 3), torch.cat([a, a - a0], 2), self.flipped)
 
 
 @dataclass
 class Lookup:
-    """The gradient of a table of which example i uses rows index[i, s]: J[c, i] = Σ_s e(index[i, s]) ⊗ g[c, i, s]."""
+    """The gradient of a table of which example i reads rows: J[c, i] = Σ_s e(index[i, s]) ⊗ g[c, i, s]."""
 
     g: Tensor  # [C, n, S, d]
     index: Tensor  # [n, S]
@@ -142,7 +142,7 @@ Factor = Rows | Outer | Lookup
 
 
 def alike(f1: Factor, f2: Factor) -> bool:
-    """Whether two factors lie in their parameter in the same way, so that they can be multiplied as they are."""
+    """Whether two factors lie in their parameter in the same way, and can be multiplied as they are."""
     if isinstance(f1, Outer) and isinstance(f2, Outer):
         (k1, _, o1, d1), (k2, _, o2, d2) = f1.sizes, f2.sizes
         return (k1, o1, d1, f1.flipped) == (k2, o2, d2, f2.flipped)

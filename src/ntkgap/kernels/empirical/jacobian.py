@@ -80,8 +80,8 @@ class Jacobian:
         self._check_comparable(other)
         if self.outputs.shape != other.outputs.shape:
             raise KernelError(
-                f"the two Jacobians have {tuple(self.outputs.shape)} and {tuple(other.outputs.shape)} outputs; "
-                "a difference needs the same inputs"
+                f"the two Jacobians have {tuple(self.outputs.shape)} and {tuple(other.outputs.shape)} outputs"
+                "; a difference needs the same inputs"
             )
         names = [name for name in self._shapes if name in self.terms or name in other.terms]
         terms = {name: difference(self.terms.get(name), other.terms.get(name)) for name in names}
@@ -140,11 +140,11 @@ def _keep_private(terms: dict[str, Term], owned: list[Tensor]) -> None:
     """Copy what shares memory with the caller's tensors."""
     pointers = {t.untyped_storage().data_ptr() for t in owned}
     for term in terms.values():
-        a = term.factor.a if isinstance(term.factor, Outer) else None
-        if isinstance(a, Patches):
-            if a.x.untyped_storage().data_ptr() in pointers:
-                a.x = a.x.clone()
-        elif a is not None and a.untyped_storage().data_ptr() in pointers:
-            term.factor = replace(term.factor, a=a.clone())
-        elif isinstance(term.factor, Lookup):
-            term.factor.index = term.factor.index.clone()
+        factor = term.factor
+        if isinstance(factor, Lookup):
+            factor.index = factor.index.clone()
+        elif isinstance(factor, Outer):
+            seen = factor.a.x if isinstance(factor.a, Patches) else factor.a
+            if seen.untyped_storage().data_ptr() not in pointers:
+                continue
+            factor.a = replace(factor.a, x=seen.clone()) if isinstance(factor.a, Patches) else seen.clone()

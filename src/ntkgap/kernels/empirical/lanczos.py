@@ -36,7 +36,7 @@ class EigenvalueRange:
 
     @property
     def decidable(self) -> bool:
-        """Whether the smallest eigenvalue is surely not zero: above its error and the noise floor together."""
+        """Whether the smallest eigenvalue is surely not zero: above its error plus the noise floor."""
         return abs(self.smallest) > self.smallest_error + self.noise_floor
 
 
@@ -89,7 +89,7 @@ def lanczos(apply: Apply, start: Tensor, steps: int) -> Iterator[Krylov]:
 def extreme_eigenvalues(
     apply: Apply, start: Tensor, tolerance: float, steps: int, both_ends: bool
 ) -> EigenvalueRange:
-    """Lanczos until both ends (or only the one of larger modulus) are known to ``tolerance`` relative error."""
+    """Lanczos until both ends (or only that of larger modulus) are known to a relative ``tolerance``."""
     unit = torch.finfo(start.dtype).eps
     done = 0
     for state in lanczos(apply, start, steps):

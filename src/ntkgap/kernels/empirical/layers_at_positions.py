@@ -10,8 +10,7 @@ from ntkgap.kernels.empirical.blocks import add_gram
 from ntkgap.kernels.empirical.factors import Outer
 from ntkgap.kernels.empirical.patches import Patches, columns
 
-
-#: Gradients formed at a time, in bytes: few enough to stay near the processor, many enough for a long product.
+#: Gradients formed at a time, in bytes: few enough to be near the processor, enough for a long product.
 CHUNK = 32 * 2**20
 
 
@@ -36,7 +35,7 @@ def by_gradients(kernel: Tensor, f1: Outer, f2: Outer, scale: float, symmetric: 
 
 def _gradients(g: Tensor, a: Tensor) -> Tensor:
     """[C, n, k, S, o] and [n, k, S, d] -> [C, n, k·o·d]."""
-    classes, n, k, s, o = g.shape
+    classes, n, k, _, o = g.shape
     a = a.flatten(0, 1)
     rows = g.new_empty(classes, n * k, o, a.shape[-1])
     for row, of_class in zip(rows, g, strict=True):

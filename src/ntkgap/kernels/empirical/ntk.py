@@ -13,7 +13,7 @@ from ntkgap.kernels.empirical.contraction import contract
 from ntkgap.kernels.empirical.evaluation import Evaluation
 from ntkgap.kernels.empirical.plan import Plan, default_budget, make_plan
 from ntkgap.kernels.empirical.point import Point
-from ntkgap.kernels.empirical.recipe import Recipe, find_recipe
+from ntkgap.kernels.empirical.recipe import find_recipe
 from ntkgap.kernels.empirical.selection import ParameterSelection
 
 OUTPUTS = ("full", "mean", "diagonal", "sum")
@@ -186,7 +186,7 @@ class _Job:
                 yield rows, slice(j, min(j + plan.columns, n2))
 
     def _combinations(self) -> Iterator[tuple[slice, Tensor]]:
-        """Which classes of the result the outputs that are differentiated next go to, and those outputs [c, C]."""
+        """Which outputs are differentiated next, [c, C], and the classes of the result that they go to."""
         classes = self.recipe1.classes
         eye = torch.eye(classes, dtype=self.point.float_dtype, device=self.point.device)
         if self.outputs == "sum":

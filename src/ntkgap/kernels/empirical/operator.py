@@ -112,7 +112,7 @@ class JacobianChange(SymmetricOperator):
 
 
 class KernelChange(SymmetricOperator):
-    """K(θ) − K(θ₀), [n·C, n·C], symmetric but indefinite, never formed; arguments as :class:`JacobianChange`."""
+    """K(θ) − K(θ₀), [n·C, n·C], indefinite and never formed; arguments as :class:`JacobianChange`."""
 
     def __init__(
         self,

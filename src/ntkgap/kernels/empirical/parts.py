@@ -134,9 +134,14 @@ def rearranged(part: Part, func: Callable, args: tuple, kwargs: dict, out: Any) 
         return None
     made_pieces = {}
     for k, piece in enumerate(out):
-        move = lambda index, k=k: func(index, *rest, **kwargs)[k]  # noqa: E731
-        made_pieces[id(piece)] = Part(part.name, piece, part.scale, (*part.moves, move), part.shape)
+        made_pieces[id(piece)] = Part(
+            part.name, piece, part.scale, (*part.moves, _piece(func, rest, kwargs, k)), part.shape
+        )
     return made_pieces
+
+
+def _piece(func: Callable, rest: tuple, kwargs: dict, k: int) -> Callable[[Tensor], Tensor]:
+    return lambda index: func(index, *rest, **kwargs)[k]
 
 
 def _factor(part: Part, func: Callable, args: tuple, kwargs: dict) -> float | None:

@@ -1,4 +1,4 @@
-"""How a kernel will be computed: blocks of examples and outputs that fit the memory, and an order for each layer."""
+"""How a kernel will be computed: blocks that fit the memory, and an order of contraction for each layer."""
 
 import os
 from dataclasses import dataclass, field, replace
@@ -45,7 +45,7 @@ class Plan:
             f"{self.outputs} kernel: {self.rows} examples at a time"
             + (f" against {self.columns}" if self.columns else "")
             + f", {self.classes} outputs at a time, {self.peak / 2**20:.0f} MiB at most",
-            f"{'parameter':<40} {'S':>6} {'k':>4} {'o':>6} {'d':>6}  {'order':<10} {'GFLOP':>9} {'MiB moved':>10}",
+            f"{'parameter':<40} {'S':>6} {'k':>4} {'o':>6} {'d':>6}  {'order':<10} {'GFLOP':>9} {'MiB':>10}",
         ]
         for name, (shape, cost) in self.layers.items():
             out, into = (shape.out, shape.into) if shape.out else (shape.entries, 1)
@@ -110,7 +110,7 @@ def _cost(shape: Shape, outputs: str, extent: Extent, classes: int) -> tuple[Sha
 
 
 def _example_bytes(recipe: Recipe, classes: int, itemsize: int) -> int:
-    """Memory for one example with gradients of ``classes`` outputs: graph, gradients, and one more set in flight."""
+    """Memory for one example: its graph, gradients of ``classes`` outputs, and one more set in flight."""
     explicit = sum(recipe.shapes[name].entries for name in recipe.fallback) * itemsize * recipe.classes
     replay = recipe.classes * recipe.graph_bytes if recipe.fallback else 0
     return recipe.graph_bytes * 5 // 4 + (classes + 1) * recipe.gradient_bytes + 2 * explicit + replay

@@ -95,10 +95,16 @@ class Point:
             )
         if out.ndim not in (1, 2) or out.shape[0] != x.shape[0]:
             raise ModelError(
-                f"{name} maps inputs {tuple(x.shape)} to outputs {tuple(out.shape)}; outputs must be "
-                f"[n] or [n, C] with n = {x.shape[0]}: flatten the others, e.g. nn.Sequential(model, nn.Flatten())"
+                f"{name} maps inputs {_with_n(x, len(x))} to outputs {_with_n(out, len(x))}; outputs must "
+                "be [n] or [n, C], one row an example: flatten, e.g. nn.Sequential(model, nn.Flatten())"
             )
         return out if out.ndim == 2 else out[:, None]
+
+
+def _with_n(tensor: Tensor, n: int) -> str:
+    """The shape, with n for the number of examples."""
+    sizes = ["n" if k == 0 and size == n else str(size) for k, size in enumerate(tensor.shape)]
+    return f"[{', '.join(sizes)}]"
 
 
 def _value(values: Mapping[str, Tensor], name: str, like: Tensor) -> Tensor:

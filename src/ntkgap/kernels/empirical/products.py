@@ -36,7 +36,7 @@ class KeptFactors(Products):
     def __init__(self, jacobian: Jacobian) -> None:
         self.outputs = jacobian.outputs
         self._terms = jacobian.terms
-        self._inputs: dict[str, Tensor] = {}
+        self._dense: dict[str, tuple[Tensor, Tensor]] = {}  # name -> ([C, n·S, o], [n·S, n·S])
         for name, term in self._terms.items():
             factor = term.factor
             if (
@@ -48,20 +48,24 @@ class KeptFactors(Products):
             (k, s, _, d), n = factor.sizes, len(self.outputs)
             if k == 1 and n * s < 2 * d:
                 a = factor.a[:, 0].flatten(0, 1)
-                self._inputs[name] = term.part.scale**2 * (a @ a.mT)  # [n·S, n·S]
+                self._dense[name] = factor.g[:, :, 0].flatten(1, 2), term.part.scale**2 * (a @ a.mT)
 
     def gram_product(self, u: Tensor) -> Tensor:
         """J Jᵀ u, [n, C]."""
         v = u.mT.contiguous()  # [C, n]
         total = torch.zeros_like(v)
         for name, term in self._terms.items():
-            if name in self._inputs:
-                g = term.factor.g[:, :, 0]  # type: ignore[union-attr]  # [C, n, S, o]
-                carried = sum(of_class * weight[:, None, None] for of_class, weight in zip(g, v, strict=True))
-                mixed = (self._inputs[name] @ carried.flatten(0, 1)).view_as(carried)  # type: ignore[union-attr]
-                total += torch.stack([(of_class * mixed).sum((1, 2)) for of_class in g])
-            else:
+            if name not in self._dense:
                 total += term.product(term.transposed_product(v))
+                continue
+            g, inputs = self._dense[name]
+            positions = g.shape[1] // v.shape[1]
+            carried = g.new_zeros(g.shape[1:])
+            for of_class, weights in zip(g, v, strict=True):
+                carried.addcmul_(of_class, weights.repeat_interleave(positions)[:, None])
+            mixed = inputs @ carried
+            for row, of_class in zip(total, g, strict=True):
+                row += torch.linalg.vecdot(of_class, mixed).view(-1, positions).sum(1)
         return total.mT
 
     def squared_norms(self) -> Tensor:
@@ -73,7 +77,7 @@ class KeptFactors(Products):
 
 
 class Streamed(Products):
-    """Products by automatic differentiation over blocks of examples: nothing larger than the parameters is kept.
+    """Products by automatic differentiation over blocks of examples: nothing larger than parameters is kept.
 
     Jᵀu is one backward pass; J v is the derivative of the backward pass with respect to u, which it is
     linear in (double backward: works wherever gradients do, forward mode does not).

@@ -90,7 +90,7 @@ def find_recipe(point: Point, x: Tensor) -> Recipe:
             reason = f"{use.call.rule.name} is applied to all examples at once"
             fallback |= {part.name: reason for part in use.call.roles.values()}
     layouts, failed, shapes = _settle(point, large, layouts, fallback)
-    fallback |= {name: "its structured gradient failed the check against autograd" for name in failed}
+    fallback |= dict.fromkeys(failed, "its structured gradient failed the check against autograd")
     layouts = _skip(large.uses, layouts, fallback)
     shapes |= {name: Shape("rows", point.leaves[name].numel()) for name in fallback}
     kept = [use.shape.numel() for use, at in zip(large.uses, layouts, strict=True) if at is not None]
@@ -169,8 +169,8 @@ def _check_separate(point: Point, two: Tensor, three: Tensor) -> None:
     if off > _TOLERANCE.get(three.dtype, 1e-2):
         raise ModelError(
             f"{type(point.model).__name__} has no per-example Jacobian: the outputs of an example change by "
-            f"{off:.1e} (relative) with the other examples in the batch, or from call to call. Put layers that "
-            "share statistics or draw random numbers into eval mode, or replace them (e.g. nn.GroupNorm)"
+            f"{off:.1e} (relative) with the other examples in the batch, or from call to call. Put layers "
+            "that share statistics or draw random numbers into eval mode, or replace them (e.g. nn.GroupNorm)"
         )
 
 

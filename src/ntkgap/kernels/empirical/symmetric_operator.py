@@ -21,6 +21,7 @@ class Estimate(float):
     standard_error: float
 
     def __new__(cls, value: float, standard_error: float = 0.0) -> "Estimate":
+        """Attach the error to the number."""
         self = super().__new__(cls, value)
         self.standard_error = standard_error
         return self

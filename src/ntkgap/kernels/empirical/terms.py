@@ -1,4 +1,4 @@
-"""What the network's Jacobian is with respect to one parameter: factors, and where they lie in the parameter."""
+"""The network's Jacobian with respect to one parameter: factors, and where they lie in the parameter."""
 
 from dataclasses import dataclass
 

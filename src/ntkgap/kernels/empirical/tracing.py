@@ -103,7 +103,7 @@ def _is_composite(func: Callable) -> bool:
     return isinstance(func, types.FunctionType) and func.__module__ == F.__name__
 
 
-def _opened(func: types.FunctionType) -> types.FunctionType:
+def _opened(func: Any) -> types.FunctionType:
     """The same function, but without the hand-over to the mode, which would call us forever."""
     no = {name: lambda *_: False for name in func.__globals__ if name.startswith("has_torch_function")}
     opened = types.FunctionType(

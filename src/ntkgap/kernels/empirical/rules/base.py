@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,8 +35,8 @@ class Call:
 class Rule(ABC):
     """The gradient of one torch function with respect to the parameters it was given."""
 
-    name: ClassVar[str]
-    functions: ClassVar[tuple[Callable, ...]]
+    name: str
+    functions: tuple[Callable, ...]
 
     @abstractmethod
     def record(self, parts: dict[int, Part], args: tuple, kwargs: dict) -> Call | None:
@@ -81,7 +81,7 @@ def roles_of(parts: dict[int, Part], given: dict[str, Any], *roles: str) -> dict
 
 
 def summed_to(grad: Tensor, shape: torch.Size, batch: Batch) -> Tensor:
-    """Per-example gradients with respect to something of ``shape`` that was broadcast to grad's [C, *output]: [C, n, p]."""
+    """Per-example gradients [C, n, p] of what has ``shape`` and was broadcast to grad's [C, *output]."""
     missing = grad.ndim - 1 - len(shape)
     aligned = [1] * missing + list(shape)
     if aligned.pop(batch.axis) != 1:

@@ -1,5 +1,7 @@
 """Convolutions and transposed convolutions in one, two and three dimensions."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -18,8 +20,8 @@ class Convolution(Rule):
     """A linear map applied to every patch. Paddings other than with zeros happen before, in ``F.pad``."""
 
     name = "convolution"
-    functions = (torch.conv1d, torch.conv2d, torch.conv3d)
-    arguments = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+    functions: tuple[Callable, ...] = (torch.conv1d, torch.conv2d, torch.conv3d)
+    arguments: tuple[str, ...] = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 
     def record(self, parts: dict[int, Part], args: tuple, kwargs: dict) -> Call | None:
         """Note the input and the geometry; unbatched inputs are left to the fallback."""
@@ -66,8 +68,17 @@ class TransposedConvolution(Convolution):
     """The adjoint of a convolution: input pixels times patches of the output's gradient."""
 
     name = "transposed convolution"
-    functions = (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d)
-    arguments = ("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation")
+    functions: tuple[Callable, ...] = (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d)
+    arguments: tuple[str, ...] = (
+        "input",
+        "weight",
+        "bias",
+        "stride",
+        "padding",
+        "output_padding",
+        "groups",
+        "dilation",
+    )
 
     def _weight(self, call: Call, g: Tensor, x: Tensor) -> Outer:
         pixels = x.shape[3:]

@@ -1,5 +1,7 @@
 """Parameters that are added, subtracted, multiplied or repeated, and the PReLU."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -14,7 +16,7 @@ class Sum(Rule):
     name = "sum"
     _plus = (torch.add, torch.Tensor.add, torch.Tensor.add_)
     _minus = (torch.sub, torch.Tensor.sub, torch.Tensor.sub_)
-    functions = _plus + _minus
+    functions: tuple[Callable, ...] = _plus + _minus
 
     def __init__(self, sign: float, functions: tuple) -> None:
         self.sign, self.functions = sign, functions
@@ -42,7 +44,7 @@ class Product(Rule):
     """x · p and p · x."""
 
     name = "product"
-    functions = (torch.mul, torch.Tensor.mul)
+    functions: tuple[Callable, ...] = (torch.mul, torch.Tensor.mul)
 
     def record(self, parts: dict[int, Part], args: tuple, kwargs: dict) -> Call | None:
         """Note the other factor, which must be a tensor with axes of its own."""
@@ -64,7 +66,12 @@ class Repetition(Rule):
     """``p.expand(n, ...)`` and the like: a parameter that every example gets a copy of."""
 
     name = "expand"
-    functions = (torch.Tensor.expand, torch.Tensor.expand_as, torch.broadcast_to, torch.Tensor.broadcast_to)
+    functions: tuple[Callable, ...] = (
+        torch.Tensor.expand,
+        torch.Tensor.expand_as,
+        torch.broadcast_to,
+        torch.Tensor.broadcast_to,
+    )
 
     def record(self, parts: dict[int, Part], args: tuple, kwargs: dict) -> Call | None:
         """Nothing to note but the parameter."""
@@ -79,7 +86,7 @@ class Repeat(Repetition):
     """``p.repeat(n, 1, ...)``, where only axes of size one are repeated."""
 
     name = "repeat"
-    functions = (torch.Tensor.repeat,)
+    functions: tuple[Callable, ...] = (torch.Tensor.repeat,)
 
     def record(self, parts: dict[int, Part], args: tuple, kwargs: dict) -> Call | None:
         """Leave to the fallback what tiles an axis."""
@@ -95,7 +102,7 @@ class ParametricReLU(Rule):
     """``F.prelu``: x where x > 0, weight · x elsewhere, one weight for all or one a channel."""
 
     name = "prelu"
-    functions = (torch.prelu, torch.Tensor.prelu)
+    functions: tuple[Callable, ...] = (torch.prelu, torch.Tensor.prelu)
 
     def record(self, parts: dict[int, Part], args: tuple, kwargs: dict) -> Call | None:
         """Note the input."""

@@ -1,5 +1,7 @@
 """Linear maps: y = x Wᵀ + b on vectors or on the last axis of anything longer, x @ W, and W @ x."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -13,7 +15,7 @@ class Linear(Rule):
     """``F.linear``: the gradient of W is Σ_s g_s ⊗ x_s over the positions s that share the layer."""
 
     name = "linear"
-    functions = (F.linear,)
+    functions: tuple[Callable, ...] = (F.linear,)
 
     def record(self, parts: dict[int, Part], args: tuple, kwargs: dict) -> Call | None:
         """Note the input; the data must be the first argument."""
@@ -40,7 +42,7 @@ class RightMatmul(Linear):
     """``x @ W`` and ``addmm(b, x, W)``: a linear map whose weight is stored [d, o]."""
 
     name = "matmul"
-    functions = (
+    functions: tuple[Callable, ...] = (
         torch.matmul,
         torch.Tensor.matmul,
         torch.mm,
@@ -70,7 +72,7 @@ class LeftMatmul(Rule):
     """``W @ x``, W mixing the last axis but one of x (tokens, say): positions are the last axis."""
 
     name = "left matmul"
-    functions = ()
+    functions: tuple[Callable, ...] = ()
 
     def record(self, parts: dict[int, Part], args: tuple, kwargs: dict) -> Call | None:
         """Recorded by :class:`RightMatmul`, which sees the function first."""

@@ -1,4 +1,4 @@
-"""Scale and shift after a normalisation: LayerNorm, RMSNorm, GroupNorm, InstanceNorm, BatchNorm in eval mode."""
+"""Scale and shift after LayerNorm, RMSNorm, GroupNorm, InstanceNorm, and BatchNorm in eval mode."""
 
 from collections.abc import Callable
 
