@@ -10,8 +10,9 @@ from ntkgap.kernels.empirical.blocks import add_gram
 from ntkgap.kernels.empirical.factors import Outer
 from ntkgap.kernels.empirical.patches import Patches, columns
 
-#: Gradients formed at a time, in bytes: few enough to be near the processor, enough for a long product.
-CHUNK = 32 * 2**20
+#: Intermediate results at a time, in bytes: few enough to be near the processor and to be taken from memory
+#: that the allocator keeps (it hands out more than 32 MiB afresh, page by page), enough for long products.
+CHUNK = 24 * 2**20
 
 
 def by_gradients(kernel: Tensor, f1: Outer, f2: Outer, scale: float, symmetric: bool, scratch: int) -> None:
@@ -72,19 +73,21 @@ def _group_first(f: Outer, some: slice) -> tuple[Tensor, Tensor]:
 
 
 def by_pairs(kernel: Tensor, f1: Outer, f2: Outer, scale: float, symmetric: bool, scratch: int) -> None:
-    """For each example j and a block of examples i: ⟨a_is, a_jt⟩ g_bjt, then the product with g_ais."""
+    """For each example j and a few examples i: ⟨a_is, a_jt⟩ g_bjt, then the product with g_ais."""
     classes, n1, _, n2 = kernel.shape
-    k, s1, o, _ = f1.sizes
-    s2 = f2.sizes[1]
-    d = f1.sizes[3]
-    room = scratch // kernel.element_size() // 2
-    step = max(1, room // (s1 * (s2 + classes * o) + (s1 + s2) * d))
-    for i in _slices(n1, step):
-        g1 = _some(f1.g, i, 1).permute(1, 2, 0, 4, 3).flatten(3)  # [i, k, C, o·S]
-        a1 = _some(f1.a, i, 0).contiguous()  # [i, k, S, d]
-        for js in _slices(n2, step, i.start if symmetric else 0):
-            a2 = a1 if symmetric and i == js else _some(f2.a, js, 0)
-            for j, group in product(range(js.start, js.stop), range(k)):
+    k, s1, o, d = f1.sizes
+    s2, size = f2.sizes[1], kernel.element_size()
+    few = max(1, min(scratch, CHUNK) // 3 // size // (s1 * (classes * o + s2 + d)))
+    many = max(1, scratch // 2 // size // (k * s2 * d) // few) * few  # whole blocks of the few
+    for js in _slices(n2, many):
+        a2 = _some(f2.a, js, 0).contiguous()  # [j, k, T, d]
+        for i in _slices(js.stop if symmetric else n1, few):
+            g1 = _some(f1.g, i, 1).permute(1, 2, 0, 4, 3).flatten(3)  # [i, k, C, o·S]
+            shared = symmetric and i.start >= js.start
+            a1 = a2[i.start - js.start : i.stop - js.start] if shared else _some(f1.a, i, 0).contiguous()
+            for j, group in product(
+                range(max(i.start, js.start) if symmetric else js.start, js.stop), range(k)
+            ):
                 m = min(i.stop, j + 1) - i.start if symmetric else i.stop - i.start  # examples up to j
                 g2 = _some(f2.g, slice(j, j + 1), 1)[:, 0, group].mT.reshape(classes * o, s2)
                 patches = a1[:m, group] @ a2[j - js.start, group].mT  # [m, S, T]
