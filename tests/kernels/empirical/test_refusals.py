@@ -1,5 +1,7 @@
 """What cannot be computed is refused in words that say what, where and what to do."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -120,3 +122,26 @@ def test_an_error_inside_the_model_leaves_it_as_it_was():
     assert weight.requires_grad
     assert weight.grad is None
     assert torch.is_tensor(model.a(X))
+
+
+def test_integers_and_floats_are_not_taken_for_each_other():
+    with pytest.raises(DataError, match="int64"):
+        ng.empirical_ntk(nn.Sequential(nn.Conv2d(1, 2, 2), nn.Flatten()), torch.randint(3, (4, 1, 3, 3)))
+    with pytest.raises(DataError, match=r"x\.long\(\)"):
+        ng.empirical_ntk(nn.Sequential(nn.Embedding(5, 2), nn.Flatten()), torch.rand(4, 3))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_outputs_that_cancel_are_not_taken_for_coupling(dtype):
+    """At an antisymmetric initialisation the outputs are rounding, and nothing is wrong with that."""
+    torch.manual_seed(0)
+    half = ng.MLP(4, 3, 64, 3).to(dtype)
+    other = copy.deepcopy(half)
+    noise = 1e-6 if dtype == torch.float32 else 1e-15
+    with torch.no_grad():
+        for p in other.parameters():
+            p *= 1 + noise
+    model = With(lambda m, x: m.a(x) - m.b(x), a=half, b=other)
+    x = torch.randn(30, 4, dtype=dtype)
+    expected = 2 * ng.empirical_ntk(half, x)
+    assert torch.allclose(ng.empirical_ntk(model, x), expected, rtol=1e-3, atol=1e-3 * float(expected.max()))

@@ -78,10 +78,15 @@ class Point:
             with _recurrent_weights(self.model, tensors):
                 out = functional_call(self.model, tensors, (x,))
         except RuntimeError as error:
-            if not x.is_floating_point() and "dtype" in str(error):
+            if not x.is_floating_point() and "type" in str(error):
                 raise DataError(
                     f"the inputs are {x.dtype} but {type(self.model).__name__} computes in "
                     f"{self.float_dtype} ({error}); convert with x.to({self.float_dtype})"
+                ) from error
+            if x.is_floating_point() and "indices" in str(error):
+                raise DataError(
+                    f"the inputs are {x.dtype} but {type(self.model).__name__} looks them up in a table "
+                    f"({error}); convert with x.long()"
                 ) from error
             raise
         return self._matrix(out, x)
