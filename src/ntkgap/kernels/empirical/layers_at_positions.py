@@ -1,5 +1,6 @@
 """The three exact orders of contraction for a layer that is used at many positions (see ``orders``)."""
 
+import math
 from collections.abc import Callable, Iterator
 from itertools import product
 
@@ -19,12 +20,15 @@ def by_gradients(kernel: Tensor, f1: Outer, f2: Outer, scale: float, symmetric: 
     """Σ_s g_s ⊗ a_s for every example and output, some entries at a time, then their Gram matrix."""
     classes, n1, _, n2 = kernel.shape
     k, s, o, d = f1.sizes
-    room = max(
-        1, scratch // kernel.element_size() // (n1 if symmetric else n1 + n2) // k
-    )  # numbers an example
-    # Half of the room is for the patches of some input features, half for the gradients they give.
-    into = min(d, max(1, room // 2 // s))
-    out = min(o, max(1, min(room // 2, CHUNK // kernel.element_size() // n1 // k) // (classes * into)))
+    size = kernel.element_size()
+    room = max(1, scratch // 2 // size // (n1 if symmetric else n1 + n2) // k)  # numbers an example
+    # All output features and as many input features as there is room for: long products are fast ones.
+    entries = max(1, min(room, CHUNK // size // n1 // k) // classes)
+    into = max(1, min(d, room // s, max(64, entries // o)))
+    if isinstance(f1.a, Patches):
+        area = math.prod(f1.a.window)
+        into = min(d, max(1, into // area) * area)  # whole channels: cut ones would be laid out twice
+    out = min(o, max(1, entries // into))
     for lo, hi in _ranges(d, into):
         a1 = columns(f1.a, lo, hi)
         a2 = a1 if symmetric else columns(f2.a, lo, hi)
@@ -79,6 +83,7 @@ def by_pairs(kernel: Tensor, f1: Outer, f2: Outer, scale: float, symmetric: bool
     s2, size = f2.sizes[1], kernel.element_size()
     few = max(1, min(scratch, CHUNK) // 3 // size // (s1 * (classes * o + s2 + d)))
     many = max(1, scratch // 2 // size // (k * s2 * d) // few) * few  # whole blocks of the few
+    buffer = kernel.new_empty(min(few, n1), classes * o, s1)
     for js in _slices(n2, many):
         a2 = _some(f2.a, js, 0).contiguous()  # [j, k, T, d]
         for i in _slices(js.stop if symmetric else n1, few):
@@ -91,7 +96,7 @@ def by_pairs(kernel: Tensor, f1: Outer, f2: Outer, scale: float, symmetric: bool
                 m = min(i.stop, j + 1) - i.start if symmetric else i.stop - i.start  # examples up to j
                 g2 = _some(f2.g, slice(j, j + 1), 1)[:, 0, group].mT.reshape(classes * o, s2)
                 patches = a1[:m, group] @ a2[j - js.start, group].mT  # [m, S, T]
-                carried = torch.bmm(g2.expand(m, -1, -1), patches.mT)  # [m, C·o, S]
+                carried = torch.bmm(g2.expand(m, -1, -1), patches.mT, out=buffer[:m])  # [m, C·o, S]
                 block = torch.bmm(g1[:m, group], carried.view(m, classes, o * s1).mT).movedim(
                     0, 1
                 )  # [a, m, b]

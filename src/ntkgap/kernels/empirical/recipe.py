@@ -179,8 +179,8 @@ def _check_separate(point: Point, two: Tensor, large: Trace) -> None:
     if off > allowed + 100 * torch.finfo(three.dtype).eps * response:
         raise ModelError(
             f"{type(point.model).__name__} has no per-example Jacobian: the outputs of an example change by "
-            f"{off:.1e} (of {scale:.1e}) with the other examples in the batch, or from call to call. Put "
-            "layers that share statistics or draw random numbers into eval mode, or replace them (e.g. nn.GroupNorm)"
+            f"{off:.1e} (of {scale:.1e}) with the other examples in the batch, or from call to call; put "
+            "layers that share statistics or draw random numbers into eval mode, or replace them (GroupNorm)"
         )
 
 
