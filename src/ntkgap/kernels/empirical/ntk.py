@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal, overload
 
 import torch
 from rich.progress import track
@@ -23,6 +24,38 @@ def as_matrix(kernel: Tensor) -> Tensor:
     """Lay a full kernel [n1, n2, C, C] out as the Gram matrix [n1·C, n2·C] of the stacked outputs."""
     n1, n2, c1, c2 = kernel.shape
     return kernel.permute(0, 2, 1, 3).reshape(n1 * c1, n2 * c2)
+
+
+@overload
+def empirical_ntk(
+    model: nn.Module,
+    x1: Tensor,
+    x2: Tensor | None = None,
+    outputs: str = "full",
+    *,
+    parameters: ParameterSelection = None,
+    memory_budget: int | None = None,
+    dtype: torch.dtype | None = None,
+    progress: bool = False,
+    layerwise: Literal[False] = False,
+    explain: bool = False,
+) -> Tensor: ...
+
+
+@overload
+def empirical_ntk(
+    model: nn.Module,
+    x1: Tensor,
+    x2: Tensor | None = None,
+    outputs: str = "full",
+    *,
+    parameters: ParameterSelection = None,
+    memory_budget: int | None = None,
+    dtype: torch.dtype | None = None,
+    progress: bool = False,
+    layerwise: Literal[True],
+    explain: bool = False,
+) -> dict[str, Tensor]: ...
 
 
 def empirical_ntk(
