@@ -1,79 +1,93 @@
-"""Products of factored gradients: K[a, i, b, j] += ⟨J[a, i], J'[b, j]⟩."""
+"""Products of factored gradients: K[a, i, b, j] += ⟨J[a, i], J'[b, j]⟩, one parameter after the other."""
 
+from collections.abc import Callable, Iterator
+
+import torch
 from torch import Tensor
 
-from ntkgap.kernels.empirical.factors import Outer
+from ntkgap.kernels.empirical import layers_at_positions as at_positions
+from ntkgap.kernels.empirical.blocks import add_gram
+from ntkgap.kernels.empirical.factors import Lookup, Outer, Rows, alike, dense
+from ntkgap.kernels.empirical.orders import Extent, cheapest
+from ntkgap.kernels.empirical.recipe import shape_of
 from ntkgap.kernels.empirical.terms import Term
 
+#: Memory that a contraction may use for intermediate results where no budget is set.
+DEFAULT_SCRATCH = 512 * 2**20
 
-def contract(kernel: Tensor, terms1: dict[str, Term], terms2: dict[str, Term], symmetric: bool) -> None:
-    """Add J J'ᵀ to ``kernel`` [C, n1, C, n2]; if ``symmetric``, only where a row block meets itself and later ones."""
-    families: dict[tuple, tuple[Tensor, Tensor, Tensor | float]] = {}
-    for name in [name for name in terms1 if name in terms2]:
-        one, two = terms1[name], terms2[name]
+
+def contract(
+    kernel_of: Callable[[str], Tensor],
+    terms1: dict[str, Term],
+    terms2: dict[str, Term],
+    symmetric: bool,
+    scratch: int = DEFAULT_SCRATCH,
+    order: str | None = None,
+    fold: bool = False,
+) -> None:
+    """Add J J'ᵀ to kernels [C, n1, C, n2].
+
+    Args:
+        kernel_of: the kernel that a parameter's part is added to, by the parameter's name.
+        terms1: factors of J, by parameter.
+        terms2: factors of J'.
+        symmetric: J' is J; then only what ``blocks.mirror`` does not fill in is computed.
+        scratch: bytes for intermediate results.
+        order: for layers at several positions, take this order instead of the cheapest.
+        fold: sum over the outputs that both factors have in common; kernels are [1, n1, 1, n2].
+    """
+    families: dict[tuple, tuple[Tensor, Tensor, Tensor, Tensor | float]] = {}
+    for name in sorted(terms1.keys() & terms2.keys()):
+        kernel, one, two = kernel_of(name), terms1[name], terms2[name]
+        if one.part.shape.numel() == 0:
+            continue
+        if fold:
+            same = two is one
+            one = one.folded()
+            two = one if same else two.folded()
+        f1, f2 = one.factor, two.factor
         scale = one.part.scale * two.part.scale
-        g1, a1 = _dense(one)
-        g2, a2 = _dense(two)
-        if (a1 is None) != (a2 is None):
-            g1, a1, g2, a2, scale = one.explicit(), None, two.explicit(), None, 1.0
-        coefficient = scale if a1 is None or a2 is None else scale * (a1 @ a2.mT)
-        key = (g1.data_ptr(), g2.data_ptr(), g1.shape, g2.shape)
-        if key in families:
-            coefficient = families[key][2] + coefficient
-        families[key] = (g1, g2, coefficient)
-    for g1, g2, coefficient in families.values():
-        _add_gram(kernel, g1, g2, coefficient, symmetric)
-
-
-def _dense(term: Term) -> tuple[Tensor, Tensor | None]:
-    factor = term.factor
-    if isinstance(factor, Outer):
-        if factor.positions == 1:
-            return factor.g[:, :, 0], factor.a[:, 0]
-        return factor.explicit(), None
-    return factor.rows, None
-
-
-def row_blocks(classes: int, n: int) -> list[tuple[slice, slice]]:
-    """Blocks of rows (c, i) of a symmetric [C·n, C·n] matrix: about eight, each within one class or of whole ones."""
-    if classes == 1:
-        step = max(64, -(-n // 8))
-        return [(slice(0, 1), slice(i, min(i + step, n))) for i in range(0, n, step)]
-    step = max(1, -(-classes // 10))
-    return [(slice(c, min(c + step, classes)), slice(0, n)) for c in range(0, classes, step)]
-
-
-def _add_gram(kernel: Tensor, g1: Tensor, g2: Tensor, coefficient: Tensor | float, symmetric: bool) -> None:
-    classes, n = g1.shape[:2]
-    if not symmetric:
-        gram = (g1.flatten(0, 1) @ g2.flatten(0, 1).mT).view(kernel.shape)
-        _multiply_add(kernel, gram, coefficient)
-        return
-    for c, i in row_blocks(classes, n):
-        rows = g1[c, i]
-        later = (
-            (slice(c.start, None), slice(i.start, None))
-            if classes > 1
-            else (slice(0, 1), slice(i.start, None))
-        )
-        columns = g2[later]
-        gram = (rows.flatten(0, 1) @ columns.flatten(0, 1).mT).view(*rows.shape[:2], *columns.shape[:2])
-        part = coefficient[i, later[1]] if isinstance(coefficient, Tensor) else coefficient
-        _multiply_add(kernel[c, i][:, :, later[0], later[1]], gram, part)
-
-
-def _multiply_add(kernel: Tensor, gram: Tensor, coefficient: Tensor | float) -> None:
-    if isinstance(coefficient, Tensor):
-        kernel.addcmul_(gram, coefficient[:, None, :])
-    else:
-        kernel.add_(gram, alpha=coefficient)
-
-
-def mirror(kernel: Tensor) -> None:
-    """Fill the blocks below the diagonal of a symmetric kernel [C, n, C, n] from those above."""
-    classes, n = kernel.shape[:2]
-    for c, i in row_blocks(classes, n):
-        if classes > 1:
-            kernel[c.stop :, :, c] = kernel[c, :, c.stop :].permute(2, 3, 0, 1)
+        if one.part.key[1:] != two.part.key[1:] or not alike(f1, f2):
+            f1, f2, scale = Rows(one.explicit()), Rows(two.explicit()), 1.0  # in the parameter's own layout
+        if isinstance(f1, Outer) and isinstance(f2, Outer) and shape_of(one).kind == "positions":
+            extent = Extent(
+                kernel.shape[0], kernel.shape[1], kernel.shape[3], symmetric, kernel.element_size()
+            )
+            chosen = order or cheapest(shape_of(one), extent).order
+            at_positions.ORDERS[chosen](kernel, f1, f2, scale, symmetric, scratch)
+        elif isinstance(f1, Lookup) and isinstance(f2, Lookup):
+            _add_lookup(kernel, f1, f2, scale, symmetric, scratch)
         else:
-            kernel[0, i.stop :, 0, i] = kernel[0, i, 0, i.stop :].mT
+            g1, a1 = _single(f1)
+            g2, a2 = _single(f2)
+            coefficient = scale if a1 is None or a2 is None else scale * (a1 @ a2.mT)
+            # Parameters that share a gradient (weight and bias) share one product of gradients.
+            key = (id(kernel), g1.data_ptr(), g2.data_ptr(), g1.shape, g2.shape)
+            if key in families:
+                coefficient = families[key][3] + coefficient
+            families[key] = (kernel, g1, g2, coefficient)
+    for kernel, g1, g2, coefficient in families.values():
+        add_gram(kernel, g1, g2, coefficient, symmetric)
+
+
+def _single(factor: Rows | Outer | Lookup) -> tuple[Tensor, Tensor | None]:
+    """(g, a) with J[c, i] = g[c, i] ⊗ a[i], a = None standing for one."""
+    if isinstance(factor, Outer) and factor.sizes[:2] == (1, 1):
+        return dense(factor.g)[:, :, 0, 0], dense(factor.a)[:, 0, 0]
+    return factor.explicit(), None
+
+
+def _add_lookup(kernel: Tensor, f1: Lookup, f2: Lookup, scale: float, symmetric: bool, scratch: int) -> None:
+    """Gradients of a table, on those of its rows that are looked up, some columns at a time."""
+    used = torch.cat([f1.index.flatten(), f2.index.flatten()]).unique()
+    classes, n1, _, n2 = kernel.shape
+    column = classes * (n1 + n2) * len(used) * kernel.element_size()
+    for lo, hi in _ranges(f1.g.shape[-1], max(1, scratch // max(1, column))):
+        r1 = Lookup(f1.g[..., lo:hi], f1.index, f1.entries).restricted(used).flatten(2)
+        r2 = r1 if symmetric else Lookup(f2.g[..., lo:hi], f2.index, f2.entries).restricted(used).flatten(2)
+        add_gram(kernel, r1, r2, scale, symmetric)
+
+
+def _ranges(size: int, step: int) -> Iterator[tuple[int, int]]:
+    for lo in range(0, size, step):
+        yield lo, min(lo + step, size)

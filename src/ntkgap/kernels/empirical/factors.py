@@ -1,18 +1,22 @@
 """Per-example gradients of one parameter, kept in factored form.
 
-Throughout, C counts outputs (or combinations of outputs), n examples, S positions at which a layer is applied
-to one example, o and d the layer's output and input features. Outputs come before examples, so that a Gram
-matrix of gradients [C·n, C·n] and one of inputs [n, n] multiply along contiguous memory.
+Throughout, C counts outputs (or combinations of outputs), n examples, k groups of channels, S positions at
+which a layer is applied to one example, o and d the output and input features of one group. Outputs come
+before examples, so that a Gram matrix of gradients [C·n, C·n] and one of inputs [n, n] multiply along
+contiguous memory.
 """
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+
+from ntkgap.kernels.empirical.patches import Patches
 
 
 @dataclass
 class Rows:
-    """Explicit gradients: J[c, i, :] = rows[c, i, :]."""
+    """Explicit gradients: J[c, i, :] = rows[c, i, :]. For parameters that are small, or have no structure."""
 
     rows: Tensor  # [C, n, p]
 
@@ -20,22 +24,131 @@ class Rows:
         """The gradients, [C, n, p]."""
         return self.rows
 
+    def transposed_product(self, v: Tensor) -> Tensor:
+        """Σ_{c,i} v[c, i] J[c, i], flat, for v of shape [C, n]."""
+        return v.flatten() @ self.rows.flatten(0, 1)
+
+    def product(self, w: Tensor) -> Tensor:
+        """J w for a flat w: [C, n]."""
+        return self.rows @ w
+
+    def squared_norms(self) -> Tensor:
+        """‖J[c, i]‖², [C, n]."""
+        return self.rows.square().sum(-1)
+
+    def folded(self) -> "Rows":
+        """The outputs laid side by side as one: the Gram matrix of the result is the sum over outputs."""
+        return Rows(self.rows.transpose(0, 1).flatten(1)[None])
+
 
 @dataclass
 class Outer:
-    """J[c, i] = Σ_s g[c, i, s] ⊗ a[i, s], flattened with g's index first."""
+    """J[c, i] = Σ_s g[c, i, :, s] ⊗ a[i, :, s], group by group, flattened with g's index before a's.
 
-    g: Tensor  # [C, n, S, o]
-    a: Tensor  # [n, S, d]
+    Attributes:
+        g: gradients with respect to what the layer returned, [C, n, k, S, o].
+        a: what the layer saw, [n, k, S, d].
+        flipped: the parameter is laid out with a's index before g's.
+    """
+
+    g: Tensor | Patches
+    a: Tensor | Patches
+    flipped: bool = False
 
     @property
-    def positions(self) -> int:
-        """S."""
-        return self.a.shape[1]
+    def sizes(self) -> tuple[int, int, int, int]:
+        """(k, S, o, d)."""
+        k, s, o = self.g.shape[-3:]
+        return k, s, o, self.a.shape[-1]
 
     def explicit(self) -> Tensor:
-        """The gradients, [C, n, o·d]."""
-        return (self.g.mT @ self.a).flatten(2)
+        """The gradients, [C, n, k·o·d]."""
+        g, a = dense(self.g), dense(self.a)
+        return torch.stack([(a.mT @ x if self.flipped else x.mT @ a).flatten(1) for x in g])
+
+    def transposed_product(self, v: Tensor) -> Tensor:
+        """Σ_{c,i} v[c, i] J[c, i], flat, for v of shape [C, n]."""
+        g = torch.einsum("ci,cikso->kiso", v, dense(self.g)).flatten(1, 2)
+        a = dense(self.a).transpose(0, 1).flatten(1, 2)
+        return (a.mT @ g if self.flipped else g.mT @ a).flatten()
+
+    def product(self, w: Tensor) -> Tensor:
+        """J w for a flat w: [C, n]."""
+        k, _, o, d = self.sizes
+        weight = w.view(k, d, o) if self.flipped else w.view(k, o, d).mT  # [k, d, o]
+        z = dense(self.a) @ weight  # [n, k, S, o]
+        return torch.einsum("cikso,ikso->ci", dense(self.g), z)
+
+    def squared_norms(self) -> Tensor:
+        """‖J[c, i]‖², [C, n]."""
+        _, s, o, d = self.sizes
+        g, a = dense(self.g), dense(self.a)
+        if s * (o + d) < o * d:  # Σ_{s,t} ⟨g_s, g_t⟩ ⟨a_s, a_t⟩
+            patches = a @ a.mT
+            return torch.stack([((x @ x.mT) * patches).sum((1, 2, 3)) for x in g])
+        return torch.stack([(x.mT @ a).square().sum((1, 2, 3)) for x in g])
+
+    def folded(self) -> "Outer":
+        """The outputs laid side by side as one: the Gram matrix of the result is the sum over outputs."""
+        g = dense(self.g)  # [C, n, k, S, o] -> [1, n, k, S, C·o]
+        # The outputs go before o: the fold is free where g is stored [n, C, o, S], as convolutions have it.
+        return Outer(g.permute(1, 2, 3, 0, 4).flatten(3)[None], self.a)
+
+    def shifted(self, other: "Outer") -> "Outer":
+        """J − J' without cancellation: g ⊗ a − g' ⊗ a' = (g − g') ⊗ a + g' ⊗ (a − a'), 2 S positions."""
+        g, g0, a, a0 = dense(self.g), dense(other.g), dense(self.a), dense(other.a)
+        return Outer(torch.cat([g - g0, g0], 3), torch.cat([a, a - a0], 2), self.flipped)
 
 
-Factor = Rows | Outer
+@dataclass
+class Lookup:
+    """The gradient of a table of which example i reads rows: J[c, i] = Σ_s e(index[i, s]) ⊗ g[c, i, s]."""
+
+    g: Tensor  # [C, n, S, d]
+    index: Tensor  # [n, S]
+    entries: int
+
+    def restricted(self, entries: Tensor) -> Tensor:
+        """The gradients of the table's rows ``entries`` (sorted, a superset of those used), [C, n, u, d]."""
+        where = torch.searchsorted(entries, self.index)
+        c, n, s, d = self.g.shape
+        flat = (where + torch.arange(n, device=where.device)[:, None] * len(entries)).flatten()
+        rows = self.g.new_zeros(c, n * len(entries), d).index_add_(1, flat, self.g.reshape(c, n * s, d))
+        return rows.view(c, n, len(entries), d)
+
+    def explicit(self) -> Tensor:
+        """The gradients, [C, n, entries·d]."""
+        return self.restricted(torch.arange(self.entries, device=self.index.device)).flatten(2)
+
+    def transposed_product(self, v: Tensor) -> Tensor:
+        """Σ_{c,i} v[c, i] J[c, i], flat, for v of shape [C, n]."""
+        g = torch.einsum("ci,cisd->isd", v, self.g).flatten(0, 1)
+        return g.new_zeros(self.entries, g.shape[-1]).index_add_(0, self.index.flatten(), g).flatten()
+
+    def product(self, w: Tensor) -> Tensor:
+        """J w for a flat w: [C, n]."""
+        return torch.einsum("cisd,isd->ci", self.g, w.view(self.entries, -1)[self.index])
+
+    def squared_norms(self) -> Tensor:
+        """‖J[c, i]‖², [C, n]."""
+        return self.restricted(self.index.unique()).square().sum((2, 3))
+
+    def folded(self) -> "Lookup":
+        """The outputs laid side by side as one: the Gram matrix of the result is the sum over outputs."""
+        return Lookup(self.g.permute(1, 2, 0, 3).flatten(2)[None], self.index, self.entries)
+
+
+Factor = Rows | Outer | Lookup
+
+
+def alike(f1: Factor, f2: Factor) -> bool:
+    """Whether two factors lie in their parameter in the same way, and can be multiplied as they are."""
+    if isinstance(f1, Outer) and isinstance(f2, Outer):
+        (k1, _, o1, d1), (k2, _, o2, d2) = f1.sizes, f2.sizes
+        return (k1, o1, d1, f1.flipped) == (k2, o2, d2, f2.flipped)
+    return type(f1) is type(f2)
+
+
+def dense(tensor: Tensor | Patches) -> Tensor:
+    """Patches laid out; a tensor as it is."""
+    return tensor.dense() if isinstance(tensor, Patches) else tensor

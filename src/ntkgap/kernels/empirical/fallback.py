@@ -23,7 +23,7 @@ def _batched(point: Point, x: Tensor, names: list[str]) -> dict[str, Tensor]:
 
     wanted = {name: point.leaves[name].detach() for name in names}
     blocks = vmap(jacrev(f), (None, 0))(wanted, x)  # name -> [n, C, ...]
-    return {name: block.flatten(2).transpose(0, 1) for name, block in blocks.items()}
+    return {name: block.reshape(*block.shape[:2], -1).transpose(0, 1) for name, block in blocks.items()}
 
 
 def _rowwise(point: Point, x: Tensor, names: list[str]) -> dict[str, Tensor]:

@@ -1,22 +1,20 @@
 """The Jacobian of a network's outputs with respect to its parameters, at one point of parameter space."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
 from ntkgap.errors import KernelError
-from ntkgap.kernels.empirical.contraction import contract, mirror
-from ntkgap.kernels.empirical.factors import Outer
+from ntkgap.kernels.empirical.blocks import mirror
+from ntkgap.kernels.empirical.contraction import contract
+from ntkgap.kernels.empirical.evaluation import Evaluation
+from ntkgap.kernels.empirical.factors import Lookup, Outer
+from ntkgap.kernels.empirical.patches import Patches
 from ntkgap.kernels.empirical.point import Point
-from ntkgap.kernels.empirical.recipe import (
-    Recipe,
-    fallback_terms,
-    find_recipe,
-    one_hot_directions,
-    structured_terms,
-    trace,
-)
+from ntkgap.kernels.empirical.recipe import Recipe, find_recipe
 from ntkgap.kernels.empirical.selection import ParameterSelection
-from ntkgap.kernels.empirical.terms import Term, merged, transposed_product
+from ntkgap.kernels.empirical.terms import Term, difference
 
 
 class Jacobian:
@@ -29,14 +27,15 @@ class Jacobian:
     Attributes:
         outputs: f(x; θ), [n, C].
         recipe: how it was obtained; can be given to :func:`jacobian` for the same network.
+        terms: factored gradients, by parameter.
     """
 
     def __init__(
-        self, outputs: Tensor, terms: dict[str, list[Term]], shapes: dict[str, torch.Size], recipe: Recipe
+        self, outputs: Tensor, terms: dict[str, Term], shapes: dict[str, torch.Size], recipe: Recipe
     ) -> None:
         self.outputs = outputs
         self.recipe = recipe
-        self._terms = {name: merged(uses) for name, uses in terms.items()}
+        self.terms = terms
         self._shapes = shapes
 
     def gram(self, other: "Jacobian | None" = None) -> Tensor:
@@ -47,18 +46,10 @@ class Jacobian:
         """
         symmetric = other is None or other is self
         other = self if other is None else other
-        if self._shapes != other._shapes:
-            raise KernelError(
-                "the two Jacobians are with respect to different parameters; use the same network"
-            )
-        if (self.outputs.dtype, self.outputs.device) != (other.outputs.dtype, other.outputs.device):
-            raise KernelError(
-                f"the two Jacobians are {self.outputs.dtype} on {self.outputs.device} and {other.outputs.dtype} "
-                f"on {other.outputs.device}; evaluate both alike"
-            )
+        self._check_comparable(other)
         (n1, c1), (n2, c2) = self.outputs.shape, other.outputs.shape
         kernel = self.outputs.new_zeros(c1, n1, c2, n2)
-        contract(kernel, self._terms, other._terms, symmetric)
+        contract(lambda _: kernel, self.terms, other.terms, symmetric)
         if symmetric:
             mirror(kernel)
         return kernel.permute(1, 3, 0, 2)
@@ -71,11 +62,41 @@ class Jacobian:
             )
         v = v.to(self.outputs).mT
         return {
-            name: transposed_product(self._terms[name], v).view(shape)
-            if name in self._terms
+            name: self.terms[name].transposed_product(v).view(shape)
+            if name in self.terms
             else v.new_zeros(shape)
             for name, shape in self._shapes.items()
         }
+
+    def __sub__(self, other: "Jacobian") -> "Jacobian":
+        """J − J', both at the same inputs, in factors that hold the differences: nothing cancels later on.
+
+        The Gram matrix of the result is (J − J')(J − J')ᵀ with a relative error of ε‖J‖/‖J − J'‖, where
+        subtracting Gram matrices would give the square of that.
+
+        Raises:
+            KernelError: if ``other`` is of another network, dtype, device or number of examples.
+        """
+        self._check_comparable(other)
+        if self.outputs.shape != other.outputs.shape:
+            raise KernelError(
+                f"the two Jacobians have {tuple(self.outputs.shape)} and {tuple(other.outputs.shape)} outputs"
+                "; a difference needs the same inputs"
+            )
+        names = [name for name in self._shapes if name in self.terms or name in other.terms]
+        terms = {name: difference(self.terms.get(name), other.terms.get(name)) for name in names}
+        return Jacobian(self.outputs - other.outputs, terms, self._shapes, self.recipe)
+
+    def _check_comparable(self, other: "Jacobian") -> None:
+        if self._shapes != other._shapes:
+            raise KernelError(
+                "the two Jacobians are with respect to different parameters; use the same network"
+            )
+        if (self.outputs.dtype, self.outputs.device) != (other.outputs.dtype, other.outputs.device):
+            raise KernelError(
+                f"the two Jacobians are {self.outputs.dtype} on {self.outputs.device} and "
+                f"{other.outputs.dtype} on {other.outputs.device}; evaluate both alike"
+            )
 
 
 def jacobian(
@@ -103,22 +124,27 @@ def jacobian(
     """
     point = Point(model, parameters, dtype)
     x = point.inputs(x)
-    recipe = find_recipe(point, x) if recipe is None else recipe
-    made = trace(point, x)
-    recipe = recipe.matching(made)
-    terms = structured_terms(point, made, recipe, one_hot_directions(made.outputs))
+    return jacobian_at(point, x, find_recipe(point, x) if recipe is None else recipe)
+
+
+def jacobian_at(point: Point, x: Tensor, recipe: Recipe) -> Jacobian:
+    """The Jacobian at a point whose recipe is known, all examples at once."""
+    evaluation = Evaluation(point, x, recipe)
+    terms = evaluation.terms(torch.eye(recipe.classes, dtype=point.float_dtype, device=point.device))
     _keep_private(terms, [x, *point.leaves.values(), *point.constants.values()])
-    if recipe.fallback:
-        terms |= fallback_terms(point, x, list(recipe.fallback))
     shapes = {name: leaf.shape for name, leaf in point.leaves.items()}
-    return Jacobian(made.outputs.detach(), terms, shapes, recipe)
+    return Jacobian(evaluation.outputs.clone(), terms, shapes, evaluation.recipe)
 
 
-def _keep_private(terms: dict[str, list[Term]], owned: list[Tensor]) -> None:
+def _keep_private(terms: dict[str, Term], owned: list[Tensor]) -> None:
     """Copy what shares memory with the caller's tensors."""
     pointers = {t.untyped_storage().data_ptr() for t in owned}
-    for uses in terms.values():
-        for term in uses:
-            factor = term.factor
-            if isinstance(factor, Outer) and factor.a.untyped_storage().data_ptr() in pointers:
-                factor.a = factor.a.clone()
+    for term in terms.values():
+        factor = term.factor
+        if isinstance(factor, Lookup):
+            factor.index = factor.index.clone()
+        elif isinstance(factor, Outer):
+            seen = factor.a.x if isinstance(factor.a, Patches) else factor.a
+            if seen.untyped_storage().data_ptr() not in pointers:
+                continue
+            factor.a = replace(factor.a, x=seen.clone()) if isinstance(factor.a, Patches) else seen.clone()

@@ -1,10 +1,20 @@
-"""The empirical neural tangent kernel of any ``nn.Module``."""
+"""The empirical neural tangent kernel of any ``nn.Module``, in blocks that fit the memory."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, overload
 
 import torch
+from rich.progress import track
 from torch import Tensor, nn
 
-from ntkgap.errors import KernelError
-from ntkgap.kernels.empirical.jacobian import jacobian
+from ntkgap.errors import DataError, KernelError
+from ntkgap.kernels.empirical.blocks import mirror
+from ntkgap.kernels.empirical.contraction import contract
+from ntkgap.kernels.empirical.evaluation import Evaluation
+from ntkgap.kernels.empirical.plan import Plan, default_budget, make_plan
+from ntkgap.kernels.empirical.point import Point
+from ntkgap.kernels.empirical.recipe import find_recipe
 from ntkgap.kernels.empirical.selection import ParameterSelection
 
 OUTPUTS = ("full", "mean", "diagonal", "sum")
@@ -14,6 +24,38 @@ def as_matrix(kernel: Tensor) -> Tensor:
     """Lay a full kernel [n1, n2, C, C] out as the Gram matrix [n1·C, n2·C] of the stacked outputs."""
     n1, n2, c1, c2 = kernel.shape
     return kernel.permute(0, 2, 1, 3).reshape(n1 * c1, n2 * c2)
+
+
+@overload
+def empirical_ntk(
+    model: nn.Module,
+    x1: Tensor,
+    x2: Tensor | None = None,
+    outputs: str = "full",
+    *,
+    parameters: ParameterSelection = None,
+    memory_budget: int | None = None,
+    dtype: torch.dtype | None = None,
+    progress: bool = False,
+    layerwise: Literal[False] = False,
+    explain: bool = False,
+) -> Tensor: ...
+
+
+@overload
+def empirical_ntk(
+    model: nn.Module,
+    x1: Tensor,
+    x2: Tensor | None = None,
+    outputs: str = "full",
+    *,
+    parameters: ParameterSelection = None,
+    memory_budget: int | None = None,
+    dtype: torch.dtype | None = None,
+    progress: bool = False,
+    layerwise: Literal[True],
+    explain: bool = False,
+) -> dict[str, Tensor]: ...
 
 
 def empirical_ntk(
@@ -26,16 +68,189 @@ def empirical_ntk(
     memory_budget: int | None = None,
     dtype: torch.dtype | None = None,
     progress: bool = False,
-) -> Tensor:
-    """Empirical neural tangent kernel of ``model`` (first step: whole Jacobians in factored form)."""
-    if outputs not in OUTPUTS:
-        raise KernelError(f"unknown outputs={outputs!r}; choose one of {', '.join(OUTPUTS)}")
-    one = jacobian(model, x1, parameters=parameters, dtype=dtype)
-    two = None if x2 is None else jacobian(model, x2, parameters=parameters, dtype=dtype, recipe=one.recipe)
-    kernel = one.gram(two)
-    if outputs == "full":
-        return kernel
-    diagonal = kernel.diagonal(dim1=2, dim2=3)
-    if outputs == "diagonal":
-        return diagonal
-    return diagonal.mean(2) if outputs == "mean" else kernel.sum((2, 3)) / kernel.shape[2]
+    layerwise: bool = False,
+    explain: bool = False,
+) -> Tensor | dict[str, Tensor]:
+    r"""Empirical neural tangent kernel of a network at its present parameters.
+
+    .. math:: K[i, j, a, b] = \sum_p \partial_p f_a(x_i)\, \partial_p f_b(x_j)
+
+    Layers are contracted in factored form, in the cheapest exact order for each; the n·C × P Jacobian is not
+    formed (Novak, Sohl-Dickstein, Schoenholz 2022, *Fast finite width neural tangent kernel*). Parameters
+    without a structured rule fall back to batched reverse mode, then to one backward pass a row. The result
+    is exact in every case.
+
+    Args:
+        model: maps [n, ...] to [n] (one output) or [n, C], each example on its own.
+        x1: inputs, [n1, ...].
+        x2: other inputs, [n2, ...]; x1 if not given, which costs half.
+        outputs: ``"full"``; ``"mean"`` (trace over outputs, divided by C); ``"diagonal"`` (a = b);
+            ``"sum"`` (the kernel of Σ_a f_a / √C, one backward pass: Mohamadi, Bae, Sutherland 2023).
+        parameters: names, or a filter ``(name, parameter) -> bool``; by default all that require grad.
+        memory_budget: bytes that may be used beyond the model, the inputs and the result; by default half of
+            what is free.
+        dtype: precision to compute in; by default the model's own.
+        progress: show a progress bar over blocks.
+        layerwise: return the kernel of each layer's own parameters, which add up to the whole.
+        explain: print the plan first: blocks, and for each parameter the order, FLOPs and bytes.
+
+    Returns:
+        "full" [n1, n2, C, C]; "mean" and "sum" [n1, n2]; "diagonal" [n1, n2, C]. With ``layerwise`` a
+        dictionary of these by the name of the module that owns the parameters ("" for the model itself).
+
+    Raises:
+        ModelError: if the model has no trainable parameters, mixes the examples, or does not return finite
+            [n] or [n, C] outputs.
+        DataError: if the inputs are empty, or of another dtype or device than the model.
+        KernelError: if an option is unknown, or the budget is too small for one pair of examples.
+    """
+    job = _Job(model, x1, x2, outputs, parameters, memory_budget, dtype)
+    if explain:
+        print(job.plan)
+    return job.run(progress, layerwise)
+
+
+def plan_ntk(
+    model: nn.Module,
+    x1: Tensor,
+    x2: Tensor | None = None,
+    outputs: str = "full",
+    *,
+    parameters: ParameterSelection = None,
+    memory_budget: int | None = None,
+    dtype: torch.dtype | None = None,
+) -> Plan:
+    """The plan that :func:`empirical_ntk` would follow, with the same arguments; ``print`` it."""
+    return _Job(model, x1, x2, outputs, parameters, memory_budget, dtype).plan
+
+
+class _Job:
+    """One call of :func:`empirical_ntk`: what is to be done, and the loop over blocks that does it."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        x1: Tensor,
+        x2: Tensor | None,
+        outputs: str,
+        parameters: ParameterSelection,
+        memory_budget: int | None,
+        dtype: torch.dtype | None,
+    ) -> None:
+        if outputs not in OUTPUTS:
+            raise KernelError(f"unknown outputs={outputs!r}; choose one of {', '.join(OUTPUTS)}")
+        if memory_budget is not None and memory_budget <= 0:
+            raise KernelError(f"memory_budget must be a positive number of bytes, got {memory_budget!r}")
+        self.point = Point(model, parameters, dtype)
+        self.symmetric = x2 is None or x2 is x1
+        self.x1 = self.point.inputs(x1, "x1")
+        self.x2 = self.x1 if x2 is None or self.symmetric else self.point.inputs(x2, "x2")
+        self.recipe1 = self.recipe2 = find_recipe(self.point, self.x1)
+        if self.x2.shape[1:] != self.x1.shape[1:]:
+            self.recipe2 = find_recipe(self.point, self.x2)
+        if self.recipe1.classes != self.recipe2.classes:
+            raise DataError(
+                f"the model gives {self.recipe1.classes} outputs for x1 and {self.recipe2.classes} for x2"
+            )
+        self.outputs = outputs
+        self.plan = make_plan(
+            max(self.recipe1, self.recipe2, key=lambda recipe: recipe.graph_bytes),
+            outputs,
+            len(self.x1),
+            len(self.x2),
+            self.symmetric,
+            torch.finfo(self.point.float_dtype).bits // 8,
+            memory_budget or default_budget(self.point.device),
+        )
+
+    def run(self, progress: bool, layerwise: bool) -> Tensor | dict[str, Tensor]:
+        """Loop over pairs of blocks."""
+        owners = {name: name.rpartition(".")[0] if layerwise else "" for name in self.point.leaves}
+        classes = self.recipe1.classes if self.outputs in ("full", "diagonal") else 1
+        shape = (classes, len(self.x1), classes if self.outputs == "full" else 1, len(self.x2))
+        empty = torch.zeros(shape, dtype=self.point.float_dtype, device=self.point.device)
+        kernels = {
+            owner: empty if k == 0 else torch.zeros_like(empty)
+            for k, owner in enumerate(dict.fromkeys(owners.values()))
+        }
+        held: tuple[slice, Evaluation, _Held] | None = None
+        for i, j in track(list(self._pairs()), "empirical NTK", disable=not progress, transient=True):
+            if held is None or held[0] != i:
+                held = None  # frees the last block before the next is evaluated
+                rows = Evaluation(self.point, self.x1[i], self.recipe1)
+                held = (i, rows, _Held(self.outputs, self.plan.classes))
+            _, rows, cache = held
+            same = self.symmetric and i == j
+            columns = rows if same else Evaluation(self.point, self.x2[j], self.recipe2)
+            for chosen, along in self._combinations():
+                terms1 = cache.terms(rows, along)
+                terms2 = terms1 if same else columns.terms(along, self.outputs == "mean")
+                blocks = {owner: kernel[chosen, i][:, :, :, j] for owner, kernel in kernels.items()}
+                contract(
+                    lambda name: blocks[owners[name]],  # noqa: B023  (used before the loop goes on)
+                    terms1,
+                    terms2,
+                    same,
+                    self.plan.scratch,
+                    fold=self.outputs == "mean",
+                )
+                for owner, block in blocks.items():
+                    if same:
+                        mirror(block)
+                    elif self.symmetric:
+                        kernels[owner][chosen, j][:, :, :, i] = (
+                            block.permute(2, 3, 0, 1) if self.outputs == "full" else block.transpose(1, 3)
+                        )
+            del columns
+        results = {owner: self._arranged(kernel) for owner, kernel in kernels.items()}
+        return results if layerwise else results[""]
+
+    def _pairs(self) -> Iterator[tuple[slice, slice]]:
+        """Blocks of rows, each against all of its columns."""
+        n1, n2, plan = len(self.x1), len(self.x2), self.plan
+        if not plan.columns:
+            yield slice(0, n1), slice(0, n2)
+            return
+        for i in range(0, n1, plan.rows):
+            rows = slice(i, min(i + plan.rows, n1))
+            if self.symmetric:
+                yield rows, rows
+            for j in range(rows.stop if self.symmetric else 0, n2, plan.columns):
+                yield rows, slice(j, min(j + plan.columns, n2))
+
+    def _combinations(self) -> Iterator[tuple[slice, Tensor]]:
+        """Which outputs are differentiated next, [c, C], and the classes of the result that they go to."""
+        classes = self.recipe1.classes
+        eye = torch.eye(classes, dtype=self.point.float_dtype, device=self.point.device)
+        if self.outputs == "sum":
+            yield slice(None), eye.sum(0, keepdim=True) / classes**0.5
+            return
+        for c in range(0, classes, self.plan.classes):
+            chosen = slice(c, min(c + self.plan.classes, classes))
+            yield chosen if self.outputs == "diagonal" else slice(None), eye[chosen]
+
+    def _arranged(self, kernel: Tensor) -> Tensor:
+        if self.outputs == "full":
+            return kernel.permute(1, 3, 0, 2)
+        if self.outputs == "diagonal":
+            return kernel[:, :, 0].permute(1, 2, 0)
+        return kernel[0, :, 0] / (self.recipe1.classes if self.outputs == "mean" else 1)
+
+
+@dataclass
+class _Held:
+    """The rows' gradients, kept from one block of columns to the next where all outputs are had at once."""
+
+    outputs: str
+    classes: int
+    _terms: dict | None = None
+
+    def terms(self, rows: Evaluation, along: Tensor) -> dict:
+        """The gradients, from memory if they are the same as last time."""
+        if self._terms is not None:
+            return self._terms
+        terms = rows.terms(along, self.outputs == "mean")
+        if len(along) == along.shape[1] or self.outputs == "sum":
+            self._terms = terms
+            rows.release()
+        return terms

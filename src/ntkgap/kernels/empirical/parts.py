@@ -10,10 +10,48 @@ from torch import Tensor
 # Functions that only move entries of their first argument around: replayed on indices, they say where to.
 _MOVES = {
     getattr(torch.Tensor, name)
-    for name in ["t", "transpose", "permute", "view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "contiguous", "clone", "chunk", "split", "narrow", "select", "__getitem__", "swapaxes", "swapdims", "movedim", "unbind", "ravel", "view_as", "reshape_as"]
+    for name in [
+        "t",
+        "transpose",
+        "permute",
+        "view",
+        "reshape",
+        "flatten",
+        "unflatten",
+        "squeeze",
+        "unsqueeze",
+        "contiguous",
+        "clone",
+        "chunk",
+        "split",
+        "narrow",
+        "select",
+        "__getitem__",
+        "swapaxes",
+        "swapdims",
+        "movedim",
+        "unbind",
+        "ravel",
+        "view_as",
+        "reshape_as",
+    ]
 } | {
     getattr(torch, name)
-    for name in ["t", "transpose", "permute", "reshape", "flatten", "squeeze", "unsqueeze", "clone", "chunk", "split", "narrow", "select", "unbind"]
+    for name in [
+        "t",
+        "transpose",
+        "permute",
+        "reshape",
+        "flatten",
+        "squeeze",
+        "unsqueeze",
+        "clone",
+        "chunk",
+        "split",
+        "narrow",
+        "select",
+        "unbind",
+    ]
 }
 _MOVES |= {getattr(torch.Tensor, name).__get__ for name in ("T", "mT")}
 _SCALES = {torch.Tensor.mul, torch.mul, torch.Tensor.div, torch.div, torch.Tensor.neg, torch.neg}
@@ -34,10 +72,10 @@ class Part:
     tensor: Tensor
     scale: float = 1.0
     moves: tuple[Callable[[Tensor], Any], ...] = field(default=(), repr=False)
-    shape: torch.Size = field(default=torch.Size(), repr=False)  # of the whole parameter
+    shape: torch.Size = field(default=None, repr=False)  # type: ignore[assignment]  # of the whole parameter
 
     def __post_init__(self) -> None:
-        if not self.shape:
+        if self.shape is None:
             self.shape = self.tensor.shape
 
     @property
@@ -58,6 +96,16 @@ class Part:
         for move in self.moves:
             index = move(index)
         return index.flatten()
+
+    def of_whole(self) -> "Part":
+        """The parameter that this is a part of, whole and unscaled."""
+        return Part(self.name, self.tensor.detach().new_empty(0), shape=self.shape)
+
+    def from_parameter(self, flat: Tensor) -> Tensor:
+        """The same part of another flat vector of the parameter's size."""
+        index = self.index()
+        flat = flat if index is None else flat[index]
+        return flat if self.scale == 1.0 else flat * self.scale
 
     def to_parameter(self, rows: Tensor) -> Tensor:
         """Gradients with respect to the part, [..., numel], as gradients with respect to the parameter."""
@@ -86,9 +134,14 @@ def rearranged(part: Part, func: Callable, args: tuple, kwargs: dict, out: Any) 
         return None
     made_pieces = {}
     for k, piece in enumerate(out):
-        move = lambda index, k=k: func(index, *rest, **kwargs)[k]  # noqa: E731
-        made_pieces[id(piece)] = Part(part.name, piece, part.scale, (*part.moves, move), part.shape)
+        made_pieces[id(piece)] = Part(
+            part.name, piece, part.scale, (*part.moves, _piece(func, rest, kwargs, k)), part.shape
+        )
     return made_pieces
+
+
+def _piece(func: Callable, rest: tuple, kwargs: dict, k: int) -> Callable[[Tensor], Tensor]:
+    return lambda index: func(index, *rest, **kwargs)[k]
 
 
 def _factor(part: Part, func: Callable, args: tuple, kwargs: dict) -> float | None:

@@ -1,6 +1,6 @@
 """A network at one point of parameter space, evaluated without touching the module."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -16,7 +16,7 @@ class Point:
 
     The leaves share the parameters' memory but not their identity, so that neither ``requires_grad`` nor
     ``grad`` of the model is ever touched. With ``dtype``, parameters, floating buffers and floating inputs
-    are cast to it.
+    are cast to it. With ``values``, parameters are taken from there by name instead of from the model.
 
     Attributes:
         model: the network.
@@ -24,14 +24,25 @@ class Point:
     """
 
     def __init__(
-        self, model: nn.Module, selection: ParameterSelection = None, dtype: torch.dtype | None = None
+        self,
+        model: nn.Module,
+        selection: ParameterSelection = None,
+        dtype: torch.dtype | None = None,
+        values: Mapping[str, Tensor] | None = None,
     ) -> None:
         if dtype is not None and not dtype.is_floating_point:
             raise KernelError(f"dtype must be a floating-point type, got {dtype}")
         self.model, self.dtype = model, dtype
         selected = select_parameters(model, selection)
+        if values is not None:
+            selected = {name: _value(values, name, p) for name, p in selected.items()}
         self.leaves = {name: self._cast(p).requires_grad_() for name, p in selected.items()}
-        frozen = {name: self._cast(p) for name, p in model.named_parameters() if name not in selected}
+        values = values or {}
+        frozen = {
+            name: self._cast(values.get(name, p))
+            for name, p in model.named_parameters()
+            if name not in selected
+        }
         # Buffers are cloned: a layer that updates its running statistics must not change the model's.
         self.buffers = {name: self._cast(b).clone() for name, b in model.named_buffers()}
         self.constants = frozen | self.buffers
@@ -67,10 +78,15 @@ class Point:
             with _recurrent_weights(self.model, tensors):
                 out = functional_call(self.model, tensors, (x,))
         except RuntimeError as error:
-            if not x.is_floating_point() and "dtype" in str(error):
+            if not x.is_floating_point() and "type" in str(error):
                 raise DataError(
                     f"the inputs are {x.dtype} but {type(self.model).__name__} computes in "
                     f"{self.float_dtype} ({error}); convert with x.to({self.float_dtype})"
+                ) from error
+            if x.is_floating_point() and "indices" in str(error):
+                raise DataError(
+                    f"the inputs are {x.dtype} but {type(self.model).__name__} looks them up in a table "
+                    f"({error}); convert with x.long()"
                 ) from error
             raise
         return self._matrix(out, x)
@@ -84,10 +100,23 @@ class Point:
             )
         if out.ndim not in (1, 2) or out.shape[0] != x.shape[0]:
             raise ModelError(
-                f"{name} maps inputs {tuple(x.shape)} to outputs {tuple(out.shape)}; outputs must be "
-                f"[n] or [n, C] with n = {x.shape[0]}: flatten the others, e.g. nn.Sequential(model, nn.Flatten())"
+                f"{name} maps inputs {_with_n(x, len(x))} to outputs {_with_n(out, len(x))}; outputs must "
+                "be [n] or [n, C], one row an example: flatten, e.g. nn.Sequential(model, nn.Flatten())"
             )
         return out if out.ndim == 2 else out[:, None]
+
+
+def _with_n(tensor: Tensor, n: int) -> str:
+    """The shape, with n for the number of examples."""
+    sizes = ["n" if k == 0 and size == n else str(size) for k, size in enumerate(tensor.shape)]
+    return f"[{', '.join(sizes)}]"
+
+
+def _value(values: Mapping[str, Tensor], name: str, like: Tensor) -> Tensor:
+    if name not in values or values[name].shape != like.shape:
+        got = tuple(values[name].shape) if name in values else "nothing"
+        raise KernelError(f"parameter {name!r} needs a value of shape {tuple(like.shape)}, got {got}")
+    return values[name]
 
 
 def check_finite(outputs: Tensor, model: nn.Module) -> None:

@@ -1,94 +1,68 @@
 """Decide, on a few examples, how the Jacobian of a network can be had, and prove it before it is used."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ntkgap.errors import ModelError
-from ntkgap.kernels.empirical.factors import Rows
-from ntkgap.kernels.empirical.fallback import per_example_gradients
-from ntkgap.kernels.empirical.parts import Part
-from ntkgap.kernels.empirical.point import Point, check_finite
-from ntkgap.kernels.empirical.rules.base import Batch
-from ntkgap.kernels.empirical.terms import Term, merged, transposed_product
-from ntkgap.kernels.empirical.tracing import Recorder, Trace, Use
+from ntkgap.kernels.empirical.collect import Layout, Trace, structured_terms, trace
+from ntkgap.kernels.empirical.patches import Patches
+from ntkgap.kernels.empirical.point import Point
+from ntkgap.kernels.empirical.refusals import refuse_coupling_layers
+from ntkgap.kernels.empirical.terms import Term, merged
+from ntkgap.kernels.empirical.tracing import Use
 
 _TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
 
 
-@dataclass
+@dataclass(frozen=True)
 class Recipe:
     """How to get the Jacobian of one network at any inputs of one shape.
 
     Attributes:
-        axes: for each use in the order of the forward pass, the axis that holds the examples, or None where
-            the use is left to the fallback.
+        layouts: for each use in the order of the forward pass, where its examples are, or None where the use
+            is left to the fallback.
         signature: what a forward pass must do for the recipe to hold.
         fallback: parameters without a structured rule, with the reason.
+        shapes: parameter -> the factors of one example with one output, for planning.
+        graph_bytes: memory that the forward pass of one example keeps for the backward pass.
+        gradient_bytes: memory of one example's gradients of one output with respect to what layers return.
+        classes: number of outputs C.
     """
 
-    axes: list[int | None]
+    layouts: tuple[Layout | None, ...]
     signature: tuple
     fallback: dict[str, str]
+    shapes: dict[str, "Shape"]
+    graph_bytes: int
+    gradient_bytes: int
+    classes: int
 
     def matching(self, made: Trace) -> "Recipe":
-        """This recipe if ``made`` is the forward pass it is for, else one that leaves everything to the fallback."""
-        if _signature(made) == self.signature:
+        """Check that a forward pass is the one this recipe is for; leave what differs to the fallback."""
+        if made.signature == self.signature and made.unknown.keys() <= self.fallback.keys():
             return self
         names = {part.name for use in made.uses for part in use.call.roles.values()} | made.unknown.keys()
-        reason = "the forward pass depends on the values of the inputs"
-        return Recipe([None] * len(made.uses), self.signature, self.fallback | dict.fromkeys(names, reason))
+        fallback = self.fallback | dict.fromkeys(
+            names, "the forward pass depends on the values of the inputs"
+        )
+        return replace(self, layouts=(None,) * len(made.uses), fallback=fallback)
 
 
-def trace(point: Point, x: Tensor) -> Trace:
-    """Run the network once and note every use of the point's leaves."""
-    recorder = Recorder(point.leaves)
-    with torch.enable_grad(), recorder:
-        outputs = point(x)
-    check_finite(outputs.detach(), point.model)
-    return Trace(outputs, recorder.uses, recorder.unknown)
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of one parameter's factors: S positions, k groups of o by d, or p explicit entries.
 
+    ``kind`` is "dense" (S = k = 1), "positions", "lookup" or "rows".
+    """
 
-def _signature(made: Trace) -> tuple:
-    return tuple(use.signature for use in made.uses)
-
-
-def structured_terms(
-    point: Point, made: Trace, recipe: Recipe, directions: list[Tensor]
-) -> dict[str, list[Term]]:
-    """Factored per-example gradients of the combinations ``directions`` ([n, C] each) of the outputs."""
-    n = made.outputs.shape[0]
-    wanted = [(use, axis) for use, axis in zip(made.uses, recipe.axes, strict=True) if axis is not None]
-    grads = [
-        torch.empty(len(directions), *use.shape, dtype=made.outputs.dtype, device=made.outputs.device)
-        for use, _ in wanted
-    ]
-    edges = [use.edge for use, _ in wanted]
-    for c, direction in enumerate(directions if edges else []):
-        rows = torch.autograd.grad(made.outputs, edges, direction, retain_graph=True, allow_unused=True)
-        for grad, row in zip(grads, rows, strict=True):
-            grad[c] = 0.0 if row is None else row
-    terms: dict[str, list[Term]] = {}
-    for (use, axis), grad in zip(wanted, grads, strict=True):
-        for role, factor in use.call.rule.factors(use.call, grad, Batch(axis, n)).items():
-            part = use.call.roles[role]
-            if part.name not in recipe.fallback:
-                terms.setdefault(part.name, []).append(Term(part, factor))
-    return terms
-
-
-def one_hot_directions(outputs: Tensor) -> list[Tensor]:
-    """For each output a, the [n, C] matrix that picks f_a of every example."""
-    n, c = outputs.shape
-    eye = torch.eye(c, dtype=outputs.dtype, device=outputs.device)
-    return [eye[a].expand(n, c) for a in range(c)]
-
-
-def fallback_terms(point: Point, x: Tensor, names: list[str]) -> dict[str, list[Term]]:
-    """Explicit per-example gradients for the parameters that have no rule."""
-    rows = per_example_gradients(point, x, names)
-    return {name: [Term(Part(name, point.leaves[name]), Rows(r))] for name, r in rows.items()}
+    kind: str
+    entries: int
+    positions: int = 1
+    groups: int = 1
+    out: int = 0
+    into: int = 0
 
 
 def find_recipe(point: Point, x: Tensor) -> Recipe:
@@ -101,81 +75,156 @@ def find_recipe(point: Point, x: Tensor) -> Recipe:
     Raises:
         ModelError: if the outputs of one example depend on the others, or are random.
     """
+    refuse_coupling_layers(point.model)
     n = x.shape[0]
     two, three = (x[torch.arange(k, device=x.device) % n] for k in (2, 3))
-    small, large = trace(point, two), trace(point, three)
-    _check_separate(point, small.outputs.detach(), large.outputs.detach())
+    small, graph_bytes = _traced_with_memory(point, two)
+    large = trace(point, three)
+    _check_separate(point, small.outputs.detach(), large)
     fallback = {name: f"no rule for {func}" for name, func in (small.unknown | large.unknown).items()}
-    signature = _signature(large)
-    if signature != _signature(small):
-        fallback |= dict.fromkeys(point.leaves, "the forward pass depends on the number of examples")
-        return Recipe([None] * len(large.uses), signature, fallback)
-    axes = [_growing_axis(a, b) for a, b in zip(small.uses, large.uses, strict=True)]
-    for use, axis in zip(large.uses, axes, strict=True):
-        if axis is None or not use.unchanged():
-            reason = (
-                "is applied to all examples at once" if axis is None else "sees inputs that change in place"
-            )
-            fallback |= {part.name: f"{use.call.rule.name} {reason}" for part in use.call.roles.values()}
-    recipe = Recipe(_drop(large.uses, axes, fallback), signature, fallback)
-    failed = _failing(point, large, recipe)
-    if failed:
-        fallback |= dict.fromkeys(failed, "the structured gradient failed its check against autograd")
-        recipe = Recipe(_drop(large.uses, axes, fallback), signature, fallback)
-    return recipe
+    layouts: list[Layout | None] = [None] * len(large.uses)
+    if large.signature == small.signature:
+        layouts = [_layout(a, b) for a, b in zip(small.uses, large.uses, strict=True)]
+    for use, at in zip(large.uses, layouts, strict=True):
+        if at is None:
+            reason = f"{use.call.rule.name} is applied to all examples at once"
+            fallback |= {part.name: reason for part in use.call.roles.values()}
+    layouts, failed, shapes = _settle(point, large, layouts, fallback)
+    fallback |= dict.fromkeys(failed, "its structured gradient failed the check against autograd")
+    layouts = _skip(large.uses, layouts, fallback)
+    shapes |= {name: Shape("rows", point.leaves[name].numel()) for name in fallback}
+    kept = [use.shape.numel() for use, at in zip(large.uses, layouts, strict=True) if at is not None]
+    gradient_bytes = sum(kept) * large.outputs.element_size() // 3
+    return Recipe(
+        tuple(layouts),
+        large.signature,
+        fallback,
+        shapes,
+        graph_bytes // 2,
+        gradient_bytes,
+        large.outputs.shape[1],
+    )
 
 
-def _drop(uses: list[Use], axes: list[int | None], fallback: dict[str, str]) -> list[int | None]:
+def _settle(
+    point: Point, made: Trace, layouts: list[Layout | None], fallback: dict[str, str]
+) -> tuple[list[Layout | None], list[str], dict[str, Shape]]:
+    """Try the layouts; where the check fails on merged rows, try the other order of rows."""
+    layouts = _skip(made.uses, layouts, fallback)
+    failed, shapes = _failing(point, made, layouts, fallback)
+    merged_rows = [
+        at is not None
+        and made.uses[u].shape[at.axis] > made.outputs.shape[0]
+        and any(part.name in failed for part in made.uses[u].call.roles.values())
+        for u, at in enumerate(layouts)
+    ]
+    if any(merged_rows):
+        turned = [
+            replace(at, inner=True) if at and turn else at
+            for at, turn in zip(layouts, merged_rows, strict=True)
+        ]
+        still, other_shapes = _failing(point, made, turned, fallback)
+        if len(still) < len(failed):
+            return turned, still, other_shapes
+    return layouts, failed, shapes
+
+
+def _skip(uses: list[Use], layouts: list[Layout | None], fallback: dict[str, str]) -> list[Layout | None]:
     """Skip uses all of whose parameters are left to the fallback."""
     needed = [any(p.name not in fallback for p in use.call.roles.values()) for use in uses]
-    return [axis if keep else None for axis, keep in zip(axes, needed, strict=True)]
+    return [at if keep else None for at, keep in zip(layouts, needed, strict=True)]
 
 
-def _growing_axis(small: Use, large: Use) -> int | None:
+def _layout(small: Use, large: Use) -> Layout | None:
     if len(small.shape) != len(large.shape):
         return None
     grown = [k for k, (a, b) in enumerate(zip(small.shape, large.shape, strict=True)) if a != b]
     if len(grown) != 1 or small.shape[grown[0]] * 3 != large.shape[grown[0]] * 2:
         return None
-    return grown[0]
+    return Layout(grown[0])
 
 
-def _check_separate(point: Point, two: Tensor, three: Tensor) -> None:
-    scale = three.abs().max().clamp_min(torch.finfo(three.dtype).tiny)
-    off = ((three[:2] - two).abs().max() / scale).item()
-    if off > _TOLERANCE.get(three.dtype, 1e-2):
+def _traced_with_memory(point: Point, x: Tensor) -> tuple[Trace, int]:
+    """A forward pass and the bytes it keeps: for the backward pass, and as inputs of layers."""
+    own = {t.untyped_storage().data_ptr() for t in (*point.leaves.values(), *point.constants.values())}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor.detach()
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        made = trace(point, x)
+    for use in made.uses:
+        for tensor in use.call.inputs:
+            keep(tensor)
+    return made, sum(kept.values())
+
+
+def _check_separate(point: Point, two: Tensor, large: Trace) -> None:
+    three = large.outputs.detach()
+    off, scale = float((three[:2] - two).abs().max()), float(three.abs().max())
+    allowed = _TOLERANCE.get(three.dtype, 1e-2) * scale
+    if off <= allowed:
+        return
+    # Outputs that all but cancel (an antisymmetric initialisation) change by rounding: how much of it there
+    # is shows in how the outputs respond to a relative change of the parameters.
+    leaves = list(point.leaves.values())
+    grads = torch.autograd.grad(large.outputs.sum(), leaves, retain_graph=True, allow_unused=True)
+    response = sum(
+        float(g.norm() * p.detach().norm()) for g, p in zip(grads, leaves, strict=True) if g is not None
+    )
+    if off > allowed + 100 * torch.finfo(three.dtype).eps * response:
         raise ModelError(
-            f"{type(point.model).__name__} has no per-example Jacobian: the outputs of the same example change "
-            f"by {off:.1e} (relative) with the other examples in the batch, or from call to call. Put layers "
-            "that share statistics or draw random numbers into eval mode, or replace them (e.g. GroupNorm)"
+            f"{type(point.model).__name__} has no per-example Jacobian: the outputs of an example change by "
+            f"{off:.1e} (of {scale:.1e}) with the other examples in the batch, or from call to call; put "
+            "layers that share statistics or draw random numbers into eval mode, or replace them (GroupNorm)"
         )
 
 
-def _failing(point: Point, made: Trace, recipe: Recipe) -> list[str]:
-    """Parameters whose Jᵀv, v random, does not come out of the factors as it comes out of autograd."""
-    names = [name for name in point.leaves if name not in recipe.fallback]
-    if not names:
-        return []
+def _failing(
+    point: Point, made: Trace, layouts: list[Layout | None], fallback: dict[str, str]
+) -> tuple[list[str], dict[str, Shape]]:
+    """Parameters whose Jᵀv, v random, does not come out of the factors as it comes out of autograd.
+
+    One random combination u of the outputs is enough: with v_i u_a for v_ia, a gradient that was given to the
+    wrong example, was missed, or was counted twice shows with probability one.
+    """
+    names = [name for name in point.leaves if name not in fallback]
+    if not names or not made.outputs.requires_grad:
+        return [], {}
     n, c = made.outputs.shape
-    options = {"dtype": made.outputs.dtype, "device": made.outputs.device}
     generator = torch.Generator().manual_seed(0)
-    u = torch.randn(c, generator=generator).to(**options)
-    v = torch.randn(n, generator=generator).to(**options)
-    terms = structured_terms(point, made, recipe, [u.expand(n, c)])
+    u = torch.randn(c, generator=generator, dtype=torch.float64).to(made.outputs)
+    v = torch.randn(n, generator=generator, dtype=torch.float64).to(made.outputs)
+    terms = structured_terms(made, layouts, [u.expand(n, c)])
     leaves = [point.leaves[name] for name in names]
-    if not made.outputs.requires_grad:
-        return []
     truth = torch.autograd.grad(made.outputs, leaves, v[:, None] * u, retain_graph=True, allow_unused=True)
     total = max((float(t.norm()) for t in truth if t is not None), default=0.0)
-    failed = []
-    for name, expected in zip(names, truth, strict=True):
-        expected = torch.zeros_like(point.leaves[name], requires_grad=False) if expected is None else expected
-        got = (
-            transposed_product(merged(terms[name]), v[None]).view_as(expected)
-            if name in terms
-            else expected.new_zeros(())
-        )
-        allowed = _TOLERANCE.get(expected.dtype, 1e-2) * (float(expected.norm()) + 1e-3 * total)
-        if not float((got - expected).norm()) <= allowed:
+    failed, shapes = [], {}
+    for name, leaf, expected in zip(names, leaves, truth, strict=True):
+        if expected is None and name not in terms:
+            continue
+        expected = torch.zeros_like(leaf, requires_grad=False) if expected is None else expected
+        off, size = expected.norm(), float(expected.norm())
+        if name in terms:
+            whole = merged(terms[name])
+            shapes[name] = shape_of(whole)
+            off = (whole.transposed_product(v[None]).view_as(expected) - expected).norm()
+        if not float(off) <= _TOLERANCE.get(expected.dtype, 1e-2) * (size + 1e-3 * total):
             failed.append(name)
-    return failed
+    return failed, shapes
+
+
+def shape_of(term: Term) -> Shape:
+    """The sizes of a parameter's factors."""
+    factor, entries = term.factor, term.part.shape.numel()
+    if hasattr(factor, "rows"):
+        return Shape("rows", factor.rows.shape[-1])
+    if hasattr(factor, "index"):
+        return Shape("lookup", entries, factor.index.shape[1], out=factor.g.shape[-1])
+    k, s, o, d = factor.sizes
+    plain = not isinstance(factor.g, Patches) and not isinstance(factor.a, Patches)
+    return Shape("dense" if (k, s) == (1, 1) and plain else "positions", entries, s, k, o, d)

@@ -25,6 +25,7 @@ def select_parameters(model: nn.Module, selection: ParameterSelection = None) ->
         KernelError: if a name is unknown or nothing is selected.
     """
     named = dict(model.named_parameters())
+    chosen: dict[str, Tensor]
     if not named:
         raise ModelError(f"{type(model).__name__} has no parameters, so it has no tangent kernel")
     if selection is None:
@@ -47,7 +48,7 @@ def select_parameters(model: nn.Module, selection: ParameterSelection = None) ->
     if not chosen:
         raise KernelError(f"parameters= selects none of the {len(named)} parameters: {', '.join(named)}")
     for name, p in chosen.items():
-        if not (p.is_floating_point() or p.is_complex()) or p.is_complex():
+        if not p.is_floating_point():
             raise ModelError(
                 f"parameter {name!r} is {p.dtype}; tangent kernels need real floating-point parameters"
             )

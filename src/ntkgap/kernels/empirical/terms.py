@@ -1,17 +1,17 @@
-"""Sums of factored gradients that belong to one parameter, and their products with vectors."""
+"""The network's Jacobian with respect to one parameter: factors, and where they lie in the parameter."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ntkgap.kernels.empirical.factors import Factor, Outer, Rows
+from ntkgap.kernels.empirical.factors import Factor, Lookup, Outer, Rows, alike, dense
 from ntkgap.kernels.empirical.parts import Part
 
 
 @dataclass
 class Term:
-    """The gradient through one use of (a part of) a parameter."""
+    """The gradient through one use of (a part of) a parameter, or through several that were merged."""
 
     part: Part
     factor: Factor
@@ -20,32 +20,54 @@ class Term:
         """The gradients with respect to the whole parameter, [C, n, p]."""
         return self.part.to_parameter(self.factor.explicit())
 
+    def transposed_product(self, v: Tensor) -> Tensor:
+        """Σ_{c,i} v[c, i] J[c, i] for the whole parameter, flat, for v of shape [C, n]."""
+        return self.part.to_parameter(self.factor.transposed_product(v))
 
-def transposed_product(term: Term, v: Tensor) -> Tensor:
-    """Σ_{c,i} v[c, i] J[c, i] for one parameter, flattened."""
-    factor = term.factor
-    if isinstance(factor, Outer):
-        g = torch.einsum("ci,ciso->iso", v, factor.g)
-        flat = (g.flatten(0, 1).mT @ factor.a.flatten(0, 1)).flatten()
-    else:
-        flat = v.flatten() @ factor.rows.flatten(0, 1)
-    return term.part.to_parameter(flat)
+    def product(self, w: Tensor) -> Tensor:
+        """J w for w of the whole parameter, flat: [C, n]."""
+        return self.factor.product(self.part.from_parameter(w))
+
+    def squared_norms(self) -> Tensor:
+        """‖J[c, i]‖², [C, n]."""
+        return self.part.scale**2 * self.factor.squared_norms()
+
+    def folded(self) -> "Term":
+        """The outputs laid side by side as one: the Gram matrix of the result is the sum over outputs."""
+        return Term(self.part, self.factor.folded())
 
 
 def merged(terms: list[Term]) -> Term:
     """One term for a parameter that may have been used more than once: uses add up before any product."""
     if len(terms) == 1:
         return terms[0]
-    first = terms[0].part
-    plain = all(not t.part.moves for t in terms)
+    whole = terms[0].part.of_whole()
     outers = [t.factor for t in terms if isinstance(t.factor, Outer)]
-    if plain and len(outers) == len(terms):
-        # Σ_u Σ_s g_us ⊗ a_us: the uses are just more positions.
-        scaled = [o.a * t.part.scale for o, t in zip(outers, terms, strict=True)]
-        return Term(
-            Part(first.name, first.tensor), Outer(torch.cat([o.g for o in outers], 2), torch.cat(scaled, 1))
-        )
+    alike = len({(o.flipped, o.sizes[0]) for o in outers}) == 1
+    if len(outers) == len(terms) and alike and not any(t.part.moves for t in terms):
+        # Σ_u Σ_s g_us ⊗ a_us: further uses are just further positions.
+        g = torch.cat([dense(o.g) for o in outers], 3)
+        a = torch.cat([dense(o.a) * t.part.scale for o, t in zip(outers, terms, strict=True)], 2)
+        return Term(whole, Outer(g, a, outers[0].flipped))
     rows = terms[0].explicit()
     for term in terms[1:]:
         rows = rows + term.explicit()
-    return Term(Part(first.name, first.tensor.new_empty(first.shape)), Rows(rows))
+    return Term(whole, Rows(rows))
+
+
+def difference(one: Term | None, two: Term | None) -> Term:
+    """The gradient of f minus that of f', in factors of differences where the factors allow it."""
+    if one is None or two is None:
+        only = one or two
+        assert only is not None
+        rows = only.explicit()
+        return Term(only.part.of_whole(), Rows(rows if two is None else -rows))
+    f1, f2 = one.factor, two.factor
+    if one.part.key == two.part.key and one.part.scale == two.part.scale and alike(f1, f2):
+        if isinstance(f1, Outer) and isinstance(f2, Outer) and f1.sizes == f2.sizes:
+            return Term(one.part, f1.shifted(f2))
+        if isinstance(f1, Lookup) and isinstance(f2, Lookup) and torch.equal(f1.index, f2.index):
+            return Term(one.part, Lookup(f1.g - f2.g, f1.index, f1.entries))
+        if isinstance(f1, Rows) and isinstance(f2, Rows):
+            return Term(one.part, Rows(f1.rows - f2.rows))
+    return Term(one.part.of_whole(), Rows(one.explicit() - two.explicit()))

@@ -38,31 +38,16 @@ class Use:
         call: the rule's own record: inputs, roles of the parameters, options.
         edge: where the gradient with respect to the output arrives.
         shape: of the output.
-        versions: of the recorded inputs, to notice a later change in place.
     """
 
     call: Call
     edge: GradientEdge
     shape: torch.Size
-    versions: tuple[int, ...]
-
-    def unchanged(self) -> bool:
-        """Whether the recorded inputs still hold what the layer saw."""
-        return all(t._version == v for t, v in zip(self.call.inputs, self.versions, strict=True))
 
     @property
     def signature(self) -> tuple:
         """What two runs of the same network must agree on."""
         return (self.call.rule.name, tuple((role, p.key) for role, p in self.call.roles.items()))
-
-
-@dataclass
-class Trace:
-    """What one forward pass did with the parameters."""
-
-    outputs: Tensor  # [n, C]
-    uses: list[Use]
-    unknown: dict[str, str]  # parameter -> the torch function without a rule
 
 
 class Recorder(TorchFunctionMode):
@@ -90,8 +75,7 @@ class Recorder(TorchFunctionMode):
         if not any(t.requires_grad for t in _tensors(out)):
             return out  # a shape, a flag, a detached value: no gradient flows through it
         if call is not None and isinstance(out, Tensor):
-            versions = tuple(t._version for t in call.inputs)
-            self.uses.append(Use(call, get_gradient_edge(out), out.shape, versions))
+            self.uses.append(Use(call, get_gradient_edge(out), out.shape))
             return out
         if len(touched) == 1 and all(id(t) in touched for t in _tensors((args, kwargs))):
             made = rearranged(next(iter(touched.values())), func, args, kwargs, out)
@@ -119,7 +103,7 @@ def _is_composite(func: Callable) -> bool:
     return isinstance(func, types.FunctionType) and func.__module__ == F.__name__
 
 
-def _opened(func: types.FunctionType) -> types.FunctionType:
+def _opened(func: Any) -> types.FunctionType:
     """The same function, but without the hand-over to the mode, which would call us forever."""
     no = {name: lambda *_: False for name in func.__globals__ if name.startswith("has_torch_function")}
     opened = types.FunctionType(

@@ -1,0 +1,100 @@
+"""From a forward pass to factored per-example gradients."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ntkgap.kernels.empirical.point import Point, check_finite
+from ntkgap.kernels.empirical.rules.base import Batch
+from ntkgap.kernels.empirical.terms import Term
+from ntkgap.kernels.empirical.tracing import Recorder, Use
+
+
+@dataclass
+class Trace:
+    """What one forward pass did with the parameters.
+
+    Attributes:
+        x: the inputs, [n, ...].
+        outputs: f(x; θ) with its graph, [n, C].
+        uses: every use of a selected parameter by a function that has a rule.
+        unknown: parameter -> the torch function without a rule that used it.
+    """
+
+    x: Tensor
+    outputs: Tensor
+    uses: list[Use]
+    unknown: dict[str, str]
+
+    @property
+    def signature(self) -> tuple:
+        """What two forward passes of one network have in common if a recipe fits both."""
+        return tuple(use.signature for use in self.uses)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a use has its examples: the axis, and whether they are inside of other rows merged with them."""
+
+    axis: int
+    inner: bool = False
+
+
+def trace(point: Point, x: Tensor) -> Trace:
+    """Run the network once and note every use of the point's leaves."""
+    recorder = Recorder(point.leaves)
+    with torch.enable_grad(), recorder:
+        outputs = point(x)
+    check_finite(outputs.detach(), point.model)
+    return Trace(x, outputs, recorder.uses, recorder.unknown)
+
+
+def structured_terms(
+    made: Trace, layouts: list[Layout | None], along: list[Tensor], examples_first: bool = False
+) -> dict[str, list[Term]]:
+    """Per-example gradients, in factors, of combinations of the outputs.
+
+    One backward pass a direction, stopped at what the layers returned: gradients of parameters are never
+    computed. The sum over examples is differentiated; the recipe has checked that this separates them.
+
+    Args:
+        made: the forward pass.
+        layouts: for each use where its examples are; None to skip it.
+        along: directions, [n, C] each.
+        examples_first: how to store the gradients; outputs come first otherwise.
+
+    Returns:
+        parameter -> the terms its uses contribute.
+    """
+    n = made.outputs.shape[0]
+    wanted = [(use, at) for use, at in zip(made.uses, layouts, strict=True) if at is not None]
+    edges = [use.edge for use, _ in wanted]
+    grads = [_buffer(made.outputs, len(along), use.shape, examples_first) for use, _ in wanted]
+    for c, direction in enumerate(along if edges else []):
+        rows = torch.autograd.grad(made.outputs, edges, direction, retain_graph=True, allow_unused=True)
+        for grad, row in zip(grads, rows, strict=True):
+            grad[c] = 0.0 if row is None else row
+    _share_equal(grads)
+    terms: dict[str, list[Term]] = {}
+    for (use, at), grad in zip(wanted, grads, strict=True):
+        for role, factor in use.call.rule.factors(use.call, grad, Batch(at.axis, n, at.inner)).items():
+            part = use.call.roles[role]
+            terms.setdefault(part.name, []).append(Term(part, factor))
+    return terms
+
+
+def _buffer(like: Tensor, count: int, shape: torch.Size, examples_first: bool) -> Tensor:
+    if examples_first:
+        return like.new_empty(shape[0], count, *shape[1:]).transpose(0, 1)
+    return like.new_empty(count, *shape)
+
+
+def _share_equal(grads: list[Tensor]) -> None:
+    """Let neighbours with the same gradient share it: a layer and the bias that is added to what it returns.
+
+    Their contributions are then contracted in one product.
+    """
+    for k in range(1, len(grads)):
+        if grads[k].shape == grads[k - 1].shape and torch.equal(grads[k], grads[k - 1]):
+            grads[k] = grads[k - 1]

@@ -1,0 +1,51 @@
+"""One forward pass over some examples, and factored gradients of its outputs on demand."""
+
+import torch
+from torch import Tensor
+
+from ntkgap.kernels.empirical.collect import structured_terms, trace
+from ntkgap.kernels.empirical.factors import Rows
+from ntkgap.kernels.empirical.fallback import per_example_gradients
+from ntkgap.kernels.empirical.parts import Part
+from ntkgap.kernels.empirical.point import Point
+from ntkgap.kernels.empirical.recipe import Recipe
+from ntkgap.kernels.empirical.terms import Term, merged
+
+
+class Evaluation:
+    """The network at some examples, ready for backward passes.
+
+    Attributes:
+        outputs: f(x; θ), [n, C], without a graph.
+        recipe: the recipe, adapted to this forward pass.
+    """
+
+    def __init__(self, point: Point, x: Tensor, recipe: Recipe) -> None:
+        self._point = point
+        self._made = trace(point, x)
+        self.recipe = recipe.matching(self._made)
+        self.outputs = self._made.outputs.detach()
+        self._rows: dict[str, Tensor] | None = None
+
+    def terms(self, along: Tensor, examples_first: bool = False) -> dict[str, Term]:
+        """Gradients of combinations of the outputs, one merged term a parameter.
+
+        Args:
+            along: the combinations, [c, C]; rows of the identity pick outputs.
+            examples_first: how to store them, see ``structured_terms``.
+        """
+        n = self.outputs.shape[0]
+        directions = [row.expand(n, -1) for row in along]
+        found = structured_terms(self._made, list(self.recipe.layouts), directions, examples_first)
+        terms = {name: merged(uses) for name, uses in found.items() if name not in self.recipe.fallback}
+        if self.recipe.fallback:
+            if self._rows is None:
+                self._rows = per_example_gradients(self._point, self._made.x, list(self.recipe.fallback))
+            for name, rows in self._rows.items():
+                part = Part(name, self._point.leaves[name].detach())
+                terms[name] = Term(part, Rows(torch.tensordot(along, rows, 1)))
+        return terms
+
+    def release(self) -> None:
+        """Let go of the forward pass: no more gradients will be asked for."""
+        del self._made, self._rows

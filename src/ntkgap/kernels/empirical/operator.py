@@ -1,0 +1,169 @@
+"""Tangent kernels too large to form, as operators; and how far Jacobian and kernel have moved."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ntkgap.kernels.empirical.jacobian import jacobian_at
+from ntkgap.kernels.empirical.plan import default_budget
+from ntkgap.kernels.empirical.point import Point
+from ntkgap.kernels.empirical.products import KeptFactors, Products, Streamed, StreamedDifference
+from ntkgap.kernels.empirical.recipe import Recipe, find_recipe
+from ntkgap.kernels.empirical.selection import ParameterSelection
+from ntkgap.kernels.empirical.symmetric_operator import Estimate, SymmetricOperator
+
+Reference = nn.Module | Mapping[str, Tensor]
+
+
+class NTKOperator(SymmetricOperator):
+    """K = J Jᵀ at a network's present parameters, [n·C, n·C], never formed.
+
+    Products use factors of the Jacobian where they fit the budget, else automatic differentiation block by
+    block. The network's parameters must not change while an operator that streams is in use.
+
+    Args:
+        model: maps [n, ...] to [n] or [n, C].
+        x: inputs, [n, ...].
+        parameters: names, or a filter; by default all that require grad.
+        dtype: precision; by default the model's own.
+        memory_budget: bytes to use; by default half of what is free.
+
+    Raises:
+        ModelError, DataError, KernelError: as :func:`empirical_ntk`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        *,
+        parameters: ParameterSelection = None,
+        dtype: torch.dtype | None = None,
+        memory_budget: int | None = None,
+    ) -> None:
+        point = Point(model, parameters, dtype)
+        x = point.inputs(x)
+        recipe = find_recipe(point, x)
+        budget = memory_budget or default_budget(point.device)
+        self._products: Products
+        if _factor_bytes(recipe, len(x), point) <= budget:
+            self._products = KeptFactors(jacobian_at(point, x, recipe))
+        else:
+            self._products = _streamed(point, x, recipe, budget)
+        _describe(self, self._products)
+
+    def _apply(self, v: Tensor) -> Tensor:
+        return self._products.gram_product(v)
+
+    def trace(self, samples: int = 32, seed: int = 0) -> Estimate:
+        """Trace: exact where factors are kept, else the mean of zᵀKz over random signs z with its error."""
+        norms = self._products.squared_norms()
+        return super().trace(samples, seed) if norms is None else Estimate(float(norms.double().sum()))
+
+
+class JacobianChange(SymmetricOperator):
+    """(J(θ) − J(θ₀))(J(θ) − J(θ₀))ᵀ, [n·C, n·C], never formed.
+
+    The difference is taken before anything is squared, so that its relative error is ε‖J‖/‖J − J₀‖ rather
+    than the square of that, as it is when Gram matrices are subtracted.
+
+    Args:
+        model: the network at θ.
+        reference: the network at θ₀, or its parameters by name.
+        x: inputs, [n, ...].
+        parameters: names, or a filter; by default all that require grad.
+        dtype: precision; by default the model's own.
+        memory_budget: bytes to use; by default half of what is free.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        reference: Reference,
+        x: Tensor,
+        *,
+        parameters: ParameterSelection = None,
+        dtype: torch.dtype | None = None,
+        memory_budget: int | None = None,
+    ) -> None:
+        one = Point(model, parameters, dtype)
+        two = Point(model, parameters, dtype, values=_values(reference))
+        x = one.inputs(x)
+        recipe = find_recipe(one, x)
+        budget = memory_budget or default_budget(one.device)
+        self._products: Products
+        if 4 * _factor_bytes(recipe, len(x), one) <= budget:
+            at, at0 = jacobian_at(one, x, recipe), jacobian_at(two, x, recipe)
+            self._products = KeptFactors(at - at0)
+        else:
+            streams = _streamed(one, x, recipe, budget), _streamed(two, x, recipe, budget)
+            self._products = StreamedDifference(*streams)
+        _describe(self, self._products)
+
+    def _apply(self, v: Tensor) -> Tensor:
+        return self._products.gram_product(v)
+
+    def jacobian_norm(self, tolerance: float = 1e-4, max_steps: int = 300, seed: int = 0) -> Estimate:
+        """‖J(θ) − J(θ₀)‖₂, the root of the largest eigenvalue, with its error bound."""
+        square = self.spectral_norm(tolerance, max_steps, seed)
+        root = max(float(square), 0.0) ** 0.5
+        return Estimate(root, square.standard_error / (2 * root) if root else square.standard_error**0.5)
+
+
+class KernelChange(SymmetricOperator):
+    """K(θ) − K(θ₀), [n·C, n·C], indefinite and never formed; arguments as :class:`JacobianChange`."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        reference: Reference,
+        x: Tensor,
+        *,
+        parameters: ParameterSelection = None,
+        dtype: torch.dtype | None = None,
+        memory_budget: int | None = None,
+    ) -> None:
+        points = Point(model, parameters, dtype), Point(model, parameters, dtype, values=_values(reference))
+        x = points[0].inputs(x)
+        recipe = find_recipe(points[0], x)
+        budget = memory_budget or default_budget(points[0].device)
+        kept = 2 * _factor_bytes(recipe, len(x), points[0]) <= budget
+        one, two = (
+            KeptFactors(jacobian_at(point, x, recipe)) if kept else _streamed(point, x, recipe, budget)
+            for point in points
+        )
+        self._one: Products = one
+        self._two: Products = two
+        _describe(self, one)
+
+    def _apply(self, v: Tensor) -> Tensor:
+        return self._one.gram_product(v) - self._two.gram_product(v)
+
+
+def _describe(operator: SymmetricOperator, products: Products) -> None:
+    operator.n, operator.classes = products.outputs.shape
+    operator.dtype, operator.device = products.outputs.dtype, products.outputs.device
+
+
+def _values(reference: Reference) -> dict[str, Tensor]:
+    if isinstance(reference, nn.Module):
+        return dict(reference.named_parameters())
+    return dict(reference)
+
+
+def _factor_bytes(recipe: Recipe, n: int, point: Point) -> int:
+    """Memory to evaluate and keep the factors of n examples."""
+    size = point.float_dtype.itemsize
+    explicit = sum(recipe.shapes[name].entries for name in recipe.fallback) * size * recipe.classes
+    return n * (recipe.graph_bytes + (recipe.classes + 1) * recipe.gradient_bytes + 2 * explicit)
+
+
+def _streamed(point: Point, x: Tensor, recipe: Recipe, budget: int) -> Streamed:
+    parameters = sum(leaf.numel() * leaf.element_size() for leaf in point.leaves.values())
+    # A double backward keeps the graph of a forward and of a backward pass, and gradients of parameters.
+    room = max(budget - 3 * parameters, budget // 8)
+    block = max(1, min(len(x), room // max(4 * recipe.graph_bytes, 1)))
+    with torch.no_grad():
+        outputs = torch.cat([point(part) for part in x.split(block)])
+    return Streamed(point, x, block, outputs)

@@ -1,0 +1,131 @@
+"""How a kernel will be computed: blocks that fit the memory, and an order of contraction for each layer."""
+
+import os
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from ntkgap.errors import KernelError
+from ntkgap.kernels.empirical.contraction import DEFAULT_SCRATCH
+from ntkgap.kernels.empirical.orders import Cost, Extent, cheapest
+from ntkgap.kernels.empirical.recipe import Recipe, Shape
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be done; ``print(plan)`` shows it.
+
+    Attributes:
+        outputs: "full", "mean", "diagonal" or "sum".
+        rows: examples of x1 held at a time.
+        columns: examples of x2 streamed against them; 0 where everything is held at once.
+        classes: outputs differentiated at a time.
+        scratch: bytes for intermediate results of a contraction.
+        peak: estimated bytes beyond the model, the inputs and the result.
+        layers: parameter -> sizes and chosen order, with the cost over the whole kernel.
+        fallback: parameters without a structured rule, with the reason.
+    """
+
+    outputs: str
+    rows: int
+    columns: int
+    classes: int
+    scratch: int
+    peak: int
+    layers: dict[str, tuple[Shape, Cost]] = field(repr=False)
+    fallback: dict[str, str]
+
+    @property
+    def flops(self) -> float:
+        """FLOPs of all contractions."""
+        return sum(cost.flops for _, cost in self.layers.values())
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.outputs} kernel: {self.rows} examples at a time"
+            + (f" against {self.columns}" if self.columns else "")
+            + f", {self.classes} outputs at a time, {self.peak / 2**20:.0f} MiB at most",
+            f"{'parameter':<40} {'S':>6} {'k':>4} {'o':>6} {'d':>6}  {'order':<10} {'GFLOP':>9} {'MiB':>10}",
+        ]
+        for name, (shape, cost) in self.layers.items():
+            out, into = (shape.out, shape.into) if shape.out else (shape.entries, 1)
+            lines.append(
+                f"{name:<40} {shape.positions:>6} {shape.groups:>4} {out:>6} {into:>6}  {cost.order:<10} "
+                f"{cost.flops / 1e9:>9.3f} {cost.traffic / 2**20:>10.1f}"
+                + (f"  fallback: {self.fallback[name]}" if name in self.fallback else "")
+            )
+        lines.append(
+            f"{'all contractions':<40} {'':>6} {'':>4} {'':>6} {'':>6}  {'':<10} {self.flops / 1e9:>9.3f}"
+        )
+        return "\n".join(lines)
+
+
+def make_plan(
+    recipe: Recipe, outputs: str, n1: int, n2: int, symmetric: bool, itemsize: int, budget: int
+) -> Plan:
+    """Choose blocks that fit ``budget`` bytes and an order for each layer.
+
+    What an example needs is known from the recipe: its graph, and gradients of c outputs. As much as possible
+    is held at once: all examples and outputs; else fewer outputs (which costs nothing for kernels without
+    cross-output blocks); else blocks of examples, whose forward and backward passes are then repeated.
+
+    Raises:
+        KernelError: if not even a pair of examples fits.
+    """
+    c = recipe.classes if outputs in ("full", "mean") else 1
+    fewest = recipe.classes if outputs == "full" else 1
+    scratch = min(budget // 4, DEFAULT_SCRATCH)
+    room, wanted = budget - scratch, n1 if symmetric else n1 + n2
+    while c > fewest and wanted * _example_bytes(recipe, c, itemsize) > room:
+        c -= 1
+    each = _example_bytes(recipe, c, itemsize)
+    fits = room // max(each, 1)
+    if fits >= wanted:
+        rows, columns, peak = n1, 0, wanted * each + scratch
+    elif fits >= 2:
+        # Each block of rows meets every later block of columns, which is evaluated anew: keep rows large.
+        columns = max(1, fits // 3)
+        rows = min(n1, fits - columns)
+        peak = (rows + columns) * each + scratch
+    else:
+        needed = 2 * each * 4 // 3 + 1
+        raise KernelError(
+            f"memory_budget={budget} bytes is too small for one pair of examples, which takes about {needed} "
+            f"bytes; raise it" + (", or ask for outputs='mean' or 'diagonal'" if outputs == "full" else "")
+        )
+    extent = Extent(c if outputs == "full" else 1, n1, n2, symmetric, itemsize)
+    layers = {name: _cost(shape, outputs, extent, recipe.classes) for name, shape in recipe.shapes.items()}
+    return Plan(outputs, rows, columns, c, scratch, peak, layers, recipe.fallback)
+
+
+def _cost(shape: Shape, outputs: str, extent: Extent, classes: int) -> tuple[Shape, Cost]:
+    if outputs == "mean":  # outputs side by side count as features
+        wide = replace(shape, out=shape.out * classes)
+        return shape, cheapest(
+            wide if shape.kind != "rows" else replace(shape, entries=shape.entries * classes), extent
+        )
+    cost = cheapest(shape, extent)
+    times = classes if outputs == "diagonal" else 1
+    return shape, replace(cost, flops=cost.flops * times, traffic=cost.traffic * times)
+
+
+def _example_bytes(recipe: Recipe, classes: int, itemsize: int) -> int:
+    """Memory for one example: its graph, gradients of ``classes`` outputs, and one more set in flight."""
+    explicit = sum(recipe.shapes[name].entries for name in recipe.fallback) * itemsize * recipe.classes
+    replay = recipe.classes * recipe.graph_bytes if recipe.fallback else 0
+    return recipe.graph_bytes * 5 // 4 + (classes + 1) * recipe.gradient_bytes + 2 * explicit + replay
+
+
+def default_budget(device: torch.device) -> int:
+    """Half of the memory that is free now."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] // 2
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            free = {line.split(":")[0]: line.split()[1] for line in lines}
+        return int(free["MemAvailable"]) * 1024 // 2
+    except (OSError, KeyError, ValueError):
+        try:
+            return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+        except (ValueError, OSError, AttributeError):
+            return 4 * 2**30

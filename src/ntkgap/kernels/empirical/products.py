@@ -1,0 +1,133 @@
+"""J v, Jᵀ u and J Jᵀ u, from factors that are kept or by automatic differentiation block by block."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from ntkgap.kernels.empirical.factors import Outer
+from ntkgap.kernels.empirical.jacobian import Jacobian
+from ntkgap.kernels.empirical.patches import Patches
+from ntkgap.kernels.empirical.point import Point
+
+
+class Products(ABC):
+    """The products that an operator is built from; u is [n, C]."""
+
+    outputs: Tensor  # [n, C]
+
+    @abstractmethod
+    def gram_product(self, u: Tensor) -> Tensor:
+        """J Jᵀ u, [n, C]."""
+
+    def squared_norms(self) -> Tensor | None:
+        """‖J[i, a]‖², [n, C], where it is cheap."""
+        return None
+
+
+class KeptFactors(Products):
+    """Products with factors in memory.
+
+    For a dense layer K u = Σ_j ⟨a_i, a_j⟩ ⟨g_ai, Σ_b u_jb g_bj⟩ costs 2 (nS)² o, going through the parameter
+    4 n S o d; the cheaper is taken.
+    """
+
+    def __init__(self, jacobian: Jacobian) -> None:
+        self.outputs = jacobian.outputs
+        self._terms = jacobian.terms
+        self._dense: dict[str, tuple[Tensor, Tensor]] = {}  # name -> ([C, n·S, o], [n·S, n·S])
+        for name, term in self._terms.items():
+            factor = term.factor
+            if (
+                not isinstance(factor, Outer)
+                or isinstance(factor.g, Patches)
+                or isinstance(factor.a, Patches)
+            ):
+                continue
+            (k, s, _, d), n = factor.sizes, len(self.outputs)
+            if k == 1 and n * s < 2 * d:
+                a = factor.a[:, 0].flatten(0, 1)
+                self._dense[name] = factor.g[:, :, 0].flatten(1, 2), term.part.scale**2 * (a @ a.mT)
+
+    def gram_product(self, u: Tensor) -> Tensor:
+        """J Jᵀ u, [n, C]."""
+        v = u.mT.contiguous()  # [C, n]
+        total = torch.zeros_like(v)
+        for name, term in self._terms.items():
+            if name not in self._dense:
+                total += term.product(term.transposed_product(v))
+                continue
+            g, inputs = self._dense[name]
+            positions = g.shape[1] // v.shape[1]
+            carried = g.new_zeros(g.shape[1:])
+            for of_class, weights in zip(g, v, strict=True):
+                carried.addcmul_(of_class, weights.repeat_interleave(positions)[:, None])
+            mixed = inputs @ carried
+            for row, of_class in zip(total, g, strict=True):
+                row += torch.linalg.vecdot(of_class, mixed).view(-1, positions).sum(1)
+        return total.mT
+
+    def squared_norms(self) -> Tensor:
+        """‖J[i, a]‖², [n, C]."""
+        total = torch.zeros_like(self.outputs.mT)
+        for term in self._terms.values():
+            total += term.squared_norms()
+        return total.mT
+
+
+class Streamed(Products):
+    """Products by automatic differentiation over blocks of examples: nothing larger than parameters is kept.
+
+    Jᵀu is one backward pass; J v is the derivative of the backward pass with respect to u, which it is
+    linear in (double backward: works wherever gradients do, forward mode does not).
+    """
+
+    def __init__(self, point: Point, x: Tensor, block: int, outputs: Tensor) -> None:
+        self._point, self._blocks = point, x.split(block)
+        self.outputs = outputs
+
+    def gram_product(self, u: Tensor) -> Tensor:
+        """J Jᵀ u, [n, C]."""
+        return self.product(self.transposed_product(u))
+
+    def transposed_product(self, u: Tensor) -> list[Tensor]:
+        """Jᵀ u, by parameter."""
+        leaves = list(self._point.leaves.values())
+        total = [torch.zeros_like(leaf, requires_grad=False) for leaf in leaves]
+        for x, part in zip(self._blocks, u.split(len(self._blocks[0])), strict=True):
+            with torch.enable_grad():
+                outputs = self._point(x)
+            for t, g in zip(
+                total, torch.autograd.grad(outputs, leaves, part, allow_unused=True), strict=True
+            ):
+                if g is not None:
+                    t += g
+        return total
+
+    def product(self, w: list[Tensor]) -> Tensor:
+        """J w, [n, C]."""
+        leaves, rows = list(self._point.leaves.values()), []
+        for x in self._blocks:
+            # Fused attention has no second derivative; written out, it has.
+            with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+                outputs = self._point(x)
+                u = torch.zeros_like(outputs, requires_grad=True)
+                grads = torch.autograd.grad(outputs, leaves, u, create_graph=True, allow_unused=True)
+                pairs = [(g, v) for g, v in zip(grads, w, strict=True) if g is not None and g.requires_grad]
+            rows.append(torch.autograd.grad([g for g, _ in pairs], u, [v for _, v in pairs])[0].detach())
+        return torch.cat(rows)
+
+
+class StreamedDifference(Products):
+    """(J − J₀)(J − J₀)ᵀ u: differences are taken in parameter space, before anything is squared."""
+
+    def __init__(self, one: Streamed, two: Streamed) -> None:
+        self._one, self._two = one, two
+        self.outputs = one.outputs
+
+    def gram_product(self, u: Tensor) -> Tensor:
+        """(J − J₀)(J − J₀)ᵀ u, [n, C]."""
+        pairs = zip(self._one.transposed_product(u), self._two.transposed_product(u), strict=True)
+        w = [a - b for a, b in pairs]
+        return self._one.product(w) - self._two.product(w)
