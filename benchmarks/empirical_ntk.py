@@ -115,10 +115,7 @@ def measure_peak(which: str, name: str) -> None:
 
 def kernels(repeat: int) -> None:
     rate = gemm_rate()
-    print(
-        f"\nFull kernels, float32, {torch.get_num_threads()} threads, one product at "
-        f"{rate / 1e9:.0f} GFLOP/s\n"
-    )
+    print(f"\nFull kernels, float32, {torch.get_num_threads()} threads, one product at {rate / 1e9:.0f} GFLOP/s\n")
     print(
         "| network | ours s | GFLOP | of GEMM limit | jacobian contraction s | ratio |"
         " ntk-vp s (n=4, scaled) | ratio | peak MB ours | peer | rel. difference |"
@@ -160,8 +157,7 @@ def kernels(repeat: int) -> None:
 
 def mean(repeat: int) -> None:
     print(
-        "\nMean kernel against full kernel, C=10\n\n"
-        "| network | full s | mean s | mean / full |\n|---|---|---|---|"
+        "\nMean kernel against full kernel, C=10\n\n| network | full s | mean s | mean / full |\n|---|---|---|---|"
     )
     for name, build in CASES.items():
         model, x = build()
@@ -215,9 +211,7 @@ PARTS = {"kernels": kernels, "mean": mean, "budget": budget, "operator": operato
 
 def main() -> None:
     warnings.filterwarnings("ignore", message="There is a performance drop")
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", help=f"some of {', '.join(PARTS)}; all by default")
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)

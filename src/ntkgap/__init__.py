@@ -12,9 +12,13 @@ from ntkgap.errors import NtkgapError
 if TYPE_CHECKING:
     from ntkgap.data import Dataset, load_data
     from ntkgap.kernels import (
+        JacobianChange,
+        KernelChange,
+        NTKOperator,
         as_matrix,
         empirical_ntk,
         kernel_distance,
+        plan_ntk,
         relative_change,
         spectrum,
         target_alignment,
@@ -31,9 +35,13 @@ __version__ = "0.1.0.dev0"
 _HOMES = {
     "data": ("Dataset", "load_data"),
     "kernels": (
+        "JacobianChange",
+        "KernelChange",
+        "NTKOperator",
         "as_matrix",
         "empirical_ntk",
         "kernel_distance",
+        "plan_ntk",
         "relative_change",
         "spectrum",
         "target_alignment",
@@ -49,7 +57,10 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "MLP",
     "Dataset",
+    "JacobianChange",
+    "KernelChange",
     "NTKLinear",
+    "NTKOperator",
     "NtkgapError",
     "OptimizationStudy",
     "Runs",
@@ -60,6 +71,7 @@ __all__ = [
     "kernel_distance",
     "linearize",
     "load_data",
+    "plan_ntk",
     "relative_change",
     "report",
     "run",

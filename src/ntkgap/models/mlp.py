@@ -68,9 +68,7 @@ class MLP(nn.Sequential):
         bias: bool | None = None,
         generator: Generator | None = None,
     ) -> None:
-        check_positive_integers(
-            in_features=in_features, out_features=out_features, width=width, depth=depth
-        )
+        check_positive_integers(in_features=in_features, out_features=out_features, width=width, depth=depth)
         check_scales(weight_std=weight_std, bias_std=bias_std)
         if parametrization not in PARAMETRIZATIONS:
             raise ModelError(

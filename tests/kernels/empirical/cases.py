@@ -73,17 +73,13 @@ def conv_net(conv, features, channels=4):
 def norm_net(norm, shape):
     def build():
         size = torch.Size(shape).numel()
-        return nn.Sequential(
-            nn.Linear(shape[-1], shape[-1]), norm(), nn.Tanh(), nn.Flatten(), nn.Linear(size, 2)
-        )
+        return nn.Sequential(nn.Linear(shape[-1], shape[-1]), norm(), nn.Tanh(), nn.Flatten(), nn.Linear(size, 2))
 
     return build
 
 
 def twice():
-    return With(
-        lambda m, x: m.out(torch.tanh(m.a(torch.tanh(m.a(x))))), a=nn.Linear(5, 5), out=nn.Linear(5, 2)
-    )
+    return With(lambda m, x: m.out(torch.tanh(m.a(torch.tanh(m.a(x))))), a=nn.Linear(5, 5), out=nn.Linear(5, 2))
 
 
 def tied_modules():
@@ -402,9 +398,7 @@ CASES = [
     Case("prelu channels", image_norm(lambda: nn.PReLU(4)), (2, 5, 5), rows=True),
     Case(
         "raw parameters",
-        lambda: Functional(
-            lambda m, x: torch.tanh(x * m.a + m.b) @ m.w - m.c, a=(4,), b=(1, 4), w=(4, 2), c=(2,)
-        ),
+        lambda: Functional(lambda m, x: torch.tanh(x * m.a + m.b) @ m.w - m.c, a=(4,), b=(1, 4), w=(4, 2), c=(2,)),
         (4,),
     ),
     Case("scalar parameter", scalar_scale, (4,)),

@@ -116,14 +116,10 @@ def test_what_any_tangent_kernel_obeys(name, n, seed, outputs):
     got = ng.empirical_ntk(model, x, outputs=outputs)
     assert relative_error(got, forms(full)[outputs]) <= EXACT_F64  # the forms belong together
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
-    assert (
-        relative_error(ng.empirical_ntk(model, x[order], outputs=outputs), got[order][:, order]) <= EXACT_F64
-    )
+    assert relative_error(ng.empirical_ntk(model, x[order], outputs=outputs), got[order][:, order]) <= EXACT_F64
     names = [k for k, _ in model.named_parameters()]
     cut = seed % (len(names) - 1) + 1
-    parts = [
-        ng.empirical_ntk(model, x, outputs=outputs, parameters=some) for some in (names[:cut], names[cut:])
-    ]
+    parts = [ng.empirical_ntk(model, x, outputs=outputs, parameters=some) for some in (names[:cut], names[cut:])]
     assert relative_error(parts[0] + parts[1], got) <= EXACT_F64  # additive over parameters
     k = seed % n
     assert (

@@ -32,15 +32,11 @@ def add_gram(kernel: Tensor, g1: Tensor, g2: Tensor, coefficient: Tensor | float
         return
     classes, n = g1.shape[:2]
     for c, i in row_blocks(classes, n):
-        from_c, from_i = (
-            (slice(c.start, None), slice(i.start, None)) if symmetric else (slice(None), slice(None))
-        )
+        from_c, from_i = (slice(c.start, None), slice(i.start, None)) if symmetric else (slice(None), slice(None))
         rows, columns = g1[c, i], g2[from_c, from_i]
         target = kernel[c, i, from_c, from_i]
         gram = (rows.flatten(0, 1) @ columns.flatten(0, 1).mT).view(target.shape)
-        _multiply_add(
-            target, gram, coefficient[i, from_i] if isinstance(coefficient, Tensor) else coefficient
-        )
+        _multiply_add(target, gram, coefficient[i, from_i] if isinstance(coefficient, Tensor) else coefficient)
 
 
 def mirror(kernel: Tensor) -> None:

@@ -50,9 +50,7 @@ def contract(
         if one.part.key[1:] != two.part.key[1:] or not alike(f1, f2):
             f1, f2, scale = Rows(one.explicit()), Rows(two.explicit()), 1.0  # in the parameter's own layout
         if isinstance(f1, Outer) and isinstance(f2, Outer) and shape_of(one).kind == "positions":
-            extent = Extent(
-                kernel.shape[0], kernel.shape[1], kernel.shape[3], symmetric, kernel.element_size()
-            )
+            extent = Extent(kernel.shape[0], kernel.shape[1], kernel.shape[3], symmetric, kernel.element_size())
             chosen = order or cheapest(shape_of(one), extent).order
             at_positions.ORDERS[chosen](kernel, f1, f2, scale, symmetric, scratch)
         elif isinstance(f1, Lookup) and isinstance(f2, Lookup):

@@ -62,9 +62,7 @@ class Jacobian:
             )
         v = v.to(self.outputs).mT
         return {
-            name: self.terms[name].transposed_product(v).view(shape)
-            if name in self.terms
-            else v.new_zeros(shape)
+            name: self.terms[name].transposed_product(v).view(shape) if name in self.terms else v.new_zeros(shape)
             for name, shape in self._shapes.items()
         }
 
@@ -89,9 +87,7 @@ class Jacobian:
 
     def _check_comparable(self, other: "Jacobian") -> None:
         if self._shapes != other._shapes:
-            raise KernelError(
-                "the two Jacobians are with respect to different parameters; use the same network"
-            )
+            raise KernelError("the two Jacobians are with respect to different parameters; use the same network")
         if (self.outputs.dtype, self.outputs.device) != (other.outputs.dtype, other.outputs.device):
             raise KernelError(
                 f"the two Jacobians are {self.outputs.dtype} on {self.outputs.device} and "

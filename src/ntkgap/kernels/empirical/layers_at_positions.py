@@ -90,16 +90,12 @@ def by_pairs(kernel: Tensor, f1: Outer, f2: Outer, scale: float, symmetric: bool
             g1 = _some(f1.g, i, 1).permute(1, 2, 0, 4, 3).flatten(3)  # [i, k, C, o·S]
             shared = symmetric and i.start >= js.start
             a1 = a2[i.start - js.start : i.stop - js.start] if shared else _some(f1.a, i, 0).contiguous()
-            for j, group in product(
-                range(max(i.start, js.start) if symmetric else js.start, js.stop), range(k)
-            ):
+            for j, group in product(range(max(i.start, js.start) if symmetric else js.start, js.stop), range(k)):
                 m = min(i.stop, j + 1) - i.start if symmetric else i.stop - i.start  # examples up to j
                 g2 = _some(f2.g, slice(j, j + 1), 1)[:, 0, group].mT.reshape(classes * o, s2)
                 patches = a1[:m, group] @ a2[j - js.start, group].mT  # [m, S, T]
                 carried = torch.bmm(g2.expand(m, -1, -1), patches.mT, out=buffer[:m])  # [m, C·o, S]
-                block = torch.bmm(g1[:m, group], carried.view(m, classes, o * s1).mT).movedim(
-                    0, 1
-                )  # [a, m, b]
+                block = torch.bmm(g1[:m, group], carried.view(m, classes, o * s1).mT).movedim(0, 1)  # [a, m, b]
                 kernel[:, i.start : i.start + m, :, j].add_(block, alpha=scale)
                 if symmetric:
                     before = min(i.stop, j) - i.start

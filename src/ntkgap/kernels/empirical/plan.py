@@ -60,9 +60,7 @@ class Plan:
         return "\n".join(lines)
 
 
-def make_plan(
-    recipe: Recipe, outputs: str, n1: int, n2: int, symmetric: bool, itemsize: int, budget: int
-) -> Plan:
+def make_plan(recipe: Recipe, outputs: str, n1: int, n2: int, symmetric: bool, itemsize: int, budget: int) -> Plan:
     """Choose blocks that fit ``budget`` bytes and an order for each layer.
 
     What an example needs is known from the recipe: its graph, and gradients of c outputs. As much as possible

@@ -39,9 +39,7 @@ class Point:
         self.leaves = {name: self._cast(p).requires_grad_() for name, p in selected.items()}
         values = values or {}
         frozen = {
-            name: self._cast(values.get(name, p))
-            for name, p in model.named_parameters()
-            if name not in selected
+            name: self._cast(values.get(name, p)) for name, p in model.named_parameters() if name not in selected
         }
         # Buffers are cloned: a layer that updates its running statistics must not change the model's.
         self.buffers = {name: self._cast(b).clone() for name, b in model.named_buffers()}
@@ -60,9 +58,7 @@ class Point:
         if x.ndim == 0 or x.shape[0] == 0:
             raise DataError(f"{name} has shape {tuple(x.shape)}; at least one example [n, ...] is needed")
         if x.device != self.device:
-            raise DataError(
-                f"{name} is on {x.device}, the model on {self.device}; move one of them: x.to(...)"
-            )
+            raise DataError(f"{name} is on {x.device}, the model on {self.device}; move one of them: x.to(...)")
         x = self._cast(x)
         if x.is_floating_point() and x.dtype != self.float_dtype:
             raise DataError(

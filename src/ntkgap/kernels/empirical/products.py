@@ -39,11 +39,7 @@ class KeptFactors(Products):
         self._dense: dict[str, tuple[Tensor, Tensor]] = {}  # name -> ([C, n·S, o], [n·S, n·S])
         for name, term in self._terms.items():
             factor = term.factor
-            if (
-                not isinstance(factor, Outer)
-                or isinstance(factor.g, Patches)
-                or isinstance(factor.a, Patches)
-            ):
+            if not isinstance(factor, Outer) or isinstance(factor.g, Patches) or isinstance(factor.a, Patches):
                 continue
             (k, s, _, d), n = factor.sizes, len(self.outputs)
             if k == 1 and n * s < 2 * d:
@@ -98,9 +94,7 @@ class Streamed(Products):
         for x, part in zip(self._blocks, u.split(len(self._blocks[0])), strict=True):
             with torch.enable_grad():
                 outputs = self._point(x)
-            for t, g in zip(
-                total, torch.autograd.grad(outputs, leaves, part, allow_unused=True), strict=True
-            ):
+            for t, g in zip(total, torch.autograd.grad(outputs, leaves, part, allow_unused=True), strict=True):
                 if g is not None:
                     t += g
         return total

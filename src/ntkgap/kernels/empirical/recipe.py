@@ -44,9 +44,7 @@ class Recipe:
         if made.signature == self.signature and made.unknown.keys() <= self.fallback.keys():
             return self
         names = {part.name for use in made.uses for part in use.call.roles.values()} | made.unknown.keys()
-        fallback = self.fallback | dict.fromkeys(
-            names, "the forward pass depends on the values of the inputs"
-        )
+        fallback = self.fallback | dict.fromkeys(names, "the forward pass depends on the values of the inputs")
         return replace(self, layouts=(None,) * len(made.uses), fallback=fallback)
 
 
@@ -120,8 +118,7 @@ def _settle(
     ]
     if any(merged_rows):
         turned = [
-            replace(at, inner=True) if at and turn else at
-            for at, turn in zip(layouts, merged_rows, strict=True)
+            replace(at, inner=True) if at and turn else at for at, turn in zip(layouts, merged_rows, strict=True)
         ]
         still, other_shapes = _failing(point, made, turned, fallback)
         if len(still) < len(failed):

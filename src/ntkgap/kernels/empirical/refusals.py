@@ -25,9 +25,7 @@ def _fault(module: nn.Module) -> tuple[str, str] | None:
         if module.training:
             return "normalises over the batch in train mode: every output depends on every example", remedy
         if module.running_mean is None:
-            return "keeps no running statistics and always normalises over the batch", remedy.split(", or ")[
-                1
-            ]
+            return "keeps no running statistics and always normalises over the batch", remedy.split(", or ")[1]
         return None
     if not module.training:
         return None

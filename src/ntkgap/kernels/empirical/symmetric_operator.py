@@ -27,9 +27,7 @@ class Estimate(float):
         return self
 
     def __repr__(self) -> str:
-        return (
-            f"{float(self):.6g} ± {self.standard_error:.2g}" if self.standard_error else f"{float(self):.6g}"
-        )
+        return f"{float(self):.6g} ± {self.standard_error:.2g}" if self.standard_error else f"{float(self):.6g}"
 
 
 class SymmetricOperator(ABC):
@@ -75,9 +73,7 @@ class SymmetricOperator(ABC):
             f"it takes [{size}], [{size}, m] or [{self.n}, {self.classes}]"
         )
 
-    def eigenvalue_range(
-        self, tolerance: float = 1e-4, max_steps: int = 300, seed: int = 0
-    ) -> EigenvalueRange:
+    def eigenvalue_range(self, tolerance: float = 1e-4, max_steps: int = 300, seed: int = 0) -> EigenvalueRange:
         """Smallest and largest eigenvalue by Lanczos, with error bounds and the noise floor.
 
         Args:
@@ -122,9 +118,7 @@ class SymmetricOperator(ABC):
         trace = traces.mean()
         # Σ −p log p with p = λ / tr K; the first-order error of a ratio of two means.
         entropy = entropies.mean() / trace + trace.log()
-        spread = (entropies - entropies.mean()) / trace - (traces - trace) * (
-            entropies.mean() / trace - 1
-        ) / trace
+        spread = (entropies - entropies.mean()) / trace - (traces - trace) * (entropies.mean() / trace - 1) / trace
         rank = float(entropy.exp())
         return Estimate(rank, rank * float(spread.std() / max(samples - 1, 1) ** 0.5) if samples > 1 else 0.0)
 
@@ -168,9 +162,7 @@ class SymmetricOperator(ABC):
 
     def _random(self, seed: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
-        return torch.randn(self.shape[0], generator=generator, dtype=torch.float64).to(
-            self.device, self.dtype
-        )
+        return torch.randn(self.shape[0], generator=generator, dtype=torch.float64).to(self.device, self.dtype)
 
 
 def _mean(values: Tensor) -> Estimate:

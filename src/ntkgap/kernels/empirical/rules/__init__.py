@@ -6,8 +6,6 @@ from ntkgap.kernels.empirical.rules import convolution, elementwise, embedding, 
 from ntkgap.kernels.empirical.rules.base import Call, Rule
 
 _ROOMS = (convolution, elementwise, embedding, linear, normalization)
-RULES: dict[Callable, Rule] = {
-    func: rule for room in _ROOMS for rule in room.RULES for func in rule.functions
-}
+RULES: dict[Callable, Rule] = {func: rule for room in _ROOMS for rule in room.RULES for func in rule.functions}
 
 __all__ = ["RULES", "Call", "Rule"]

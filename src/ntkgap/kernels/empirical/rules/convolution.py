@@ -59,9 +59,7 @@ class Convolution(Rule):
         return out
 
     def _weight(self, call: Call, g: Tensor, x: Tensor) -> Outer:
-        return Outer(
-            _pixels(g, call.options["groups"], len(call.options["window"])), Patches(x, **call.options)
-        )
+        return Outer(_pixels(g, call.options["groups"], len(call.options["window"])), Patches(x, **call.options))
 
 
 class TransposedConvolution(Convolution):
