@@ -27,6 +27,8 @@ X = torch.randn(6, 4)
         (net(nn.RReLU()), ("RReLU", "model.eval()")),
         (With(lambda m, x: m.a(x) - m.a(x).mean(0), a=nn.Linear(4, 2)), ("other examples", "eval mode")),
         (With(lambda m, x: m.a(x) / len(x), a=nn.Linear(4, 2)), ("other examples",)),
+        (With(lambda m, x: m.a(x - x[:1]), a=nn.Linear(4, 2)), ("other examples",)),
+        (With(lambda m, x: m.a(x.cumsum(0)), a=nn.Linear(4, 2)), ("other examples",)),
         (With(lambda m, x: torch.dropout(m.a(x), 0.5, True), a=nn.Linear(4, 2)), ("random",)),
         (Functional(lambda m, x: x * m.w * torch.inf, w=(4,)), ("NaN or infinite", "index 0")),
         (nn.Sequential(nn.Linear(4, 6), nn.Unflatten(1, (2, 3))), ("[n, 4]", "[n, 2, 3]", "nn.Flatten()")),
@@ -43,6 +45,23 @@ def test_models_without_a_per_example_jacobian(model, pieces):
     for piece in pieces:
         assert piece in str(caught.value)
     assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("couple", [lambda h: h - h.mean(0), lambda h: h - h[:1], lambda h: h / h.norm(dim=0)])
+def test_coupling_shows_with_few_examples_too(couple, n):
+    model = With(lambda m, x: couple(m.a(x)), a=nn.Linear(4, 2))
+    with pytest.raises(ModelError, match="other examples"):
+        ng.empirical_ntk(model, X[:n])
+
+
+def test_inference_mode_is_refused_and_no_grad_is_not():
+    model = nn.Linear(4, 2)
+    expected = ng.empirical_ntk(model, X)
+    with torch.no_grad():
+        assert torch.equal(ng.empirical_ntk(model, X), expected)
+    with torch.inference_mode(), pytest.raises(KernelError, match="inference_mode"):
+        ng.empirical_ntk(model, X)
 
 
 class Centred(nn.Module):

@@ -32,6 +32,11 @@ class Point:
     ) -> None:
         if dtype is not None and not dtype.is_floating_point:
             raise KernelError(f"dtype must be a floating-point type, got {dtype}")
+        if torch.is_inference_mode_enabled():
+            raise KernelError(
+                "kernels need gradients, which torch.inference_mode() rules out; call from outside of it "
+                "(torch.no_grad() does no harm)"
+            )
         self.model, self.dtype = model, dtype
         selected = select_parameters(model, selection)
         if values is not None:
