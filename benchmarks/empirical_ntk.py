@@ -25,6 +25,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import ntkgap as ng
 from ntkgap.kernels.empirical import JacobianChange, NTKOperator
+from ntkgap.kernels.empirical.evaluation import Evaluation
+from ntkgap.kernels.empirical.point import Point
+from ntkgap.kernels.empirical.recipe import find_recipe
 
 CASES: dict[str, Callable[[], tuple[nn.Module, Tensor]]] = {
     "MLP 784-512x3-10, n=64": lambda: (ng.MLP(784, 10, 512, 3), torch.randn(64, 784)),
@@ -92,6 +95,14 @@ def flops_of(run: Callable[[], object]) -> float:
     return counter.get_total_flops()
 
 
+def passes(model: nn.Module, x: Tensor) -> Callable[[], object]:
+    """The forward pass and the C backward passes alone, which every exact method needs."""
+    point = Point(model)
+    recipe = find_recipe(point, x)
+    along = torch.eye(recipe.classes)
+    return lambda: Evaluation(point, x, recipe).terms(along)
+
+
 def peak(which: str, name: str) -> str:
     """Growth of resident memory in MB, in a fresh process."""
     command = [sys.executable, __file__, "--peak", which, name]
@@ -117,10 +128,10 @@ def kernels(repeat: int) -> None:
     rate = gemm_rate()
     print(f"\nFull kernels, float32, {torch.get_num_threads()} threads, one product at {rate / 1e9:.0f} GFLOP/s\n")
     print(
-        "| network | ours s | GFLOP | of GEMM limit | jacobian contraction s | ratio |"
+        "| network | ours s | passes alone s | GFLOP | of GEMM limit | jacobian contraction s | GFLOP | ratio |"
         " ntk-vp s (n=4, scaled) | ratio | peak MB ours | peer | rel. difference |"
     )
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|---|")
     for name, build in CASES.items():
         torch.manual_seed(0)
         model, x = build()
@@ -128,14 +139,15 @@ def kernels(repeat: int) -> None:
         flops = flops_of(ours)
         ours()
         if name in TOO_LARGE_FOR_PEER:
-            (t,) = in_turns([ours], repeat)
-            cells = ["does not fit", "–"]
+            t, alone = in_turns([ours, passes(model, x)], repeat)
+            cells = ["does not fit", "–", "–"]
             difference = "–"
         else:
             expected = jacobian_contraction(model, x)
             difference = f"{float((ours() - expected).abs().max() / expected.abs().max()):.0e}"
-            t, peer = in_turns([ours, lambda m=model, x=x: jacobian_contraction(m, x)], repeat)
-            cells = [f"{peer:.2f}", f"{peer / t:.1f}"]
+            contraction = lambda m=model, x=x: jacobian_contraction(m, x)  # noqa: E731
+            t, alone, peer = in_turns([ours, passes(model, x), contraction], repeat)
+            cells = [f"{peer:.2f}", f"{flops_of(contraction) / 1e9:.1f}", f"{peer / t:.1f}"]
         try:
             products = timed(lambda m=model, x=x: ntk_vector_products(m, x[:4])) * (len(x) / 4) ** 2
             cells += [f"{products:.1f}", f"{products / t:.0f}"]
@@ -146,6 +158,7 @@ def kernels(repeat: int) -> None:
         row = [
             name,
             f"{t:.4f}",
+            f"{alone:.4f}",
             f"{flops / 1e9:.1f}",
             f"{t * limit / flops:.2f}",
             *cells,
