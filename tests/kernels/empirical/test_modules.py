@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-import ntkgap as ng
 from ntkgap.kernels.empirical import jacobian
 from tests.kernels.empirical.cases import CASES
 from tests.kernels.empirical.conftest import relative_error
@@ -42,5 +41,3 @@ def test_kernels_and_products_agree_with_the_written_out_jacobian(case):
         assert p.grad is None
         assert torch.equal(p, before[name][0])
     assert all(torch.equal(b, buffers[k]) for k, b in model.named_buffers())
-    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules() if not case.fallback)
-    assert ng.empirical_ntk is not None

@@ -41,17 +41,18 @@ def contract(
         kernel, one, two = kernel_of(name), terms1[name], terms2[name]
         if one.part.shape.numel() == 0:
             continue
+        if two is not one and not (one.part.same_entries(two.part) and alike(one.factor, two.factor)):
+            one, two = one.in_full(), two.in_full()
         if fold:
             same = two is one
             one = one.folded()
             two = one if same else two.folded()
         f1, f2 = one.factor, two.factor
         scale = one.part.scale * two.part.scale
-        if one.part.key[1:] != two.part.key[1:] or not alike(f1, f2):
-            f1, f2, scale = Rows(one.explicit()), Rows(two.explicit()), 1.0  # in the parameter's own layout
-        if isinstance(f1, Outer) and isinstance(f2, Outer) and shape_of(one).kind == "positions":
+        shape = max(shape_of(one), shape_of(two), key=lambda s: s.positions)
+        if isinstance(f1, Outer) and isinstance(f2, Outer) and shape.kind == "positions":
             extent = Extent(kernel.shape[0], kernel.shape[1], kernel.shape[3], symmetric, kernel.element_size())
-            chosen = order or cheapest(shape_of(one), extent).order
+            chosen = order or cheapest(shape, extent).order
             at_positions.ORDERS[chosen](kernel, f1, f2, scale, symmetric, scratch)
         elif isinstance(f1, Lookup) and isinstance(f2, Lookup):
             _add_lookup(kernel, f1, f2, scale, symmetric, scratch)

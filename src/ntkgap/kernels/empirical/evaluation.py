@@ -1,5 +1,7 @@
 """One forward pass over some examples, and factored gradients of its outputs on demand."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -8,8 +10,10 @@ from ntkgap.kernels.empirical.factors import Rows
 from ntkgap.kernels.empirical.fallback import per_example_gradients
 from ntkgap.kernels.empirical.parts import Part
 from ntkgap.kernels.empirical.point import Point
+from ntkgap.kernels.empirical.proof import check_separate, disagreeing
 from ntkgap.kernels.empirical.recipe import Recipe
 from ntkgap.kernels.empirical.terms import Term, merged
+from ntkgap.kernels.empirical.tracing import STUMBLES
 
 
 class Evaluation:
@@ -25,6 +29,12 @@ class Evaluation:
         self._made = trace(point, x)
         self.recipe = recipe.matching(self._made)
         self.outputs = self._made.outputs.detach()
+        if len(x) >= 3:
+            rows = torch.tensor([len(x) // 2, len(x) - 1], device=x.device)
+            with torch.no_grad():
+                others = point(x[rows])
+            check_separate(point, self._made, rows, others)
+        self._proved = False
         self._rows: dict[str, Tensor] | None = None
 
     def terms(self, along: Tensor, examples_first: bool = False) -> dict[str, Term]:
@@ -36,8 +46,18 @@ class Evaluation:
         """
         n = self.outputs.shape[0]
         directions = [row.expand(n, -1) for row in along]
-        found = structured_terms(self._made, list(self.recipe.layouts), directions, examples_first)
-        terms = {name: merged(uses) for name, uses in found.items() if name not in self.recipe.fallback}
+        try:
+            found = structured_terms(self._made, list(self.recipe.layouts), directions, examples_first)
+            terms = {name: merged(uses) for name, uses in found.items() if name not in self.recipe.fallback}
+        except STUMBLES:
+            terms = {}
+        if not self._proved:  # the recipe was proved on three examples only
+            names = [name for name in self._point.leaves if name not in self.recipe.fallback]
+            wrong = disagreeing(self._point, self._made, terms, along, names)
+            reason = "its structured gradient fails the check against autograd on some examples"
+            self.recipe = replace(self.recipe, fallback=self.recipe.fallback | dict.fromkeys(wrong, reason))
+            self._proved = True
+        terms = {name: term for name, term in terms.items() if name not in self.recipe.fallback}
         if self.recipe.fallback:
             if self._rows is None:
                 self._rows = per_example_gradients(self._point, self._made.x, list(self.recipe.fallback))

@@ -92,7 +92,7 @@ class Outer:
         """The outputs laid side by side as one: the Gram matrix of the result is the sum over outputs."""
         g = dense(self.g)  # [C, n, k, S, o] -> [1, n, k, S, C·o]
         # The outputs go before o: the fold is free where g is stored [n, C, o, S], as convolutions have it.
-        return Outer(g.permute(1, 2, 3, 0, 4).flatten(3)[None], self.a)
+        return Outer(g.permute(1, 2, 3, 0, 4).flatten(3)[None], self.a, self.flipped)
 
     def shifted(self, other: "Outer") -> "Outer":
         """J − J' without cancellation: g ⊗ a − g' ⊗ a' = (g − g') ⊗ a + g' ⊗ (a − a'), 2 S positions."""
@@ -110,7 +110,7 @@ class Lookup:
 
     def restricted(self, entries: Tensor) -> Tensor:
         """The gradients of the table's rows ``entries`` (sorted, a superset of those used), [C, n, u, d]."""
-        where = torch.searchsorted(entries, self.index)
+        where = torch.searchsorted(entries, self.index.contiguous())
         c, n, s, d = self.g.shape
         flat = (where + torch.arange(n, device=where.device)[:, None] * len(entries)).flatten()
         rows = self.g.new_zeros(c, n * len(entries), d).index_add_(1, flat, self.g.reshape(c, n * s, d))

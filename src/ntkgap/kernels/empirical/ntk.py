@@ -203,6 +203,11 @@ class _Job:
                         )
             del columns
         results = {owner: self._arranged(kernel) for owner, kernel in kernels.items()}
+        if not all(torch.isfinite(result).all() for result in results.values()):
+            raise KernelError(
+                "the kernel overflows: gradients are too large to be multiplied in this precision; pass "
+                "dtype=torch.float64, or rescale the outputs"
+            )
         return results if layerwise else results[""]
 
     def _pairs(self) -> Iterator[tuple[slice, slice]]:

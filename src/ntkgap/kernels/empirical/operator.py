@@ -70,7 +70,7 @@ class JacobianChange(SymmetricOperator):
 
     Args:
         model: the network at θ.
-        reference: the network at θ₀, or its parameters by name.
+        reference: the network at θ₀, or its parameters (and buffers, if they differ) by name.
         x: inputs, [n, ...].
         parameters: names, or a filter; by default all that require grad.
         dtype: precision; by default the model's own.
@@ -147,8 +147,9 @@ def _describe(operator: SymmetricOperator, products: Products) -> None:
 
 
 def _values(reference: Reference) -> dict[str, Tensor]:
+    """Parameters and buffers of the reference; buffers that a mapping lacks are those of the network."""
     if isinstance(reference, nn.Module):
-        return dict(reference.named_parameters())
+        return dict(reference.named_parameters()) | dict(reference.named_buffers())
     return dict(reference)
 
 
@@ -163,7 +164,7 @@ def _streamed(point: Point, x: Tensor, recipe: Recipe, budget: int) -> Streamed:
     parameters = sum(leaf.numel() * leaf.element_size() for leaf in point.leaves.values())
     # A double backward keeps the graph of a forward and of a backward pass, and gradients of parameters.
     room = max(budget - 3 * parameters, budget // 8)
-    block = max(1, min(len(x), room // max(4 * recipe.graph_bytes, 1)))
+    block = max(1, min(len(x), room // max(4 * recipe.graph_bytes, 1))) if recipe.separable else 1
     with torch.no_grad():
         outputs = torch.cat([point(part) for part in x.split(block)])
     return Streamed(point, x, block, outputs)

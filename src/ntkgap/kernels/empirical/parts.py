@@ -83,16 +83,24 @@ class Part:
         """What two runs of the same network must agree on."""
         return (self.name, tuple(self.tensor.shape), len(self.moves))
 
-    @property
-    def whole(self) -> bool:
-        """Whether every entry of the parameter is there once."""
-        return self.tensor.numel() == self.shape.numel()
+    def same_entries(self, other: "Part") -> bool:
+        """Whether both hold the same entries of the parameter in the same places, up to their scales."""
+        if self is other or not (self.moves or other.moves):
+            return self.shape == other.shape
+        one, two = (p.index() if p.moves else p.all_entries() for p in (self, other))
+        assert one is not None
+        assert two is not None
+        return torch.equal(one, two)
+
+    def all_entries(self) -> Tensor:
+        """The index of a part that is the whole parameter."""
+        return torch.arange(self.shape.numel(), device=self.tensor.device)
 
     def index(self) -> Tensor | None:
         """Where each entry comes from in the flat parameter, [numel]; None if all are in order."""
         if not self.moves:
             return None
-        index = torch.arange(self.shape.numel(), device=self.tensor.device).view(self.shape)
+        index = self.all_entries().view(self.shape)
         for move in self.moves:
             index = move(index)
         return index.flatten()

@@ -41,13 +41,16 @@ class Point:
         selected = select_parameters(model, selection)
         if values is not None:
             selected = {name: _value(values, name, p) for name, p in selected.items()}
-        self.leaves = {name: self._cast(p).requires_grad_() for name, p in selected.items()}
+        # A table with max_norm is rescaled in place whenever it is read: that must happen to a copy.
+        own = any(getattr(m, "max_norm", None) is not None for m in model.modules())
+        cast = {name: self._cast(p) for name, p in selected.items()}
+        self.leaves = {name: (p.clone() if own else p).requires_grad_() for name, p in cast.items()}
         values = values or {}
         frozen = {
             name: self._cast(values.get(name, p)) for name, p in model.named_parameters() if name not in selected
         }
         # Buffers are cloned: a layer that updates its running statistics must not change the model's.
-        self.buffers = {name: self._cast(b).clone() for name, b in model.named_buffers()}
+        self.buffers = {name: self._cast(values.get(name, b)).clone() for name, b in model.named_buffers()}
         self.constants = frozen | self.buffers
         reference = next(iter(self.leaves.values()))
         self.device, self.float_dtype = reference.device, reference.dtype
@@ -143,6 +146,8 @@ def _recurrent_weights(model: nn.Module, tensors: dict[str, Tensor]) -> Iterator
                     first = {id(p): name for name, p in model.named_parameters()}
                     aliases = {n: first[id(p)] for n, p in model.named_parameters(remove_duplicate=False)}
                 dot = prefix + "." if prefix else ""
+                if any(dot + n not in aliases for n in module._flat_weights_names):
+                    continue  # a computed weight (weight_norm), which the module itself puts in place
                 changed.append((module, module._flat_weights))
                 module._flat_weights = [tensors[aliases[dot + n]] for n in module._flat_weights_names]
         yield

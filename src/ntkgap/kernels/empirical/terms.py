@@ -32,6 +32,10 @@ class Term:
         """‖J[c, i]‖², [C, n]."""
         return self.part.scale**2 * self.factor.squared_norms()
 
+    def in_full(self) -> "Term":
+        """The same gradients, explicit and in the parameter's own layout."""
+        return Term(self.part.of_whole(), Rows(self.explicit()))
+
     def folded(self) -> "Term":
         """The outputs laid side by side as one: the Gram matrix of the result is the sum over outputs."""
         return Term(self.part, self.factor.folded())
@@ -63,7 +67,7 @@ def difference(one: Term | None, two: Term | None) -> Term:
         rows = only.explicit()
         return Term(only.part.of_whole(), Rows(rows if two is None else -rows))
     f1, f2 = one.factor, two.factor
-    if one.part.key == two.part.key and one.part.scale == two.part.scale and alike(f1, f2):
+    if one.part.scale == two.part.scale and one.part.same_entries(two.part) and alike(f1, f2):
         if isinstance(f1, Outer) and isinstance(f2, Outer) and f1.sizes == f2.sizes:
             return Term(one.part, f1.shifted(f2))
         if isinstance(f1, Lookup) and isinstance(f2, Lookup) and torch.equal(f1.index, f2.index):

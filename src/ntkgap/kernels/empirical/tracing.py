@@ -15,6 +15,7 @@ Uses are counted by the tensors, not by modules: functional layers, tied weights
 need no special care.
 """
 
+import contextlib
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ from torch.overrides import TorchFunctionMode
 
 from ntkgap.kernels.empirical.parts import Part, rearranged
 from ntkgap.kernels.empirical.rules import RULES, Call
+
+# What a rule may stumble over when it meets something it was not made for.
+STUMBLES = (RuntimeError, ValueError, IndexError, KeyError, TypeError, AttributeError, ZeroDivisionError)
 
 
 @dataclass
@@ -70,7 +74,9 @@ class Recorder(TorchFunctionMode):
         call = None
         rule = RULES.get(func)
         if rule is not None:
-            call = rule.record(self.parts, args, kwargs)
+            # A call in a form that a rule does not know is a call without a rule.
+            with contextlib.suppress(*STUMBLES):
+                call = rule.record(self.parts, args, kwargs)
         out = func(*args, **kwargs)
         if not any(t.requires_grad for t in _tensors(out)):
             return out  # a shape, a flag, a detached value: no gradient flows through it
@@ -78,7 +84,9 @@ class Recorder(TorchFunctionMode):
             self.uses.append(Use(call, get_gradient_edge(out), out.shape))
             return out
         if len(touched) == 1 and all(id(t) in touched for t in _tensors((args, kwargs))):
-            made = rearranged(next(iter(touched.values())), func, args, kwargs, out)
+            made = None
+            with contextlib.suppress(*STUMBLES):
+                made = rearranged(next(iter(touched.values())), func, args, kwargs, out)
             if made is not None:
                 self.parts |= made
                 return out
