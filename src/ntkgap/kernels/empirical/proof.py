@@ -63,7 +63,7 @@ def disagreeing(point: Point, made: Trace, terms: dict[str, Term], along: Tensor
     size = (len(along), len(made.outputs))
     v = torch.randn(size, generator=generator, dtype=torch.float64).to(made.outputs)
     leaves = [point.leaves[name] for name in names]
-    truth = torch.autograd.grad(made.outputs, leaves, v.mT @ along, retain_graph=True, allow_unused=True)
+    truth = torch.autograd.grad(made.outputs, leaves, v.mT @ along.to(v), retain_graph=True, allow_unused=True)
     norms = [float(t.norm()) if t is not None else 0.0 for t in truth]
     failed = []
     for name, expected, norm in zip(names, truth, norms, strict=True):
@@ -76,7 +76,7 @@ def disagreeing(point: Point, made: Trace, terms: dict[str, Term], along: Tensor
         except STUMBLES:
             failed.append(name)
             continue
-        off = float(found.norm() if expected is None else (found.view_as(expected) - expected).norm())
+        off = float(found.norm() if expected is None else torch.dist(found, expected.flatten().to(found)))
         if not off <= _TOLERANCE.get(made.outputs.dtype, 1e-2) * (norm + 1e-3 * max(norms)):
             failed.append(name)
     return failed

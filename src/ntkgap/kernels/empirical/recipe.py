@@ -70,12 +70,18 @@ class Shape:
     into: int = 0
 
 
-def find_recipe(point: Point, x: Tensor) -> Recipe:
+def find_recipe(point: Point, x: Tensor, prove: bool = True) -> Recipe:
     """Trace the network on two and on three examples and settle what each use is.
 
     The axis that grows with the number of examples is the axis of examples. Outputs that change with the
     company an example keeps are refused. What is left is put to the test: Jᵀv from the factors must be what
     autograd says it is, for random v; parameters that fail go to the fallback.
+
+    Args:
+        point: the network.
+        x: inputs, [n, ...].
+        prove: False to leave the test to the evaluation of each block, which makes it again in any case; rows
+            of several kinds in one axis are tested all the same, to tell them apart.
 
     Raises:
         ModelError: if the outputs of one example depend on the others, or are random.
@@ -96,7 +102,8 @@ def find_recipe(point: Point, x: Tensor) -> Recipe:
         if at is None:
             reason = f"{use.call.rule.name} is applied to all examples at once"
             fallback |= {part.name: reason for part in use.call.roles.values()}
-    layouts, failed, shapes = _settle(point, large, layouts, fallback)
+    merged_rows = any(at and use.shape[at.axis] > 3 for use, at in zip(large.uses, layouts, strict=True))
+    layouts, failed, shapes = _settle(point, large, layouts, fallback, prove or merged_rows)
     fallback |= dict.fromkeys(failed, "its structured gradient failed the check against autograd")
     layouts = _skip(large.uses, layouts, fallback)
     shapes |= {name: Shape("rows", point.leaves[name].numel()) for name in fallback}
@@ -138,11 +145,11 @@ def _probe(point: Point, x: Tensor) -> tuple[Tensor, Trace]:
 
 
 def _settle(
-    point: Point, made: Trace, layouts: list[Layout | None], fallback: dict[str, str]
+    point: Point, made: Trace, layouts: list[Layout | None], fallback: dict[str, str], prove: bool
 ) -> tuple[list[Layout | None], list[str], dict[str, Shape]]:
     """Try the layouts; where the check fails on merged rows, try the other order of rows."""
     layouts = _skip(made.uses, layouts, fallback)
-    failed, shapes = _failing(point, made, layouts, fallback)
+    failed, shapes = _failing(point, made, layouts, fallback, prove)
     merged_rows = [
         at is not None
         and made.uses[u].shape[at.axis] > made.outputs.shape[0]
@@ -153,7 +160,7 @@ def _settle(
         turned = [
             replace(at, inner=True) if at and turn else at for at, turn in zip(layouts, merged_rows, strict=True)
         ]
-        still, other_shapes = _failing(point, made, turned, fallback)
+        still, other_shapes = _failing(point, made, turned, fallback, prove)
         if len(still) < len(failed):
             return turned, still, other_shapes
     return layouts, failed, shapes
@@ -198,9 +205,12 @@ def _traced_with_memory(point: Point, x: Tensor) -> tuple[Trace, int]:
 
 
 def _failing(
-    point: Point, made: Trace, layouts: list[Layout | None], fallback: dict[str, str]
+    point: Point, made: Trace, layouts: list[Layout | None], fallback: dict[str, str], prove: bool
 ) -> tuple[list[str], dict[str, Shape]]:
-    """Parameters that fail the proof in one random combination of the outputs, and the sizes of all factors."""
+    """Parameters that fail the proof in one random combination of the outputs, and the sizes of all factors.
+
+    Without ``prove`` only parameters whose use was not seen are put to the test.
+    """
     names = [name for name in point.leaves if name not in fallback]
     n, c = made.outputs.shape
     generator = torch.Generator().manual_seed(1)
@@ -210,7 +220,8 @@ def _failing(
         terms = {name: merged(uses) for name, uses in found.items() if name in names}
     except STUMBLES:
         return names, {}
-    return disagreeing(point, made, terms, u, names), {name: shape_of(term) for name, term in terms.items()}
+    suspects = names if prove else [name for name in names if name not in terms]
+    return disagreeing(point, made, terms, u, suspects), {name: shape_of(term) for name, term in terms.items()}
 
 
 def shape_of(term: Term) -> Shape:
