@@ -28,6 +28,8 @@ def nystrom_preconditioner(
     test = torch.linalg.qr(test).Q
     sketch = (operator @ test.to(operator.dtype)).double()
     shift = torch.finfo(operator.dtype).eps * float(sketch.norm())
+    if shift == 0:  # a zero operator needs no preconditioner
+        return lambda r: r
     sketch = sketch + shift * test
     factor = torch.linalg.cholesky(_symmetric(test.T @ sketch))
     vectors, singular, _ = torch.linalg.svd(

@@ -1,10 +1,12 @@
 """Tangent kernels too large to form, as operators; and how far Jacobian and kernel have moved."""
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from ntkgap.errors import KernelError
 from ntkgap.kernels.empirical.jacobian import jacobian_at
 from ntkgap.kernels.empirical.plan import default_budget
 from ntkgap.kernels.empirical.point import Point
@@ -45,7 +47,7 @@ class NTKOperator(SymmetricOperator):
         point = Point(model, parameters, dtype)
         x = point.inputs(x)
         recipe = find_recipe(point, x)
-        budget = memory_budget or default_budget(point.device)
+        budget = _checked(memory_budget) or default_budget(point.device)
         self._products: Products
         if _factor_bytes(recipe, len(x), point) <= budget:
             self._products = KeptFactors(jacobian_at(point, x, recipe))
@@ -91,7 +93,7 @@ class JacobianChange(SymmetricOperator):
         two = Point(model, parameters, dtype, values=_values(reference))
         x = one.inputs(x)
         recipe = find_recipe(one, x)
-        budget = memory_budget or default_budget(one.device)
+        budget = _checked(memory_budget) or default_budget(one.device)
         self._products: Products
         if 4 * _factor_bytes(recipe, len(x), one) <= budget:
             at, at0 = jacobian_at(one, x, recipe), jacobian_at(two, x, recipe)
@@ -114,6 +116,8 @@ class JacobianChange(SymmetricOperator):
 class KernelChange(SymmetricOperator):
     """K(θ) − K(θ₀), [n·C, n·C], indefinite and never formed; arguments as :class:`JacobianChange`."""
 
+    semidefinite: ClassVar[bool] = False
+
     def __init__(
         self,
         model: nn.Module,
@@ -127,7 +131,7 @@ class KernelChange(SymmetricOperator):
         points = Point(model, parameters, dtype), Point(model, parameters, dtype, values=_values(reference))
         x = points[0].inputs(x)
         recipe = find_recipe(points[0], x)
-        budget = memory_budget or default_budget(points[0].device)
+        budget = _checked(memory_budget) or default_budget(points[0].device)
         kept = 2 * _factor_bytes(recipe, len(x), points[0]) <= budget
         one, two = (
             KeptFactors(jacobian_at(point, x, recipe)) if kept else _streamed(point, x, recipe, budget)
@@ -151,6 +155,12 @@ def _values(reference: Reference) -> dict[str, Tensor]:
     if isinstance(reference, nn.Module):
         return dict(reference.named_parameters()) | dict(reference.named_buffers())
     return dict(reference)
+
+
+def _checked(memory_budget: int | None) -> int | None:
+    if memory_budget is not None and memory_budget <= 0:
+        raise KernelError(f"memory_budget must be a positive number of bytes, got {memory_budget!r}")
+    return memory_budget
 
 
 def _factor_bytes(recipe: Recipe, n: int, point: Point) -> int:

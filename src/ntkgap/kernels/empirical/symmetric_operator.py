@@ -1,6 +1,7 @@
 """What can be known of a symmetric positive matrix that can only be applied to vectors."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import numpy as np
 import scipy.sparse.linalg
@@ -39,6 +40,8 @@ class SymmetricOperator(ABC):
         dtype: of products.
         device: of products.
     """
+
+    semidefinite: ClassVar[bool] = True  # no eigenvalue can be negative
 
     n: int
     classes: int
@@ -103,7 +106,14 @@ class SymmetricOperator(ABC):
 
         By stochastic Lanczos quadrature (Ubaru, Chen, Saad 2017): zᵀ f(K) z from the Ritz values of a run
         that starts at z.
+
+        Raises:
+            KernelError: if the operator is indefinite or zero: its eigenvalues then have no shares.
         """
+        if not self.semidefinite:
+            raise KernelError(
+                "this operator is indefinite: its eigenvalues have no shares, hence no effective rank"
+            )
         entropies, traces = (
             torch.empty(samples, dtype=torch.float64),
             torch.empty(samples, dtype=torch.float64),
@@ -116,6 +126,8 @@ class SymmetricOperator(ABC):
             traces[s] = weights @ values
             entropies[s] = -(weights @ torch.xlogy(values, values))
         trace = traces.mean()
+        if not trace > 0:
+            raise KernelError("this operator is zero: its eigenvalues have no shares, hence no effective rank")
         # Σ −p log p with p = λ / tr K; the first-order error of a ratio of two means.
         entropy = entropies.mean() / trace + trace.log()
         spread = (entropies - entropies.mean()) / trace - (traces - trace) * (entropies.mean() / trace - 1) / trace
@@ -140,12 +152,20 @@ class SymmetricOperator(ABC):
             rank: of the preconditioner (Frangella, Tropp, Udell 2023); 0 for none.
 
         Raises:
-            KernelError: if the tolerance is not reached; the message says what was.
+            KernelError: if the tolerance is not reached (the message says what was), the operator is
+                indefinite, or b does not fit.
         """
         from ntkgap.kernels.empirical.conjugate_gradients import nystrom_preconditioner, solve_damped
 
         if not damping >= 0:
             raise KernelError(f"damping must be a number of at least 0, got {damping!r}")
+        if not self.semidefinite:
+            raise KernelError("this operator is indefinite; conjugate gradients and damping need one that is not")
+        if b.numel() != self.shape[0]:
+            raise KernelError(
+                f"b has shape {tuple(b.shape)}; it must be [{self.shape[0]}] or [{self.n}, {self.classes}]: "
+                "solve for several right-hand sides one after the other"
+            )
         rank = min(50, self.shape[0] // 4) if rank is None else rank
         precondition = nystrom_preconditioner(self, damping, rank) if rank else None
         flat = b.to(self.dtype).to(self.device).reshape(self.shape[0])
