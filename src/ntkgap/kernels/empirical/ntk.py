@@ -77,8 +77,8 @@ def empirical_ntk(
 
     Layers are contracted in factored form, in the cheapest exact order for each; the n·C × P Jacobian is not
     formed (Novak, Sohl-Dickstein, Schoenholz 2022, *Fast finite width neural tangent kernel*). Parameters
-    without a structured rule fall back to batched reverse mode, then to one backward pass a row. The result
-    is exact in every case.
+    without a structured rule fall back to batched reverse mode, then to one backward pass a row. No
+    step approximates, and what is found on a few examples is checked against autograd on all of them.
 
     Args:
         model: maps [n, ...] to [n] (one output) or [n, C], each example on its own.
