@@ -6,7 +6,9 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from ntkgap.models.layers import NTKLinear, check_positive_integers
+from ntkgap.models.checks import check_positive_integers
+from ntkgap.models.inputs import Flatten
+from ntkgap.models.layers import NTKLinear
 from ntkgap.models.nonlinearities import make_nonlinearity
 
 
@@ -44,6 +46,7 @@ class ShallowNet(nn.Module):
         super().__init__()
         check_positive_integers(in_features=in_features, width=width)
         self.in_features, self.width = in_features, width
+        self.flatten = Flatten(in_features)
         # weight_std = √d cancels the layer's own 1/√d: the theorem feeds w_rᵀx, inputs being unit vectors.
         self.hidden = NTKLinear(in_features, width, math.sqrt(in_features), generator=generator)
         self.nonlinearity = make_nonlinearity(nonlinearity)
@@ -52,5 +55,5 @@ class ShallowNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [n, ...] with ``in_features`` entries an example to [n, 1]."""
-        hidden = self.nonlinearity(self.hidden(x.flatten(1)))
+        hidden = self.nonlinearity(self.hidden(self.flatten(x)))
         return F.linear(hidden, self.signs / math.sqrt(self.width))
