@@ -11,18 +11,30 @@ from ntkgap.kernels.empirical import (
     jacobian,
     plan_ntk,
 )
+from ntkgap.kernels.infinite import (
+    InfiniteWidth,
+    InfiniteWidthKernels,
+    MonteCarloKernel,
+    infinite_width,
+    monte_carlo_kernel,
+)
 from ntkgap.kernels.spectrum import Spectrum, spectrum
 
 __all__ = [
+    "InfiniteWidth",
+    "InfiniteWidthKernels",
     "Jacobian",
     "JacobianChange",
     "KernelChange",
+    "MonteCarloKernel",
     "NTKOperator",
     "Spectrum",
     "as_matrix",
     "empirical_ntk",
+    "infinite_width",
     "jacobian",
     "kernel_distance",
+    "monte_carlo_kernel",
     "plan_ntk",
     "relative_change",
     "spectrum",

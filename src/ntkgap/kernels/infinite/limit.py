@@ -1,0 +1,189 @@
+"""Infinite-width kernels of an ordinary torch model."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ntkgap.errors import DataError, KernelError, ModelError
+from ntkgap.kernels.empirical.refusals import refuse_coupling_layers
+from ntkgap.kernels.infinite.evaluation import Evaluation
+from ntkgap.kernels.infinite.pairs import Moments
+from ntkgap.kernels.infinite.recursion import Recursion
+from ntkgap.kernels.infinite.refusals import refuse_hopeless_layers
+from ntkgap.models.layers import Initialization
+
+
+class InfiniteWidthKernels(NamedTuple):
+    """Both kernels of one output, [n1, n2], or [n] where only the diagonal was asked for."""
+
+    nngp: Tensor
+    ntk: Tensor
+
+
+def infinite_width(
+    model: nn.Module, *, initializations: Mapping[str, Initialization] | None = None
+) -> "InfiniteWidth":
+    """Kernels of a network in the limit of infinitely many channels, from the network itself.
+
+    The model is traced with ``torch.fx`` into the recursion of its covariance Σ ("NNGP") and tangent kernel Θ over
+    layers; its present weights are not used, only the distribution they were drawn from. Followed are: dense and
+    convolutional layers (NTK, standard and other parametrisations; zero, circular, reflecting and replicating
+    padding; strides, dilation), scalar nonlinearities (closed forms where they exist, else quadrature with an
+    error bound), average and adaptive average pooling, means over positions, Flatten, LayerNorm, RMSNorm,
+    GroupNorm, residual sums, gates, concatenation, multiples, dropout and BatchNorm in eval mode. Whatever happens
+    to the input before the first layer with weights is computed as it is. Frozen parameters
+    (``requires_grad=False``) do not contribute to Θ.
+
+    In NTK parametrisation the kernels do not depend on the model's width. In standard parametrisation Θ grows with
+    the width; it is the one at the widths of this model.
+
+    Args:
+        model: a network mapping [n, ...] to [n, C], at initialisation.
+        initializations: what layers were drawn from, by name of layer, where neither the layer says so itself
+            (ntkgap's own) nor its weights look like a customary initialisation of PyTorch.
+
+    Raises:
+        ModelError: if a step has no known limit, naming it and its place in the model; some are found only when a
+            kernel is asked for, and with it the shape of the input is known.
+
+    Sources: Jacot, Gabriel, Hongler 2018; Lee et al. 2018, 2019; Arora et al. 2019; Novak et al. 2019; Yang 2020.
+    """
+    return InfiniteWidth(model, initializations or {})
+
+
+class InfiniteWidth:
+    """The limit of a network; made by :func:`infinite_width`.
+
+    Attributes:
+        model: the network.
+        error: largest relative error that quadrature of nonlinearities without closed form is estimated to have
+            made in any kernel asked for so far, a layer; 0.0 with closed forms alone.
+    """
+
+    def __init__(self, model: nn.Module, initializations: Mapping[str, Initialization]) -> None:
+        if not isinstance(model, nn.Module):
+            raise ModelError(f"infinite_width takes an nn.Module, got {type(model).__name__}")
+        refuse_coupling_layers(model)
+        refuse_hopeless_layers(model)
+        unknown = set(initializations) - {name for name, _ in model.named_modules()}
+        if unknown:
+            raise ModelError(f"initializations= names {sorted(unknown)[0]!r}, which is not a layer of the model")
+        self.model = model
+        self.error = 0.0
+        self._initializations = dict(initializations)
+
+    def __repr__(self) -> str:
+        return f"infinite_width({type(self.model).__name__})"
+
+    def nngp(
+        self,
+        x1: Tensor,
+        x2: Tensor | None = None,
+        *,
+        diagonal: bool = False,
+        memory_budget: int | None = None,
+        dtype: torch.dtype | None = None,
+        progress: bool = False,
+    ) -> Tensor:
+        """Covariance Σ of an output at initialisation, [n1, n2]; arguments as for :meth:`kernels`."""
+        return self._evaluate(x1, x2, False, diagonal, memory_budget, dtype, progress).nngp
+
+    def ntk(
+        self,
+        x1: Tensor,
+        x2: Tensor | None = None,
+        *,
+        diagonal: bool = False,
+        memory_budget: int | None = None,
+        dtype: torch.dtype | None = None,
+        progress: bool = False,
+    ) -> Tensor:
+        """Tangent kernel Θ of an output, [n1, n2]; arguments as for :meth:`kernels`."""
+        return self.kernels(
+            x1, x2, diagonal=diagonal, memory_budget=memory_budget, dtype=dtype, progress=progress
+        ).ntk
+
+    def kernels(
+        self,
+        x1: Tensor,
+        x2: Tensor | None = None,
+        *,
+        diagonal: bool = False,
+        memory_budget: int | None = None,
+        dtype: torch.dtype | None = None,
+        progress: bool = False,
+    ) -> InfiniteWidthKernels:
+        """Covariance Σ and tangent kernel Θ of an output; outputs are independent, with the same kernels.
+
+        Both can be differentiated with respect to the inputs.
+
+        Args:
+            x1: inputs [n1, ...], as the model takes them; on the device the kernels are to be computed on.
+            x2: inputs [n2, ...]; x1 if not given.
+            diagonal: only the pairs (x1[i], x2[i]), [n1].
+            memory_budget: bytes that may be used beyond the inputs and the results; the pairs are then evaluated in
+                tiles that fit. By default tiles fit the cache.
+            dtype: float32 or float64; that of x1 if not given.
+            progress: show a progress bar over tiles.
+
+        Returns:
+            ``nngp`` and ``ntk``, [n1, n2] each, or [n1] with ``diagonal``.
+
+        Raises:
+            DataError: if the inputs are not finite floating-point tensors [n, ...] that go together.
+            ModelError: if a step of the model has no known limit, or does not accept the inputs.
+            KernelError: if a single pair needs more than the budget, or the model has no trainable parameter.
+        """
+        nngp, ntk = self._evaluate(x1, x2, True, diagonal, memory_budget, dtype, progress)
+        if ntk is None:
+            raise KernelError("no parameter of the model is trained (requires_grad), so it has no tangent kernel")
+        return InfiniteWidthKernels(nngp, ntk)
+
+    def _evaluate(
+        self,
+        x1: Tensor,
+        x2: Tensor | None,
+        with_ntk: bool,
+        diagonal: bool,
+        memory_budget: int | None,
+        dtype: torch.dtype | None,
+        progress: bool,
+    ) -> Moments:
+        x1 = check_inputs("x1", x1, dtype)
+        x2 = None if x2 is None else check_inputs("x2", x2, x1.dtype)
+        if x2 is not None and (x1.shape[1:] != x2.shape[1:] or x1.device != x2.device):
+            raise DataError(
+                f"x1 and x2 do not go together: examples of shape {tuple(x1.shape[1:])} on {x1.device} and "
+                f"{tuple(x2.shape[1:])} on {x2.device}"
+            )
+        if diagonal and x2 is not None and len(x1) != len(x2):
+            raise DataError(f"diagonal=True pairs x1[i] with x2[i]; got {len(x1)} and {len(x2)} inputs")
+        recursion = Recursion(self.model, x1, self._initializations)
+        wants_gradient = x1.requires_grad or (x2 is not None and x2.requires_grad)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and wants_gradient):
+            result = Evaluation(recursion, x1, x2, with_ntk, memory_budget).run(diagonal, progress)
+        self.error = max([self.error, *(activation.error for activation in recursion.activations)])
+        return result
+
+
+def check_inputs(name: str, x: Tensor, dtype: torch.dtype | None) -> Tensor:
+    """Inputs in the type of the arithmetic.
+
+    Raises:
+        DataError: if they are not finite floating-point numbers [n, ...].
+    """
+    if not isinstance(x, Tensor) or x.ndim < 2 or x.numel() == 0:
+        what = f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        raise DataError(f"{name} must be a tensor of inputs [n, ...] with at least one of them, got {what}")
+    if x.is_complex():
+        raise DataError(f"{name} is complex; infinite-width kernels are those of real networks")
+    dtype = dtype or (x.dtype if x.is_floating_point() else torch.get_default_dtype())
+    if dtype not in (torch.float32, torch.float64):
+        raise DataError(f"kernels are computed in float32 or float64, not {dtype}; pass dtype=")
+    x = x.to(dtype)
+    if not bool(torch.isfinite(x).all()):
+        bad = torch.nonzero(~torch.isfinite(x.detach()).flatten(1).all(1)).flatten()[:5].tolist()
+        raise DataError(f"{name} has NaN or infinite entries, in examples {bad}")
+    return x

@@ -1,0 +1,102 @@
+"""Estimates of infinite-width kernels from finite networks, for models whose limit has no recursion."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from rich.progress import track
+from torch import Tensor, nn
+
+from ntkgap.errors import KernelError, ModelError
+from ntkgap.kernels.empirical import empirical_ntk
+
+
+class MonteCarloKernel(NamedTuple):
+    """Means over independent networks with their standard errors, [n1, n2] each."""
+
+    nngp: Tensor
+    nngp_error: Tensor
+    ntk: Tensor
+    ntk_error: Tensor
+
+
+class _RunningMean:
+    """Mean and standard error of tensors that come one by one (Welford 1962)."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean: Tensor | float = 0.0
+        self.squares: Tensor | float = 0.0
+
+    def add(self, value: Tensor) -> None:
+        self.count += 1
+        change = value - self.mean
+        self.mean = self.mean + change / self.count
+        self.squares = self.squares + change * (value - self.mean)
+
+    def result(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard error of the mean."""
+        mean, squares = torch.as_tensor(self.mean), torch.as_tensor(self.squares)
+        return mean, (squares / (self.count - 1) / self.count).sqrt()
+
+
+def monte_carlo_kernel(
+    build_model: Callable[[], nn.Module],
+    x1: Tensor,
+    x2: Tensor | None = None,
+    *,
+    draws: int = 32,
+    seed: int = 0,
+    dtype: torch.dtype | None = None,
+    memory_budget: int | None = None,
+    progress: bool = False,
+) -> MonteCarloKernel:
+    r"""Mean kernels of networks drawn at random, with standard errors.
+
+    .. math:: \hat\Theta = \frac{1}{S} \sum_s \frac{1}{C} \sum_a K_s[i, j, a, a], \qquad
+              \hat\Sigma = \frac{1}{S} \sum_s \frac{1}{C} \sum_a f_{s,a}(x_i) f_{s,a}(x_j)
+
+    The standard errors are those of the mean over draws at *this* width. The mean itself differs from the limit
+    by a bias that falls like 1/width: compare two widths to see it (Hanin, Nica 2020).
+
+    Args:
+        build_model: makes a network [n, ...] -> [n, C] with fresh random weights each time it is called.
+        x1: inputs [n1, ...].
+        x2: inputs [n2, ...]; x1 if not given.
+        draws: number S of networks, at least 2.
+        seed: of torch's global generator while networks are built; its state is put back.
+        dtype: of the arithmetic, for ``empirical_ntk``.
+        memory_budget: for ``empirical_ntk``.
+        progress: show a progress bar over draws.
+
+    Raises:
+        KernelError: if there are fewer than two draws, or the networks are all the same.
+        ModelError: if build_model does not return a network.
+    """
+    if isinstance(draws, bool) or not isinstance(draws, int) or draws < 2:
+        raise KernelError(
+            f"draws must be an integer of at least 2 (one draw has no standard error), got {draws!r}"
+        )
+    nngp, ntk = _RunningMean(), _RunningMean()
+    for draw in track(range(draws), "Monte Carlo kernel", disable=not progress, transient=True):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed * 1_000_003 + draw)
+            model = build_model()
+        if not isinstance(model, nn.Module):
+            raise ModelError(f"build_model must return an nn.Module, got {type(model).__name__}")
+        ntk.add(empirical_ntk(model, x1, x2, outputs="mean", dtype=dtype, memory_budget=memory_budget).double())
+        f1 = _outputs(model, x1, dtype)
+        nngp.add(f1 @ (f1 if x2 is None else _outputs(model, x2, dtype)).mT / f1.shape[1])
+    if not bool(torch.as_tensor(ntk.squares).any()):
+        raise KernelError(
+            "all networks have the same kernel: build_model must draw new weights on every call, "
+            "from torch's global generator or one that it advances"
+        )
+    return MonteCarloKernel(*nngp.result(), *ntk.result())
+
+
+def _outputs(model: nn.Module, x: Tensor, dtype: torch.dtype | None) -> Tensor:
+    """Outputs in float64, [n, C]."""
+    parameter = next(model.parameters())
+    with torch.no_grad():
+        return model(x.to(parameter.dtype)).double()

@@ -1,0 +1,57 @@
+"""What has no known infinite-width kernel, by name, with the reason."""
+
+from torch import nn
+
+from ntkgap.errors import ModelError
+
+_INSTEAD = "monte_carlo_kernel for an estimate"
+_ESTIMATE = f"use {_INSTEAD}"
+
+# Behind random weights; on the input itself most of these are plain functions of the data.
+NO_LIMIT: tuple[tuple[tuple[type[nn.Module], ...], str], ...] = (
+    (
+        (nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AdaptiveMaxPoolNd, nn.FractionalMaxPool2d),
+        f"takes maxima over positions, which have no closed form; use average pooling, or {_INSTEAD}",
+    ),
+    (
+        (nn.modules.instancenorm._InstanceNorm,),
+        "normalises single channels, whose statistics stay random at any width; use GroupNorm with several "
+        "channels a group",
+    ),
+    (
+        (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer, nn.Transformer),
+        "applies softmax to random scores, which has no closed form; use ntkgap's SelfAttention with "
+        f"scaling='linear', or {_INSTEAD}",
+    ),
+    ((nn.RNNBase, nn.RNNCellBase), f"uses its weights again at every step; {_ESTIMATE}"),
+    ((nn.Embedding, nn.EmbeddingBag), f"looks rows up in a table, for which there is no rule yet; {_ESTIMATE}"),
+    ((nn.Bilinear,), f"multiplies its inputs by each other; {_ESTIMATE}"),
+    (
+        (nn.Softmax, nn.LogSoftmax, nn.Softmax2d, nn.Softmin, nn.GLU),
+        f"mixes channels, which has no limit here; {_ESTIMATE}",
+    ),
+    (
+        (nn.modules.conv._ConvTransposeNd,),
+        f"is a transposed convolution, for which there is no rule yet; {_ESTIMATE}",
+    ),
+    ((nn.PReLU,), f"trains its slope, for which there is no rule yet; use nn.LeakyReLU, or {_INSTEAD}"),
+)
+
+
+def reason_for(module: nn.Module) -> str | None:
+    """Why a module has no limit, or None if nothing is known against it."""
+    return next((reason for kinds, reason in NO_LIMIT if isinstance(module, kinds)), None)
+
+
+def refuse_hopeless_layers(model: nn.Module) -> None:
+    """Refuse modules without a limit before any input is seen, unless they come before all weights.
+
+    Raises:
+        ModelError: naming the first such module.
+    """
+    weights_seen = False
+    for name, module in model.named_modules():
+        reason = reason_for(module)
+        if reason and (weights_seen or any(True for _ in module.parameters())):
+            raise ModelError(f"{name!r} ({type(module).__name__}) {reason}")
+        weights_seen |= any(True for _ in module.parameters(recurse=False))

@@ -1,0 +1,163 @@
+r"""Normalisation: with infinitely many channels the statistics are no longer random, K ← K / √((q + ε)(q' + ε)).
+
+q is the variance, averaged over the positions that are normalised together. The mean over the channels of a
+centred Gaussian is zero, so subtracting it changes nothing; behind a nonlinearity it would.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ntkgap.kernels.infinite.pairs import Moments, Tile, own_positions, with_own_positions
+from ntkgap.kernels.infinite.rules.base import Call, Compiled, Operation, State, rule
+from ntkgap.kernels.infinite.rules.layers import average
+
+
+@dataclass(frozen=True)
+class Normalization(Operation):
+    """Divide by the standard deviation, and count the trained scales and shifts.
+
+    Attributes:
+        name: of the step.
+        positions: how many position axes there are.
+        together: whether positions share one standard deviation.
+        eps: ε.
+        shares: part of the channels in every field.
+        scale_learning, shift_learning: 1 where scales, shifts are trained.
+        shared: whether positions share scales and shifts.
+        fixed: the variance to divide by where it is not the signal's own.
+    """
+
+    name: str
+    positions: int
+    together: bool
+    eps: float
+    shares: tuple[float, ...]
+    scale_learning: float
+    shift_learning: float
+    shared: bool
+    fixed: float | None = None
+
+    def __call__(self, at: Tile, pairs: bool, *states: State) -> State:
+        """The same divisors for all fields."""
+        factor = 1 / (self.fixed + self.eps) if self.fixed is not None else self._factor(at, pairs, states[0])
+        return [self._learned(at, pairs, moments.map(lambda k: k * factor)) for moments in states[0]]
+
+    def _factor(self, at: Tile, pairs: bool, state: State) -> Tensor:
+        key = (self.name, 0)
+        if at.recording:
+            variance = average(state, self.shares).nngp
+            q = own_positions(variance, self.positions) if pairs else variance
+            if self.together and self.positions:
+                axes = tuple(range(self.positions))
+                q = q.mean(dim=axes, keepdim=True).expand_as(q)
+            at.note(key, q)
+            q1, q2 = at.spread(q, q, pairs)
+        else:
+            q1, q2 = at.recall(key, pairs)
+        return (q1 + self.eps).rsqrt() * (q2 + self.eps).rsqrt()
+
+    def _learned(self, at: Tile, pairs: bool, normalized: Moments) -> Moments:
+        if not at.with_ntk or not (self.scale_learning or self.shift_learning):
+            return normalized
+        learned = normalized.nngp * self.scale_learning + self.shift_learning
+        if pairs and not self.shared:
+            learned = with_own_positions(torch.zeros_like(learned), own_positions(learned, self.positions))
+        return Moments(normalized.nngp, learned if normalized.ntk is None else normalized.ntk + learned)
+
+
+def _normalized(
+    call: Call, together: bool, eps: float, shared: bool, centred: bool = True, fixed: float | None = None
+) -> Compiled:
+    source = call.input
+    if centred and not source.signal.gaussian:
+        raise call.refusal(
+            "normalises the output of a nonlinearity, whose mean over channels is not zero; put it before the "
+            "nonlinearity, or use monte_carlo_kernel"
+        )
+    weight, bias = getattr(call.target, "weight", None), getattr(call.target, "bias", None)
+    for parameter, start, word in ((weight, 1.0, "scales"), (bias, 0.0, "shifts")):
+        if isinstance(parameter, Tensor) and not bool((parameter == start).all()):
+            raise call.refusal(
+                f"has {word} other than {start:g}, their initial value; pass a model that is not trained"
+            )
+    signal = source.signal
+    shares = tuple(f.channels / signal.channels for f in signal.fields)
+    operation = Normalization(
+        call.name,
+        len(source.layout.positions),
+        together,
+        eps,
+        shares,
+        1.0 if isinstance(weight, nn.Parameter) and weight.requires_grad else 0.0,
+        1.0 if isinstance(bias, nn.Parameter) and bias.requires_grad else 0.0,
+        shared,
+        fixed,
+    )
+    return Compiled(operation, [source], signal)
+
+
+@rule(nn.LayerNorm, nn.RMSNorm, F.layer_norm, F.rms_norm)
+def layer_norm(call: Call) -> Compiled:
+    """Over the channels of every position, or over channels and all positions together."""
+    source = call.input
+    if call.is_module:
+        shape, eps = tuple(call.target.normalized_shape), call.target.eps
+    else:
+        given = call.bind("input", "normalized_shape", "weight", "bias", "eps", weight=None, bias=None, eps=None)
+        if given["weight"] is not None or given["bias"] is not None:
+            raise call.refusal("is given scales or shifts directly; use the module nn.LayerNorm or nn.RMSNorm")
+        shape, eps = tuple(given["normalized_shape"]), given["eps"]
+    root_mean_square = isinstance(call.target, nn.RMSNorm) or call.target is F.rms_norm
+    if eps is None:
+        eps = torch.finfo(source.value.dtype).eps if root_mean_square else 1e-5
+    ndim = source.value.ndim
+    axes = set(range(ndim - len(shape), ndim))
+    layout = source.layout
+    if layout.channel_axis not in axes:
+        raise call.refusal(
+            f"normalises over axes {sorted(axes)}, which hold positions; the channels are on axis "
+            f"{layout.channel_axis}: put them last, or use GroupNorm"
+        )
+    everything = axes == set(range(1, ndim))
+    if not everything and axes != {layout.channel_axis}:
+        raise call.refusal("normalises over channels and some of the positions; only all or none are followed")
+    together = everything and bool(layout.positions)
+    return _normalized(call, together, eps, shared=not together, centred=not root_mean_square)
+
+
+@rule(nn.GroupNorm)
+def group_norm(call: Call) -> Compiled:
+    """Over the channels of a group and all positions."""
+    source = call.input
+    if source.layout.channel_axis != 1 or source.layout.flat:
+        raise call.refusal("takes channels first, [n, channels, ...]")
+    group = call.target.num_channels // call.target.num_groups
+    if group == 1:
+        raise call.refusal(
+            "has one channel a group: the statistics of single channels stay random at any width. Use fewer "
+            "groups, or monte_carlo_kernel"
+        )
+    if len(source.signal.fields) > 1:
+        raise call.refusal("normalises groups of concatenated signals, which differ; normalise before torch.cat")
+    return _normalized(call, True, call.target.eps, shared=True)
+
+
+@rule(nn.modules.batchnorm._BatchNorm)
+def batch_norm(call: Call) -> Compiled:
+    """In eval mode with fresh statistics (mean 0, variance 1), a constant factor with trained scales and "
+    "shifts.
+    """
+    module = call.target
+    if module.training or module.running_mean is None:
+        raise call.refusal(
+            "normalises over the batch in train mode, which makes every output depend on every example; call "
+            "model.eval(), or use nn.GroupNorm"
+        )
+    if bool(module.running_mean.any()) or not bool((module.running_var == 1).all()):
+        raise call.refusal(
+            "holds statistics of a data set; infinite-width kernels need a model that is not trained"
+        )
+    return _normalized(call, False, module.eps, shared=True, centred=False, fixed=1.0)

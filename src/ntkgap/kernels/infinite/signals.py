@@ -1,0 +1,85 @@
+"""What is known of a random tensor inside an infinitely wide network before any number is computed."""
+
+from dataclasses import dataclass
+
+from ntkgap.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Field:
+    """Channels that are identically distributed.
+
+    Attributes:
+        channels: how many the finite network has.
+        gaussian: whether their limit is a Gaussian process (an affine layer's output, not an activation's).
+        zero_mean: whether their expectation is zero.
+        sources: the layers whose weights they are linear or pointwise in; fields with disjoint sources are
+            uncorrelated if one of them has zero mean.
+    """
+
+    channels: int
+    gaussian: bool
+    zero_mean: bool
+    sources: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which axes of a tensor [n, ...] are positions (pixels, tokens), and which one the width runs along.
+
+    Attributes:
+        positions: sizes of the position axes, in the order of the tensor.
+        channel_axis: axis of the channels; the others, but for the batch, are positions.
+        flat: the channel axis holds channels × positions, as after ``Flatten``.
+    """
+
+    positions: tuple[int, ...]
+    channel_axis: int
+    flat: bool = False
+
+    @property
+    def position_axes(self) -> list[int]:
+        """Tensor axes of the positions; none where they are folded into the channels."""
+        return [] if self.flat else [a for a in range(1, len(self.positions) + 2) if a != self.channel_axis]
+
+    def position_of(self, axis: int) -> int:
+        """Index among the positions of a tensor axis."""
+        return self.position_axes.index(axis)
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A random tensor: its layout, and its fields in the order of the channels."""
+
+    layout: Layout
+    fields: tuple[Field, ...]
+
+    @property
+    def channels(self) -> int:
+        """Channels of all fields."""
+        return sum(field.channels for field in self.fields)
+
+    @property
+    def gaussian(self) -> bool:
+        """Whether all fields are."""
+        return all(field.gaussian for field in self.fields)
+
+    @property
+    def sources(self) -> frozenset[str]:
+        """Layers that any of the fields depends on."""
+        return frozenset().union(*(field.sources for field in self.fields))
+
+
+def require_independent(a: Field, b: Field, place: str, what: str) -> None:
+    """Refuse to combine fields that share the weights of a layer: their correlation is not followed.
+
+    Raises:
+        ModelError: naming the layer they share.
+    """
+    shared = sorted(a.sources & b.sources)
+    if shared:
+        raise ModelError(
+            f"{place} {what} two branches that both depend on {shared[0]!r} without a layer of weights in "
+            "between; they are correlated and the limit has no known recursion. Put a Linear or convolution on "
+            "one of them, write an elementwise expression as one activation module, or use monte_carlo_kernel"
+        )
