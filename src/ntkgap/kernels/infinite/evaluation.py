@@ -1,6 +1,9 @@
 """The recursion on given inputs: first the pairs (x, x), which give all variances, then the others in tiles."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from rich.progress import track
@@ -10,11 +13,15 @@ from ntkgap.errors import KernelError
 from ntkgap.kernels.infinite.pairs import Moments, Side, Tile
 from ntkgap.kernels.infinite.recursion import Recursion
 
-# Kernels of a tile take this many bytes: they stay in the cache of a core from one layer to the next.
-TILE_BYTES = 1 << 19
+# Kernels of a tile take this many bytes: on a CPU they stay in the cache of a core from one layer to the next, on
+# a GPU they keep it busy.
+TILE_BYTES = {"cpu": 1 << 19, "cuda": 1 << 26}
 
 # Tiles are at most this wide, so that in a symmetric kernel little is computed twice.
 TILE_COLUMNS = 512
+
+# A ``map``: the results of a function on every item, in order.
+RunAll = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
 
 
 class Evaluation:
@@ -38,53 +45,59 @@ class Evaluation:
         self.symmetric = x2 is None
         self.left = Side(len(x1), recursion.data(x1))
         self.right = self.left if x2 is None else Side(len(x2), recursion.data(x2))
+        # Every core works on tiles of its own. Differentiation records its graph in one thread.
+        on_cores = x1.device.type == "cpu" and not torch.is_grad_enabled()
+        self.threads = torch.get_num_threads() if on_cores else 1
         kernel = recursion.entries * x1.element_size()  # bytes of a pair in the widest layer
+        self.pairs = max(1, TILE_BYTES.get(x1.device.type, TILE_BYTES["cpu"]) // kernel)
         if memory_budget is None:
-            self.pairs = max(1, TILE_BYTES // kernel)
             return
-        self.pairs = memory_budget // (recursion.live * kernel)
-        if self.pairs < 1:
+        affordable = memory_budget // (recursion.live * kernel)
+        if affordable < 1:
             raise KernelError(
                 f"memory_budget={memory_budget:,} bytes is too small: one pair of inputs needs "
                 f"{recursion.live * kernel:,} bytes"
             )
-        self.pairs = min(self.pairs, max(1, TILE_BYTES // kernel))
+        self.threads = min(self.threads, affordable)
+        self.pairs = min(self.pairs, affordable // self.threads)
 
     def run(self, diagonal: bool, progress: bool) -> Moments:
         """All pairs, [n1, n2], or with ``diagonal`` those of equal index, [n1]."""
-        own = self._matched(self.left, self.left, recording=True)
-        if not self.symmetric:
-            self._matched(self.right, self.right, recording=True)
-        if diagonal:
-            return own if self.symmetric else self._matched(self.left, self.right, recording=False)
-        kernels: Moments | None = None
-        tiles = list(self._tiles())
-        for rows, cols in track(tiles, "infinite-width kernel", disable=not progress, transient=True):
-            tile = self.recursion.evaluate(self._tile(self.left, self.right, rows, cols))
-            if kernels is None:
-                kernels = tile.map(lambda k: k.new_empty(self.left.n, self.right.n))
-            for kernel, block in _both(kernels, tile):
-                self._place(kernel, block, rows, cols)
-        assert kernels is not None
+        with each_in_its_thread(self.threads) as run_all:
+            own = self._record(self.left, run_all)
+            if not self.symmetric:
+                self._record(self.right, run_all)
+            if diagonal:
+                return own if self.symmetric else self._matched(self.left, self.right, False, run_all)[0]
+            kernels = own.map(lambda k: k.new_empty(self.left.n, self.right.n))
+            tiles = list(self._tiles())
+            done = run_all(lambda tile: self._fill(kernels, *tile), tiles)
+            for _ in track(done, "infinite-width kernel", len(tiles), disable=not progress, transient=True):
+                pass
         if self.symmetric:  # exact where x = x'
             for kernel, values in _both(kernels, own):
                 kernel.diagonal().copy_(values)
         return kernels
 
-    def _matched(self, left: Side, right: Side, recording: bool) -> Moments:
-        """Pairs of equal index, [n]."""
-        parts = []
-        for start in range(0, left.n, self.pairs):
-            chosen = slice(start, min(start + self.pairs, left.n))
-            parts.append(
-                self.recursion.evaluate(
-                    Tile(left, right, chosen, chosen, matched=True, recording=recording, with_ntk=self.with_ntk)
-                )
-            )
-        return Moments.cat(parts)
+    def _record(self, side: Side, run_all: RunAll) -> Moments:
+        """Kernels of every input with itself, [n]; notes the variances on the way."""
+        own, tiles = self._matched(side, side, True, run_all)
+        for key in tiles[0].noted:
+            side.variances[key] = torch.cat([tile.noted[key] for tile in tiles], -1)
+        return own
 
-    def _tile(self, left: Side, right: Side, rows: slice, cols: slice) -> Tile:
-        return Tile(left, right, rows, cols, matched=False, recording=False, with_ntk=self.with_ntk)
+    def _matched(self, left: Side, right: Side, recording: bool, run_all: RunAll) -> tuple[Moments, list[Tile]]:
+        """Pairs of equal index, [n]."""
+        size = max(1, min(self.pairs, -(-left.n // self.threads)))
+        chunks = [slice(start, min(start + size, left.n)) for start in range(0, left.n, size)]
+        tiles = [Tile(left, right, chunk, chunk, True, recording, self.with_ntk) for chunk in chunks]
+        return Moments.cat(list(run_all(self.recursion.evaluate, tiles))), tiles
+
+    def _fill(self, kernels: Moments, rows: slice, cols: slice) -> None:
+        """Evaluate one tile and put it in its place."""
+        tile = Tile(self.left, self.right, rows, cols, matched=False, recording=False, with_ntk=self.with_ntk)
+        for kernel, block in _both(kernels, self.recursion.evaluate(tile)):
+            self._place(kernel, block, rows, cols)
 
     def _tiles(self) -> Iterator[tuple[slice, slice]]:
         """Blocks of all pairs; of a symmetric kernel those on and above the diagonal."""
@@ -104,6 +117,24 @@ class Evaluation:
         kernel[rows, cols] = block
         if self.symmetric:
             kernel[cols, rows] = block.mT
+
+
+@contextmanager
+def each_in_its_thread(threads: int) -> Iterator[RunAll]:
+    """A ``map`` that runs its calls in threads, torch on one core in each; the plain one where one is enough.
+
+    Whole tiles in parallel wait for each other once, the operations of one tile would at every step.
+    """
+    if threads == 1:
+        yield map
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_grad_enabled, initargs=(False,)) as pool:
+            yield pool.map
+    finally:
+        torch.set_num_threads(before)
 
 
 def _both(a: Moments, b: Moments) -> Iterator[tuple[Tensor, Tensor]]:

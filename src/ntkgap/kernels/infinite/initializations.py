@@ -60,8 +60,8 @@ def find_initialization(
         )
     if not _is_default(weight) and max(weight_stds) > 1.001 * min(weight_stds):
         raise ModelError(
-            f"{layer!r} has only {weight.numel()} weights, which fits several initialisations (standard deviations "
-            f"{', '.join(f'{std:.4g}' for std in sorted(set(weight_stds)))}); {remedy}"
+            f"{layer!r} has only {weight.numel()} weights, which fits several initialisations (standard "
+            f"deviations {', '.join(f'{std:.4g}' for std in sorted(set(weight_stds)))}); {remedy}"
         )
     if bias is None or not bias.any():
         return Initialization(1.0, weight_stds[0])

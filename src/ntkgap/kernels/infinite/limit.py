@@ -123,7 +123,8 @@ class InfiniteWidth:
             x1: inputs [n1, ...], as the model takes them; on the device the kernels are to be computed on.
             x2: inputs [n2, ...]; x1 if not given.
             diagonal: only the pairs (x1[i], x2[i]), [n1].
-            memory_budget: bytes that may be used beyond the inputs and the results; the pairs are then evaluated in
+            memory_budget: bytes that may be used beyond the inputs and the results; the pairs are then evaluated
+            in
                 tiles that fit. By default tiles fit the cache.
             dtype: float32 or float64; that of x1 if not given.
             progress: show a progress bar over tiles.

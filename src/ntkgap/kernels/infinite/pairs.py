@@ -39,7 +39,7 @@ class Side:
     Attributes:
         n: number of inputs.
         data: values that depend on the input alone, by step, [n, ...].
-        variances: Σ(x, x) at equal positions, by activation or normalisation and field, [*positions, n].
+        variances: what recording tiles have noted, put together, [*positions, n].
     """
 
     n: int
@@ -64,8 +64,9 @@ class Tile:
         left, right: the two sides.
         rows, cols: which inputs of each.
         matched: pair the inputs one by one; the tile has one axis then, else two.
-        recording: the pairs are (x, x): note their variances on ``left``.
+        recording: the pairs are (x, x): their variances are not known yet, but noted.
         with_ntk: whether Θ is wanted.
+        noted: variances Σ(x, x) at equal positions, by activation or normalisation and field, [*positions, b].
     """
 
     left: Side
@@ -75,6 +76,7 @@ class Tile:
     matched: bool
     recording: bool
     with_ntk: bool
+    noted: dict[tuple[str, int], Tensor] = field(default_factory=dict)
 
     def inner(self, name: str, channel_axis: int, position_pairs: bool) -> Tensor:
         """⟨x_p, x'_q⟩ / channels of a value that depends on the input alone."""
@@ -90,11 +92,6 @@ class Tile:
         else:
             products = (a.flatten(0, 1) @ b.flatten(0, 1).mT).view(*a.shape[:2], *b.shape[:2]).transpose(1, 2)
         return (products / channels).reshape(*positions, *positions, *products.shape[2:])
-
-    def note(self, key: tuple[str, int], variance: Tensor) -> None:
-        """Keep the variances of a recording tile."""
-        known = self.left.variances.get(key)
-        self.left.variances[key] = variance if known is None else torch.cat([known, variance], -1)
 
     def recall(self, key: tuple[str, int], position_pairs: bool) -> tuple[Tensor, Tensor]:
         """Variances of both inputs of every pair, shaped to broadcast against Σ."""

@@ -53,7 +53,7 @@ class Normalization(Operation):
             if self.together and self.positions:
                 axes = tuple(range(self.positions))
                 q = q.mean(dim=axes, keepdim=True).expand_as(q)
-            at.note(key, q)
+            at.noted[key] = q
             q1, q2 = at.spread(q, q, pairs)
         else:
             q1, q2 = at.recall(key, pairs)

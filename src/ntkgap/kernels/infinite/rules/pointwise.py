@@ -29,7 +29,7 @@ class Pointwise(Operation):
             nngp, slope = self.activation.covariance(c, *at.recall(key, pairs), differentiate)
             return Moments(nngp, None if ntk is None or slope is None else slope * ntk)
         q = own_positions(c, self.positions) if pairs else c
-        at.note(key, q)
+        at.noted[key] = q
         nngp, slope = self.activation.variance(q, differentiate)
         if pairs:  # off the diagonal of positions; on it, the variances hold exactly
             across, slope_across = self.activation.covariance(c, *at.spread(q, q, pairs), differentiate)
