@@ -1,7 +1,7 @@
 """A model compiled into the steps of the kernel recursion."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, fx, nn
@@ -11,6 +11,8 @@ from ntkgap.kernels.infinite.activations import Activation, find_activation, is_
 from ntkgap.kernels.infinite.pairs import Moments, Tile, own_positions
 from ntkgap.kernels.infinite.refusals import reason_for
 from ntkgap.kernels.infinite.rules import Call, Compiled, Data, Operation, Random, State, find_rule
+from ntkgap.kernels.infinite.rules.layers import Convolution, Dense
+from ntkgap.kernels.infinite.rules.normalization import Normalization, settle
 from ntkgap.kernels.infinite.rules.pointwise import Pointwise, Same, pointwise
 from ntkgap.kernels.infinite.signals import Field, Layout, Signal
 from ntkgap.kernels.infinite.tracing import attribute, trace
@@ -227,8 +229,13 @@ class Recursion:
             return Random(compiled.inputs[0].name, compiled.signal, call.value)
         if isinstance(compiled.operation, Pointwise):
             self.activations.append(compiled.operation.activation)
-        signal = compiled.signal
-        inputs = tuple(source.name for source in compiled.inputs)
+        signal, sources = compiled.signal, list(compiled.inputs)
+        if not compiled.operation.keeps_scales and not isinstance(compiled.operation, Pointwise):
+            sources = [self._settled(source) for source in sources]
+            mixed = any(field.scales for source in sources for field in source.signal.fields)
+            if mixed and not isinstance(compiled.operation, Dense | Convolution | Normalization):
+                signal = replace(signal, fields=tuple(replace(f, scales="mixed") for f in signal.fields))
+        inputs = tuple(source.name for source in sources)
         self.steps[call.name] = Step(
             call.name, compiled.operation, inputs, signal.layout.positions, len(signal.fields)
         )
@@ -237,6 +244,15 @@ class Recursion:
     def _constant(self, node: fx.Node) -> Any:
         """A parameter, a buffer, or what a step that sees neither input nor parameters gave on the example."""
         return attribute(self._root, str(node.target)) if node.op == "get_attr" else node.meta["value"]
+
+    def _settled(self, source: Random) -> Random:
+        """The signal with the part of Θ that trained scales before this step contribute."""
+        if all(field.scales in ("", "mixed") for field in source.signal.fields):
+            return source
+        operation, signal = settle(source)
+        name = f"{source.name}+scales"
+        self.steps[name] = Step(name, operation, (source.name,), signal.layout.positions, len(signal.fields))
+        return Random(name, signal, source.value)
 
     def _as_data(self, node: fx.Node) -> Data:
         self._data_nodes.append(node)

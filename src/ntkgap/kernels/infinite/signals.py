@@ -1,6 +1,7 @@
 """What is known of a random tensor inside an infinitely wide network before any number is computed."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from ntkgap.errors import ModelError
 
@@ -15,12 +16,17 @@ class Field:
         zero_mean: whether their expectation is zero.
         sources: the layers whose weights they are linear or pointwise in; fields with disjoint sources are
             uncorrelated if one of them has zero mean.
+        scales: whether trained scales of a normalisation were the last to act on every channel. Their part of Θ is
+            the square of the channel itself: not a constant, as that of weights, and correlated with the slope of
+            a nonlinearity. "shared" and "own" say whether positions share them; that part is not in Θ yet. "mixed"
+            says that it is, but that other channels or positions have been mixed in.
     """
 
     channels: int
     gaussian: bool
     zero_mean: bool
     sources: frozenset[str]
+    scales: Literal["", "shared", "own", "mixed"] = ""
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ class Multiple(Operation):
     """A number times a signal."""
 
     factor: float
+    keeps_scales = True
 
     def __call__(self, at: Tile, pairs: bool, *states: State) -> State:
         """Kernels scale with its square."""

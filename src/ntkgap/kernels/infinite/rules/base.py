@@ -17,7 +17,13 @@ State = list[Moments]  # one entry a field
 
 
 class Operation(ABC):
-    """A step of the kernel recursion, from the states of its inputs to the state of its output."""
+    """A step of the kernel recursion, from the states of its inputs to the state of its output.
+
+    Attributes:
+        keeps_scales: whether trained scales before the step may as well be thought of as behind it.
+    """
+
+    keeps_scales = False
 
     def wants_position_pairs(self, wanted: bool) -> bool:
         """Whether the inputs must hold all pairs of positions, given whether the output must."""

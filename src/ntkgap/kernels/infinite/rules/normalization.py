@@ -4,20 +4,21 @@ q is the variance, averaged over the positions that are normalised together. The
 centred Gaussian is zero, so subtracting it changes nothing; behind a nonlinearity it would.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ntkgap.kernels.infinite.pairs import Moments, Tile, own_positions, with_own_positions
-from ntkgap.kernels.infinite.rules.base import Call, Compiled, Operation, State, rule
+from ntkgap.kernels.infinite.rules.base import Call, Compiled, Operation, Random, State, rule
 from ntkgap.kernels.infinite.rules.layers import average
+from ntkgap.kernels.infinite.signals import Signal
 
 
 @dataclass(frozen=True)
 class Normalization(Operation):
-    """Divide by the standard deviation, and count the trained scales and shifts.
+    """Divide by the standard deviation, and count the trained shifts; trained scales are left to the next step.
 
     Attributes:
         name: of the step.
@@ -25,8 +26,8 @@ class Normalization(Operation):
         together: whether positions share one standard deviation.
         eps: ε.
         shares: part of the channels in every field.
-        scale_learning, shift_learning: 1 where scales, shifts are trained.
-        shared: whether positions share scales and shifts.
+        shifts: whether shifts are trained.
+        shared: whether positions share them.
         fixed: the variance to divide by where it is not the signal's own.
     """
 
@@ -35,8 +36,7 @@ class Normalization(Operation):
     together: bool
     eps: float
     shares: tuple[float, ...]
-    scale_learning: float
-    shift_learning: float
+    shifts: bool
     shared: bool
     fixed: float | None = None
 
@@ -60,12 +60,39 @@ class Normalization(Operation):
         return (q1 + self.eps).rsqrt() * (q2 + self.eps).rsqrt()
 
     def _learned(self, at: Tile, pairs: bool, normalized: Moments) -> Moments:
-        if not at.with_ntk or not (self.scale_learning or self.shift_learning):
+        if not at.with_ntk or not self.shifts:
             return normalized
-        learned = normalized.nngp * self.scale_learning + self.shift_learning
-        if pairs and not self.shared:
-            learned = with_own_positions(torch.zeros_like(learned), own_positions(learned, self.positions))
-        return Moments(normalized.nngp, learned if normalized.ntk is None else normalized.ntk + learned)
+        return learned(normalized, torch.ones_like(normalized.nngp), pairs and not self.shared, self.positions)
+
+
+@dataclass(frozen=True)
+class Settled(Operation):
+    """Trained scales of a normalisation behind which no nonlinearity comes: the square of the channel, Σ on "
+    "average.
+    """
+
+    positions: int
+    shared: bool
+
+    def __call__(self, at: Tile, pairs: bool, *states: State) -> State:
+        """Θ + Σ, at equal positions where these do not share their scales."""
+        if not at.with_ntk:
+            return states[0]
+        return [learned(m, m.nngp, pairs and not self.shared, self.positions) for m in states[0]]
+
+
+def settle(source: Random) -> tuple[Settled, Signal]:
+    """Count the trained scales of a signal on which something other than a nonlinearity acts next."""
+    fields = tuple(replace(f, scales="mixed" if f.scales else "") for f in source.signal.fields)
+    shared = all(f.scales != "own" for f in source.signal.fields)
+    return Settled(len(source.layout.positions), shared), replace(source.signal, fields=fields)
+
+
+def learned(state: Moments, part: Tensor, own: bool, positions: int) -> Moments:
+    """Add to Θ what a layer's own parameters contribute, at equal positions only if each has its own."""
+    if own:
+        part = with_own_positions(torch.zeros_like(part), own_positions(part, positions))
+    return Moments(state.nngp, part if state.ntk is None else state.ntk + part)
 
 
 def _normalized(
@@ -91,12 +118,16 @@ def _normalized(
         together,
         eps,
         shares,
-        1.0 if isinstance(weight, nn.Parameter) and weight.requires_grad else 0.0,
-        1.0 if isinstance(bias, nn.Parameter) and bias.requires_grad else 0.0,
+        isinstance(bias, nn.Parameter) and bias.requires_grad,
         shared,
         fixed,
     )
-    return Compiled(operation, [source], signal)
+    if not (isinstance(weight, nn.Parameter) and weight.requires_grad):
+        return Compiled(operation, [source], signal)
+    if any(f.scales == "mixed" for f in signal.fields):
+        raise call.refusal("follows trained scales of another normalisation without a layer of weights in between")
+    fields = tuple(replace(f, scales="shared" if shared else "own") for f in signal.fields)
+    return Compiled(operation, [source], replace(signal, fields=fields))
 
 
 @rule(nn.LayerNorm, nn.RMSNorm, F.layer_norm, F.rms_norm)

@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass, replace
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from ntkgap.kernels.infinite.activations.base import Activation
+from ntkgap.kernels.infinite.activations import Activation, quadrature_of
+from ntkgap.kernels.infinite.activations.polynomial import Identity
+from ntkgap.kernels.infinite.activations.rectifiers import ABReLU
 from ntkgap.kernels.infinite.pairs import Moments, Tile, own_positions, with_own_positions
 from ntkgap.kernels.infinite.rules.base import Call, Compiled, Operation, State, rule
+from ntkgap.kernels.infinite.rules.normalization import learned
 from ntkgap.kernels.infinite.signals import Signal
 
 
@@ -17,6 +21,8 @@ class Pointwise(Operation):
     name: str
     activation: Activation
     positions: int
+    scales: Activation | None = None  # x·φ'(x), where trained scales act on the input
+    shared: bool = True
 
     def __call__(self, at: Tile, pairs: bool, *states: State) -> State:
         """Expectations of products under the Gaussians that the fields are."""
@@ -24,18 +30,28 @@ class Pointwise(Operation):
 
     def _one(self, at: Tile, pairs: bool, key: tuple[str, int], moments: Moments) -> Moments:
         c, ntk = moments
-        differentiate = ntk is not None
+        if at.recording:
+            at.noted[key] = own_positions(c, self.positions) if pairs else c
+        nngp, slope = self._expectations(self.activation, at, pairs, key, c, ntk is not None)
+        out = Moments(nngp, None if ntk is None or slope is None else slope * ntk)
+        if self.scales is None or not at.with_ntk:
+            return out
+        squares, _ = self._expectations(self.scales, at, pairs, key, c, False)
+        return learned(out, squares, pairs and not self.shared, self.positions)
+
+    def _expectations(
+        self, activation: Activation, at: Tile, pairs: bool, key: tuple[str, int], c: Tensor, derivative: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """E[φφ'] and E[φ̇φ̇'] on a tile, exact where an input meets itself."""
         if not at.recording:
-            nngp, slope = self.activation.covariance(c, *at.recall(key, pairs), differentiate)
-            return Moments(nngp, None if ntk is None or slope is None else slope * ntk)
-        q = own_positions(c, self.positions) if pairs else c
-        at.noted[key] = q
-        nngp, slope = self.activation.variance(q, differentiate)
-        if pairs:  # off the diagonal of positions; on it, the variances hold exactly
-            across, slope_across = self.activation.covariance(c, *at.spread(q, q, pairs), differentiate)
-            nngp = with_own_positions(across, nngp)
+            return activation.covariance(c, *at.recall(key, pairs), derivative)
+        q = at.noted[key]
+        product, slope = activation.variance(q, derivative)
+        if pairs:
+            across, slope_across = activation.covariance(c, *at.spread(q, q, pairs), derivative)
+            product = with_own_positions(across, product)
             slope = None if slope is None or slope_across is None else with_own_positions(slope_across, slope)
-        return Moments(nngp, None if ntk is None or slope is None else slope * ntk)
+        return product, slope
 
 
 def pointwise(call: Call, activation: Activation) -> Compiled:
@@ -51,14 +67,46 @@ def pointwise(call: Call, activation: Activation) -> Compiled:
             "or a sum with one. Put a Linear or convolution in between, write several elementwise steps as one "
             "activation module, or use monte_carlo_kernel"
         )
-    fields = tuple(replace(f, gaussian=False, zero_mean=activation.odd) for f in source.signal.fields)
-    operation = Pointwise(call.name, activation, len(source.layout.positions))
+    scales = {f.scales for f in source.signal.fields} - {""}
+    if "mixed" in scales or (scales and any(not f.scales for f in source.signal.fields)):
+        raise call.refusal(
+            "acts on a sum or mean that holds the trained scales of a normalisation, whose part of the tangent "
+            "kernel is then not known; freeze the scales (requires_grad=False), put the normalisation right "
+            "before the nonlinearity, or use monte_carlo_kernel"
+        )
+    fields = tuple(replace(f, gaussian=False, zero_mean=activation.odd, scales="") for f in source.signal.fields)
+    operation = Pointwise(
+        call.name,
+        activation,
+        len(source.layout.positions),
+        slope_times_input(call, activation) if scales else None,
+        "own" not in scales,
+    )
     return Compiled(operation, [source], Signal(source.layout, fields))
+
+
+def slope_times_input(call: Call, activation: Activation) -> Activation:
+    """ψ(x) = x·φ'(x): the derivative by the scale, at scale 1, of φ(scale·x)."""
+    if isinstance(activation, ABReLU | Identity):
+        return activation  # of degree one: x·φ'(x) = φ(x)
+
+    def phi(x: Tensor) -> Tensor:
+        if call.is_module:
+            return call.target(x)
+        function = getattr(torch.Tensor, call.target) if isinstance(call.target, str) else call.target
+        return function(x, *call.args[1:], **call.kwargs)
+
+    def psi(x: Tensor) -> Tensor:
+        return x * torch.func.jvp(phi, (x,), (torch.ones_like(x),))[1]
+
+    return quadrature_of(psi, f"x·φ'(x) of {activation.name}")
 
 
 @dataclass(frozen=True)
 class Same(Operation):
     """Nothing happens to the kernels."""
+
+    keeps_scales = True
 
     def __call__(self, at: Tile, pairs: bool, *states: State) -> State:
         """The state as it is."""
