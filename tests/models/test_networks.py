@@ -21,7 +21,7 @@ from ntkgap.models import (
     WideResNet,
 )
 from tests.reference.empirical import batched_jacobian, kernel
-from tests.tolerances import EXACT, ITERATED
+from tests.tolerances import EXACT, ITERATED, SINGLE
 
 # (build, shape of an example); width 4 wherever nothing else is said
 NETWORKS = {
@@ -90,9 +90,8 @@ def test_all_parametrizations_are_one_function_up_to_the_readout(name):
     plain, x = make(name)
     for parametrization in PARAMETRIZATIONS:
         factor = 1 / math.sqrt(4) if parametrization in ("mean_field", "mup") else 1.0
-        single = 1e-5  # initial values are drawn, and partly scaled, in float32
         found = make(name, parametrization=parametrization)[0](x)
-        torch.testing.assert_close(found, factor * plain(x), rtol=single, atol=single)
+        torch.testing.assert_close(found, factor * plain(x), rtol=SINGLE, atol=SINGLE)  # drawn in float32
 
 
 @everything
@@ -251,6 +250,8 @@ def test_patches_are_the_tokens(generator):
         (lambda: Transformer(3, 1, 6, 1, patch_size=0), r"patch_size must be"),
         (lambda: Transformer(3, 1, 6, 1)(torch.zeros(2, 5, 4)), r"in_features=3 .* \(2, 5, 4\); it takes tokens"),
         (lambda: Transformer(3, 1, 6, 1, patch_size=4)(torch.zeros(2, 3, 8, 6)), r"\(8, 6\) pixels cannot be cut"),
+        (lambda: ConvNet(1, 1, 4, 1)(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)), r"type torch.uint8; convert it"),
+        (lambda: ng.MLP(3, 1, 4, 1)(torch.zeros(2, 3, dtype=torch.int64)), r"type torch.int64"),
         (lambda: ng.ShallowNet(3, 4)(torch.zeros(2, 4)), r"in_features=3 was given an input of shape \(2, 4\)"),
     ],
 )

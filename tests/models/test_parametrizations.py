@@ -8,9 +8,16 @@ from torch import nn
 
 import ntkgap as ng
 from ntkgap.errors import ModelError
-from ntkgap.models import PARAMETRIZATIONS, Antisymmetric, LayerFactory, Scaled, parameter_groups
+from ntkgap.models import (
+    PARAMETRIZATIONS,
+    Antisymmetric,
+    LayerFactory,
+    Scaled,
+    learning_rate_factor,
+    parameter_groups,
+)
 from ntkgap.practice import train
-from tests.reference.dense import dense_jacobian
+from tests.reference.dense import dense_jacobian, linear_gradient_descent
 from tests.tolerances import EXACT, ITERATED
 
 WIDTH = 16
@@ -228,6 +235,37 @@ def test_tied_parameters_that_want_two_learning_rates_are_refused():
     assert len(parameter_groups(nn.Sequential(layer, layer), 0.1)) == 1
     with pytest.raises(ModelError, match=r"parameter 1.module.weight is shared"):
         parameter_groups(nn.Sequential(layer, Scaled(layer, 2.0)), 0.1)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"parametrization": "mup"},
+        {"parametrization": "mean_field"},
+        {"gamma0": 0.3, "alpha": 2.0},
+        {"alpha": 5.0},
+    ],
+)
+def test_the_kernel_that_gradient_descent_follows_is_the_factor_times_the_kernel(settings, data):
+    """In the linear twin r ← (I − η · factor · K) r, whatever parametrisation and scale."""
+    twin = ng.linearize(network(**settings))
+    gram = ng.as_matrix(ng.empirical_ntk(twin, data.x))
+    rate = 0.5 / (learning_rate_factor(twin) * torch.linalg.eigvalsh(gram)[-1].item())
+    expected = linear_gradient_descent(
+        gram, (twin(data.x) - data.y).detach(), rate * learning_rate_factor(twin), 8
+    )
+    losses = train(twin, data, learning_rate=rate, steps=8).losses
+    torch.testing.assert_close(
+        torch.tensor(losses).double(), 0.5 * expected.square().sum(1), rtol=ITERATED, atol=0
+    )
+
+
+def test_one_factor_is_given_only_where_there_is_one():
+    assert learning_rate_factor(network(parametrization="mean_field", alpha=2.0)) == WIDTH / 4
+    assert learning_rate_factor(nn.Linear(2, 1), "adam") == 1
+    with pytest.raises(ModelError, match=r"between .*·η and .*·η, so there is no one factor"):
+        learning_rate_factor(network(parametrization="mup"), "adam")
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ from torch import nn
 
 import ntkgap as ng
 from ntkgap.errors import StudyError
+from ntkgap.models import ConvNet, Transformer, WideResNet
 from ntkgap.practice import coordinate_check
 from ntkgap.practice.coordinates import activations, fit_exponent
-from tests.tolerances import EXACT
+from tests.tolerances import EXACT, SINGLE
 
 WIDTHS = [64, 128, 256, 512, 1024]
 # The exponents of the theory are multiples of ½: a measured one is told from the next by less than half of that.
@@ -67,6 +68,26 @@ def test_mean_field_networks_with_one_hidden_layer_learn_features_at_any_width()
     assert (check.change["1"] > 0.1 * check.initial["1"]).all()
 
 
+NETWORKS = {
+    "Transformer": (lambda w: Transformer(4, 10, w, 1, parametrization="mup", heads=2, scaling="linear"), (5, 4)),
+    "ConvNet": (lambda w: ConvNet(2, 10, w, 2, parametrization="mup", weight_std=math.sqrt(2)), (2, 4, 4)),
+    "WideResNet": (lambda w: WideResNet(2, 10, w, 1, parametrization="mup", weight_std=math.sqrt(2)), (2, 4, 4)),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(("optimizer", "rate"), [("gd", 1e-3), ("adam", 1e-3)])
+def test_every_layer_of_every_network_learns_in_mup(name, optimizer, rate):
+    build_model, shape = NETWORKS[name]
+    generator = torch.Generator().manual_seed(0)
+    data = ng.Dataset(torch.randn(8, *shape, generator=generator), 3 * torch.randn(8, 10, generator=generator))
+    check = coordinate_check(
+        build_model, data, [32, 64, 128], steps=2, learning_rate=rate, seeds=range(4), optimizer=optimizer
+    )
+    for layer in check.layers:
+        assert check.change_exponent(layer).value == pytest.approx(0.0, abs=RESOLUTION)
+
+
 @pytest.mark.parametrize("gamma0", [0.1, 1.0])
 def test_the_dial_sets_how_much_is_learned_and_not_how_it_scales(gamma0):
     check = coordinate_check(
@@ -101,8 +122,8 @@ def test_sizes_are_root_mean_squares_of_activations_and_their_change():
     (0.5 * (model(data.x) - data.y).square().sum()).backward()
     torch.optim.SGD(model.parameters(), lr=0.01).step()
     change = (model[0](data.x) - before).square().mean().sqrt().item()
-    assert check.initial["0"][1, 1] == pytest.approx(before.square().mean().sqrt().item(), rel=1e-6)
-    assert check.change["0"][1, 1] == pytest.approx(change, rel=1e-4)  # float32 differences
+    assert check.initial["0"][1, 1] == pytest.approx(before.square().mean().sqrt().item(), rel=SINGLE)
+    assert check.change["0"][1, 1] == pytest.approx(change, rel=SINGLE)
 
 
 def test_exponents_are_slopes_with_students_interval():
@@ -111,7 +132,7 @@ def test_exponents_are_slopes_with_students_interval():
     found = fit_exponent(widths, sizes)
     half = 4.302652729911275 * 0.1 / math.sqrt(3)  # t quantile of two degrees of freedom
     assert found.value == pytest.approx(0.5, rel=EXACT)
-    assert (found.low, found.high) == (pytest.approx(0.5 - half, rel=1e-8), pytest.approx(0.5 + half, rel=1e-8))
+    assert (found.low, found.high) == (pytest.approx(0.5 - half, rel=EXACT), pytest.approx(0.5 + half, rel=EXACT))
     assert math.isnan(fit_exponent(widths, sizes * [[1, 1, 0]]).value)
     assert math.isnan(fit_exponent(widths, sizes * [[1, 1, math.inf]]).value)
 

@@ -3,7 +3,7 @@
 from ntkgap.models.attention import SelfAttention
 from ntkgap.models.convnet import VGG, ConvNet
 from ntkgap.models.layers import Initialization, NTKConv2d, NTKLinear, ScaledConv2d, ScaledLinear
-from ntkgap.models.learning_rates import parameter_groups
+from ntkgap.models.learning_rates import learning_rate_factor, parameter_groups
 from ntkgap.models.mlp import MLP
 from ntkgap.models.nonlinearities import NONLINEARITIES, make_nonlinearity
 from ntkgap.models.parametrizations import PARAMETRIZATIONS, LayerFactory
@@ -33,6 +33,7 @@ __all__ = [
     "Transformer",
     "WideResNet",
     "describe",
+    "learning_rate_factor",
     "make_nonlinearity",
     "parameter_groups",
 ]
