@@ -12,6 +12,18 @@ from torch import Tensor, fx, nn
 from ntkgap.errors import ModelError
 
 
+def check_floating(x: Tensor) -> None:
+    """Refuse inputs of integers, which no layer can multiply with its weights.
+
+    Raises:
+        ModelError: naming the type.
+    """
+    if not x.is_floating_point():
+        raise ModelError(
+            f"the network was given an input of type {x.dtype}; convert it first, for instance x.float()"
+        )
+
+
 @fx.wrap
 def checked_features(x: Tensor, in_features: int) -> Tensor:
     """Give x back if it is [n, ...] with ``in_features`` entries an example.
@@ -19,6 +31,7 @@ def checked_features(x: Tensor, in_features: int) -> Tensor:
     Raises:
         ModelError: if it is not.
     """
+    check_floating(x)
     if x.ndim < 2 or math.prod(x.shape[1:]) != in_features:
         raise ModelError(
             f"a network with in_features={in_features} was given an input of shape "
@@ -34,6 +47,7 @@ def checked_images(x: Tensor, channels: int, size: tuple[int, int] | None, least
     Raises:
         ModelError: if it does not.
     """
+    check_floating(x)
     if x.ndim != 4 or x.shape[1] != channels:
         hint = ""
         if x.ndim == 4 and x.shape[3] == channels:
@@ -61,6 +75,7 @@ def checked_tokens(x: Tensor, in_features: int) -> Tensor:
     Raises:
         ModelError: if it does not.
     """
+    check_floating(x)
     if x.ndim != 3 or x.shape[2] != in_features:
         raise ModelError(
             f"a network with in_features={in_features} was given an input of shape {tuple(x.shape)}; "

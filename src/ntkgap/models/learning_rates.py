@@ -43,6 +43,30 @@ def parameter_groups(model: nn.Module, learning_rate: float, optimizer: str = "s
     return [{"params": group, "lr": learning_rate * factor} for factor, group in groups.items()]
 
 
+def learning_rate_factor(model: nn.Module, optimizer: str = "sgd") -> float:
+    """The one factor that every learning rate of the model is multiplied by.
+
+    Under gradient descent it is the same for all layers of a reference network: m for ``"mean_field"``,
+    1 for the other parametrisations, times γ0²/α². Training with learning rate η then follows the kernel
+    factor · K: the predictions of the kernel regime hold with η · factor for η, and the critical learning
+    rate is 2/(factor · κ_max).
+
+    Args:
+        model: any network.
+        optimizer: as for ``parameter_groups``.
+
+    Raises:
+        ModelError: if layers have different factors, or as ``parameter_groups`` does.
+    """
+    rates = sorted(group["lr"] for group in parameter_groups(model, 1.0, optimizer))
+    if rates[0] != rates[-1]:
+        raise ModelError(
+            f"layers have learning rates between {rates[0]:g}·η and {rates[-1]:g}·η, so there is no one factor; "
+            "use parameter_groups"
+        )
+    return rates[0]
+
+
 def _collect(
     module: nn.Module, optimizer: str, outer: float, prefix: str, factors: dict[nn.Parameter, float]
 ) -> None:

@@ -88,7 +88,7 @@ def learning_rate_factors(
     Adam moves every parameter by about η whatever the size of its gradient, so its factors follow from
     what the effective weights shall do: move by η/fan_in in every layer and by η in every bias, which
     moves each preactivation by Θ(η). That is Θ(1) for input weights and biases and Θ(1/m) for hidden and
-    output weights, the maximal update (Yang et al. 2022, table 3, up to constants of the input layer).
+    output weights, the maximal update (Yang et al. 2022; their constant of the input layer differs).
     ``"standard"`` and ``"ntk"`` do not adjust Adam: the learning rate is used as it is given.
     """
     if parametrization in ("standard", "ntk"):
@@ -106,7 +106,7 @@ def learning_rate_factors(
 class LayerFactory:
     r"""Makes the layers of one network, all in one parametrisation.
 
-    In *abc* form (Yang & Hu 2021, definition 3.1) a layer has W = m^{-a} w, w ~ N(0, m^{-2b}), learning
+    In *abc* form (Yang & Hu 2021) a layer has W = m^{-a} w, w ~ N(0, m^{-2b}), learning
     rate η m^{-c}, m the width:
 
     =============  =============  =============  =============  ====

@@ -15,7 +15,7 @@ class Scaled(nn.Module):
     factor² (by \|factor\| for Adam). Gradient descent then moves f at the same speed whatever the
     factor, but the parameters by 1/factor: the larger the factor, the closer to the linearisation. With
     factor α this is training α·h with the loss divided by α², whose linearisation error is O(1/α) when h
-    starts at 0 (Chizat, Oyallon, Bach 2019, section 2).
+    starts at 0 (Chizat, Oyallon, Bach 2019).
 
     Args:
         module: the network h; held, not copied.

@@ -30,7 +30,8 @@ class ShallowNet(nn.Module):
     Shapes: input [n, ...] with in_features entries an example, output [n, 1].
 
     Raises:
-        ModelError: if a size is not a positive integer or the nonlinearity is unknown.
+        ModelError: if a size is not a positive integer or the nonlinearity is unknown; when called, if an
+            example does not have in_features entries.
     """
 
     signs: Tensor
@@ -46,6 +47,7 @@ class ShallowNet(nn.Module):
         super().__init__()
         check_positive_integers(in_features=in_features, width=width)
         self.in_features, self.width = in_features, width
+        self.hidden_widths = (width,)
         self.flatten = Flatten(in_features)
         # weight_std = √d cancels the layer's own 1/√d: the theorem feeds w_rᵀx, inputs being unit vectors.
         self.hidden = NTKLinear(in_features, width, math.sqrt(in_features), generator=generator)

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from ntkgap.data import Dataset
 from ntkgap.errors import StudyError
+from ntkgap.models import parameter_groups
+from ntkgap.models.learning_rates import OPTIMIZERS
 
 # A loss this many times the initial one never comes back; stopping there keeps the numbers finite.
 DIVERGENCE_FACTOR = 1e6
-
-OPTIMIZERS = ("gd", "sgd", "adam")
 
 
 @dataclass
@@ -67,10 +67,13 @@ def train(
 ) -> TrainingCurve:
     """Train ``model`` in place on the loss ½‖f − y‖² (a sum, not a mean: η then compares with 2/κ_max).
 
+    Each layer is trained with η times the factor that its parametrisation and the scale of the output ask
+    for (``models.parameter_groups``); 1 in NTK and standard parametrisation.
+
     Args:
         model: any network mapping [n, ...] to [n, C].
         data: training set.
-        learning_rate: η of the summed loss.
+        learning_rate: η of the summed loss, before the factors.
         steps: number of updates.
         optimizer: ``"gd"`` (plain full-batch gradient descent), ``"sgd"`` (with momentum) or ``"adam"``.
         momentum: of ``"sgd"``.
@@ -85,22 +88,23 @@ def train(
 
     Raises:
         StudyError: if the optimiser is unknown or a number is out of range.
+        ModelError: if the model has nothing to train, or layers that share a parameter want different rates.
     """
     check_training(learning_rate, steps)
     n = len(data)
     batch_size = n if batch_size is None else batch_size
     if not 1 <= batch_size <= n:
         raise StudyError(f"batch_size must be between 1 and the {n} training examples, got {batch_size!r}")
-    if optimizer == "gd":
-        if batch_size != n:
-            raise StudyError("optimizer='gd' uses all examples at once; for minibatches use 'sgd'")
-        update: torch.optim.Optimizer = torch.optim.SGD(model.parameters(), lr=learning_rate)
-    elif optimizer == "sgd":
-        update = torch.optim.SGD(model.parameters(), lr=learning_rate, momentum=momentum)
-    elif optimizer == "adam":
-        update = torch.optim.Adam(model.parameters(), lr=learning_rate)
-    else:
+    if optimizer not in OPTIMIZERS:
         raise StudyError(f"unknown optimizer {optimizer!r}; choose one of {', '.join(OPTIMIZERS)}")
+    if optimizer == "gd" and batch_size != n:
+        raise StudyError("optimizer='gd' uses all examples at once; for minibatches use 'sgd'")
+    groups = parameter_groups(model, learning_rate, optimizer)
+    update: torch.optim.Optimizer
+    if optimizer == "adam":
+        update = torch.optim.Adam(groups)
+    else:
+        update = torch.optim.SGD(groups, momentum=momentum if optimizer == "sgd" else 0)
 
     curve = TrainingCurve([])
     order = torch.arange(n)
