@@ -148,6 +148,7 @@ class InfiniteEnsemble(KernelModes):
 
         The residual is d_t(Θ)(f_0(X) − y): exact also where Θ is singular and where training has converged.
         """
+        self.check_decay(decay)
         shrink = (self.eigenvectors * decay[..., None, :]) @ self.eigenvectors.T  # [..., n, n]
         mean = self.start.targets + shrink @ self.start.residual()
         nngp = self.start.nngp

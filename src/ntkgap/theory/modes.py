@@ -83,8 +83,22 @@ class KernelModes:
 
         Modes without resolvable eigenvalue do not reach new points: K(x, X) is orthogonal to them.
         """
+        self.check_decay(decay)
         kappa = torch.where(self.resolved, self.eigenvalues, torch.ones_like(self.eigenvalues))
         return torch.where(self.resolved, (1 - decay) / kappa, 0.0)
+
+    def check_decay(self, decay: Tensor) -> None:
+        """Refuse factors that are not of this kernel's modes.
+
+        Raises:
+            KernelError: naming the shape they must have.
+        """
+        n = len(self.eigenvalues)
+        if decay.ndim == 0 or decay.shape[-1] != n:
+            raise KernelError(
+                f"decay must hold the factors of one of the …_decay methods, shape (..., {n}), one for each "
+                f"mode, got {tuple(decay.shape)}"
+            )
 
     def _steps(self, steps: Tensor | int) -> Tensor:
         t = torch.as_tensor(steps, device=self.eigenvalues.device)[..., None]

@@ -48,8 +48,8 @@ def positive_factor(
 
     It is tried as it is first. If that fails, a jitter is added to the diagonal, in parts of its mean: first
     10·u with u = max(nε, ε′), where ε is the unit of float64 and ε′ that of the entries, then ten times as much
-    until it works. A factor whose least squared pivot is at most u·max(diagonal) counts as failed: that pivot is
-    all rounding, and what it would be divided by is noise.
+    until it works. Where 1/‖K⁻¹‖_F, a lower bound of λ_min, is at most u·max(diagonal), the factor counts as
+    failed although there is one: whether there is then is luck, and what it solves is noise.
 
     Args:
         matrix: symmetric, [n, n]; float32 is promoted, and known to be coarser.
@@ -69,11 +69,12 @@ def positive_factor(
     unit = max(len(symmetric) * torch.finfo(torch.float64).eps, entry_unit)
     largest = max(LARGEST_JITTER, len(symmetric) * entry_unit, 10 * unit)
     mean, identity = float(symmetric.diagonal().mean()), torch.eye(len(symmetric)).to(symmetric)
+    rounding = unit * float(symmetric.diagonal().max())
     relative = 0.0
     while relative <= largest:
         jitter = relative * mean
         lower, failed = torch.linalg.cholesky_ex(symmetric + jitter * identity)
-        if not failed and float(lower.diagonal().min()) ** 2 > unit * float(symmetric.diagonal().max()):
+        if not failed and 1 / float(torch.cholesky_inverse(lower).norm()) > rounding:
             if jitter > 0:
                 warnings.warn(
                     f"{name} is not positive definite in this precision (λ_min = {_lambda_min(symmetric):.3g}): "

@@ -70,6 +70,7 @@ class KernelDynamics(KernelModes):
 
     def losses(self, decay: Tensor) -> Tensor:
         """½‖r_t‖² for the factors of one of the ``…_decay`` methods, [..., nC] -> [...]."""
+        self.check_decay(decay)
         return 0.5 * (decay * self.coefficients).square().sum(dim=-1)
 
     def predictions(self, decay: Tensor, cross_gram: Tensor, initial: Tensor) -> Tensor:
