@@ -23,3 +23,7 @@ class StudyError(NtkgapError, ValueError):
 
 class StoreError(NtkgapError):
     """A store of results cannot be opened, written or combined with this run."""
+
+
+class JitterWarning(UserWarning):
+    """A matrix was not positive definite in floating point; something was added to its diagonal to go on."""

@@ -98,11 +98,50 @@ def test_the_critical_rate_separates_decay_from_divergence(problem):
         assert (last > first) == grows
 
 
-def test_bad_input_is_named(problem):
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("divisor", [1.0, 14.0])
+def test_the_critical_rate_of_the_heavy_ball_on_a_mean_loss(problem, momentum, divisor):
+    """Iterated r ← r − (η/N)Kr + μ(r − r_before): below the rate it decays, above it grows."""
     gram, residual, _, _ = problem
+    for factor, grows in ((0.99, False), (1.01, True)):
+        rate = factor * critical_learning_rate(gram, divisor=divisor, momentum=momentum)
+        r = before = residual
+        for _ in range(3000):
+            r, before = r - rate / divisor * gram @ r + momentum * (r - before), r
+        assert (r.norm() > residual.norm()) == grows
+
+
+@pytest.mark.parametrize("scale", ["mean of halves", "MSELoss"])
+def test_the_divisor_is_that_of_the_loss_named(scale, generator):
+    """Gradient descent on the loss as torch computes it, for a linear model with two outputs sharing features."""
+    x, y = (torch.randn(5, k, dtype=torch.float64, generator=generator) for k in (7, 2))
+    divisor = y.numel() if scale == "mean of halves" else y.numel() / 2
+    critical = critical_learning_rate(x @ x.T, divisor=divisor)
+    for factor, grows in ((0.98, False), (1.02, True)):
+        w = torch.zeros(7, 2, dtype=torch.float64, requires_grad=True)
+        losses = []
+        for _ in range(500):
+            loss = torch.nn.functional.mse_loss(x @ w, y) * (0.5 if scale == "mean of halves" else 1.0)
+            losses.append(loss.item())
+            (gradient,) = torch.autograd.grad(loss, w)
+            w = (w - factor * critical * gradient).detach().requires_grad_()
+        assert (losses[-1] > losses[0]) == grows
+
+
+def test_bad_input_is_named(problem):
+    gram, residual, cross, initial = problem
     with pytest.raises(KernelError, match="Gram matrix of 3 rows"):
         KernelDynamics(gram, residual[:3])
     with pytest.raises(KernelError, match="no positive eigenvalue"):
         critical_learning_rate(torch.zeros(2, 2))
     with pytest.raises(KernelError, match="as_matrix"):
         KernelDynamics(torch.zeros(2, 2, 1, 1), residual)
+    with pytest.raises(KernelError, match=r"divisor must be positive"):
+        critical_learning_rate(gram, divisor=0)
+    with pytest.raises(KernelError, match=r"momentum must be at least 0 and below 1, got 1"):
+        critical_learning_rate(gram, momentum=1)
+    dynamics = KernelDynamics(gram, residual)
+    with pytest.raises(KernelError, match=r"cross kernel must have shape \(3, 7\), got \(7, 3\)"):
+        dynamics.predictions(dynamics.converged_decay(), cross.T, initial)
+    with pytest.raises(KernelError, match=r"decay must hold"):
+        dynamics.losses(torch.ones(3))

@@ -31,6 +31,27 @@ def check_gram(gram: Tensor) -> Tensor:
     return gram
 
 
+def check_symmetric(gram: Tensor, precision: torch.dtype | None = None) -> Tensor:
+    """Return the symmetric part of a Gram matrix in float64; what is left out must be rounding.
+
+    Args:
+        gram: [n, n].
+        precision: type of the arithmetic that made the entries, if coarser than the matrix's own type.
+
+    Raises:
+        KernelError: if the matrix is not square, not finite or not symmetric.
+    """
+    g = check_gram(gram).double()
+    asymmetry = float((g - g.T).abs().max())
+    scale = float(g.abs().max())
+    if asymmetry > 100 * len(g) * torch.finfo(precision or gram.dtype).eps * scale:
+        raise KernelError(
+            f"the matrix is not symmetric (entries differ by up to {asymmetry:.3g} at a scale of {scale:.3g}); "
+            "a Gram matrix is the kernel of inputs with themselves"
+        )
+    return (g + g.T) / 2
+
+
 @dataclass(frozen=True, repr=False)
 class Spectrum:
     """Eigenvalues of a symmetric Gram matrix and the noise floor below which they mean nothing.
@@ -93,16 +114,8 @@ def spectrum(gram: Tensor, precision: torch.dtype | None = None) -> Spectrum:
     Raises:
         KernelError: if the matrix is not square, not finite or not symmetric.
     """
-    check_gram(gram)
     precision = precision or gram.dtype
-    g = gram.double()
-    asymmetry = float((g - g.T).abs().max())
-    scale = float(g.abs().max())
-    if asymmetry > 100 * len(g) * torch.finfo(precision).eps * scale:
-        raise KernelError(
-            f"the matrix is not symmetric (entries differ by up to {asymmetry:.3g} at a scale of {scale:.3g}); "
-            "a Gram matrix is the kernel of inputs with themselves"
-        )
-    eigenvalues = torch.linalg.eigvalsh((g + g.T) / 2)
+    g = check_symmetric(gram, precision)
+    eigenvalues = torch.linalg.eigvalsh(g)
     floor = len(g) * torch.finfo(precision).eps * float(eigenvalues.abs().max())
     return Spectrum(eigenvalues, floor)

@@ -1,5 +1,10 @@
 """What the kernel regime predicts, computed from Gram matrices alone."""
 
+from ntkgap.theory.ensembles import InfiniteEnsemble, RandomizedPriorEnsemble
+from ntkgap.theory.finite_ensembles import EnsembleErrors, ensemble_errors, ensemble_floor
+from ntkgap.theory.gaussian import Gaussian
+from ntkgap.theory.gaussian_process import GaussianProcess
+from ntkgap.theory.modes import KernelModes
 from ntkgap.theory.natural_gradient import (
     STABILITY_LIMIT,
     guaranteed_decay,
@@ -8,15 +13,26 @@ from ntkgap.theory.natural_gradient import (
     stability_constant,
     theorem_radius,
 )
+from ntkgap.theory.solves import PositiveFactor, positive_factor
 from ntkgap.theory.training import KernelDynamics, critical_learning_rate
 
 __all__ = [
     "STABILITY_LIMIT",
+    "EnsembleErrors",
+    "Gaussian",
+    "GaussianProcess",
+    "InfiniteEnsemble",
     "KernelDynamics",
+    "KernelModes",
+    "PositiveFactor",
+    "RandomizedPriorEnsemble",
     "critical_learning_rate",
+    "ensemble_errors",
+    "ensemble_floor",
     "guaranteed_decay",
     "largest_learning_rate",
     "linearised_decay",
+    "positive_factor",
     "stability_constant",
     "theorem_radius",
 ]

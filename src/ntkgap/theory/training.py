@@ -1,41 +1,51 @@
 """Training curves that the kernel regime predicts, from a Gram matrix and the initial residual alone."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from ntkgap.errors import KernelError
 from ntkgap.kernels.spectrum import check_gram
+from ntkgap.theory.matrices import array, gram_matrix
+from ntkgap.theory.modes import KernelModes
 
 
-def critical_learning_rate(gram: Tensor) -> float:
-    r"""Largest stable learning rate of gradient descent on ½‖f − y‖²: :math:`2/\kappa_{\max}`.
+def critical_learning_rate(gram: Tensor, *, divisor: float = 1.0, momentum: float = 0.0) -> float:
+    r"""Learning rate below which gradient descent on ‖f − y‖²/(2N) is stable.
+
+    .. math:: \eta_{\mathrm{crit}} = \frac{2 (1 + \mu) N}{\kappa_{\max}}
+
+    With momentum μ (the heavy ball of ``torch.optim.SGD``, θ ← θ − ηg + μ(θ − θ_before)) a mode's two factors
+    solve z² − (1 + μ − ηκ)z + μ = 0; the first to leave the unit circle does so at z = −1, ηκ = 2(1 + μ).
 
     Args:
-        gram: Gram matrix K, [nC, nC].
+        gram: Gram matrix K, [nC, nC]; of a kernel that all outputs share [n, n] does.
+        divisor: N of the loss: 1 for ½‖f − y‖², nC for ½ the mean over all entries, nC/2 for ``torch.nn.MSELoss``.
+        momentum: μ, at least 0 and below 1.
 
     Raises:
-        KernelError: if the matrix is not square and finite, or has no positive eigenvalue.
+        KernelError: if the matrix is not square, finite and symmetric, or has no positive eigenvalue, or a
+            number is out of range.
     """
-    largest = float(torch.linalg.eigvalsh(check_gram(gram))[-1])
+    if not 0 < divisor < math.inf:
+        raise KernelError(f"divisor must be positive and finite, got {divisor!r}")
+    if not 0 <= momentum < 1:
+        raise KernelError(f"momentum must be at least 0 and below 1, got {momentum!r}")
+    largest = float(torch.linalg.eigvalsh(gram_matrix(gram, "the Gram matrix"))[-1])
     if largest <= 0:
         raise KernelError("the Gram matrix has no positive eigenvalue: no learning rate moves the outputs")
-    return 2 / largest
+    return 2 * (1 + momentum) * divisor / largest
 
 
-class KernelDynamics:
+class KernelDynamics(KernelModes):
     r"""How training proceeds if the kernel K stays as it is at initialisation.
 
-    With the eigenpairs (κ_i, u_i) of K, each optimiser shrinks the residual's component along u_i by a
-    factor d_t(κ_i) of its own, so that
+    Each optimiser shrinks the residual's component along the eigenvector u_i by a factor d_t(κ_i), see
+    ``KernelModes``, so that
 
     .. math:: L_t = \tfrac12 \sum_i d_t(\kappa_i)^2 (u_i^\top r_0)^2, \qquad
               f_t(x) = f_0(x) - K(x, X) K^{-1} (I - d_t(K))\, r_0 .
-
-    ================  ============================================
-    gradient descent  d_t(κ) = (1 − ηκ)^t
-    gradient flow     d_t(κ) = exp(−κt)
-    natural gradient  d_t(κ) = (1 − ηκ/(κ + λ))^t
-    ================  ============================================
 
     All for the loss ½‖f − y‖², summed over examples and outputs (Lee et al. 2019, section 2; for natural
     gradient Zhang, Martens, Grosse 2019, section 3).
@@ -45,7 +55,7 @@ class KernelDynamics:
         residual: r_0 = f_0(X) − y, [n, C].
 
     Raises:
-        KernelError: if the matrix is not square and finite or does not match the residual.
+        KernelError: if the matrix is not square, finite and symmetric or does not match the residual.
     """
 
     def __init__(self, gram: Tensor, residual: Tensor) -> None:
@@ -55,39 +65,26 @@ class KernelDynamics:
                 f"a residual of shape {tuple(residual.shape)} needs a Gram matrix of {residual.numel()} rows, "
                 f"got {len(gram)}"
             )
-        eigenvalues, self.eigenvectors = torch.linalg.eigh((gram + gram.T) / 2)
-        self.eigenvalues = eigenvalues.clamp_min(0)  # a Gram matrix has none below zero: that is rounding
-        self.coefficients = self.eigenvectors.T @ residual.reshape(-1).to(gram.dtype)
-
-    def gradient_descent_decay(self, learning_rate: float, steps: Tensor) -> Tensor:
-        """(1 − ηκ_i)^t for every step t of ``steps`` [T] and every mode: [T, nC]."""
-        return (1 - learning_rate * self.eigenvalues) ** steps[:, None]
-
-    def gradient_flow_decay(self, times: Tensor) -> Tensor:
-        """exp(−κ_i t) for every time t of ``times`` [T] and every mode: [T, nC]."""
-        return torch.exp(-times[:, None].to(self.eigenvalues.dtype) * self.eigenvalues)
-
-    def natural_gradient_decay(self, learning_rate: float, steps: Tensor, damping: float = 0.0) -> Tensor:
-        """(1 − ηκ_i/(κ_i + λ))^t for every step t of ``steps`` [T] and every mode: [T, nC]."""
-        kappa = self.eigenvalues
-        moved = torch.where(kappa > 0, kappa / (kappa + damping), torch.zeros_like(kappa))
-        return (1 - learning_rate * moved) ** steps[:, None]
+        super().__init__(gram)
+        self.coefficients = self.eigenvectors.T @ residual.reshape(-1).double()
 
     def losses(self, decay: Tensor) -> Tensor:
-        """½‖r_t‖² for the factors of one of the ``…_decay`` methods, [T, nC] -> [T]."""
-        return 0.5 * (decay * self.coefficients).square().sum(dim=1)
+        """½‖r_t‖² for the factors of one of the ``…_decay`` methods, [..., nC] -> [...]."""
+        self.check_decay(decay)
+        return 0.5 * (decay * self.coefficients).square().sum(dim=-1)
 
     def predictions(self, decay: Tensor, cross_gram: Tensor, initial: Tensor) -> Tensor:
-        """f_t on new points, [T, k, C].
+        """f_t on new points, [..., k, C].
 
         Args:
-            decay: factors of one of the ``…_decay`` methods, [T, nC].
+            decay: factors of one of the ``…_decay`` methods, [..., nC].
             cross_gram: K(x, X) of the new points with the training examples, [kC, nC].
             initial: f_0 on the new points, [k, C].
+
+        Raises:
+            KernelError: if a shape does not fit or an entry is not finite.
         """
-        kappa = self.eigenvalues
-        resolved = kappa > len(kappa) * torch.finfo(kappa.dtype).eps * kappa[-1]
-        # Modes without resolvable eigenvalue do not reach new points either: K(x, X) is orthogonal to them.
-        inverse = torch.where(resolved, 1 / torch.where(resolved, kappa, torch.ones_like(kappa)), 0.0)
-        dual = (inverse * (1 - decay) * self.coefficients) @ self.eigenvectors.T  # [T, nC]
-        return initial - (dual @ cross_gram.T).reshape(-1, *initial.shape)
+        initial = array(initial, "the initial function on the new points", (None, None))
+        cross_gram = array(cross_gram, "the cross kernel", (initial.numel(), len(self.eigenvalues)))
+        dual = (self.inverse_decay(decay) * self.coefficients) @ self.eigenvectors.T  # [..., nC]
+        return initial - (dual @ cross_gram.T).unflatten(-1, initial.shape)

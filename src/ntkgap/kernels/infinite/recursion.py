@@ -11,6 +11,7 @@ from ntkgap.kernels.infinite.activations import Activation, find_activation, is_
 from ntkgap.kernels.infinite.pairs import Moments, Tile, own_positions
 from ntkgap.kernels.infinite.refusals import reason_for
 from ntkgap.kernels.infinite.rules import Call, Compiled, Data, Operation, Random, State, find_rule
+from ntkgap.kernels.infinite.rules.attention import Attention
 from ntkgap.kernels.infinite.rules.layers import Convolution, Dense
 from ntkgap.kernels.infinite.rules.normalization import Normalization, settle
 from ntkgap.kernels.infinite.rules.pointwise import Pointwise, Same, pointwise
@@ -233,7 +234,7 @@ class Recursion:
         if not compiled.operation.keeps_scales and not isinstance(compiled.operation, Pointwise):
             sources = [self._settled(source) for source in sources]
             mixed = any(field.scales for source in sources for field in source.signal.fields)
-            if mixed and not isinstance(compiled.operation, Dense | Convolution | Normalization):
+            if mixed and not isinstance(compiled.operation, Dense | Convolution | Attention | Normalization):
                 signal = replace(signal, fields=tuple(replace(f, scales="mixed") for f in signal.fields))
         inputs = tuple(source.name for source in sources)
         self.steps[call.name] = Step(

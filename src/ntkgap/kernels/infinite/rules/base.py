@@ -70,7 +70,7 @@ class Call:
         names: of the model's parameters, by id.
         lift: turns a function of the input into a signal with channels along an axis.
         used: places of the parameters met so far, by id.
-        weights: of the layers met so far, by place.
+        weights: of the layers met so far, by name.
     """
 
     name: str

@@ -161,8 +161,16 @@ def _sum_of_shifts(
     return cast(Tensor, total)
 
 
-def _coefficients(call: Call, layer: str, weight: Tensor, bias: Tensor | None) -> Coefficients:
-    declared = getattr(call.target, "initialization", None)
+def coefficients_of(call: Call, layer: nn.Module) -> Coefficients:
+    """Coefficients of a dense layer inside a module that is one step."""
+    name, weight, bias = _parameters(call, layer.weight, layer.bias)
+    return _coefficients(call, name, weight, bias, layer)
+
+
+def _coefficients(
+    call: Call, layer: str, weight: Tensor, bias: Tensor | None, module: object
+) -> Coefficients:
+    declared = getattr(module, "initialization", None)
     given = find_initialization(layer, weight, bias, call.initializations, declared)
     per_weight = given.weight_scale**2 * weight[0].numel()
     per_bias = given.bias_scale**2 if bias is not None else 0.0
@@ -190,19 +198,19 @@ def _parameters(call: Call, weight: object, bias: object) -> tuple[str, Tensor, 
                     "are correlated and no recursion is known. Use separate layers, or monte_carlo_kernel"
                 )
             call.used[id(parameter)] = call.place
-    _refuse_equal_weights(call, weight)
+    _refuse_equal_weights(call, layer, weight)
     return layer, weight, bias if isinstance(bias, Tensor) else None
 
 
-def _refuse_equal_weights(call: Call, weight: Tensor) -> None:
+def _refuse_equal_weights(call: Call, layer: str, weight: Tensor) -> None:
     """Copies of a layer that start with the same values are as correlated as one layer used twice."""
     for place, other in call.weights.items():
         if other.shape == weight.shape and weight.any() and torch.equal(other, weight):
             raise call.refusal(
-                f"starts with exactly the weights of {place}; the two are correlated and no recursion is known. "
+                f"starts with exactly the weights of {place!r}; the two are correlated and no recursion is known. "
                 "For the difference of two equal networks use ntkgap.models.Antisymmetric"
             )
-    call.weights[call.place] = weight
+    call.weights[layer] = weight
 
 
 def _input(call: Call, argument: object, channel_axis: int) -> Random:
@@ -213,11 +221,11 @@ def _input(call: Call, argument: object, channel_axis: int) -> Random:
     return argument
 
 
-def _shares(signal: Signal) -> tuple[float, ...]:
+def shares_of(signal: Signal) -> tuple[float, ...]:
     return tuple(field.channels / signal.channels for field in signal.fields)
 
 
-def _output(call: Call, layout: Layout, channels: int) -> Signal:
+def gaussian_output(call: Call, layout: Layout, channels: int) -> Signal:
     return Signal(layout, (Field(channels, gaussian=True, zero_mean=True, sources=frozenset({call.name})),))
 
 
@@ -240,9 +248,9 @@ def dense(call: Call) -> Compiled:
             f"(shape {('n', *source.value.shape[1:])}): put the channels last with movedim, or flatten first"
         )
     folded = len(layout.positions) if layout.flat else 0
-    operation = Dense(_coefficients(call, layer, weight, bias), _shares(source.signal), folded)
+    operation = Dense(_coefficients(call, layer, weight, bias, call.target), shares_of(source.signal), folded)
     positions = () if layout.flat else layout.positions
-    return Compiled(operation, [source], _output(call, Layout(positions, len(positions) + 1), len(weight)))
+    return Compiled(operation, [source], gaussian_output(call, Layout(positions, len(positions) + 1), len(weight)))
 
 
 @rule(nn.Conv1d, nn.Conv2d, nn.Conv3d, F.conv1d, F.conv2d, F.conv3d)
@@ -280,10 +288,10 @@ def convolution(call: Call) -> Compiled:
         )
     )
     operation = Convolution(
-        _coefficients(call, layer, weight, bias), _shares(source.signal), walks, given["padding_mode"]
+        _coefficients(call, layer, weight, bias, call.target), shares_of(source.signal), walks, given["padding_mode"]
     )
     out = Layout(tuple(call.value.shape[2:]), 1)
-    return Compiled(operation, [source], _output(call, out, len(weight)))
+    return Compiled(operation, [source], gaussian_output(call, out, len(weight)))
 
 
 def _each(value: int | tuple[int, ...], dims: int) -> tuple[int, ...]:

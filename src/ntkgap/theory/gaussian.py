@@ -1,0 +1,74 @@
+"""A Gaussian over functions at some points: what every theory of ensembles and posteriors predicts."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from ntkgap.errors import KernelError
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Distribution of a function with C outputs at k points; the outputs are independent of each other.
+
+    Attributes:
+        mean: [..., k, C]; leading dimensions are times, if several were asked for.
+        covariance: of every output, [..., k, k], symmetric with no negative variance.
+    """
+
+    mean: Tensor
+    covariance: Tensor
+
+    @property
+    def variance(self) -> Tensor:
+        """Of every output at every point, [..., k]."""
+        return self.covariance.diagonal(dim1=-2, dim2=-1)
+
+    @property
+    def std(self) -> Tensor:
+        """Standard deviation of every output at every point, [..., k]."""
+        return self.variance.sqrt()
+
+    def draw(self, count: int, generator: Generator | None = None) -> Tensor:
+        """Independent functions, [count, ..., k, C].
+
+        Args:
+            count: how many.
+            generator: source of randomness; torch's global one if not given.
+        """
+        # Eigenvectors rather than Cholesky: a covariance may be singular, as it is at fitted points.
+        eigenvalues, vectors = torch.linalg.eigh(self.covariance)
+        root = vectors * eigenvalues.clamp_min(0).sqrt()[..., None, :]
+        noise = torch.randn(count, *self.mean.shape, generator=generator, dtype=self.mean.dtype)
+        return self.mean + root @ noise.to(self.mean.device)
+
+
+def as_covariance(matrix: Tensor, weights: Tensor, scale: float, unit: float) -> Tensor:
+    r"""Make the result of a covariance formula symmetric, with no negative variance.
+
+    A variance of the form v = k(x,x) − 2 b·k(x,X) + b·K b, with weights b and kernels that carry relative
+    errors ε, is known up to about :math:`n\,\varepsilon \max|K|\,(1 + \lVert b \rVert_1)^2`. Negative numbers
+    within that bound are rounding of a zero and become 0; what lies below it means that the kernels do not
+    belong together.
+
+    Args:
+        matrix: [..., k, k].
+        weights: b of every point, [..., k, n].
+        scale: max|K|.
+        unit: ε, the rounding unit of the type in which the kernels came.
+
+    Raises:
+        KernelError: if a variance is negative beyond rounding.
+    """
+    symmetric = (matrix + matrix.mT) / 2
+    variance = symmetric.diagonal(dim1=-2, dim2=-1)
+    rounding = 10 * weights.shape[-1] * unit * scale * (1 + weights.abs().sum(dim=-1)).square()
+    if (variance < -rounding).any():
+        raise KernelError(
+            f"the predicted variance is negative ({float(variance.min()):.3g}, beyond rounding): the kernels do "
+            "not belong together; take all of them from one network and one parametrisation, each with rows and "
+            "columns in the order of the same points"
+        )
+    variance.clamp_(min=0)  # a view of the diagonal
+    return symmetric

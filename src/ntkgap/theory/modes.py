@@ -1,0 +1,113 @@
+"""The eigenmodes of a kernel, and how each optimiser shrinks the residual along them."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from ntkgap.errors import KernelError
+from ntkgap.theory.matrices import gram_matrix
+
+
+class KernelModes:
+    r"""Eigenpairs (κ_i, u_i) of a Gram matrix K, and the factors d_t(κ) by which training shrinks each.
+
+    ================  ============================================
+    gradient descent  d_t(κ) = (1 − ηκ)^t
+    gradient flow     d_t(κ) = exp(−κt)
+    natural gradient  d_t(κ) = (1 − ηκ/(κ + λ))^t
+    converged         d_∞(κ) = 0, and 1 where κ is below the noise floor n·ε·κ_max
+    ================  ============================================
+
+    All for the loss ½‖f − y‖², **summed** over examples and outputs. A loss divided by N (N = nC for
+    ½ times the mean over all entries; N = nC/2 for ``torch.nn.MSELoss``) with learning rate η is the summed one
+    with learning rate η/N, or gradient flow until the time ηt/N.
+
+    Args:
+        gram: Gram matrix K of the training examples, [n, n]; of a kernel over several outputs the layout of
+            ``as_matrix``, [nC, nC]. Computed with in float64, whatever it comes in.
+        name: what messages call the matrix.
+
+    Attributes:
+        eigenvalues: κ ascending, [n], those that rounding made negative set to 0.
+        eigenvectors: u_i in the columns, [n, n].
+        resolved: which eigenvalues are above the noise floor of the type that ``gram`` came in, [n].
+
+    Times and steps may be numbers or tensors of any shape [...]; factors have shape [..., n].
+
+    Raises:
+        KernelError: if the matrix is not square, finite and symmetric; by the methods, if a time, step or
+            learning rate is out of range.
+    """
+
+    def __init__(self, gram: Tensor, name: str = "the Gram matrix") -> None:
+        eigenvalues, self.eigenvectors = torch.linalg.eigh(gram_matrix(gram, name))
+        self.eigenvalues = eigenvalues.clamp_min(0)  # a Gram matrix has none below zero: that is rounding
+        self.resolved = self.eigenvalues > len(gram) * torch.finfo(gram.dtype).eps * self.eigenvalues[-1]
+
+    def gradient_descent_decay(self, learning_rate: float, steps: Tensor | int) -> Tensor:
+        """(1 − ηκ_i)^t for every step t of ``steps`` [...] and every mode: [..., n]."""
+        return (1 - _positive(learning_rate) * self.eigenvalues) ** self._steps(steps)
+
+    def gradient_flow_decay(self, times: Tensor | float) -> Tensor:
+        """exp(−κ_i t) for every time t of ``times`` [...] and every mode: [..., n]."""
+        t = torch.as_tensor(times, dtype=torch.float64, device=self.eigenvalues.device)[..., None]
+        if not (torch.isfinite(t) & (t >= 0)).all():
+            raise KernelError("times must be finite and at least 0; for t → ∞ use converged_decay()")
+        return torch.exp(-t * self.eigenvalues)
+
+    def natural_gradient_decay(self, learning_rate: float, steps: Tensor | int, damping: float = 0.0) -> Tensor:
+        """(1 − ηκ_i/(κ_i + λ))^t for every step t of ``steps`` [...] and every mode: [..., n]."""
+        kappa = self.eigenvalues
+        moved = torch.where(kappa > 0, kappa / (kappa + damping), torch.zeros_like(kappa))
+        return (1 - _positive(learning_rate) * moved) ** self._steps(steps)
+
+    def converged_decay(self, learning_rate: float | None = None) -> Tensor:
+        """Limits of d_t(κ_i) for t → ∞, [n]: nothing is left but along modes that arithmetic cannot resolve.
+
+        Args:
+            learning_rate: of gradient descent; not needed for gradient flow, which always converges.
+
+        Raises:
+            KernelError: if gradient descent with this learning rate does not converge.
+        """
+        if learning_rate is not None and _positive(learning_rate) * self.eigenvalues[-1] >= 2:
+            raise KernelError(
+                f"gradient descent with learning rate {learning_rate:g} does not converge: the rate must be "
+                f"below 2/κ_max = {2 / float(self.eigenvalues[-1]):.6g}"
+            )
+        return (~self.resolved).double()
+
+    def inverse_decay(self, decay: Tensor) -> Tensor:
+        """(1 − d_t(κ_i))/κ_i, [..., n] -> [..., n]: what carries the training residual to new points.
+
+        Modes without resolvable eigenvalue do not reach new points: K(x, X) is orthogonal to them.
+        """
+        self.check_decay(decay)
+        kappa = torch.where(self.resolved, self.eigenvalues, torch.ones_like(self.eigenvalues))
+        return torch.where(self.resolved, (1 - decay) / kappa, 0.0)
+
+    def check_decay(self, decay: Tensor) -> None:
+        """Refuse factors that are not of this kernel's modes.
+
+        Raises:
+            KernelError: naming the shape they must have.
+        """
+        n = len(self.eigenvalues)
+        if decay.ndim == 0 or decay.shape[-1] != n:
+            raise KernelError(
+                f"decay must hold the factors of one of the …_decay methods, shape (..., {n}), one for each "
+                f"mode, got {tuple(decay.shape)}"
+            )
+
+    def _steps(self, steps: Tensor | int) -> Tensor:
+        t = torch.as_tensor(steps, device=self.eigenvalues.device)[..., None]
+        if not ((t >= 0) & (t == t.round()) & torch.isfinite(t)).all():
+            raise KernelError("steps must be whole numbers of at least 0; for t → ∞ use converged_decay()")
+        return t
+
+
+def _positive(learning_rate: float) -> float:
+    if not 0 < learning_rate < math.inf:
+        raise KernelError(f"learning_rate must be positive and finite, got {learning_rate!r}")
+    return learning_rate
