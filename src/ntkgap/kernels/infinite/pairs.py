@@ -39,7 +39,8 @@ class Side:
     Attributes:
         n: number of inputs.
         data: values that depend on the input alone, by step, [n, ...].
-        variances: what recording tiles have noted, put together, [*positions, n]; of attention, the weights [T, T, n].
+        variances: what recording tiles have noted, put together, [*positions, n]; of attention, the weights [T, T,
+        n].
     """
 
     n: int

@@ -1,6 +1,7 @@
 """The computation graph of an ordinary torch model, with the shape of every value at hand while it is traced."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -70,8 +71,9 @@ class ShapedTracer(fx.Tracer):
         self._running = False
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Ask the rules."""
-        return self._is_leaf(m)
+        """Ask the rules; they may run the module to find out."""
+        with self._not_tracing():
+            return self._is_leaf(m)
 
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -106,16 +108,21 @@ class ShapedTracer(fx.Tracer):
 
     def _run(self, kind: str, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run one step on the example; modules that it calls are run, not traced."""
-        self._running = True
+        with self._not_tracing(), torch.no_grad():
+            if kind == "call_function":
+                return target(*args, **kwargs)
+            if kind == "call_module":
+                return self.root.get_submodule(target)(*args, **kwargs)
+            return getattr(args[0], target)(*args[1:], **kwargs)
+
+    @contextmanager
+    def _not_tracing(self) -> Iterator[None]:
+        """Modules called inside are run."""
+        before, self._running = self._running, True
         try:
-            with torch.no_grad():
-                if kind == "call_function":
-                    return target(*args, **kwargs)
-                if kind == "call_module":
-                    return self.root.get_submodule(target)(*args, **kwargs)
-                return getattr(args[0], target)(*args[1:], **kwargs)
+            yield
         finally:
-            self._running = False
+            self._running = before
 
 
 def difference_of_copies(x: Tensor) -> Tensor:

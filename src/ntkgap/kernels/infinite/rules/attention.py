@@ -56,12 +56,12 @@ class Attention(Operation):
 
 @rule(SelfAttention)
 def attention(call: Call) -> Compiled:
-    """ntkgap's SelfAttention with ``scaling="linear"``."""
+    """The module SelfAttention with ``scaling="linear"``."""
     module, source = call.target, call.input
     if module.scaling != "linear":
         raise call.refusal(
-            "applies softmax to logits QKᵀ/√d, which stay random at infinite width; use scaling='linear', whose limit "
-            "has a closed form, or monte_carlo_kernel"
+            "applies softmax to logits QKᵀ/√d, which stay random at infinite width; use scaling='linear', whose "
+            "limit has a closed form, or monte_carlo_kernel"
         )
     layout = source.layout
     if layout.flat or len(layout.positions) != 1 or layout.channel_axis != 2:

@@ -167,9 +167,7 @@ def coefficients_of(call: Call, layer: nn.Module) -> Coefficients:
     return _coefficients(call, name, weight, bias, layer)
 
 
-def _coefficients(
-    call: Call, layer: str, weight: Tensor, bias: Tensor | None, module: object
-) -> Coefficients:
+def _coefficients(call: Call, layer: str, weight: Tensor, bias: Tensor | None, module: object) -> Coefficients:
     declared = getattr(module, "initialization", None)
     given = find_initialization(layer, weight, bias, call.initializations, declared)
     per_weight = given.weight_scale**2 * weight[0].numel()
@@ -222,10 +220,12 @@ def _input(call: Call, argument: object, channel_axis: int) -> Random:
 
 
 def shares_of(signal: Signal) -> tuple[float, ...]:
+    """The part of the channels that every field has."""
     return tuple(field.channels / signal.channels for field in signal.fields)
 
 
 def gaussian_output(call: Call, layout: Layout, channels: int) -> Signal:
+    """What a layer of fresh weights puts out."""
     return Signal(layout, (Field(channels, gaussian=True, zero_mean=True, sources=frozenset({call.name})),))
 
 
@@ -288,7 +288,10 @@ def convolution(call: Call) -> Compiled:
         )
     )
     operation = Convolution(
-        _coefficients(call, layer, weight, bias, call.target), shares_of(source.signal), walks, given["padding_mode"]
+        _coefficients(call, layer, weight, bias, call.target),
+        shares_of(source.signal),
+        walks,
+        given["padding_mode"],
     )
     out = Layout(tuple(call.value.shape[2:]), 1)
     return Compiled(operation, [source], gaussian_output(call, out, len(weight)))
