@@ -1,4 +1,4 @@
-"""Slow, obviously right expectations E[f(u) g(v)] of centred Gaussians: nested integrals, split where functions bend."""
+"""Slow, obviously right expectations E[f(u) f(v)] of Gaussians: nested integrals, split where functions bend."""
 
 import numpy as np
 import torch

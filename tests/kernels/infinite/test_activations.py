@@ -2,69 +2,19 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import nn
 
-from ntkgap.errors import KernelError
-from ntkgap.kernels.infinite.activations import find_activation, is_elementwise, quadrature_of
-from ntkgap.kernels.infinite.activations.kinks import find_kinks
-from ntkgap.models import NONLINEARITIES, nonlinearities
+from ntkgap.kernels.infinite.activations import find_activation
+from tests.kernels.infinite.activation_cases import (
+    CASES,
+    PAIRS,
+    SMOOTH_ENOUGH,
+    activation_mean,
+    numbers,
+    pairs_of,
+    slope_at_zero,
+)
 from tests.reference.gaussian import expectation
 from tests.tolerances import EXACT, SINGLE
-
-# Every activation with the points where it or its slope is not smooth.
-CASES = {
-    "relu": (nn.ReLU(), [0]),
-    "leaky_relu": (nn.LeakyReLU(0.2), [0]),
-    "abs": (nonlinearities.Abs(), [0]),
-    "erf": (nonlinearities.Erf(), []),
-    "gelu": (nn.GELU(), []),
-    "sin": (nonlinearities.Sin(1.2, 0.8, 0.4), []),
-    "sine": (nonlinearities.Sin(), []),
-    "cos": (nonlinearities.Cos(), []),
-    "rbf": (nonlinearities.RBF(0.3), []),
-    "exp": (nonlinearities.Exp(), []),
-    "exp_square": (nonlinearities.ExpSquare(), []),
-    "identity": (nn.Identity(), []),
-    "cube": (nonlinearities.Monomial(3), []),
-    "polynomial": (nonlinearities.Polynomial([0.3, -1.0, 0.5, 0.2]), []),
-    "gelu_tanh": (nn.GELU("tanh"), []),
-    "tanh": (nn.Tanh(), []),
-    "silu": (nn.SiLU(), []),
-    "softplus": (nn.Softplus(), []),
-    "sigmoid": (nn.Sigmoid(), []),
-    "mish": (nn.Mish(), []),
-    "logsigmoid": (nn.LogSigmoid(), []),
-    "tanhshrink": (nn.Tanhshrink(), []),
-    "elu": (nn.ELU(), [0]),
-    "selu": (nn.SELU(), [0]),
-    "celu": (nn.CELU(2.0), [0]),
-    "softsign": (nn.Softsign(), [0]),
-    "hardtanh": (nn.Hardtanh(), [-1, 1]),
-    "relu6": (nn.ReLU6(), [0, 6]),
-    "hardswish": (nn.Hardswish(), [-3, 3]),
-    "hardsigmoid": (nn.Hardsigmoid(), [-3, 3]),
-    "softshrink": (nn.Softshrink(), [-0.5, 0.5]),
-}
-CLOSED = [name for name in CASES if find_activation(CASES[name][0]).closed_form]
-SMOOTH_ENOUGH = ["tanh", "silu", "softplus", "elu", "sigmoid", "mish", "gelu_tanh"]
-PAIRS = [(0.5, 2.0, 0.3), (1.0, 1.0, -0.7), (9.0, 3.0, 0.97), (1.0, 1.3, 0.9999), (2.0, 2.0, -0.9995)]
-
-
-def numbers(*values):
-    return tuple(torch.tensor([v], dtype=torch.float64) for v in values)
-
-
-def slope_at_zero(module):
-    x = torch.zeros(1, dtype=torch.float64, requires_grad=True)
-    return torch.autograd.grad(module(x.clone()).sum(), x)[0].item()
-
-
-def pairs_of(generator, dtype=torch.float64, n=5, m=7, top=0.9):
-    q1 = 0.5 + torch.rand(n, 1, generator=generator, dtype=torch.float64)
-    q2 = 0.5 + torch.rand(1, m, generator=generator, dtype=torch.float64)
-    rho = top * (2 * torch.rand(n, m, generator=generator, dtype=torch.float64) - 1)
-    return tuple(t.to(dtype) for t in (rho * (q1 * q2).sqrt(), q1, q2))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -131,17 +81,6 @@ def test_a_zero_variance_is_the_number_zero(name, dtype):
     assert slope_variance.item() == pytest.approx(slope_at_zero(module) ** 2, rel=SINGLE, abs=1e-12)
     for gradient in torch.autograd.grad(product.sum() + slopes.sum(), (c, q1, q2), allow_unused=True):
         assert gradient is None or gradient.isfinite().all()
-
-
-def activation_mean(module, q, slope):
-    """E[φ(u)] or E[φ'(u)], for a u of variance q."""
-    if q == 0:
-        return slope_at_zero(module) if slope else module(torch.zeros(1, dtype=torch.float64)).item()
-    x = torch.linspace(-9, 9, 200000, dtype=torch.float64)
-    z = (math.sqrt(q) * x).requires_grad_()
-    y = module(z.clone())
-    y = torch.autograd.grad(y.sum(), z)[0] if slope else y
-    return float(torch.trapezoid(y.detach() * torch.exp(-x.square() / 2), x)) / math.sqrt(2 * math.pi)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -252,141 +191,3 @@ def test_odd_means_odd(name):
     x = torch.linspace(-3, 3, 41, dtype=torch.float64)
     module = CASES[name][0]
     assert find_activation(module).odd == torch.allclose(module(x.clone()), -module(-x), rtol=0, atol=1e-14)
-
-
-@pytest.mark.parametrize("name", sorted(NONLINEARITIES))
-def test_every_nonlinearity_of_the_models_is_found(name):
-    activation = find_activation(NONLINEARITIES[name]())
-    assert activation.closed_form or name in ("tanh", "silu", "softplus", "sigmoid", "elu", "selu")
-
-
-@pytest.mark.parametrize(
-    ("call", "module"),
-    [
-        (("relu_",), nn.ReLU()),
-        ((torch.relu,), nn.ReLU()),
-        ((torch.Tensor.relu,), nn.ReLU()),
-        ((F.relu,), nn.ReLU()),
-        ((F.leaky_relu, 0.3), nn.LeakyReLU(0.3)),
-        ((F.gelu,), nn.GELU()),
-        ((torch.abs,), nonlinearities.Abs()),
-        ((torch.Tensor.__abs__,), nonlinearities.Abs()),
-        ((abs,), nonlinearities.Abs()),
-        ((torch.pow, 3), nonlinearities.Monomial(3)),
-        ((torch.Tensor.__pow__, 2), nonlinearities.Monomial(2)),
-        (("pow", 1), nn.Identity()),
-        (("square",), nonlinearities.Monomial(2)),
-        (("cos",), nonlinearities.Cos()),
-        (("exp",), nonlinearities.Exp()),
-        ((torch.special.expit,), nn.Sigmoid()),
-        ((F.elu, 0.7), nn.ELU(0.7)),
-        ((F.hardtanh, -2.0, 1.0), nn.Hardtanh(-2.0, 1.0)),
-        ((F.silu,), nn.SiLU()),
-        ((torch.tanh,), nn.Tanh()),
-    ],
-)
-def test_functions_and_methods_are_what_the_modules_are(call, module, generator):
-    pairs = pairs_of(generator, n=2, m=2)
-    found = find_activation(*call).covariance(*pairs, True)
-    expected = find_activation(module).covariance(*pairs, True)
-    torch.testing.assert_close(found, expected, rtol=EXACT, atol=0)
-
-
-def test_options_are_heeded_by_name():
-    assert find_activation(F.gelu, approximate="tanh").name == "gelu(tanh)"
-    assert find_activation(F.leaky_relu, negative_slope=0.5, inplace=True).negative == 0.5
-
-
-def test_what_is_not_an_activation_is_not_found():
-    class Own(nn.ReLU):
-        pass
-
-    unknown = [
-        nn.PReLU(),
-        nn.Linear(2, 2),
-        Own(),
-        nn.RReLU(),
-        nn.Softmax(1),
-        torch.add,
-        "matmul",
-        lambda x: x,
-        [].append,
-    ]
-    assert all(find_activation(thing) is None for thing in unknown)
-    assert find_activation("pow", -1) is None
-    assert find_activation("pow", 0.5) is None
-    assert find_activation(torch.pow, torch.ones(2)) is None
-    assert find_activation(torch.relu, 1, 2, 3) is None
-    assert find_activation(nn.RReLU().eval()).negative == pytest.approx((1 / 8 + 1 / 3) / 2)
-
-
-@pytest.mark.parametrize("name", CLOSED)
-def test_quadrature_of_a_known_function_is_its_closed_form(name, generator):
-    module = CASES[name][0]
-    numerical = quadrature_of(module, "mine")
-    pairs = pairs_of(generator, top=1.0)
-    found, expected = (a.covariance(*pairs, True) for a in (numerical, find_activation(module)))
-    assert 0 < numerical.error < 1e-6
-    for a, b in zip(found, expected, strict=True):
-        torch.testing.assert_close(a, b, rtol=numerical.error + EXACT, atol=numerical.error + EXACT)
-
-
-def test_kinks_are_found_where_they_are():
-    assert find_kinks(nn.Tanh()) == ()
-    assert [(k.position, k.jumps[0]) for k in find_kinks(nn.Hardtanh(-2, 0.5))] == [(-2.0, 1.0), (0.5, -1.0)]
-    (elu,) = find_kinks(nn.ELU())
-    assert elu.position == 0
-    assert elu.jumps == pytest.approx((0, -1, -1, -1), abs=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("function", "words"),
-    [
-        (lambda x: x + torch.rand_like(x), "mine is random"),
-        (lambda x: x.sum(), "does not act on every entry"),
-        (torch.log, r"mine is not finite at x = "),
-    ],
-)
-def test_functions_without_expectations_are_named(function, words):
-    with pytest.raises(KernelError, match=words):
-        quadrature_of(function, "mine")
-
-
-def test_overflow_is_named():
-    large = torch.tensor([1e8], dtype=torch.float64)
-    for activation in (quadrature_of(torch.exp, "mine"), find_activation("exp"), find_activation("pow", 30)):
-        with pytest.raises(KernelError, match=r"mine is not finite|exp of|x\^30 of"):
-            activation.covariance(large, large, large, True)
-
-
-class Centred(nn.Module):
-    def forward(self, x):
-        return x - x.mean()
-
-
-class Broken(nn.Module):
-    def forward(self, x):
-        raise SystemError("no")
-
-
-@pytest.mark.parametrize("module", [m for m, _ in CASES.values()] + [nn.ReLU(inplace=True), nn.Dropout().eval()])
-def test_elementwise_modules_are_told_by_evaluation(module):
-    assert is_elementwise(module)
-
-
-@pytest.mark.parametrize(
-    "module",
-    [
-        nn.Softmax(-1),
-        nn.Dropout(),
-        nn.Flatten(),
-        nn.PReLU(),
-        nn.LayerNorm(4, elementwise_affine=False),
-        nn.BatchNorm1d(4, affine=False, track_running_stats=False),
-        nn.AvgPool1d(2),
-        Centred(),
-        Broken(),
-    ],
-)
-def test_other_modules_are_not(module):
-    assert not is_elementwise(module)

@@ -33,7 +33,7 @@ class Expansion:
         coefficients: a_k = E[f(√q z) h_k(z)], [K, n].
         tail: √(Σ_{j > k} a_j²/E[f²]) for every k, the largest over the variances, [K].
         error: estimated relative error of the quadrature.
-        smallest: √E[f²], the smallest over the variances.
+        norm: √E[f²], [n].
         spline: the part R of f that its kinks make, if it has any.
         spline_coefficients: Hermite coefficients of R, [K, n].
         ends: the same tails beyond the last k of f − R and of R (estimated), even and odd k apart: [2, 2].
@@ -43,7 +43,7 @@ class Expansion:
     coefficients: Tensor
     tail: Tensor
     error: float
-    smallest: float
+    norm: Tensor
     spline: Spline | None = None
     spline_coefficients: Tensor | None = None
     ends: Tensor | None = None
@@ -109,13 +109,14 @@ class Integrand:
         smooth, coefficients, spline = self._smooth(q, slope, points, orders, 0)
         coarse = self._smooth(few, slope, points, orders, 0)[1] if len(few) < len(q) else coefficients
         fine = self._smooth(few, slope, points + 8, orders, 2, FARTHER)[1]
+        squares, _, weights = self._between_kinks(few, slope, points, 0)
+        error = _relative((coarse - fine).norm(dim=1), _floored((squares * weights).sum(1), few, slope).sqrt())
         squares, _, weights = self._between_kinks(q, slope, points, 0)
-        floor = SMALLEST * (torch.ones_like(q) if slope else q.clamp_min(1e-200))
-        moment = torch.maximum((squares * weights).sum(1), floor)
-        smallest = float(moment.min().sqrt()) if len(q) else 1.0
-        error = _relative((coarse - fine).norm(dim=1), moment.sqrt().min().expand(len(few)))
+        exact = (squares * weights).sum(1)
+        moment = _floored(exact, q, slope)
         if spline is None:
-            return Expansion(coefficients.T.contiguous(), _tail(coefficients, moment), error, smallest)
+            tail = _tail(coefficients, exact, moment)
+            return Expansion(coefficients.T.contiguous(), tail, error, moment.sqrt())
         _, weights = (t.to(q.device) for t in normal_rule(_grading(q), points))
         own = spline.coefficients(orders).T
         ends = []
@@ -128,9 +129,9 @@ class Integrand:
         whole = coefficients + own
         return Expansion(
             whole.T.contiguous(),
-            _tail(whole, moment),
+            _tail(whole, exact, moment),
             error,
-            smallest,
+            moment.sqrt(),
             spline,
             own.T.contiguous(),
             torch.stack(ends).sqrt(),
@@ -140,7 +141,7 @@ class Integrand:
     def _smooth(
         self, q: Tensor, slope: bool, points: int, orders: int, finer: int, reach: float = REACH
     ) -> tuple[Tensor, Tensor, Spline | None]:
-        """f without its spline at the nodes [n, N], its coefficients [n, K], and the spline."""
+        """The function without its spline at the nodes [n, N], its coefficients [n, K], and the spline."""
         grading = _grading(q) + finer
         z, _ = (t.to(q.device) for t in normal_rule(grading, points, reach))
         f = self.values(q.sqrt()[:, None] * z, slope)
@@ -167,8 +168,13 @@ class Integrand:
         return self.values(root * z, slope).square(), z, weights
 
 
-def _tail(coefficients: Tensor, moment: Tensor) -> Tensor:
-    remaining = 1 - coefficients.square().cumsum(1) / moment[:, None]
+def _floored(moment: Tensor, q: Tensor, slope: bool) -> Tensor:
+    """Second moments, but no less than ``SMALLEST`` of the identity's, nor zero."""
+    return torch.maximum(moment, SMALLEST * (torch.ones_like(q) if slope else q.clamp_min(1e-200)))
+
+
+def _tail(coefficients: Tensor, moment: Tensor, relative_to: Tensor) -> Tensor:
+    remaining = (moment[:, None] - coefficients.square().cumsum(1)) / relative_to[:, None]
     # Below its own rounding the remainder says nothing; the bound of a pair multiplies two such tails.
     return remaining.clamp_min(1e-16).sqrt().amax(0)
 

@@ -104,7 +104,8 @@ class PairExpansion:
         """Σ_k a_k b_k ρ^k with the kinks' share of the orders k > order replaced by its integral."""
         one, two = self.first.spline, self.second.spline
         own1, own2 = self.first.spline_coefficients, self.second.spline_coefficients
-        assert one is not None and two is not None and own1 is not None and own2 is not None
+        if one is None or two is None or own1 is None or own2 is None:
+            raise ValueError("there are no kinks to integrate")
         # In float64 whatever the pairs are in: the parts are larger than the whole.
         exact = rho.double()
         total = power_series(
@@ -136,7 +137,8 @@ class PairExpansion:
         )
         exact = rho[chosen].double()
         finer, coarser = (_corners(exact, one, two, left, right, p) for p in (POINTS + 13, POINTS))
-        return float((finer - coarser).abs().max()) / (self.first.smallest * self.second.smallest)
+        norm1, norm2 = left.holding(self.first.norm[None]).term(0), right.holding(self.second.norm[None]).term(0)
+        return float(((finer - coarser).abs() / (norm1 * norm2)).max())
 
 
 def _corners(rho: Tensor, one: Spline, two: Spline, left: Side, right: Side, points: int) -> Tensor:

@@ -44,7 +44,7 @@ class Spline:
         position = torch.tensor([[k.position] for k in kinks], dtype=q.dtype, device=q.device)
         powers = torch.arange(highest, device=q.device)[:, None, None] + (0 if slope else 1)
         places = position / q.sqrt().clamp_min(1e-150)
-        reached = places.abs() < REACH
+        reached = (places.abs() < REACH) & (q > 0)  # the number 0 has no kink around it
         factors = torch.where(reached, jumps * q.sqrt() ** powers, 0)
         return Spline(torch.where(reached, places, 0), factors, 0 if slope else 1)
 
