@@ -11,6 +11,7 @@ from tests.kernels.infinite.activation_cases import (
     CASES,
     CLOSED,
     PAIRS,
+    activation_of,
     numbers,
     pairs_of,
 )
@@ -33,7 +34,7 @@ def test_quadrature_of_a_known_function_is_its_closed_form(name, generator):
 def test_many_pairs_at_once_are_each_their_own_integral(name, generator):
     """Mixed variances, among them zero, and correlations from 0 to 1 in one call, summed in different ways."""
     module, bends = CASES[name]
-    activation = find_activation(module)
+    activation = activation_of(name)
     q1 = torch.tensor([[0.0], [0.4], [1.0], [3.0]], dtype=torch.float64)
     q2 = torch.tensor([[0.0, 0.4, 1.1, 5.0]], dtype=torch.float64)
     rho = torch.tensor([0.3, -0.94, 0.96, 1.0], dtype=torch.float64)[torch.randperm(4, generator=generator)]
