@@ -6,7 +6,7 @@ from torch import nn
 
 import ntkgap as ng
 from ntkgap.errors import ModelError
-from ntkgap.models import NONLINEARITIES, make_nonlinearity
+from ntkgap.models import NONLINEARITIES, make_nonlinearity, nonlinearities
 from tests.tolerances import SINGLE
 
 
@@ -74,6 +74,19 @@ def test_every_nonlinearity_is_elementwise(name):
     torch.testing.assert_close(phi(x), one_by_one, rtol=SINGLE, atol=SINGLE)
 
 
+def test_the_modules_are_their_formulas(generator):
+    x = torch.randn(50, generator=generator, dtype=torch.float64)
+    pairs = {
+        nonlinearities.Sin(2.0, 3.0, 0.5): 2 * (3 * x + 0.5).sin(),
+        nonlinearities.RBF(2.0): math.sqrt(2) * (2 * x + math.pi / 4).sin(),
+        nonlinearities.ExpSquare(): (-x * x).exp(),
+        nonlinearities.Polynomial([1.0, 0.0, -2.0]): 1 - 2 * x**2,
+        nonlinearities.Monomial(3): x**3,
+    }
+    for module, expected in pairs.items():
+        torch.testing.assert_close(module(x), expected)
+
+
 @pytest.mark.parametrize(
     ("build", "words"),
     [
@@ -84,6 +97,10 @@ def test_every_nonlinearity_is_elementwise(name):
         (lambda: ng.MLP(3, 1, 4, 1, parametrization="loud"), "unknown parametrization"),
         (lambda: ng.MLP(3, 1, 4, 1, weight_std=-1), "weight_std must be"),
         (lambda: ng.MLP(3, 1, 4, 1, bias=True), "bias exactly where bias_std > 0|has a bias"),
+        (lambda: nonlinearities.RBF(-1.0), "RBF: gamma must not be negative"),
+        (lambda: nonlinearities.Sin(phase=float("nan")), "Sin: phase must be a finite number"),
+        (lambda: nonlinearities.Monomial(1.5), "Monomial: degree must be a non-negative integer"),
+        (lambda: nonlinearities.Polynomial([]), "at least one coefficient"),
         (lambda: ng.NTKLinear(0, 1), "in_features must be"),
         (lambda: ng.NTKLinear(1, 1, bias_std=float("nan")), "bias_std must be"),
         (lambda: ng.ShallowNet(3, True), "width must be"),

@@ -40,9 +40,10 @@ class Exponential(Activation):
 
     def _check(self, q: Tensor, dtype: torch.dtype) -> None:
         limit = 0.49 * math.log(torch.finfo(dtype).max) / max(self.rate**2, 1e-30)
-        if q.numel() and float(q.max()) > limit:
+        largest = float(q.detach().max()) if q.numel() else 0.0
+        if largest > limit:
             raise KernelError(
-                f"{self.name} of a Gaussian of variance {float(q.max()):.3g} has a second moment beyond {dtype}; "
+                f"{self.name} of a Gaussian of variance {largest:.3g} has a second moment beyond {dtype}; "
                 f"scale the inputs or the weights so that variances stay under {limit:.3g}"
             )
 

@@ -1,18 +1,25 @@
 """Any scalar nonlinearity, by its Hermite coefficients."""
 
+from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from ntkgap.errors import KernelError
 from ntkgap.kernels.infinite.activations.base import Activation
-from ntkgap.kernels.infinite.activations.expansion import POINTS, Integrand
+from ntkgap.kernels.infinite.activations.expansion import POINTS, Expansion, Integrand
 from ntkgap.kernels.infinite.activations.numerics import inverse_square_root
-from ntkgap.kernels.infinite.activations.series import Linearized, Side, graded_series
+from ntkgap.kernels.infinite.activations.pairs import NEAR, PairExpansion
 
 AIM = {torch.float32: 1e-7, torch.float64: 1e-12}
 """Relative truncation error aimed at."""
+
+REMEMBERED = 32
+"""Expansions kept, as the tiles of a kernel come with the same variances again and again."""
 
 
 class NumericalActivation(Activation):
@@ -23,8 +30,9 @@ class NumericalActivation(Activation):
     .. math:: E[φ(u)φ(v)] = \sum_k a_k(q_1)\, a_k(q_2)\, ρ^k, \qquad a_k(q) = E[φ(\sqrt q z)\, h_k(z)],
 
     and the same for φ', whose values come from automatic differentiation. The truncation error is at most
-    |ρ|^{K+1} times the product of the tails √(E[φ²] − Σ_{k ≤ K} a_k²), so K adapts to the pairs; what the
-    largest K leaves over shows in ``error``. Variances are integrated directly. Gradients can be taken once.
+    |ρ|^{K+1} times the product of the tails √(E[φ²] − Σ_{k ≤ K} a_k²), so K adapts to the pairs. Kinks make
+    coefficients decay slowly; near |ρ| = 1 their part is integrated instead (``splines``). What is left shows
+    in ``error``. Variances are integrated directly. Gradients can be taken once.
 
     Args:
         function: φ, an elementwise function of a tensor that torch can differentiate.
@@ -39,6 +47,7 @@ class NumericalActivation(Activation):
     def __init__(self, function: Callable[[Tensor], Tensor], name: str) -> None:
         self.name, self.error = name, 0.0
         self._integrand = Integrand(function, name)
+        self._expansions: OrderedDict[tuple, Expansion] = OrderedDict()
         x = torch.linspace(-4, 4, 65, dtype=torch.float64)
         values = self._integrand.values(x, False)
         if not torch.equal(values, self._integrand.values(x, False)):
@@ -58,52 +67,81 @@ class NumericalActivation(Activation):
             moment, change, error = self._integrand.second_moment(q.detach().double().flatten(), slope)
             self.error = max(self.error, error)
             moment, change = moment.view(q.shape).to(q.dtype), change.view(q.shape).to(q.dtype)
-            moments.append(Linearized.apply(moment, (change,), q) if _tracked(q) else moment)
+            moments.append(_Linearized.apply(moment, q, change) if _tracked(q) else moment)
         return moments[0], moments[1] if derivative else None
 
     def _expectation(self, c: Tensor, q1: Tensor, q2: Tensor, slope: bool) -> Tensor:
         tracked = _tracked(c, q1, q2)
         inverse1, inverse2 = inverse_square_root(q1.detach()), inverse_square_root(q2.detach())
         rho = (c.detach() * inverse1).mul_(inverse2).clamp_(-1, 1)
-        left, right, needed = self._sides(rho, q1.detach(), q2.detach(), slope, tracked)
-        parity = (not slope) * 1 if self.odd else None
-        value = graded_series(rho, left, right, needed, parity)
+        pairs = self._pairs(rho, q1.detach(), q2.detach(), slope, tracked)
+        value = pairs.expectation(rho)
         if not tracked:
             return value
-        # With c fixed, (Hermite polynomials being eigenfunctions) ∂/∂q₁ turns a_k into √((k+1)(k+2)) a_{k+2}/2q₁.
-        orders = torch.arange(len(left.coefficients), device=c.device, dtype=c.dtype)[:, None]
-        turned = left.mapped(lambda a: _shifted(a, 1) * _shifted(orders, 1).sqrt())
-        other = right.mapped(lambda b: _shifted(b, 1) * _shifted(orders, 1).sqrt())
-        flipped = None if parity is None else 1 - parity
-        partial_c = graded_series(rho, turned, other, needed, flipped) * inverse1 * inverse2
-        twice = [s.mapped(lambda a: _shifted(a * (orders * (orders - 1)).sqrt(), 2)) for s in (left, right)]
-        partial_q1 = graded_series(rho, twice[0], right, needed, parity) * inverse1.square() / 2
-        partial_q2 = graded_series(rho, left, twice[1], needed, parity) * inverse2.square() / 2
-        return Linearized.apply(value, (partial_c, partial_q1, partial_q2), c, q1, q2)
+        # ∂/∂c takes a_k to √(k+1) a_{k+1} on both sides; with c fixed, ∂/∂q₁ takes it to √((k+1)(k+2)) a_{k+2}
+        # on one: Hermite polynomials times the normal density solve the heat equation.
+        k = torch.arange(1, pairs.orders + 1, dtype=torch.float64, device=c.device)[:, None]
+        once, twice = k.sqrt(), (k * (k + 1)).sqrt()
+        opposite = None if pairs.parity is None else 1 - pairs.parity
+        first, second = pairs.first, pairs.second
+        by_c = replace(pairs, first=_shifted(first, once, 1), second=_shifted(second, once, 1), parity=opposite)
+        by_q1 = replace(pairs, first=_shifted(first, twice, 2), second=_shifted(second, None, 0))
+        by_q2 = replace(pairs, first=_shifted(first, None, 0), second=_shifted(second, twice, 2))
+        return _Linearized.apply(
+            value,
+            c,
+            by_c.expectation(rho) * inverse1 * inverse2,
+            q1,
+            by_q1.expectation(rho) * inverse1.square() / 2,
+            q2,
+            by_q2.expectation(rho) * inverse2.square() / 2,
+        )
 
-    def _sides(
-        self, rho: Tensor, q1: Tensor, q2: Tensor, slope: bool, tracked: bool
-    ) -> tuple[Side, Side, Callable[[float], int]]:
-        """Coefficients of both sides, enough of them for the largest correlation, and how many each needs."""
-        aim = AIM[rho.dtype] * (1e-3 if tracked else 1.0)
+    def _pairs(self, rho: Tensor, q1: Tensor, q2: Tensor, slope: bool, tracked: bool) -> PairExpansion:
+        """Coefficients of both sides, enough of them for the largest correlation if any number is."""
+        aim = AIM[rho.dtype] * (1e-3 if tracked else 1.0)  # the gradient's terms are larger by k
         largest = float(rho.abs().max()) if rho.numel() else 0.0
         (values1, shape1), (values2, shape2) = _distinct(q1, rho.ndim), _distinct(q2, rho.ndim)
+        parity = int(not slope) if self.odd else None
         for orders in POINTS:
-            first = self._integrand.expansion(values1, slope, orders)
-            second = self._integrand.expansion(values2, slope, orders)
-            tails = (first.tail * second.tail).sqrt()
-            powers = torch.arange(1, orders + 1, dtype=torch.float64, device=rho.device)
-            if float((tails * largest**powers)[-3]) <= aim:
+            first, second = (self._expansion(values, slope, orders) for values in (values1, values2))
+            pairs = PairExpansion(first, second, (shape1, shape2), parity, aim)
+            margin = -3 if tracked else -1
+            bulk, whole = (float(pairs.bounds(size)[margin]) for size in (min(largest, NEAR), largest))
+            if bulk <= aim and min(whole, float("inf") if tracked else pairs.corner_bound(largest)) <= aim:
                 break
+        if rho.numel():
+            self.error = max(self.error, pairs.error(largest) + pairs.corner_error(rho))
+        return pairs
 
-        def needed(size: float) -> int:
-            enough = (tails * size**powers <= aim).nonzero()
-            return int(enough[0]) + 1 if len(enough) else orders
+    def _expansion(self, q: Tensor, slope: bool, orders: int) -> Expansion:
+        key = (slope, orders, q.device, q.cpu().numpy().tobytes())
+        if key not in self._expansions:
+            self._expansions[key] = self._integrand.expansion(q, slope, orders)
+            if len(self._expansions) > REMEMBERED:
+                self._expansions.popitem(last=False)
+        self._expansions.move_to_end(key)
+        return self._expansions[key]
 
-        truncation = float((tails * largest**powers)[needed(largest) - 1])
-        self.error = max(self.error, truncation + first.error + second.error)
-        left, right = (Side(e.coefficients.to(rho.dtype), s) for e, s in ((first, shape1), (second, shape2)))
-        return left, right, needed
+
+class _Linearized(torch.autograd.Function):
+    """A value whose partial derivatives in some inputs are given: (value, input, partial, input, partial, …)."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, *inputs_and_partials: Tensor) -> Tensor:
+        """Hand on the value."""
+        ctx.save_for_backward(*inputs_and_partials[1::2])
+        ctx.shapes = [x.shape for x in inputs_and_partials[::2]]
+        return value.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Multiply by the partial derivatives."""
+        gradients: list[Tensor | None] = [None]
+        for partial, shape in zip(ctx.saved_tensors, ctx.shapes, strict=True):
+            gradients += [(gradient * partial).sum_to_size(shape), None]
+        return tuple(gradients)
 
 
 def _tracked(*tensors: Tensor) -> bool:
@@ -118,6 +156,8 @@ def _distinct(q: Tensor, ndim: int) -> tuple[Tensor, tuple[int, ...]]:
     return flat, (1,) * (ndim - q.ndim) + tuple(q.shape)
 
 
-def _shifted(rows: Tensor, by: int) -> Tensor:
-    """Rows moved up by so many places, zeros after them."""
-    return torch.cat([rows[by:], torch.zeros_like(rows[:by])])
+def _shifted(expansion: Expansion, factors: Tensor | None, by: int) -> Expansion:
+    """The expansion with coefficient k + by times factor k in place of coefficient k, and no spline."""
+    rows = expansion.coefficients
+    rows = torch.cat([rows[by:], torch.zeros_like(rows[:by])])
+    return replace(expansion, coefficients=rows if factors is None else rows * factors, ends=None)

@@ -25,6 +25,6 @@ def at_least(x: Tensor, bound: Tensor | float) -> Tensor:
 
 
 def determinant(c: Tensor, q1: Tensor, q2: Tensor, scale: float) -> Tensor:
-    """det(I + sK) = (1 + s·q₁)(1 + s·q₂) − s²c² of K = [[q₁, c], [c, q₂]], at least its value where |c| = √(q₁q₂)."""
+    """det(I + sK) = (1 + s·q₁)(1 + s·q₂) − s²c² of K = [[q₁, c], [c, q₂]], at least its value at |c| = √(q₁q₂)."""
     products = torch.addcmul((1 + scale * q1) * (1 + scale * q2), c, c, value=-(scale**2))
     return at_least(products, 1 + scale * (q1 + q2))

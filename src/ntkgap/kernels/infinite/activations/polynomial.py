@@ -29,7 +29,7 @@ class Polynomial(Activation):
 
     On N(0, q) the Hermite coefficient of order k is q^{k/2} α_k(q) with
 
-    .. math:: α_k(q) = \sum_{j = k, k + 2, …} p_j \frac{j!}{((j - k)/2)!\, 2^{(j - k)/2} \sqrt{k!}}\, q^{(j - k)/2},
+    .. math:: α_k(q) = \sum_{i ≥ 0} p_{k + 2i} \frac{(k + 2i)!}{i!\, 2^i \sqrt{k!}}\, q^i,
 
     so Σ = Σ_k α_k(q₁) α_k(q₂) c^k (Mehler's formula: Wick's theorem summed up), a polynomial in c, q₁ and q₂.
 
@@ -69,7 +69,7 @@ class Polynomial(Activation):
         return total
 
     def _check(self, coefficients: tuple[float, ...], q: Tensor) -> None:
-        largest = float(q.max()) if q.numel() else 0.0
+        largest = float(q.detach().max()) if q.numel() else 0.0
         degree = max((j for j, p in enumerate(coefficients) if p), default=0)
         logs = math.lgamma(2 * degree + 1) + degree * math.log(max(largest, 1.0))
         logs += 2 * math.log(max(1.0, *(abs(p) for p in coefficients), 1.0))

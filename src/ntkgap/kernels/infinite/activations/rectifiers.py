@@ -44,7 +44,7 @@ class ABReLU(Activation):
         mean_square = (self.negative**2 + self.positive**2) / 2
         if not derivative:
             return q * mean_square, None
-        return q * mean_square, torch.where(q > 0, mean_square, self.at_zero**2).to(q.dtype)
+        return q * mean_square, torch.full_like(q, mean_square).masked_fill(q == 0, self.at_zero**2)
 
 
 class _ArcCosine(torch.autograd.Function):
@@ -67,10 +67,10 @@ class _ArcCosine(torch.autograd.Function):
         theta = torch.atan2(sine, rho)
         if derivative:
             # Where q is 0, ρ is 0 and the formula gives mean²: put the product of the slopes in its place.
-            slope1, slope2 = (torch.where(q > 0, mean, at_zero).to(c.dtype) for q in (q1, q2))
-            slopes_product = torch.rsub(theta, (a * a + b * b) / 2 - mean * mean, alpha=k).addcmul_(slope1, slope2)
+            slope1, slope2 = (torch.full_like(q, mean).masked_fill(q == 0, at_zero) for q in (q1, q2))
+            slopes_product = theta.mul_(-k).add_((a * a + b * b) / 2 - mean * mean).addcmul_(slope1, slope2)
         else:
-            slopes_product = torch.rsub(theta, (a * a + b * b) / 2, alpha=k)
+            slopes_product = theta.mul_(-k).add_((a * a + b * b) / 2)
         product = rho.mul_(slopes_product).add_(sine, alpha=k).mul_(square_root(q1)).mul_(square_root(q2))
         return (product, slopes_product) if derivative else (product,)
 

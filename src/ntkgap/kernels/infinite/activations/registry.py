@@ -170,8 +170,8 @@ def _of_module(module: nn.Module) -> Activation | None:
         return find_activation(name, **{option: getattr(module, option) for option in options})
     if isinstance(module, nn.Identity):
         return Identity() if kind is nn.Identity else None
-    if kind is nn.RReLU and not module.training:
-        return _leaky_relu((module.lower + module.upper) / 2)  # type: ignore[operator]
+    if isinstance(module, nn.RReLU) and kind is nn.RReLU and not module.training:
+        return _leaky_relu((module.lower + module.upper) / 2)
     if kind is nonlinearities.Sin:
         return Sine(module.scale, module.frequency, module.phase)  # type: ignore[arg-type]
     if kind is nonlinearities.RBF:
