@@ -8,8 +8,31 @@ from torch.nn import functional as F
 
 from ntkgap.models.checks import check_positive_integers
 from ntkgap.models.inputs import Flatten
-from ntkgap.models.layers import NTKLinear
+from ntkgap.models.layers import Initialization, NTKLinear
 from ntkgap.models.nonlinearities import make_nonlinearity
+
+
+class SignReadout(nn.Module):
+    r"""Readout :math:`a^\top h / \sqrt m` with random signs a that are not trained.
+
+    Args:
+        width: number m of inputs.
+        generator: source of the signs; torch's global one if not given.
+
+    Shapes: input [n, width], output [n, 1].
+    """
+
+    weight: Tensor
+    bias = None
+
+    def __init__(self, width: int, *, generator: Generator | None = None) -> None:
+        super().__init__()
+        self.initialization = Initialization(1 / math.sqrt(width), 1.0, 0.0, 0.0)
+        self.register_buffer("weight", torch.randint(2, (1, width), generator=generator) * 2.0 - 1.0)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Map [n, width] to [n, 1]."""
+        return F.linear(h, self.weight * self.initialization.weight_scale)
 
 
 class ShallowNet(nn.Module):
@@ -34,8 +57,6 @@ class ShallowNet(nn.Module):
             example does not have in_features entries.
     """
 
-    signs: Tensor
-
     def __init__(
         self,
         in_features: int,
@@ -52,10 +73,13 @@ class ShallowNet(nn.Module):
         # weight_std = √d cancels the layer's own 1/√d: the theorem feeds w_rᵀx, inputs being unit vectors.
         self.hidden = NTKLinear(in_features, width, math.sqrt(in_features), generator=generator)
         self.nonlinearity = make_nonlinearity(nonlinearity)
-        signs = torch.randint(2, (1, width), generator=generator) * 2.0 - 1.0
-        self.register_buffer("signs", signs)
+        self.readout = SignReadout(width, generator=generator)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [n, ...] with ``in_features`` entries an example to [n, 1]."""
-        hidden = self.nonlinearity(self.hidden(self.flatten(x)))
-        return F.linear(hidden, self.signs / math.sqrt(self.width))
+        return self.readout(self.nonlinearity(self.hidden(self.flatten(x))))
+
+    @property
+    def signs(self) -> Tensor:
+        """The readout's signs a, [1, width]."""
+        return self.readout.weight

@@ -81,7 +81,7 @@ def _images(width: int, *layers: nn.Module, positions: int = 1) -> nn.Module:
     return nn.Sequential(*layers, nn.Flatten(), NTKLinear(width * positions, 4, 1.2, 0.1))
 
 
-# By name: width -> network of images [n, 3, 2, 2] or [n, 3, 4, 4], 4 outputs.
+# By name: width -> network of images [n, 3, 2, 2], 4 outputs.
 SMALL: dict[str, Callable[[int], nn.Module]] = {
     "torch's own initialisation": lambda m: nn.Sequential(
         nn.Flatten(), nn.Linear(12, m), nn.ReLU(), nn.Linear(m, m), nn.Tanh(), nn.Linear(m, 4)
@@ -107,6 +107,7 @@ SMALL: dict[str, Callable[[int], nn.Module]] = {
     ),
 }
 
+# Of images [n, 3, 4, 4].
 IMAGES: dict[str, Callable[[int], nn.Module]] = {
     "group norm, stride, circular": lambda m: _images(
         m,
@@ -137,6 +138,10 @@ IMAGES: dict[str, Callable[[int], nn.Module]] = {
         nn.Flatten(2), nn.Conv1d(3, m, 5, stride=2), nn.ReLU(), nn.AvgPool1d(2, 1), nn.Flatten(), nn.Linear(5 * m, 4)
     ),
     "ConvNet": lambda m: ConvNet(3, 4, m, 2, image_size=4, weight_std=1.4, bias_std=0.1),
+}
+
+# Of images [n, 3, 8, 8]; these grow to four times the width.
+RESIDUAL: dict[str, Callable[[int], nn.Module]] = {
     "WideResNet": lambda m: WideResNet(3, 4, m, 1, weight_std=1.2),
     "WideResNet, group norm": lambda m: WideResNet(3, 4, m, 1, normalization="group", weight_std=1.2),
 }

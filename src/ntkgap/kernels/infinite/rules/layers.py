@@ -17,6 +17,7 @@ from ntkgap.kernels.infinite.initializations import find_initialization
 from ntkgap.kernels.infinite.pairs import Moments, Tile
 from ntkgap.kernels.infinite.rules.base import Call, Compiled, Data, Operation, Random, State, rule
 from ntkgap.kernels.infinite.signals import Field, Layout, Signal
+from ntkgap.models.shallow import SignReadout
 
 # Which axis of the receptive field, and how it is walked: kernel size, stride, padding on both sides, dilation.
 Walk = tuple[int, int, tuple[int, int], int]
@@ -229,7 +230,7 @@ def gaussian_output(call: Call, layout: Layout, channels: int) -> Signal:
     return Signal(layout, (Field(channels, gaussian=True, zero_mean=True, sources=frozenset({call.name})),))
 
 
-@rule(nn.Linear, F.linear)
+@rule(nn.Linear, SignReadout, F.linear)
 def dense(call: Call) -> Compiled:
     """A dense layer acts on the last axis of its input."""
     if call.is_module:
