@@ -192,6 +192,27 @@ def test_tied_linear_logits_tend_to_the_covariance_of_the_queries(generator):
     assert ((q @ q.T * attention.scale - covariance).abs() < 5 * error).all()
 
 
+def test_a_transformer_is_its_description(generator):
+    """Embedding, one block of two residual branches behind normalisations, normalisation, mean, readout."""
+    model = Transformer(3, 2, 4, 1, "tanh", heads=2, weight_std=1.5, generator=generator).double()
+    x = torch.randn(2, 5, 3, dtype=torch.float64, generator=generator)
+
+    def project(layer, h):
+        return 1.5 / math.sqrt(h.shape[-1]) * h @ layer.weight.T
+
+    def normal(h):
+        h = h - h.mean(-1, keepdim=True)
+        return h / (h.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+
+    _, embedding, block, _, _, readout = model
+    h = project(embedding, x)
+    h = h + block.attention[1](normal(h))
+    assert block.perceptron[1].out_features == 16
+    h = h + project(block.perceptron[3], torch.tanh(project(block.perceptron[1], normal(h))))
+    expected = project(readout, normal(h).mean(1))
+    torch.testing.assert_close(model(x), expected, rtol=EXACT, atol=EXACT)
+
+
 def test_a_transformer_does_not_see_the_order_of_tokens(generator):
     model = Transformer(3, 2, 8, 2, heads=4, generator=generator).double()
     x = torch.randn(2, 6, 3, dtype=torch.float64, generator=generator)

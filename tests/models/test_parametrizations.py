@@ -257,7 +257,7 @@ def test_the_kernel_that_gradient_descent_follows_is_the_factor_times_the_kernel
     )
     losses = train(twin, data, learning_rate=rate, steps=8).losses
     torch.testing.assert_close(
-        torch.tensor(losses).double(), 0.5 * expected.square().sum(1), rtol=ITERATED, atol=0
+        torch.tensor(losses, dtype=torch.float64), 0.5 * expected.square().sum(1), rtol=ITERATED, atol=0
     )
 
 
