@@ -10,7 +10,7 @@ DRAWS = 24
 CASES = {
     **{name: (build, 2, 32) for name, build in SMALL.items()},
     **{name: (build, 4, 32) for name, build in IMAGES.items()},
-    **{name: (build, 8, 8) for name, build in RESIDUAL.items()},
+    **{name: (build, 8, 16) for name, build in RESIDUAL.items()},
 }
 
 
