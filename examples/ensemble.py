@@ -52,21 +52,6 @@ def on_the_circle(angles: Tensor) -> Tensor:
     return math.sqrt(2) * torch.stack([angles.cos(), angles.sin()], dim=1)
 
 
-def kernels(x1: Tensor, x2: Tensor) -> tuple[Tensor, Tensor]:
-    """(NTK, NNGP) of one infinitely wide hidden ReLU layer, [n1, n2]: the arc-cosine kernels of Cho, Saul 2009."""
-
-    def affine(product: Tensor) -> Tensor:
-        return WEIGHT_STD**2 * product + BIAS_STD**2
-
-    a, b = x1.double(), x2.double()
-    first = affine(a @ b.T / 2)
-    size = torch.outer(affine(a.square().sum(1) / 2), affine(b.square().sum(1) / 2)).sqrt()
-    cosine = (first / size).clamp(-1, 1)
-    angle = cosine.arccos()
-    nngp = affine(size * (angle.sin() + (math.pi - angle) * cosine) / (2 * math.pi))
-    return nngp + WEIGHT_STD**2 * first * (math.pi - angle) / (2 * math.pi), nngp
-
-
 def build(width: int, seed: int) -> ng.MLP:
     generator = torch.Generator().manual_seed(seed)
     return ng.MLP(2, 1, width, 1, "relu", weight_std=WEIGHT_STD, bias_std=BIAS_STD, generator=generator)
@@ -125,17 +110,13 @@ def main(members: int, folder: Path) -> None:
     known = torch.tensor(ANGLES)
     angles = torch.linspace(-math.pi, math.pi, 81)
     x, inputs, y = on_the_circle(known), on_the_circle(angles), torch.sin(2 * known)[:, None]
-    (ntk, nngp), (ntk_cross, nngp_cross), (_, nngp_test) = (
-        kernels(x, x),
-        kernels(inputs, x),
-        kernels(inputs, inputs),
-    )
+    limit = ng.infinite_width(build(1, 0))  # of any width: in NTK parametrisation the limit does not depend on it
+    known_pairs, cross = limit.kernels(x.double()), limit.kernels(inputs.double(), x.double())
 
-    rate = 0.5 * critical_learning_rate(ntk)
-    theory = InfiniteEnsemble(ntk, nngp, y)
-    predicted = theory.predict(
-        theory.gradient_descent_decay(rate, torch.tensor(STEPS)), ntk_cross, nngp_cross, nngp_test
-    )
+    rate = 0.5 * critical_learning_rate(known_pairs.ntk)
+    theory = InfiniteEnsemble(known_pairs.ntk, known_pairs.nngp, y)
+    decay = theory.gradient_descent_decay(rate, torch.tensor(STEPS))
+    predicted = theory.predict(decay, cross.ntk, cross.nngp, limit.nngp(inputs.double()))
     coarse = slice(None, None, 4)  # neighbouring points say the same: the errors are taken over every fourth
     summary = Gaussian(predicted.mean[:, coarse], predicted.covariance[:, coarse, coarse])
     floor = ensemble_floor(summary, members, 300, torch.Generator().manual_seed(0))
