@@ -27,3 +27,7 @@ class StoreError(NtkgapError):
 
 class JitterWarning(UserWarning):
     """A matrix was not positive definite in floating point; something was added to its diagonal to go on."""
+
+
+class AccuracyWarning(UserWarning):
+    """A number was computed, but is less exact than one would expect; the message says how much."""

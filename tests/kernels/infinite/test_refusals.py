@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 import ntkgap as ng
-from ntkgap.errors import DataError, KernelError, ModelError
+from ntkgap.errors import AccuracyWarning, DataError, KernelError, ModelError
 from ntkgap.models import Initialization, NTKConv2d, NTKLinear, SelfAttention
 
 VECTORS = torch.randn(3, 6)
@@ -15,6 +15,12 @@ TOKENS = torch.randn(3, 4, 6)
 
 def head(*layers: nn.Module) -> nn.Module:
     return nn.Sequential(nn.Linear(6, 8), *layers)
+
+
+def _without_gradient(m, x):
+    with torch.no_grad():
+        h = torch.relu(m.a(x))
+    return m.b(h)
 
 
 class Forward(nn.Module):
@@ -64,7 +70,11 @@ CASES = {
         r"'t' \(TransformerEncoderLayer\) applies softmax to random scores",
     ),
     "recurrent": (Forward(lambda m, x: m.t(x)[0], t=nn.GRU(6, 4)), TOKENS, r"'t' \(GRU\) uses its weights again"),
-    "tied weights": (Forward(lambda m, x: m.a(torch.relu(m.a(x)))), VECTORS, r"uses the weights of .* a second time"),
+    "tied weights": (
+        Forward(lambda m, x: m.a(torch.relu(m.a(x)))),
+        VECTORS,
+        r"uses the weights of .* a second time",
+    ),
     "correlated branches": (
         Forward(lambda m, x: m.b((h := m.a(x)) + torch.relu(h))),
         VECTORS,
@@ -91,18 +101,61 @@ CASES = {
         VECTORS,
         r"input-dependent routing",
     ),
-    "softmax in between": (Forward(lambda m, x: m.b(torch.softmax(m.a(x), -1))), VECTORS, r"'softmax' in the forward"),
+    "softmax in between": (
+        Forward(lambda m, x: m.b(torch.softmax(m.a(x), -1))),
+        VECTORS,
+        r"'softmax' \(softmax\) in the forward of Forward has no known",
+    ),
     "mean over channels": (
         Forward(lambda m, x: m.b(m.a(x) - m.a(x).mean(1, keepdim=True))),
         VECTORS,
         r"second time|channels",
     ),
+    "chunks": (
+        Forward(lambda m, x: m.c(torch.mul(*m.a(x).chunk(2, -1))), c=NTKLinear(3, 1)),
+        VECTORS,
+        r"returns a tuple of a random signal",
+    ),
+    "a parameter sliced": (Forward(lambda m, x: m.a(x * m.scale[:6].exp())), VECTORS, r"'mul'.* parameter"),
+    "weights by an expression": (
+        Forward(lambda m, x: torch.nn.functional.linear(x, m.a.weight * 3)),
+        VECTORS,
+        r"multiplies by something that is not a parameter",
+    ),
+    "hooks": (head(_hooked := nn.Linear(8, 1)), VECTORS, r"'1' \(Linear\) has forward hooks"),
+    "spectral norm": (
+        head(nn.utils.parametrizations.spectral_norm(nn.Linear(8, 1))),
+        VECTORS,
+        r"'1' \(ParametrizedLinear\) computes its parameters from others",
+    ),
+    "in place, and the old value again": (
+        Forward(lambda m, x: m.b((h := m.a(x)) + h.mul_(3.0))),
+        VECTORS,
+        r"changes 'model_a' in place",
+    ),
+    "in place, result dropped": (
+        Forward(lambda m, x: ((h := m.a(x)).mul_(3.0), m.b(h))[1]),
+        VECTORS,
+        r"changes 'model_a' in place",
+    ),
+    "without gradient": (Forward(_without_gradient), VECTORS, r"runs under torch.no_grad\(\)"),
+    "batch statistics": (Forward(lambda m, x: m.a(x - x.mean(0))), VECTORS, r"mixes the examples of a batch"),
+    "noise": (Forward(lambda m, x: m.a(x + torch.randn_like(x))), VECTORS, r"draws random numbers"),
+    "two outputs": (Forward(lambda m, x: (m.a(x), x)), VECTORS, r"returns a tuple; kernels need one tensor"),
+    "a dictionary": (Forward(lambda m, x: {"y": m.a(x)}), VECTORS, r"returns a dict"),
+    "a number of the batch": (Forward(lambda m, x: m.a(x) + 0 * x.sum()), VECTORS, r"of shape \('n',\)|mixes"),
+    "transposed": (Forward(lambda m, x: m.a(x).T), VECTORS, r"'getattr'"),
+    "a normalised input": (nn.Sequential(nn.LayerNorm(6), nn.Linear(6, 1)), VECTORS, r"acts on the input itself"),
     "depthwise": (
         nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3, groups=4), nn.Flatten(), nn.Linear(64, 1)),
         IMAGES,
         r"groups=4",
     ),
-    "normalised activation": (head(nn.ReLU(), nn.LayerNorm(8), nn.Linear(8, 1)), VECTORS, r"mean over channels is not"),
+    "normalised activation": (
+        head(nn.ReLU(), nn.LayerNorm(8), nn.Linear(8, 1)),
+        VECTORS,
+        r"mean over channels is not",
+    ),
     "normalised positions": (
         nn.Sequential(nn.Conv2d(2, 4, 3), nn.LayerNorm(6), nn.Flatten(), nn.Linear(144, 1)),
         IMAGES,
@@ -120,13 +173,21 @@ CASES = {
     ),
     "linear on pixels": (nn.Sequential(nn.Conv2d(2, 4, 3), nn.Linear(6, 3)), IMAGES, r"channels are on axis 1"),
     "no weights": (nn.Sequential(nn.Flatten(), nn.ReLU()), VECTORS, r"no parameters"),
-    "shapes that do not fit": (head(nn.ReLU(), nn.Linear(9, 1)), VECTORS, r"cannot be followed on an input of shape"),
+    "shapes that do not fit": (
+        head(nn.ReLU(), nn.Linear(9, 1)),
+        VECTORS,
+        r"cannot be followed on an input of shape",
+    ),
     "images with channels last": (
         nn.Sequential(nn.Conv2d(2, 4, 3), nn.Flatten(), nn.Linear(144, 1)),
         IMAGES.movedim(1, -1),
         r"cannot be followed on an input of shape \('n', 8, 8, 2\)",
     ),
-    "an image model given vectors": (ng.ConvNet(2, 1, 4, 1, image_size=8), VECTORS, r"it takes images \[n, 2, H, W\]"),
+    "an image model given vectors": (
+        ng.ConvNet(2, 1, 4, 1, image_size=8),
+        VECTORS,
+        r"it takes images \[n, 2, H, W\]",
+    ),
 }
 
 
@@ -136,6 +197,7 @@ def _copy(model):
 
 
 _trained_norm.running_mean.fill_(0.3)
+_hooked.register_forward_hook(lambda module, inputs, output: 2 * output)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -158,6 +220,63 @@ def test_what_happens_to_the_input_alone_is_computed_as_it_is():
     whole = nn.Sequential(nn.MaxPool2d(2), nn.Tanh(), head_)
     features = torch.tanh(nn.functional.max_pool2d(IMAGES, 2))
     torch.testing.assert_close(ng.infinite_width(whole).ntk(IMAGES), ng.infinite_width(head_).ntk(features))
+
+
+def test_models_are_followed_through_what_users_write():
+    """Functional dropout and detach, modules made on the way, in-place steps nobody looks back at."""
+    reference = nn.Sequential(NTKLinear(6, 6), nn.ReLU(), NTKLinear(6, 6))
+    expected = ng.infinite_width(reference).kernels(VECTORS)
+
+    def forward(m, x):
+        h = nn.functional.dropout(m.a(x), 0.5, False)
+        return m.b(nn.ReLU(inplace=True)(h))
+
+    torch.testing.assert_close(ng.infinite_width(Forward(forward)).kernels(VECTORS), expected)
+    detached = ng.infinite_width(Forward(lambda m, x: m.b(torch.relu(m.a(x)).detach()))).kernels(VECTORS)
+    torch.testing.assert_close(detached.nngp, expected.nngp)
+    torch.testing.assert_close(detached.ntk, expected.nngp)  # the readout's part alone
+
+    class Doubled(nn.Linear):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    doubled = ng.infinite_width(Doubled(6, 50, bias=False)).kernels(VECTORS)
+    torch.testing.assert_close(doubled.nngp, 4 * VECTORS @ VECTORS.T / 18)
+    torch.testing.assert_close(doubled.ntk, 4 * VECTORS @ VECTORS.T)
+
+    given = VECTORS.clone()
+    ng.infinite_width(Forward(lambda m, x: m.a(x.mul_(2)))).ntk(given)
+    assert torch.equal(given, VECTORS)
+
+
+def test_kinds_of_numbers_and_modes():
+    model = nn.Sequential(NTKLinear(6, 6), nn.ReLU(), NTKLinear(6, 1))
+    expected = ng.infinite_width(model).ntk(VECTORS.double())
+    torch.testing.assert_close(
+        ng.infinite_width(model).ntk(VECTORS, dtype=torch.float64), expected, rtol=1e-5, atol=1e-6
+    )
+    torch.testing.assert_close(ng.infinite_width(model.double()).ntk(VECTORS), expected.float())
+    with torch.inference_mode():
+        torch.testing.assert_close(ng.infinite_width(model).ntk(VECTORS.clone().double()), expected)
+    torch.testing.assert_close(ng.infinite_width(model).ntk(VECTORS.double()[:1]), expected[:1, :1])
+    with pytest.raises(KernelError, match=r"overflow.* pass dtype=torch.float64"):
+        ng.infinite_width(model).ntk(VECTORS * 1e20)
+    with pytest.raises(KernelError, match=r"underflow in torch.float32"):
+        ng.infinite_width(model).ntk(VECTORS * 1e-20)
+    with pytest.raises(KernelError, match=r"memory_budget must be a positive number of bytes, got '1GB'"):
+        ng.infinite_width(model).ntk(VECTORS, memory_budget="1GB")
+    with pytest.raises(ModelError, match=r"initializations\['0'\] must be an Initialization"):
+        ng.infinite_width(model, initializations={"0": 2.0})
+
+
+def test_a_doubtful_quadrature_is_said():
+    """Saturated units at nearly equal inputs: slopes like jumps, which no series reaches."""
+    model = nn.Sequential(NTKLinear(6, 8, 100.0), nn.Tanh(), NTKLinear(8, 1))
+    near = torch.cat([VECTORS, VECTORS + 1e-2 * torch.randn_like(VECTORS)]).double()
+    limit = ng.infinite_width(model)
+    with pytest.warns(AccuracyWarning, match=r"may be off by .*tanh"):
+        limit.ntk(near)
+    assert limit.error > 1e-3
 
 
 @pytest.mark.parametrize(

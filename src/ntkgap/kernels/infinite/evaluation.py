@@ -43,8 +43,8 @@ class Evaluation:
     ) -> None:
         self.recursion, self.with_ntk = recursion, with_ntk
         self.symmetric = x2 is None
-        self.left = Side(len(x1), recursion.data(x1))
-        self.right = self.left if x2 is None else Side(len(x2), recursion.data(x2))
+        self.left = Side(len(x1), recursion.functions_of_input(x1))
+        self.right = self.left if x2 is None else Side(len(x2), recursion.functions_of_input(x2))
         # Every core works on tiles of its own. Differentiation records its graph in one thread.
         on_cores = x1.device.type == "cpu" and not torch.is_grad_enabled()
         self.threads = torch.get_num_threads() if on_cores else 1
@@ -52,6 +52,8 @@ class Evaluation:
         self.pairs = max(1, TILE_BYTES.get(x1.device.type, TILE_BYTES["cpu"]) // kernel)
         if memory_budget is None:
             return
+        if isinstance(memory_budget, bool) or not isinstance(memory_budget, int) or memory_budget <= 0:
+            raise KernelError(f"memory_budget must be a positive number of bytes, got {memory_budget!r}")
         affordable = memory_budget // (recursion.live * kernel)
         if affordable < 1:
             raise KernelError(

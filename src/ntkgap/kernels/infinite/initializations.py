@@ -9,8 +9,14 @@ from torch import Tensor
 from ntkgap.errors import ModelError
 from ntkgap.models.layers import Initialization
 
-# A sample variance further from the candidate's than this many standard errors was not drawn from it.
+# A sample was not drawn from a distribution whose mean or variance is more than so many standard errors off.
 STANDARD_ERRORS = 5.0
+
+# Nor was one from a uniform distribution whose largest entry would be as small as it is with this probability.
+IMPROBABLE = 1e-7
+
+# Moments of very large layers are taken from about so many entries.
+ENTRIES = 1_000_000
 
 
 def find_initialization(
@@ -41,59 +47,74 @@ def find_initialization(
         return given[layer]
     if declared is not None:
         return declared
-    fan_in = weight[0].numel()
-    weight, bias = weight.detach(), None if bias is None else bias.detach()
     remedy = (
         f"say what it was drawn from with initializations={{{layer!r}: Initialization(weight_scale, weight_std, "
         "bias_scale, bias_std)}"
     )
-    weight_stds = [std for std, bound in _weight_candidates(weight) if _drawn_from(weight, std, bound)]
-    if not weight.any():
-        weight_stds = [0.0]
-    if not weight_stds:
-        rms = weight.square().mean().sqrt().item()
-        relative = rms * math.sqrt(fan_in)
+    weight_std = _weight_std(layer, weight.detach(), remedy)
+    if bias is None or not bool(bias.any()):
+        return Initialization(1.0, weight_std)
+    default = 1 / math.sqrt(3 * weight[0].numel())
+    if not _uniform(bias.detach(), default):
         raise ModelError(
-            f"the weights of {layer!r} have a standard deviation of {rms:.4g} = {relative:.4g}/√fan_in; "
-            "no customary initialisation gives that. Infinite-width kernels describe a network at initialisation: "
+            f"the biases of {layer!r} are neither zero nor drawn from PyTorch's default "
+            f"U(±{math.sqrt(3) * default:.3g}); {remedy}"
+        )
+    return Initialization(1.0, weight_std, 1.0, default)
+
+
+def _weight_std(layer: str, weight: Tensor, remedy: str) -> float:
+    """Standard deviation that the weights were drawn with."""
+    if not bool(weight.any()):
+        return 0.0
+    for std in _customary_stds(weight):
+        if _uniform(weight, std):  # the range of a uniform sample tells it apart sharply
+            return std
+    stds = sorted({std for std in _customary_stds(weight) if _normal(weight, std)})
+    if not stds:
+        rms = weight.square().mean().sqrt().item()
+        relative = rms * math.sqrt(weight[0].numel())
+        raise ModelError(
+            f"the weights of {layer!r} have a standard deviation of {rms:.4g} = {relative:.4g}/√fan_in; no "
+            "customary initialisation gives that. Infinite-width kernels describe a network at initialisation: "
             f"pass one that has not been trained, or {remedy}"
         )
-    if not _is_default(weight) and max(weight_stds) > 1.001 * min(weight_stds):
+    if stds[-1] > 1.001 * stds[0]:
         raise ModelError(
             f"{layer!r} has only {weight.numel()} weights, which fits several initialisations (standard "
-            f"deviations {', '.join(f'{std:.4g}' for std in sorted(set(weight_stds)))}); {remedy}"
+            f"deviations {', '.join(f'{std:.4g}' for std in stds)}); {remedy}"
         )
-    if bias is None or not bias.any():
-        return Initialization(1.0, weight_stds[0])
-    bound = 1 / math.sqrt(fan_in)
-    if not _drawn_from(bias, bound / math.sqrt(3), bound):
-        raise ModelError(
-            f"the biases of {layer!r} are neither zero nor drawn from PyTorch's default U(±{bound:.3g}); {remedy}"
-        )
-    return Initialization(1.0, weight_stds[0], 1.0, bound / math.sqrt(3))
+    return stds[0]
 
 
-def _weight_candidates(weight: Tensor) -> Iterator[tuple[float, float]]:
-    """Standard deviation and largest magnitude of the customary initialisations, the default first."""
+def _customary_stds(weight: Tensor) -> Iterator[float]:
+    """Standard deviations of the customary initialisations, PyTorch's default first."""
     fan_in, receptive = weight[0].numel(), weight[0, 0].numel()
     fan_out = len(weight) * receptive
-    default = 1 / (3 * fan_in)
-    yield math.sqrt(default), math.sqrt(3 * default)
-    for variance in (2 / fan_in, 1 / fan_in, 2 / (fan_in + fan_out), 2 / fan_out, 1 / fan_out):
-        yield math.sqrt(variance), math.inf
+    for variance in (1 / (3 * fan_in), 2 / fan_in, 1 / fan_in, 2 / (fan_in + fan_out), 2 / fan_out, 1 / fan_out):
+        yield math.sqrt(variance)
 
 
-def _is_default(weight: Tensor) -> bool:
-    std, bound = next(_weight_candidates(weight))
-    return _drawn_from(weight, std, bound)
+def _uniform(sample: Tensor, std: float) -> bool:
+    """Whether a sample may be uniform on ±√3·std."""
+    largest, bound = float(sample.abs().max()), math.sqrt(3) * std
+    likely = bound * IMPROBABLE ** (1 / sample.numel())
+    return likely <= largest <= bound * (1 + 1e-6) and _moments_fit(sample, std, excess=0.8)
 
 
-def _drawn_from(sample: Tensor, std: float, bound: float) -> bool:
-    """Whether mean, variance and range of a sample fit a centred distribution."""
-    x = sample.double()
-    if not bool(torch.isfinite(x).all()) or float(x.abs().max()) > bound * (1 + 1e-6):
+def _normal(sample: Tensor, std: float) -> bool:
+    """Whether a sample may be normal with a standard deviation."""
+    return _moments_fit(sample, std, excess=2.0)
+
+
+def _moments_fit(sample: Tensor, std: float, excess: float) -> bool:
+    """Whether mean and variance of a sample fit; ``excess`` is Var(x²)/E[x²]² of the distribution."""
+    x = sample.flatten()[:: max(1, sample.numel() // ENTRIES)].double()
+    if not bool(torch.isfinite(x).all()):
         return False
-    n = x.numel()
-    mean_fits = abs(float(x.mean())) <= STANDARD_ERRORS * std / math.sqrt(n)
+    n = len(x)
+    mean_error = abs(float(x.mean())) / std
     variance_error = abs(float(x.square().mean()) / std**2 - 1)
-    return mean_fits and variance_error <= STANDARD_ERRORS * math.sqrt(2 / n)
+    return mean_error <= STANDARD_ERRORS / math.sqrt(n) and variance_error <= STANDARD_ERRORS * math.sqrt(
+        excess / n
+    )

@@ -1,18 +1,25 @@
 """Infinite-width kernels of an ordinary torch model."""
 
+import math
+import warnings
 from collections.abc import Mapping
+from dataclasses import astuple
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from ntkgap.errors import DataError, KernelError, ModelError
+from ntkgap.errors import AccuracyWarning, DataError, KernelError, ModelError
 from ntkgap.kernels.empirical.refusals import refuse_coupling_layers
+from ntkgap.kernels.infinite.compilation import compile_model
 from ntkgap.kernels.infinite.evaluation import Evaluation
 from ntkgap.kernels.infinite.pairs import Moments
 from ntkgap.kernels.infinite.recursion import Recursion
 from ntkgap.kernels.infinite.refusals import refuse_hopeless_layers
 from ntkgap.models.layers import Initialization
+
+# A relative error of quadrature that nobody should have to look for.
+WORTH_A_WARNING = 1e-3
 
 
 class InfiniteWidthKernels(NamedTuple):
@@ -42,11 +49,16 @@ def infinite_width(
     Args:
         model: a network mapping [n, ...] to [n, C], at initialisation.
         initializations: what layers were drawn from, by name of layer, where neither the layer says so itself
-            (ntkgap's own) nor its weights look like a customary initialisation of PyTorch.
+            (ntkgap's own) nor its weights look like a customary initialisation of PyTorch. That is told from their
+            variance and range, so to within sampling error.
 
     Raises:
         ModelError: if a step has no known limit, naming it and its place in the model; some are found only when a
             kernel is asked for, and with it the shape of the input is known.
+
+    Limits are those of Gaussian pre-activations. In the first layer these are Gaussian at any width only if its
+    weights are; uniform ones (PyTorch's default) on fewer than about ten inputs leave an error of a percent or two
+    that no width removes.
 
     Sources: Jacot, Gabriel, Hongler 2018; Lee et al. 2018, 2019; Arora et al. 2019; Novak et al. 2019; Yang 2020.
     """
@@ -63,10 +75,22 @@ class InfiniteWidth:
     """
 
     def __init__(self, model: nn.Module, initializations: Mapping[str, Initialization]) -> None:
+        for wrapper in ("_orig_mod", "module"):  # torch.compile, DataParallel
+            if isinstance(getattr(model, wrapper, None), nn.Module) and type(model).__module__.startswith(
+                "torch."
+            ):
+                model = getattr(model, wrapper)
+        if isinstance(model, torch.jit.ScriptModule):
+            raise ModelError("the model is compiled to TorchScript, which cannot be traced; pass the original")
         if not isinstance(model, nn.Module):
             raise ModelError(f"infinite_width takes an nn.Module, got {type(model).__name__}")
         refuse_coupling_layers(model)
         refuse_hopeless_layers(model)
+        for name, start in initializations.items():
+            if not isinstance(start, Initialization) or not all(map(math.isfinite, astuple(start))):
+                raise ModelError(
+                    f"initializations[{name!r}] must be an Initialization of finite numbers, got {start!r}"
+                )
         unknown = set(initializations) - {name for name, _ in model.named_modules()}
         if unknown:
             raise ModelError(f"initializations= names {sorted(unknown)[0]!r}, which is not a layer of the model")
@@ -123,9 +147,8 @@ class InfiniteWidth:
             x1: inputs [n1, ...], as the model takes them; on the device the kernels are to be computed on.
             x2: inputs [n2, ...]; x1 if not given.
             diagonal: only the pairs (x1[i], x2[i]), [n1].
-            memory_budget: bytes that may be used beyond the inputs and the results; the pairs are then evaluated
-            in
-                tiles that fit. By default tiles fit the cache.
+            memory_budget: bytes that may be used beyond the inputs and the results; pairs are then
+                evaluated in tiles that fit. By default tiles fit the cache.
             dtype: float32 or float64; that of x1 if not given.
             progress: show a progress bar over tiles.
 
@@ -161,15 +184,46 @@ class InfiniteWidth:
             )
         if diagonal and x2 is not None and len(x1) != len(x2):
             raise DataError(f"diagonal=True pairs x1[i] with x2[i]; got {len(x1)} and {len(x2)} inputs")
+        wants_gradient = x1.requires_grad or (x2 is not None and x2.requires_grad)
+        # Tensors made in inference mode cannot be filled by threads that are not in it.
+        with torch.inference_mode(False), torch.set_grad_enabled(torch.is_grad_enabled() and wants_gradient):
+            x1 = x1.clone() if x1.is_inference() else x1
+            x2 = x2.clone() if x2 is not None and x2.is_inference() else x2
+            recursion = compile_model(self.model, self._example(x1), self._initializations)
+            result = Evaluation(recursion, x1, x2, with_ntk, memory_budget).run(diagonal, progress)
+        self._check(result, recursion)
+        return result
+
+    def _example(self, x: Tensor) -> Tensor:
+        """Two inputs in the type of the parameters; a single one is joined by its half."""
         parameter = next(self.model.parameters(), None)
         if parameter is None:
             raise ModelError(f"{type(self.model).__name__} has no parameters, so it has no limit to speak of")
-        recursion = Recursion(self.model, x1[:2].detach().to(parameter), self._initializations)
-        wants_gradient = x1.requires_grad or (x2 is not None and x2.requires_grad)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and wants_gradient):
-            result = Evaluation(recursion, x1, x2, with_ntk, memory_budget).run(diagonal, progress)
-        self.error = max([self.error, *(activation.error for activation in recursion.activations)])
-        return result
+        x = x.detach()
+        return (x[:2] if len(x) > 1 else torch.cat([x, 0.5 * x])).to(parameter)
+
+    def _check(self, result: Moments, recursion: Recursion) -> None:
+        """Say what went wrong, and how exact the result is.
+
+        Raises:
+            KernelError: if entries are not finite.
+        """
+        for kernel in result:
+            if kernel is not None and not bool(torch.isfinite(kernel).all()):
+                raise KernelError(
+                    f"the kernel overflows in {kernel.dtype}; pass dtype=torch.float64, or scale the inputs or "
+                    "weights"
+                )
+        error = max([0.0, *(activation.error for activation in recursion.activations)])
+        if error > WORTH_A_WARNING:
+            names = {activation.name for activation in recursion.activations if activation.error == error}
+            warnings.warn(
+                f"the infinite-width kernel may be off by {error:.1g}, relative: quadrature of {', '.join(names)} "
+                "at these variances and correlations is not exact",
+                AccuracyWarning,
+                stacklevel=4,
+            )
+        self.error = max(self.error, error)
 
 
 def check_inputs(name: str, x: Tensor, dtype: torch.dtype | None) -> Tensor:
@@ -181,6 +235,8 @@ def check_inputs(name: str, x: Tensor, dtype: torch.dtype | None) -> Tensor:
     if not isinstance(x, Tensor) or x.ndim < 2 or x.numel() == 0:
         what = f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
         raise DataError(f"{name} must be a tensor of inputs [n, ...] with at least one of them, got {what}")
+    if x.layout != torch.strided or x.device.type == "meta":
+        raise DataError(f"{name} must be an ordinary dense tensor, got {x.layout} on {x.device}")
     if x.is_complex():
         raise DataError(f"{name} is complex; infinite-width kernels are those of real networks")
     dtype = dtype or (x.dtype if x.is_floating_point() else torch.get_default_dtype())

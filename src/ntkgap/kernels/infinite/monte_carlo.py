@@ -73,6 +73,8 @@ def monte_carlo_kernel(
         KernelError: if there are fewer than two draws, or the networks are all the same.
         ModelError: if build_model does not return a network.
     """
+    if not callable(build_model):
+        raise ModelError(f"build_model must be a function that makes a network, got {type(build_model).__name__}")
     if isinstance(draws, bool) or not isinstance(draws, int) or draws < 2:
         raise KernelError(
             f"draws must be an integer of at least 2 (one draw has no standard error), got {draws!r}"
@@ -85,9 +87,9 @@ def monte_carlo_kernel(
         if not isinstance(model, nn.Module):
             raise ModelError(f"build_model must return an nn.Module, got {type(model).__name__}")
         ntk.add(empirical_ntk(model, x1, x2, outputs="mean", dtype=dtype, memory_budget=memory_budget).double())
-        f1 = _outputs(model, x1, dtype)
-        nngp.add(f1 @ (f1 if x2 is None else _outputs(model, x2, dtype)).mT / f1.shape[1])
-    if not bool(torch.as_tensor(ntk.squares).any()):
+        f1 = _outputs(model, x1)
+        nngp.add(f1 @ (f1 if x2 is None else _outputs(model, x2)).mT / f1.shape[1])
+    if not bool(torch.as_tensor(ntk.squares).any()) and not bool(torch.as_tensor(nngp.squares).any()):
         raise KernelError(
             "all networks have the same kernel: build_model must draw new weights on every call, "
             "from torch's global generator or one that it advances"
@@ -95,8 +97,9 @@ def monte_carlo_kernel(
     return MonteCarloKernel(*nngp.result(), *ntk.result())
 
 
-def _outputs(model: nn.Module, x: Tensor, dtype: torch.dtype | None) -> Tensor:
+def _outputs(model: nn.Module, x: Tensor) -> Tensor:
     """Outputs in float64, [n, C]."""
     parameter = next(model.parameters())
     with torch.no_grad():
-        return model(x.to(parameter.dtype)).double()
+        outputs = model(x.to(parameter.dtype) if x.is_floating_point() else x)
+    return outputs.double().reshape(len(x), -1)

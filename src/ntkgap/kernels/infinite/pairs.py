@@ -1,6 +1,4 @@
-"""The pairs of inputs a kernel is evaluated on: inputs on either side, and tiles of pairs small enough to stay "
-"near.
-"""
+"""Pairs of inputs a kernel is evaluated on: inputs on either side, and tiles of pairs that stay in the cache."""
 
 import math
 from collections.abc import Callable
@@ -119,9 +117,7 @@ def own_positions(x: Tensor, positions: int) -> Tensor:
 
 
 def with_own_positions(x: Tensor, own: Tensor) -> Tensor:
-    """The same with the entries of equal positions replaced, [*p, *p, *tile] and [*p, *tile] -> [*p, *p, "
-    "*tile].
-    """
+    """Replace the entries of equal positions, [*p, *p, *tile] by those of [*p, *tile]."""
     total = math.prod(own.shape[: (x.ndim - own.ndim)])
     tile = own.shape[x.ndim - own.ndim :]
     flat = x.reshape(total, total, *tile)

@@ -44,11 +44,15 @@ def reason_for(module: nn.Module) -> str | None:
 
 
 def refuse_hopeless_layers(model: nn.Module) -> None:
-    """Refuse modules without a limit before any input is seen, unless they come before all weights.
+    """Refuse modules without a limit before any input is seen, in sequential models, which use them all in order.
+
+    Before the first weights most of them are plain functions of the data, and stay.
 
     Raises:
         ModelError: naming the first such module.
     """
+    if not isinstance(model, nn.Sequential):
+        return
     weights_seen = False
     for name, module in model.named_modules():
         reason = reason_for(module)

@@ -1,23 +1,53 @@
-"""The computation graph of an ordinary torch model, with the shape of every value at hand while it is traced."""
+"""The computation graph of an ordinary torch model, with the value of every step on an example at hand."""
 
+import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from ntkgap.errors import ModelError
 from ntkgap.models.scales import Antisymmetric
 
 
+class Root(nn.Module):
+    """Holds the model, so that a model that is a single layer is traced like any other."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The model itself."""
+        return self.model(x)
+
+    @staticmethod
+    def name_in_model(name: str) -> str:
+        """A module's name as the user knows it."""
+        return name.removeprefix("model").removeprefix(".")
+
+
 class ShapedProxy(fx.Proxy):
-    """A traced value that knows what it is on an example, so that models may ask for shapes.
+    """A traced value that knows what it is on the example, so that models may ask for shapes.
 
     The number of examples alone stays symbolic: ``x.view(x.shape[0], -1)`` is recorded, not fixed.
     """
 
     value: Any
+
+    def __getattr__(self, name: str) -> Any:
+        """Methods and tensors (``x.T``) are recorded; whatever else a tensor has is known."""
+        if name == "value":
+            raise AttributeError(name)
+        found = getattr(self.value, name)
+        if callable(found):
+            return super().__getattr__(name)
+        if isinstance(found, Tensor):
+            return self.tracer.create_proxy("call_function", getattr, (self, name), {})
+        return found
 
     @property
     def shape(self) -> tuple[Any, ...]:
@@ -32,26 +62,16 @@ class ShapedProxy(fx.Proxy):
             return self.value.shape[axis]
         return self.tracer.create_proxy("call_method", "size", (self, 0), {})
 
-    @property
-    def ndim(self) -> int:
-        """As ``Tensor.ndim``."""
-        return self.value.ndim
-
-    def dim(self) -> int:
-        """As ``Tensor.dim``."""
-        return self.value.ndim
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """As ``Tensor.dtype``."""
-        return self.value.dtype
-
-    @property
-    def device(self) -> torch.device:
-        """As ``Tensor.device``."""
-        return self.value.device
+    def __iter__(self) -> Iterator[Any]:
+        """Parts of a tuple, as ``chunk`` returns it."""
+        if not isinstance(self.value, tuple | list):
+            raise ModelError("the model loops over the examples of a batch; it must treat them all in one tensor")
+        part = operator.getitem
+        return (self.tracer.create_proxy("call_function", part, (self, i), {}) for i in range(len(self.value)))
 
     def __len__(self) -> int:
+        if isinstance(self.value, tuple | list):
+            return len(self.value)
         raise ModelError(
             "the model asks for the number of examples as a Python number; use x.shape[0] in tensor ops"
         )
@@ -62,27 +82,38 @@ class ShapedTracer(fx.Tracer):
 
     Args:
         example: inputs [b, ...].
-        is_leaf: whether a module is kept as one step.
+        is_step: whether a module is kept as one step.
     """
 
-    def __init__(self, example: Tensor, is_leaf: Callable[[nn.Module], bool]) -> None:
+    def __init__(self, example: Tensor, is_step: Callable[[nn.Module], bool]) -> None:
         super().__init__()
-        self.example, self._is_leaf = example, is_leaf
+        self.example, self._is_step = example, is_step
         self._running = False
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Ask the rules; they may run the module to find out."""
         with self._not_tracing():
-            return self._is_leaf(m)
+            if not self._is_step(m):
+                return False
+        self._refuse_changed(m, Root.name_in_model(module_qualified_name))
+        return True
 
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Of an antisymmetric network, follow one copy: the other has the same weights at the start."""
+        """Trace a module, or run it where that is what is going on."""
         if self._running:
             return forward(*args, **kwargs)
-        if isinstance(m, Antisymmetric):
+        if isinstance(m, Antisymmetric):  # one copy is enough: the other has the same weights at the start
             return self.create_proxy("call_function", difference_of_copies, (m.plus(*args, **kwargs),), {})
+        if not any(m is module for module in self.root.modules()):  # made in the forward pass
+            if any(True for _ in m.parameters()):
+                raise ModelError(
+                    f"the forward pass makes a new {type(m).__name__} with weights of its own at every call"
+                )
+            if not self.is_leaf_module(m, type(m).__name__):
+                return forward(*args, **kwargs)
+            return self.create_proxy("call_function", m, args, kwargs, name=type(m).__name__.lower())
         return super().call_module(m, forward, args, kwargs)
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
@@ -96,14 +127,22 @@ class ShapedTracer(fx.Tracer):
     def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any, *more: Any, **named: Any) -> Any:
         """Record a step and run it on the example."""
         traced: Any = super().create_proxy(kind, target, args, kwargs, *more, **named)
+        node = traced.node
         if kind == "placeholder":
-            if any(node.op == "placeholder" and node is not traced.node for node in self.graph.nodes):
+            if any(other.op == "placeholder" and other is not node for other in self.graph.nodes):
                 raise ModelError("the model takes several inputs; infinite-width kernels need one, [n, ...]")
-            traced.value = self.example
+            node.meta["value"] = traced.value = self.example
         elif kind in ("call_function", "call_method", "call_module"):
+            node.meta["without_grad"] = not torch.is_grad_enabled()
+            operands = [
+                (n, n.meta["value"]) for n in node.all_input_nodes if isinstance(n.meta.get("value"), Tensor)
+            ]
+            versions = [value._version for _, value in operands]
             traced.value = self._run(kind, target, _example_values(args), _example_values(kwargs))
-        if hasattr(traced, "value"):
-            traced.node.meta["value"] = traced.value
+            node.meta["value"] = traced.value
+            node.meta["overwrites"] = [
+                n for (n, value), version in zip(operands, versions, strict=True) if value._version != version
+            ]
         return traced
 
     def _run(self, kind: str, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -124,6 +163,21 @@ class ShapedTracer(fx.Tracer):
         finally:
             self._running = before
 
+    @staticmethod
+    def _refuse_changed(m: nn.Module, name: str) -> None:
+        """Refuse a step that does not do what its class does."""
+        what = f"{name!r} ({type(m).__name__})"
+        if m._forward_hooks or m._forward_pre_hooks:
+            raise ModelError(
+                f"{what} has forward hooks, which may change what it computes; remove them (older weight_norm and "
+                "spectral_norm are such hooks)"
+            )
+        if is_parametrized(m):
+            raise ModelError(
+                f"{what} computes its parameters from others (torch.nn.utils.parametrize); no recursion is known, "
+                "use monte_carlo_kernel"
+            )
+
 
 def difference_of_copies(x: Tensor) -> Tensor:
     """(g(x; θ) − g(x; θ'))/√2 for θ' = θ, as long as nothing is trained."""
@@ -142,31 +196,29 @@ def _example_values(tree: Any) -> Any:
     return fx.node.map_aggregate(tree, lambda leaf: leaf.value if isinstance(leaf, ShapedProxy) else leaf)
 
 
-def trace(model: nn.Module, example: Tensor, is_leaf: Callable[[nn.Module], bool]) -> fx.Graph:
+def trace(root: Root, example: Tensor, is_step: Callable[[nn.Module], bool]) -> fx.Graph:
     """Record the steps of a model on an example.
 
     Args:
-        model: the network, held by a module that is not itself a step.
+        root: holds the network.
         example: a few inputs [b, ...].
-        is_leaf: whether a module is kept as one step.
+        is_step: whether a module is kept as one step.
 
     Raises:
         ModelError: if the model does not accept the example, or its path depends on the values of the input.
     """
+    name = type(root.model).__name__
     try:
-        return ShapedTracer(example, is_leaf).trace(model)
+        with torch.enable_grad():
+            return ShapedTracer(example, is_step).trace(root)
     except ModelError:
         raise
     except fx.proxy.TraceError as error:
         raise ModelError(
-            f"{_name(model)} decides on its path or its shapes by what its input is ({error}); networks with "
+            f"{name} decides on its path or its shapes by what its input is ({error}); networks with "
             "input-dependent routing have no known infinite-width kernel, use monte_carlo_kernel"
         ) from error
-    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, NameError) as error:
         raise ModelError(
-            f"{_name(model)} cannot be followed on an input of shape {('n', *example.shape[1:])}: {error}"
+            f"{name} cannot be followed on an input of shape {('n', *example.shape[1:])}: {error}"
         ) from error
-
-
-def _name(root: nn.Module) -> str:
-    return type(next(root.children())).__name__

@@ -84,17 +84,17 @@ def number(value: object) -> float | None:
 def two(call: Call) -> tuple[Random, Random]:
     """Both operands as signals of one layout; a function of the input becomes one along the other's channels."""
     a, b = call.args[:2]
-    if isinstance(a, Data) and isinstance(b, Random):
-        a = call.lift(a, b.layout.channel_axis)
-    elif isinstance(b, Data) and isinstance(a, Random):
-        b = call.lift(b, a.layout.channel_axis)
-    if not (isinstance(a, Random) and isinstance(b, Random)):
-        other = b if isinstance(a, Random) else a
+    for other in (a, b):
         if isinstance(other, Tensor) and other.requires_grad:
             raise call.refusal(
                 f"combines the signal with a parameter of shape {tuple(other.shape)}; only weights of linear "
                 "layers and normalisations are followed, use monte_carlo_kernel for others"
             )
+    if isinstance(a, Data) and isinstance(b, Random):
+        a = call.lift(a, b.layout.channel_axis)
+    elif isinstance(b, Data) and isinstance(a, Random):
+        b = call.lift(b, a.layout.channel_axis)
+    if not (isinstance(a, Random) and isinstance(b, Random)):
         raise call.refusal(
             "combines a random signal with a constant that shifts its mean; no recursion follows that"
         )

@@ -107,6 +107,11 @@ class Call:
             ModelError: if it does not come from a layer of random weights.
         """
         first = self.args[0] if self.args else self.kwargs.get("input")
+        if isinstance(first, Data):
+            raise self.refusal(
+                "has parameters but acts on the input itself, before any layer of weights; that is not followed: "
+                "freeze or leave out its parameters, or use monte_carlo_kernel"
+            )
         if not isinstance(first, Random):
             raise self.refusal("takes what it works on from something other than the step before it")
         return first
@@ -141,7 +146,9 @@ def rule(*targets: Any) -> Callable[[Rule], Rule]:
 
 
 def find_rule(target: Any) -> Rule | None:
-    """The rule for a module (its type, or the nearest base), a function or a method name."""
+    """The rule for a module (its type, or a base whose forward it has), a function or a method name."""
     if isinstance(target, nn.Module):
-        return next((RULES[kind] for kind in inspect.getmro(type(target)) if kind in RULES), None)
+        forward = type(target).forward
+        bases = (kind for kind in inspect.getmro(type(target)) if kind in RULES)
+        return next((RULES[kind] for kind in bases if kind.__dict__.get("forward", forward) is forward), None)
     return RULES.get(target)

@@ -17,6 +17,7 @@ from ntkgap.kernels.infinite.initializations import find_initialization
 from ntkgap.kernels.infinite.pairs import Moments, Tile
 from ntkgap.kernels.infinite.rules.base import Call, Compiled, Data, Operation, Random, State, rule
 from ntkgap.kernels.infinite.signals import Field, Layout, Signal
+from ntkgap.models.layers import ScaledConv2d, ScaledLinear
 from ntkgap.models.shallow import SignReadout
 
 # Which axis of the receptive field, and how it is walked: kernel size, stride, padding on both sides, dilation.
@@ -204,12 +205,16 @@ def _parameters(call: Call, weight: object, bias: object) -> tuple[str, Tensor, 
 def _refuse_equal_weights(call: Call, layer: str, weight: Tensor) -> None:
     """Copies of a layer that start with the same values are as correlated as one layer used twice."""
     for place, other in call.weights.items():
-        if other.shape == weight.shape and weight.any() and torch.equal(other, weight):
+        if other.shape == weight.shape and _first_row_equal(other, weight) and torch.equal(other, weight):
             raise call.refusal(
                 f"starts with exactly the weights of {place!r}; the two are correlated and no recursion is known. "
                 "For the difference of two equal networks use ntkgap.models.Antisymmetric"
             )
     call.weights[layer] = weight
+
+
+def _first_row_equal(a: Tensor, b: Tensor) -> bool:
+    return bool(a[0].any()) and torch.equal(a[0], b[0])  # zeros draw nothing and share nothing
 
 
 def _input(call: Call, argument: object, channel_axis: int) -> Random:
@@ -227,10 +232,10 @@ def shares_of(signal: Signal) -> tuple[float, ...]:
 
 def gaussian_output(call: Call, layout: Layout, channels: int) -> Signal:
     """What a layer of fresh weights puts out."""
-    return Signal(layout, (Field(channels, gaussian=True, zero_mean=True, sources=frozenset({call.name})),))
+    return Signal(layout, (Field(channels, gaussian=True, zero_mean=True, sources=frozenset({call.place})),))
 
 
-@rule(nn.Linear, SignReadout, F.linear)
+@rule(nn.Linear, ScaledLinear, SignReadout, F.linear)
 def dense(call: Call) -> Compiled:
     """A dense layer acts on the last axis of its input."""
     if call.is_module:
@@ -254,7 +259,7 @@ def dense(call: Call) -> Compiled:
     return Compiled(operation, [source], gaussian_output(call, Layout(positions, len(positions) + 1), len(weight)))
 
 
-@rule(nn.Conv1d, nn.Conv2d, nn.Conv3d, F.conv1d, F.conv2d, F.conv3d)
+@rule(nn.Conv1d, nn.Conv2d, nn.Conv3d, ScaledConv2d, F.conv1d, F.conv2d, F.conv3d)
 def convolution(call: Call) -> Compiled:
     """A convolution acts on channels first."""
     names = ("stride", "padding", "dilation", "groups")

@@ -67,9 +67,7 @@ class Normalization(Operation):
 
 @dataclass(frozen=True)
 class Settled(Operation):
-    """Trained scales of a normalisation behind which no nonlinearity comes: the square of the channel, Σ on "
-    "average.
-    """
+    """Trained scales of a normalisation behind which no nonlinearity comes: their part of Θ is Σ."""
 
     positions: int
     shared: bool
@@ -178,9 +176,7 @@ def group_norm(call: Call) -> Compiled:
 
 @rule(nn.modules.batchnorm._BatchNorm)
 def batch_norm(call: Call) -> Compiled:
-    """In eval mode with fresh statistics (mean 0, variance 1), a constant factor with trained scales and "
-    "shifts.
-    """
+    """In eval mode with fresh statistics, a constant factor with trained scales and shifts."""
     module = call.target
     if module.training or module.running_mean is None:
         raise call.refusal(

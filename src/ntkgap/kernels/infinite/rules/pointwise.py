@@ -4,7 +4,9 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from ntkgap.errors import KernelError
 from ntkgap.kernels.infinite.activations import Activation, quadrature_of
 from ntkgap.kernels.infinite.activations.polynomial import Identity
 from ntkgap.kernels.infinite.activations.rectifiers import ABReLU
@@ -12,6 +14,7 @@ from ntkgap.kernels.infinite.pairs import Moments, Tile, own_positions, with_own
 from ntkgap.kernels.infinite.rules.base import Call, Compiled, Operation, State, rule
 from ntkgap.kernels.infinite.rules.normalization import learned
 from ntkgap.kernels.infinite.signals import Signal
+from ntkgap.models.inputs import ImageInput, TokenInput
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,11 @@ class Pointwise(Operation):
     scales: Activation | None = None  # x·φ'(x), where trained scales act on the input
     shared: bool = True
 
+    @property
+    def all_activations(self) -> list[Activation]:
+        """Those whose errors count."""
+        return [self.activation] if self.scales is None else [self.activation, self.scales]
+
     def __call__(self, at: Tile, pairs: bool, *states: State) -> State:
         """Expectations of products under the Gaussians that the fields are."""
         return [self._one(at, pairs, (self.name, i), moments) for i, moments in enumerate(states[0])]
@@ -32,6 +40,7 @@ class Pointwise(Operation):
         c, ntk = moments
         if at.recording:
             at.noted[key] = own_positions(c, self.positions) if pairs else c
+            check_resolved(at.noted[key], self.name)
         nngp, slope = self._expectations(self.activation, at, pairs, key, c, ntk is not None)
         out = Moments(nngp, None if ntk is None or slope is None else slope * ntk)
         if self.scales is None or not at.with_ntk:
@@ -52,6 +61,23 @@ class Pointwise(Operation):
             product = with_own_positions(across, product)
             slope = None if slope is None or slope_across is None else with_own_positions(slope_across, slope)
         return product, slope
+
+
+def check_resolved(q: Tensor, step: str) -> None:
+    """Refuse variances that the arithmetic cannot hold.
+
+    Raises:
+        KernelError: if one overflows, or is positive but too small to have all its digits.
+    """
+    smallest = torch.finfo(q.dtype).tiny
+    fault = "overflow" if not bool(torch.isfinite(q).all()) else ""
+    if not fault and bool(((q > 0) & (q < smallest)).any()):
+        fault = "underflow"
+    if fault:
+        raise KernelError(
+            f"variances {fault} in {q.dtype} before the step {step!r}; pass dtype=torch.float64, or scale the "
+            "inputs"
+        )
 
 
 def pointwise(call: Call, activation: Activation) -> Compiled:
@@ -113,17 +139,36 @@ class Same(Operation):
         return states[0]
 
 
-@rule(nn.Identity, "contiguous", "clone", "to", "float", "double", "type")
+@rule(nn.Identity, ImageInput, TokenInput, "contiguous", "clone", "to", "float", "double", "type")
 def identity(call: Call) -> Compiled:
     """Steps without effect on values."""
     return Compiled(Same(), [call.input], call.input.signal)
 
 
-@rule(nn.modules.dropout._DropoutNd)
+@rule(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout, F.dropout)
 def dropout(call: Call) -> Compiled:
     """Dropout does nothing in eval mode."""
-    if call.target.training and call.target.p > 0:
-        raise call.refusal(
-            f"drops units at random in train mode (p={call.target.p:g}); call model.eval(), or set p=0"
-        )
+    if call.is_module:
+        p, training = call.target.p, call.target.training
+    else:
+        given = call.bind("input", "p", "training", p=0.5, training=True)
+        p, training = given["p"], given["training"]
+    if training and p > 0:
+        raise call.refusal(f"drops units at random in train mode (p={p:g}); call model.eval(), or set p=0")
     return Compiled(Same(), [call.input], call.input.signal)
+
+
+@dataclass(frozen=True)
+class Detached(Operation):
+    """Layers before it are not trained through it."""
+
+    def __call__(self, at: Tile, pairs: bool, *states: State) -> State:
+        """Σ alone."""
+        return [Moments(moments.nngp, None) for moments in states[0]]
+
+
+@rule("detach", torch.detach)
+def detach(call: Call) -> Compiled:
+    """Stop the gradient."""
+    fields = tuple(replace(f, scales="") for f in call.input.signal.fields)
+    return Compiled(Detached(), [call.input], replace(call.input.signal, fields=fields))

@@ -17,6 +17,7 @@ from ntkgap.kernels.infinite.pairs import Tile
 from ntkgap.kernels.infinite.rules.base import Call, Compiled, Operation, Random, State, rule
 from ntkgap.kernels.infinite.rules.pointwise import Same
 from ntkgap.kernels.infinite.signals import Layout, Signal
+from ntkgap.models.inputs import Flatten
 
 
 @dataclass(frozen=True)
@@ -132,9 +133,7 @@ def _unfolded(call: Call) -> Random:
 
 
 def _pooled(call: Call, pool: Callable[[Tensor, int], Tensor], dims: int) -> Compiled:
-    """Pooling whose windows are products of one-dimensional ones: each axis' matrix is found by pooling an "
-    "identity.
-    """
+    """Pooling by windows that are products over axes: an axis' matrix is found by pooling an identity."""
     source = _unfolded(call)
     layout = source.layout
     if layout.channel_axis != 1 or len(layout.positions) != dims:
@@ -229,7 +228,7 @@ def mean_or_sum(call: Call) -> Compiled:
     return _mapped(call, source, matrices, bool(given["keepdim"]))
 
 
-@rule(nn.Flatten, torch.flatten, "flatten")
+@rule(nn.Flatten, Flatten, torch.flatten, "flatten")
 def flatten(call: Call) -> Compiled:
     """Fold all positions into the features, or merge the position axes."""
     if call.is_module:

@@ -1,0 +1,250 @@
+"""From the graph of a model to the steps of its recursion."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor, fx, nn
+
+from ntkgap.errors import ModelError
+from ntkgap.kernels.infinite.activations import Activation, find_activation, is_elementwise, quadrature_of
+from ntkgap.kernels.infinite.functions_of_input import FunctionsOfInput, arguments
+from ntkgap.kernels.infinite.pairs import Moments, Tile
+from ntkgap.kernels.infinite.recursion import Recursion, Step
+from ntkgap.kernels.infinite.refusals import reason_for
+from ntkgap.kernels.infinite.rules import Call, Compiled, Data, Operation, Random, State, find_rule
+from ntkgap.kernels.infinite.rules.attention import Attention
+from ntkgap.kernels.infinite.rules.layers import Convolution, Dense
+from ntkgap.kernels.infinite.rules.normalization import Normalization, settle
+from ntkgap.kernels.infinite.rules.pointwise import Pointwise, Same, pointwise
+from ntkgap.kernels.infinite.signals import Field, Layout, Signal
+from ntkgap.kernels.infinite.tracing import Root, trace
+from ntkgap.models.layers import Initialization
+
+
+@dataclass(frozen=True)
+class Lift(Operation):
+    """Inner products of a function of the input, divided by its channels."""
+
+    name: str
+    channel_axis: int
+
+    def __call__(self, at: Tile, pairs: bool, *states: State) -> State:
+        """No parameter has been met yet."""
+        return [Moments(at.inner(self.name, self.channel_axis, pairs), None)]
+
+
+def compile_model(model: nn.Module, example: Tensor, initializations: Mapping[str, Initialization]) -> Recursion:
+    """The recursion of a model for inputs of one shape.
+
+    Args:
+        model: the network.
+        example: two inputs [2, ...] in the type of its parameters.
+        initializations: of layers, by name.
+
+    Raises:
+        ModelError: if a step has no known infinite-width limit, naming it and its place.
+    """
+    return _Compiler(model, initializations).run(example)
+
+
+class _Compiler:
+    """State of one compilation."""
+
+    def __init__(self, model: nn.Module, initializations: Mapping[str, Initialization]) -> None:
+        self._model_name = type(model).__name__
+        self._initializations = initializations
+        self._names = {id(p): name for name, p in model.named_parameters()}
+        self._used: dict[int, str] = {}
+        self._weights: dict[str, Tensor] = {}
+        self._root = Root(model)
+        self._functions = FunctionsOfInput(self._root)
+        self._steps: dict[str, Step] = {}
+        self._activations: list[Activation] = []
+
+    def run(self, example: Tensor) -> Recursion:
+        graph = trace(self._root, example.clone(), is_step)
+        refuse_overwriting(graph)
+        values: dict[fx.Node, Any] = {}
+        result: Any = None
+        for node in graph.nodes:
+            if node.op == "output":
+                result = fx.node.map_arg(node.args[0], values.__getitem__)
+            else:
+                values[node] = self._value_of(node, values)
+        output = self._check_output(result)
+        self._functions.check(example.clone())
+        return Recursion(self._steps, output, self._functions, self._activations)
+
+    def _value_of(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
+        """What a step gives: a random signal, a function of the input, or a constant."""
+        value = node.meta.get("value")
+        if node.op == "placeholder":
+            return self._as_data(node, value)
+        if node.op == "get_attr":
+            return self._functions.constant(node)
+        args, kwargs = arguments(node, values.__getitem__)
+        leaves: list[Any] = []
+        fx.node.map_aggregate((args, kwargs), leaves.append)
+        random = any(isinstance(leaf, Random) for leaf in leaves)
+        if not random and not any(isinstance(leaf, Data) for leaf in leaves):
+            return value
+        if isinstance(value, int):  # a number of examples
+            return self._as_data(node, value)
+        target = self._root.get_submodule(str(node.target)) if node.op == "call_module" else node.target
+        if not random and not _has_weights(target, leaves):
+            return self._as_data(node, value)
+        call = Call(
+            node.name,
+            self._place(node, target),
+            target,
+            args,
+            kwargs,
+            value,
+            self._initializations,
+            self._names,
+            self._lift,
+            self._used,
+            self._weights,
+        )
+        if not isinstance(value, Tensor) and not (isinstance(target, nn.Module) and reason_for(target)):
+            raise call.refusal(
+                f"returns a {type(value).__name__} of a random signal; only single tensors are followed"
+            )
+        if node.meta["without_grad"]:
+            raise call.refusal(
+                "runs under torch.no_grad(), so that layers before it are not trained through it; say so by "
+                "freezing their parameters instead, requires_grad_(False)"
+            )
+        return self._add(call, compile_step(call))
+
+    def _add(self, call: Call, compiled: Compiled) -> Random:
+        if isinstance(compiled.operation, Same):  # no step of its own, though the layout may be another
+            return Random(compiled.inputs[0].name, compiled.signal, call.value)
+        if isinstance(compiled.operation, Pointwise):
+            self._activations += compiled.operation.all_activations
+        signal, sources = compiled.signal, list(compiled.inputs)
+        if not compiled.operation.keeps_scales and not isinstance(compiled.operation, Pointwise):
+            sources = [self._settled(source) for source in sources]
+            mixed = any(field.scales for source in sources for field in source.signal.fields)
+            if mixed and not isinstance(compiled.operation, Dense | Convolution | Attention | Normalization):
+                signal = replace(signal, fields=tuple(replace(f, scales="mixed") for f in signal.fields))
+        self._step(call.name, compiled.operation, [source.name for source in sources], signal)
+        return Random(call.name, signal, call.value)
+
+    def _settled(self, source: Random) -> Random:
+        """The signal with the part of Θ that trained scales before this step contribute."""
+        if all(field.scales in ("", "mixed") for field in source.signal.fields):
+            return source
+        operation, signal = settle(source)
+        name = f"{source.name}+scales"
+        self._step(name, operation, [source.name], signal)
+        return Random(name, signal, source.value)
+
+    def _lift(self, data: Data, channel_axis: int) -> Random:
+        """A function of the input as a signal with its channels along an axis."""
+        name, shape = f"{data.name}@{channel_axis}", data.value.shape
+        if len(shape) < 2 or not data.value.is_floating_point():
+            raise ModelError(
+                f"{data.name!r}, a function of the input of shape {('n', *shape[1:])} and type "
+                f"{data.value.dtype}, is combined with random signals; only floating-point numbers [n, ...] can be"
+            )
+        positions = tuple(size for axis, size in enumerate(shape) if axis not in (0, channel_axis))
+        field = Field(shape[channel_axis], gaussian=False, zero_mean=False, sources=frozenset())
+        signal = Signal(Layout(positions, channel_axis), (field,))
+        if name not in self._steps:
+            self._step(name, Lift(data.name, channel_axis), [], signal)
+        return Random(name, signal, data.value)
+
+    def _step(self, name: str, operation: Operation, inputs: list[str], signal: Signal) -> None:
+        self._steps[name] = Step(name, operation, tuple(inputs), signal.layout.positions, len(signal.fields))
+
+    def _as_data(self, node: fx.Node, value: Any) -> Data:
+        self._functions.add(node)
+        return Data(node.name, value)
+
+    def _place(self, node: fx.Node, target: Any) -> str:
+        if node.op == "call_module":
+            name = Root.name_in_model(str(node.target))
+            return f"{name!r} ({type(target).__name__})" if name else type(target).__name__
+        function = target if isinstance(target, str) else getattr(target, "__name__", type(target).__name__)
+        return f"the step {function!r} ({node.name}) in the forward of {self._model_name}"
+
+    def _check_output(self, value: Any) -> str:
+        if not isinstance(value, Random):
+            if isinstance(value, Data | Tensor | int | float):
+                raise ModelError(f"{self._model_name} has no layer of random weights between input and output")
+            kind = "dict" if isinstance(value, dict) else type(value).__name__
+            raise ModelError(
+                f"{self._model_name} returns a {kind}; kernels need one tensor [n, C]: wrap the "
+                "model so that it returns the outputs alone"
+            )
+        layout = value.layout
+        if layout.positions:
+            axes = f"positions {layout.positions}" + (" folded into the outputs" if layout.flat else "")
+            raise ModelError(
+                f"the output of {self._model_name} still has {axes}; the kernel of infinitely wide networks is "
+                "that of one output: end with a global mean, or with Flatten and a Linear"
+            )
+        if not value.signal.gaussian or len(value.signal.fields) > 1:
+            raise ModelError(
+                f"{self._model_name} does not end with a linear layer (or a sum or multiple of such), so its "
+                "tangent kernel stays random at infinite width; leave the last nonlinearity to the loss"
+            )
+        return value.name
+
+
+def _has_weights(target: Any, leaves: list[Any]) -> bool:
+    if isinstance(target, nn.Module):
+        return any(True for _ in target.parameters())
+    return any(
+        isinstance(leaf, nn.Parameter) or (isinstance(leaf, Tensor) and leaf.requires_grad) for leaf in leaves
+    )
+
+
+def is_step(module: nn.Module) -> bool:
+    """Whether a module is one step of the recursion; all others are traced into."""
+    if isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict):
+        return False
+    if find_rule(module) or find_activation(module) or reason_for(module):
+        return True
+    return type(module).__module__.startswith("torch.nn") or is_elementwise(module)
+
+
+def compile_step(call: Call) -> Compiled:
+    """The operation of a step: by its rule, as a nonlinearity, or not at all.
+
+    Raises:
+        ModelError: if there is none, naming the step.
+    """
+    rule = find_rule(call.target)
+    if rule is not None:
+        return rule(call)
+    activation = find_activation(call.target, *call.args[1:], **call.kwargs)
+    if activation is None and call.is_module and is_elementwise(call.target):
+        activation = quadrature_of(call.target, type(call.target).__name__)
+    if activation is not None:
+        return pointwise(call, activation)
+    reason = reason_for(call.target) if call.is_module else None
+    raise call.refusal(
+        reason
+        or "has no known infinite-width limit here. Weights belong into nn.Linear, convolutions or F.linear; "
+        "what acts on every entry alone, into a module without parameters; for anything else use "
+        "monte_carlo_kernel"
+    )
+
+
+def refuse_overwriting(graph: fx.Graph) -> None:
+    """Refuse steps in place on something that a later step still takes: the graph has no memory to overwrite.
+
+    Raises:
+        ModelError: naming the step.
+    """
+    order = {node: i for i, node in enumerate(graph.nodes)}
+    for node in graph.nodes:
+        for operand in node.meta.get("overwrites", ()):
+            if any(order[user] > order[node] for user in operand.users):
+                raise ModelError(
+                    f"the step {node.name!r} changes {operand.name!r} in place, which is used again later; write "
+                    "it out of place (relu instead of relu_, inplace=False, x = x * 2)"
+                )
