@@ -14,7 +14,8 @@ from ntkgap.kernels.infinite.recursion import Recursion, Step
 from ntkgap.kernels.infinite.refusals import reason_for
 from ntkgap.kernels.infinite.rules import Call, Compiled, Data, Operation, Random, State, find_rule
 from ntkgap.kernels.infinite.rules.attention import Attention
-from ntkgap.kernels.infinite.rules.layers import Convolution, Dense
+from ntkgap.kernels.infinite.rules.convolution import Convolution
+from ntkgap.kernels.infinite.rules.dense import Dense
 from ntkgap.kernels.infinite.rules.normalization import Normalization, settle
 from ntkgap.kernels.infinite.rules.pointwise import Pointwise, Same, pointwise
 from ntkgap.kernels.infinite.signals import Field, Layout, Signal

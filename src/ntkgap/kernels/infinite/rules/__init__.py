@@ -1,6 +1,15 @@
 """One rule for each kind of step; importing this package registers them all."""
 
-from ntkgap.kernels.infinite.rules import arithmetic, attention, layers, normalization, pointwise, positions
+from ntkgap.kernels.infinite.rules import (
+    arithmetic,
+    attention,
+    convolution,
+    dense,
+    normalization,
+    pointwise,
+    pooling,
+    shapes,
+)
 from ntkgap.kernels.infinite.rules.base import Call, Compiled, Data, Operation, Random, Rule, State, find_rule
 
 __all__ = [
@@ -13,9 +22,11 @@ __all__ = [
     "State",
     "arithmetic",
     "attention",
+    "convolution",
+    "dense",
     "find_rule",
-    "layers",
     "normalization",
     "pointwise",
-    "positions",
+    "pooling",
+    "shapes",
 ]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ntkgap.kernels.infinite.pairs import Moments, Tile
 from ntkgap.kernels.infinite.rules.base import Call, Compiled, Data, Operation, Random, State, rule
-from ntkgap.kernels.infinite.rules.layers import sum_of
+from ntkgap.kernels.infinite.rules.weights import sum_of
 from ntkgap.kernels.infinite.signals import Field, Signal, require_independent
 from ntkgap.kernels.infinite.tracing import difference_of_copies
 

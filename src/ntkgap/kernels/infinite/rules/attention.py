@@ -7,7 +7,13 @@ from torch import Tensor
 
 from ntkgap.kernels.infinite.pairs import Tile
 from ntkgap.kernels.infinite.rules.base import Call, Compiled, Operation, State, rule
-from ntkgap.kernels.infinite.rules.layers import Coefficients, average, coefficients_of, gaussian_output, shares_of
+from ntkgap.kernels.infinite.rules.weights import (
+    Coefficients,
+    average,
+    coefficients_of,
+    gaussian_output,
+    shares_of,
+)
 from ntkgap.kernels.infinite.signals import Layout
 from ntkgap.models.attention import SelfAttention
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from ntkgap.kernels.infinite.pairs import Moments, Tile, own_positions, with_own_positions
 from ntkgap.kernels.infinite.rules.base import Call, Compiled, Operation, Random, State, rule
-from ntkgap.kernels.infinite.rules.layers import average
+from ntkgap.kernels.infinite.rules.weights import average
 from ntkgap.kernels.infinite.signals import Signal
 
 

@@ -1,0 +1,90 @@
+"""Linear maps M of positions act on both inputs, K ← M K Mᵀ; all pairs of positions meet."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ntkgap.kernels.infinite.pairs import Tile
+from ntkgap.kernels.infinite.rules.base import Call, Compiled, Operation, Random, State
+from ntkgap.kernels.infinite.signals import Layout, Signal
+
+
+@dataclass(frozen=True)
+class PositionMap(Operation):
+    """One matrix [out, in] for every position axis; None leaves an axis as it is."""
+
+    matrices: tuple[Tensor | None, ...]
+    kept: tuple[bool, ...]  # whether the axis stays in the tensor; one that goes has a single row
+
+    def wants_position_pairs(self, wanted: bool) -> bool:
+        """Every entry of the output mixes pairs of positions."""
+        return wanted or any(m is not None and not _is_selection(m) for m in self.matrices)
+
+    def __call__(self, at: Tile, pairs: bool, *states: State) -> State:
+        """Map the positions of the first input, then those of the second."""
+        return [moments.map(lambda k: self._map(k, pairs)) for moments in states[0]]
+
+    def _map(self, k: Tensor, pairs: bool) -> Tensor:
+        positions = len(self.matrices)
+        for side in range(2 if pairs else 1):
+            for axis, matrix in enumerate(self.matrices):
+                if matrix is not None:
+                    at = axis + side * positions
+                    k = torch.tensordot(matrix.to(k), k, dims=([1], [at])).movedim(0, at)
+        gone = [a for a, keep in enumerate(self.kept) if not keep]
+        gone += [a + positions for a in gone] if pairs else []
+        return k.squeeze(gone).contiguous() if gone else k.contiguous()
+
+
+def _is_selection(matrix: Tensor) -> bool:
+    """Whether every output is one input: then equal positions go to equal positions."""
+    return bool((((matrix != 0).sum(1) == 1) & ((matrix == 1).sum(1) == 1)).all())
+
+
+@dataclass(frozen=True)
+class Mean(Operation):
+    """The mean over all positions."""
+
+    positions: int
+    kept: bool
+
+    def wants_position_pairs(self, wanted: bool) -> bool:
+        """All pairs of positions meet."""
+        return True
+
+    def __call__(self, at: Tile, pairs: bool, *states: State) -> State:
+        """The mean over all pairs of positions."""
+        return [moments.map(self._mean) for moments in states[0]]
+
+    def _mean(self, k: Tensor) -> Tensor:
+        # [1, 1] on a chain of kept axes stands for equal positions as well as for all pairs of them.
+        mean = k.mean(dim=tuple(range(2 * self.positions)))
+        return mean[(None,) * (2 * self.positions)] if self.kept else mean
+
+
+def mapped(call: Call, source: Random, matrices: dict[int, Tensor], kept: bool) -> Compiled:
+    """Apply matrices to some tensor axes of a signal."""
+    layout = source.layout
+    axes = layout.position_axes
+    sizes = tuple(
+        len(matrices[a]) if a in matrices else size for a, size in zip(axes, layout.positions, strict=True)
+    )
+    goes = [a in matrices and not kept for a in axes]
+    left = tuple(size for size, gone in zip(sizes, goes, strict=True) if not gone)
+    before = sum(gone for a, gone in zip(axes, goes, strict=True) if a < layout.channel_axis)
+    out = Layout(left, layout.channel_axis - before)
+    operation = PositionMap(tuple(matrices.get(a) for a in axes), tuple(not gone for gone in goes))
+    return Compiled(operation, [source], Signal(out, source.signal.fields))
+
+
+def unfolded(call: Call) -> Random:
+    """The input, if its positions are axes of their own.
+
+    Raises:
+        ModelError: if they are folded into the features.
+    """
+    source = call.input
+    if source.layout.flat:
+        raise call.refusal("comes after Flatten, where positions are folded into the features; put it before")
+    return source
