@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 from ntkgap.errors import NtkgapError
 
 if TYPE_CHECKING:
-    from ntkgap.data import Dataset, load_data
+    from ntkgap.data import (
+        Dataset,
+        load_data,
+    )
     from ntkgap.kernels import (
         JacobianChange,
         KernelChange,
@@ -25,17 +28,53 @@ if TYPE_CHECKING:
         spectrum,
         target_alignment,
     )
-    from ntkgap.models import MLP, NTKLinear, ShallowNet
-    from ntkgap.practice import linearize
-    from ntkgap.reporting import report
-    from ntkgap.studies import OptimizationStudy
-    from ntkgap.sweep import Runs, run
+    from ntkgap.models import (
+        MLP,
+        VGG,
+        Antisymmetric,
+        ConvNet,
+        Initialization,
+        NTKConv2d,
+        NTKLinear,
+        Scaled,
+        SelfAttention,
+        ShallowNet,
+        Transformer,
+        WideResNet,
+        describe,
+        parameter_groups,
+    )
+    from ntkgap.practice import (
+        coordinate_check,
+        linearize,
+        train_ensemble,
+    )
+    from ntkgap.reporting import (
+        report,
+    )
+    from ntkgap.studies import (
+        OptimizationStudy,
+    )
+    from ntkgap.sweep import (
+        Runs,
+        run,
+    )
+    from ntkgap.theory import (
+        GaussianProcess,
+        InfiniteEnsemble,
+        KernelDynamics,
+        RandomizedPriorEnsemble,
+        critical_learning_rate,
+    )
 
 __version__ = "0.1.0.dev0"
 
 # Public names are imported on first use: `ntkgap --help` then answers at once, without loading torch.
 _HOMES = {
-    "data": ("Dataset", "load_data"),
+    "data": (
+        "Dataset",
+        "load_data",
+    ),
     "kernels": (
         "JacobianChange",
         "KernelChange",
@@ -50,39 +89,86 @@ _HOMES = {
         "spectrum",
         "target_alignment",
     ),
-    "models": ("MLP", "NTKLinear", "ShallowNet"),
-    "practice": ("linearize",),
+    "models": (
+        "MLP",
+        "VGG",
+        "Antisymmetric",
+        "ConvNet",
+        "Initialization",
+        "NTKConv2d",
+        "NTKLinear",
+        "Scaled",
+        "SelfAttention",
+        "ShallowNet",
+        "Transformer",
+        "WideResNet",
+        "describe",
+        "parameter_groups",
+    ),
+    "practice": (
+        "coordinate_check",
+        "linearize",
+        "train_ensemble",
+    ),
     "reporting": ("report",),
     "studies": ("OptimizationStudy",),
-    "sweep": ("Runs", "run"),
+    "sweep": (
+        "Runs",
+        "run",
+    ),
+    "theory": (
+        "GaussianProcess",
+        "InfiniteEnsemble",
+        "KernelDynamics",
+        "RandomizedPriorEnsemble",
+        "critical_learning_rate",
+    ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "MLP",
+    "VGG",
+    "Antisymmetric",
+    "ConvNet",
     "Dataset",
+    "GaussianProcess",
+    "InfiniteEnsemble",
+    "Initialization",
     "JacobianChange",
     "KernelChange",
+    "KernelDynamics",
+    "NTKConv2d",
     "NTKLinear",
     "NTKOperator",
     "NtkgapError",
     "OptimizationStudy",
+    "RandomizedPriorEnsemble",
     "Runs",
+    "Scaled",
+    "SelfAttention",
     "ShallowNet",
+    "Transformer",
+    "WideResNet",
     "__version__",
     "as_matrix",
+    "coordinate_check",
+    "critical_learning_rate",
+    "describe",
     "empirical_ntk",
     "infinite_width",
     "kernel_distance",
     "linearize",
     "load_data",
     "monte_carlo_kernel",
+    "parameter_groups",
     "plan_ntk",
     "relative_change",
     "report",
     "run",
     "spectrum",
     "target_alignment",
+    "train_ensemble",
 ]
 
 

@@ -127,7 +127,7 @@ def test_every_claim_finds_its_quantity_and_every_figure_its_curves():
     study = ng.OptimizationStudy.preset("smoke")
     result = compute(tiny())
     assert {claim.quantity for claim in study.claims()} <= set(result["scalars"])
-    assert len({claim.key for claim in study.claims()}) == 6
+    assert len({claim.key for claim in study.claims()}) == 7
     for figure in study.figures():
         if isinstance(figure, WidthFigure):
             assert {figure.measured, *(name for name, _ in figure.references)} <= set(result["scalars"])

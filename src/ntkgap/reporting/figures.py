@@ -210,6 +210,8 @@ def _draw_over_width(ax: Axes, values: list[tuple[int, float]], colour: str, lin
     for width, value in sorted(values):
         by_width.setdefault(width, []).append(value)
     drawable = {w: median_interval(v) for w, v in by_width.items() if all(map(_has_place, v))}
+    if not drawable:
+        return
     widths, intervals = list(drawable), list(drawable.values())
     ax.plot(widths, [i.value for i in intervals], line, color=colour, ms=4.5, label=label)
     ax.fill_between(widths, [i.low for i in intervals], [i.high for i in intervals], color=colour, alpha=0.15)
@@ -244,6 +246,8 @@ def curve_figure(spec: CurveFigure, cells: dict[str, list[Curves]], max_widths: 
             if spec.predicted is not None:
                 _, predicted, _ = seed_range([c[spec.predicted] for c in of_width], spec.log_y)
                 ax.plot(range(len(predicted)), predicted, "--", color=colour, lw=1.1)
+        if spec.limit is not None:
+            _draw_limit(ax, [c[spec.limit] for w, c in found if w == widths[-1] and spec.limit in c], spec.log_y)
         if spec.level is not None:
             ax.axhline(spec.level, color=LIMIT, ls="--", lw=1.1, label=spec.level_label)
         if spec.predicted is not None:
@@ -251,6 +255,13 @@ def curve_figure(spec: CurveFigure, cells: dict[str, list[Curves]], max_widths: 
         ax.legend(loc="best")
     axes[0].set_ylabel(spec.y_label)
     return figure
+
+
+def _draw_limit(ax: Axes, curves: list[list[float]], log_y: bool) -> None:
+    """What infinite width predicts, from where the widest networks start."""
+    if curves:
+        _, middle, _ = seed_range(curves, log_y)
+        ax.plot(range(len(middle)), middle, ":", color=THEORY, lw=1.8, label="theory: infinite width")
 
 
 def seed_range(curves: list[list[float]], positive: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -36,6 +36,7 @@ class CurveFigure:
         y_label: axis label of the curves.
         measured: name of the measured curve in a cell's result.
         predicted: name of the predicted curve, or None.
+        limit: name of the curve that the infinite-width kernel predicts, drawn for the widest networks, or None.
         level: a constant line of the theory, or None.
         level_label: what that line is.
         log_y: whether the vertical axis is logarithmic.
@@ -48,6 +49,7 @@ class CurveFigure:
     y_label: str
     measured: str
     predicted: str | None = None
+    limit: str | None = None
     level: float | None = None
     level_label: str = ""
     log_y: bool = True

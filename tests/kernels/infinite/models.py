@@ -135,7 +135,12 @@ IMAGES: dict[str, Callable[[int], nn.Module]] = {
         positions=4,
     ),
     "one-dimensional": lambda m: nn.Sequential(
-        nn.Flatten(2), nn.Conv1d(3, m, 5, stride=2), nn.ReLU(), nn.AvgPool1d(2, 1), nn.Flatten(), nn.Linear(5 * m, 4)
+        nn.Flatten(2),
+        nn.Conv1d(3, m, 5, stride=2),
+        nn.ReLU(),
+        nn.AvgPool1d(2, 1),
+        nn.Flatten(),
+        nn.Linear(5 * m, 4),
     ),
     "ConvNet": lambda m: ConvNet(3, 4, m, 2, image_size=4, weight_std=1.4, bias_std=0.1),
 }

@@ -161,7 +161,10 @@ class InfiniteWidth:
             )
         if diagonal and x2 is not None and len(x1) != len(x2):
             raise DataError(f"diagonal=True pairs x1[i] with x2[i]; got {len(x1)} and {len(x2)} inputs")
-        recursion = Recursion(self.model, x1, self._initializations)
+        parameter = next(self.model.parameters(), None)
+        if parameter is None:
+            raise ModelError(f"{type(self.model).__name__} has no parameters, so it has no limit to speak of")
+        recursion = Recursion(self.model, x1[:2].detach().to(parameter), self._initializations)
         wants_gradient = x1.requires_grad or (x2 is not None and x2.requires_grad)
         with torch.set_grad_enabled(torch.is_grad_enabled() and wants_gradient):
             result = Evaluation(recursion, x1, x2, with_ntk, memory_budget).run(diagonal, progress)

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from ntkgap.data import Dataset
-from ntkgap.errors import DataError
+from ntkgap.errors import DataError, ModelError
 from ntkgap.kernels import (
     Jacobian,
     as_matrix,
+    infinite_width,
     jacobian,
     kernel_distance,
     relative_change,
@@ -51,6 +52,7 @@ class Start:
     gram: Tensor  # [nC, nC]
     lambda_min: float  # NaN where it is below the noise floor
     dynamics: KernelDynamics
+    limit_dynamics: KernelDynamics | None  # of the infinite-width kernel, where there is one
 
     @property
     def residual_norm(self) -> float:
@@ -115,6 +117,8 @@ def initialise(problem: OptimizationProblem, width: int, seed: int, findings: Fi
         # Fewer parameters than rows make K singular for certain; otherwise arithmetic cannot tell.
         margin = 0.0 if n_parameters < len(gram) else math.nan
         findings.notes.append(f"λ_min = {found.lambda_min:.2e} is below the noise floor {found.noise_floor:.2e}")
+    residual = at.outputs - train_data.y
+    limit = infinite_width_gram(network, train_data, findings)
     start = Start(
         network,
         train_data,
@@ -122,7 +126,8 @@ def initialise(problem: OptimizationProblem, width: int, seed: int, findings: Fi
         at,
         gram,
         found.lambda_min if found.positive_definite else math.nan,
-        KernelDynamics(gram, at.outputs - train_data.y),
+        KernelDynamics(gram, residual),
+        None if limit is None else KernelDynamics(limit, residual),
     )
     findings.scalars |= {
         "n_parameters": n_parameters,
@@ -136,7 +141,30 @@ def initialise(problem: OptimizationProblem, width: int, seed: int, findings: Fi
         "target_alignment": target_alignment(gram, train_data.y),
         "initial_residual": start.residual_norm,
     }
+    findings.scalars |= compare_with_limit(gram, limit)
     return start
+
+
+def infinite_width_gram(network: nn.Module, data: Dataset, findings: Findings) -> Tensor | None:
+    """Gram matrix of the infinitely wide network, Θ ⊗ I over outputs, [nC, nC]; None where no limit is known."""
+    try:
+        ntk = infinite_width(network).ntk(data.x)
+    except ModelError as error:
+        findings.notes.append(f"no infinite-width kernel: {error}")
+        return None
+    return torch.kron(ntk, torch.eye(data.y.shape[1], dtype=ntk.dtype))
+
+
+def compare_with_limit(gram: Tensor, limit: Tensor | None) -> dict[str, float]:
+    """Extreme eigenvalues at infinite width, and how far the kernel at initialisation is from it."""
+    if limit is None:
+        return dict.fromkeys(("limit_lambda_min", "limit_condition_number", "limit_distance"), math.nan)
+    found = spectrum(limit)
+    return {
+        "limit_lambda_min": found.lambda_min if found.positive_definite else math.nan,
+        "limit_condition_number": found.condition_number,
+        "limit_distance": relative_change(gram, limit) if gram.any() and limit.any() else math.nan,
+    }
 
 
 def follow_natural_gradient(problem: OptimizationProblem, start: Start, findings: Findings) -> None:
@@ -199,6 +227,9 @@ def follow_gradient_descent(problem: OptimizationProblem, start: Start, findings
     findings.add_stop("gradient descent", curve)
     measured = relative(curve.losses)
     findings.curves |= {"gd_loss": measured, "gd_loss_predicted": predicted}
+    if start.limit_dynamics is not None:
+        at_limit = start.limit_dynamics.gradient_descent_decay(learning_rate, torch.arange(steps + 1))
+        findings.curves["gd_loss_limit"] = relative(start.limit_dynamics.losses(at_limit).tolist())
     findings.scalars |= {
         "gd_learning_rate": learning_rate,
         "gd_steps": steps,

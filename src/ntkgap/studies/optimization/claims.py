@@ -16,16 +16,18 @@ class Tolerances(Spec):
         curve: of the training curve, relative to the initial residual.
         kernel: of the kernel's change, relative.
         twin: of the trained network's predictions, relative to what training changed.
+        limit: of the kernel at initialisation, relative to the infinite-width kernel.
     """
 
     rate: float = Field(default=0.1, gt=0)
     curve: float = Field(default=0.05, gt=0)
     kernel: float = Field(default=0.1, gt=0)
     twin: float = Field(default=0.1, gt=0)
+    limit: float = Field(default=0.1, gt=0)
 
 
 def make_claims(tolerances: Tolerances) -> list[Claim]:
-    """The six claims of the optimization study, first the conditions of the theorem, then what should follow."""
+    """The claims of the optimization study: the conditions of the theorem, then what infinite width promises."""
     below_floor = "λ_min is below the noise floor of float64"
     matched = "Measured after the training named above the scorecard: another length of training, another verdict."
     return [
@@ -62,6 +64,23 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
             "sufficient: where it is not met, natural gradient may still be fast (see the next claim). The "
             "theorem also limits the step size, η ≤ (1 − 2C)/(1 + C)²: see the figure below.",
             undecidable=f"{below_floor}, or the path ended early",
+        ),
+        Claim(
+            key="kernel_at_limit",
+            title="The kernel at initialisation is that of infinite width",
+            statement="K(θ₀) no longer depends on the random weights: it is Θ, from the recursion over layers.",
+            source="Jacot, Gabriel, Hongler 2018, Theorem 1; Arora et al. 2019, Theorem 3.1",
+            kind="consequence",
+            quantity="limit_distance",
+            label="‖K(θ₀) − Θ‖ / ‖Θ‖",
+            threshold=tolerances.limit,
+            direction="below",
+            criterion=f"the relative distance is below {tolerances.limit:.0%}",
+            prediction="shrinks like m^(−1/2)",
+            caveat="The distance of single networks, not of their mean, which is closer. In standard "
+            "parametrisation Θ grows with the width and is taken at the width of each network.",
+            undecidable="no infinite-width kernel is known for the network",
+            exponent=-0.5,
         ),
         Claim(
             key="ngd_rate",
@@ -156,7 +175,16 @@ def make_figures() -> list[WidthFigure | CurveFigure]:
             caption="Below the noise floor of the arithmetic an eigenvalue may be zero or merely small.",
             y_label="λ_min(K(θ₀))",
             measured="lambda_min",
-            references=(("noise_floor", "noise floor"),),
+            references=(("limit_lambda_min", "theory: infinite width"), ("noise_floor", "noise floor")),
+        ),
+        WidthFigure(
+            key="condition_number",
+            title="Condition number of the Gram matrix at initialisation",
+            caption="λ_max / λ_min: how many times longer gradient descent takes for the slowest direction than "
+            "for the fastest.",
+            y_label="κ(K(θ₀))",
+            measured="condition_number",
+            references=(("limit_condition_number", "theory: infinite width"),),
         ),
         WidthFigure(
             key="distance",
@@ -191,10 +219,12 @@ def make_figures() -> list[WidthFigure | CurveFigure]:
             key="gd_curves",
             title="Gradient descent: predicted and measured",
             caption="Squared residual relative to its start; median and range over seeds. Dashed: what the "
-            "constant kernel predicts at the same step.",
+            "constant kernel K(θ₀) predicts at the same step; dotted: what Θ predicts, from the residuals of the "
+            "widest networks.",
             x_label="step",
             y_label="‖r‖² / ‖r₀‖²",
             measured="gd_loss",
             predicted="gd_loss_predicted",
+            limit="gd_loss_limit",
         ),
     ]

@@ -126,23 +126,23 @@ class OptimizationProblem(BaseProblem):
 class OptimizationStudy(BaseStudy):
     """Does the kernel regime's optimization promise hold for these networks?
 
-    Measures, for every width and seed: the Gram matrix at initialisation, the Jacobian's drift along exact
-    natural gradient descent, the rate of that descent, and how gradient descent compares with the curve,
-    the kernel and the predictions that the constant kernel foretells.
+    Measures, for every width and seed: the Gram matrix at initialisation, beside that of infinite width; the
+    Jacobian's drift along exact natural gradient descent, the rate of that descent, and how gradient descent
+    compares with the curve, the kernel and the predictions that the constant kernel foretells.
 
     Attributes:
         tolerances: how close is close enough.
     """
 
     name: ClassVar[str] = "optimization"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     compute: ClassVar[str] = "ntkgap.studies.optimization.cell:compute"
 
     problems: Sequence[OptimizationProblem] = Field(min_length=1)
     tolerances: Tolerances = Tolerances()
 
     def claims(self) -> list[Claim]:
-        """The six claims about optimization."""
+        """The seven claims about optimization."""
         return make_claims(self.tolerances)
 
     def figures(self) -> list[WidthFigure | CurveFigure]:

@@ -47,6 +47,12 @@ class ABReLU(Activation):
         return q * mean_square, torch.full_like(q, mean_square).masked_fill(q == 0, self.at_zero**2)
 
 
+def _squared_sine(rho: Tensor) -> Tensor:
+    """1 − ρ², and 0 where ρ is ±1 up to rounding: equal and opposite inputs are then so exactly."""
+    rounding = 4 * torch.finfo(rho.dtype).eps
+    return torch.addcmul(rho.new_tensor(1 - rounding), rho, rho, value=-1).clamp_min_(0)
+
+
 class _ArcCosine(torch.autograd.Function):
     """Both expectations of an ABReLU, differentiated by hand.
 
@@ -62,8 +68,8 @@ class _ArcCosine(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         a, b, at_zero = slopes
         k, mean = (a - b) ** 2 / (2 * math.pi), (a + b) / 2
-        rho = (c * inverse_square_root(q1)).mul_(inverse_square_root(q2)).clamp_(-1, 1)
-        sine = torch.addcmul(c.new_ones(()), rho, rho, value=-1).sqrt_()
+        rho = (c * inverse_square_root(q1)).mul_(inverse_square_root(q2))
+        sine = _squared_sine(rho).sqrt_()
         theta = torch.atan2(sine, rho)
         if derivative:
             # Where q is 0, ρ is 0 and the formula gives mean²: put the product of the slopes in its place.
@@ -85,8 +91,8 @@ class _ArcCosine(torch.autograd.Function):
         a, b, _ = ctx.slopes
         k = (a - b) ** 2 / (2 * math.pi)
         inverse1, inverse2 = inverse_square_root(q1), inverse_square_root(q2)
-        rho = (c * inverse1 * inverse2).clamp(-1, 1)
-        squared_sine = (1 - rho) * (1 + rho)
+        rho = c * inverse1 * inverse2
+        squared_sine = _squared_sine(rho)
         sine = square_root(squared_sine)
         grad_c = grad_product * ((a * a + b * b) / 2 - k * torch.atan2(sine, rho))
         grad_q1 = grad_product * sine * (k / 2 * inverse1 * square_root(q2))
