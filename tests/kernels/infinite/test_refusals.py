@@ -144,6 +144,17 @@ CASES = {
     "two outputs": (Forward(lambda m, x: (m.a(x), x)), VECTORS, r"returns a tuple; kernels need one tensor"),
     "a dictionary": (Forward(lambda m, x: {"y": m.a(x)}), VECTORS, r"returns a dict"),
     "a number of the batch": (Forward(lambda m, x: m.a(x) + 0 * x.sum()), VECTORS, r"of shape \('n',\)|mixes"),
+    "examples made of rows": (
+        Forward(lambda m, x: m.a(x.reshape(-1, 6))),
+        torch.randn(4, 12),
+        r"turns 3 inputs into 6",
+    ),
+    "rounded quotients": (
+        Forward(lambda m, x: m.b(torch.div(m.a(x), 2.0, rounding_mode="floor"))),
+        VECTORS,
+        r"arguments that are not followed",
+    ),
+    "an exponent that is random": (Forward(lambda m, x: m.b(torch.pow(2.0, m.a(x)))), VECTORS, r"'pow'"),
     "transposed": (Forward(lambda m, x: m.a(x).T), VECTORS, r"'getattr'"),
     "a normalised input": (nn.Sequential(nn.LayerNorm(6), nn.Linear(6, 1)), VECTORS, r"acts on the input itself"),
     "depthwise": (
@@ -236,6 +247,21 @@ def test_models_are_followed_through_what_users_write():
     torch.testing.assert_close(detached.nngp, expected.nngp)
     torch.testing.assert_close(detached.ntk, expected.nngp)  # the readout's part alone
 
+    sums = ng.infinite_width(Forward(lambda m, x: torch.add(m.a(x), other=torch.mul(m.b(x), other=2.0))))
+    torch.testing.assert_close(sums.nngp(VECTORS), 5 * VECTORS @ VECTORS.T / 6)
+    squared = ng.infinite_width(Forward(lambda m, x: m.b(m.a(x) ** 2))).nngp(VECTORS, diagonal=True)
+    torch.testing.assert_close(squared, 3 * VECTORS.square().mean(1) ** 2)
+
+    class Standardised(Forward):
+        def __init__(self):
+            super().__init__(lambda m, x: m.a((x - m.mean) / m.std))
+            self.register_buffer("mean", torch.full((6,), 0.3))
+            self.register_buffer("std", torch.full((6,), 2.0))
+
+    found = ng.infinite_width(Standardised()).nngp(VECTORS, dtype=torch.float64)
+    z = (VECTORS.double() - 0.3) / 2
+    torch.testing.assert_close(found, z @ z.T / 6, rtol=1e-6, atol=1e-6)
+
     class Doubled(nn.Linear):
         def forward(self, x):
             return 2 * super().forward(x)
@@ -265,6 +291,10 @@ def test_kinds_of_numbers_and_modes():
         ng.infinite_width(model).ntk(VECTORS * 1e-20)
     with pytest.raises(KernelError, match=r"memory_budget must be a positive number of bytes, got '1GB'"):
         ng.infinite_width(model).ntk(VECTORS, memory_budget="1GB")
+    with pytest.raises(ModelError, match=r"initializations maps names of layers to Initialization, got list"):
+        ng.infinite_width(model, initializations=["0"])
+    with pytest.raises(ModelError, match=r"on the device 'meta'"):
+        ng.infinite_width(NTKLinear(6, 1).to("meta")).ntk(VECTORS)
     with pytest.raises(ModelError, match=r"initializations\['0'\] must be an Initialization"):
         ng.infinite_width(model, initializations={"0": 2.0})
 

@@ -64,6 +64,7 @@ class _Compiler:
         self._activations: list[Activation] = []
 
     def run(self, example: Tensor) -> Recursion:
+        self._examples = len(example)
         graph = trace(self._root, example.clone(), is_step)
         refuse_overwriting(graph)
         values: dict[fx.Node, Any] = {}
@@ -145,6 +146,11 @@ class _Compiler:
     def _lift(self, data: Data, channel_axis: int) -> Random:
         """A function of the input as a signal with its channels along an axis."""
         name, shape = f"{data.name}@{channel_axis}", data.value.shape
+        if len(shape) > 1 and len(data.value) != self._examples:
+            raise ModelError(
+                f"{data.name!r} turns {self._examples} inputs into {len(data.value)}: kernels need one output "
+                "for every input, so the first axis must stay that of the examples"
+            )
         if len(shape) < 2 or not data.value.is_floating_point():
             raise ModelError(
                 f"{data.name!r}, a function of the input of shape {('n', *shape[1:])} and type "
@@ -221,7 +227,10 @@ def compile_step(call: Call) -> Compiled:
     rule = find_rule(call.target)
     if rule is not None:
         return rule(call)
-    activation = find_activation(call.target, *call.args[1:], **call.kwargs)
+    options = (*call.args[1:], *call.kwargs.values())
+    activation = None
+    if not any(isinstance(option, Random | Data) for option in options):
+        activation = find_activation(call.target, *call.args[1:], **call.kwargs)
     if activation is None and call.is_module and is_elementwise(call.target):
         activation = quadrature_of(call.target, type(call.target).__name__)
     if activation is not None:

@@ -29,6 +29,11 @@ class FunctionsOfInput:
         """A parameter, a buffer, or what a step that sees neither input nor parameters gave on the example."""
         return attribute(self._root, str(node.target)) if node.op == "get_attr" else node.meta["value"]
 
+    def _constant_like(self, node: fx.Node, x: Tensor) -> Any:
+        """The same in the type of the inputs, where it is a floating-point tensor."""
+        value = self.constant(node)
+        return value.to(x) if isinstance(value, Tensor) and value.is_floating_point() else value
+
     def __call__(self, x: Tensor) -> dict[str, Tensor]:
         """Values on inputs [n, ...], by name of the step."""
         if any(node.meta.get("overwrites") for node in self._nodes):
@@ -65,9 +70,11 @@ class FunctionsOfInput:
             return x
         if node.op == "call_method" and node.target == "size" and node.args[0] not in values:
             return len(x)  # the size of a random signal; only the number of examples is symbolic
-        args, kwargs = arguments(node, lambda n: values[n] if n in values else self.constant(n))
+        args, kwargs = arguments(node, lambda n: values[n] if n in values else self._constant_like(n, x))
         if node.op == "call_module":
-            return self._root.get_submodule(str(node.target))(*args, **kwargs)
+            module = self._root.get_submodule(str(node.target))
+            buffers = {name: b.to(x) for name, b in module.named_buffers() if b.is_floating_point()}
+            return torch.func.functional_call(module, buffers, args, kwargs)
         if node.op == "call_function":
             return node.target(*args, **kwargs)  # type: ignore[operator]
         return getattr(args[0], str(node.target))(*args[1:], **kwargs)

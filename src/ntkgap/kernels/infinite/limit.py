@@ -62,7 +62,7 @@ def infinite_width(
 
     Sources: Jacot, Gabriel, Hongler 2018; Lee et al. 2018, 2019; Arora et al. 2019; Novak et al. 2019; Yang 2020.
     """
-    return InfiniteWidth(model, initializations or {})
+    return InfiniteWidth(model, {} if initializations is None else initializations)
 
 
 class InfiniteWidth:
@@ -86,6 +86,10 @@ class InfiniteWidth:
             raise ModelError(f"infinite_width takes an nn.Module, got {type(model).__name__}")
         refuse_coupling_layers(model)
         refuse_hopeless_layers(model)
+        if not isinstance(initializations, Mapping):
+            raise ModelError(
+                f"initializations maps names of layers to Initialization, got {type(initializations).__name__}"
+            )
         for name, start in initializations.items():
             if not isinstance(start, Initialization) or not all(map(math.isfinite, astuple(start))):
                 raise ModelError(
@@ -195,12 +199,14 @@ class InfiniteWidth:
         return result
 
     def _example(self, x: Tensor) -> Tensor:
-        """Two inputs in the type of the parameters; a single one is joined by its half."""
+        """Three inputs in the type of the parameters; where there are fewer, halves of the first join them."""
         parameter = next(self.model.parameters(), None)
         if parameter is None:
             raise ModelError(f"{type(self.model).__name__} has no parameters, so it has no limit to speak of")
+        if parameter.device.type == "meta":
+            raise ModelError("the model is on the device 'meta', where it has no weights; build it on another")
         x = x.detach()
-        return (x[:2] if len(x) > 1 else torch.cat([x, 0.5 * x])).to(parameter)
+        return torch.cat([x[:3], *[0.5 * x[:1]] * (3 - len(x))]).to(parameter)
 
     def _check(self, result: Moments, recursion: Recursion) -> None:
         """Say what went wrong, and how exact the result is.

@@ -1,6 +1,7 @@
 """Which activation a torch module, function or method is."""
 
 import inspect
+import operator
 from collections.abc import Callable
 from functools import partial
 
@@ -123,7 +124,14 @@ def _names_of_functions() -> dict[Callable, str]:
                 function = getattr(home, spelling, None)
                 if callable(function):
                     found[function] = name
-    found |= {abs: "abs", pow: "pow", torch.special.expit: "sigmoid", torch.Tensor.__pow__: "pow"}
+    found |= {
+        abs: "abs",
+        pow: "pow",
+        operator.pow: "pow",
+        operator.abs: "abs",
+        torch.special.expit: "sigmoid",
+        torch.Tensor.__pow__: "pow",
+    }
     return found
 
 

@@ -81,9 +81,8 @@ def number(value: object) -> float | None:
     return None
 
 
-def two(call: Call) -> tuple[Random, Random]:
+def two(call: Call, a: object, b: object) -> tuple[Random, Random]:
     """Both operands as signals of one layout; a function of the input becomes one along the other's channels."""
-    a, b = call.args[:2]
     for other in (a, b):
         if isinstance(other, Tensor) and other.requires_grad:
             raise call.refusal(
@@ -120,13 +119,14 @@ def subtract(call: Call) -> Compiled:
 
 
 def _sum(call: Call, sign: float) -> Compiled:
+    first, second = call.operands("alpha")
     alpha = call.kwargs.get("alpha", 1)
-    if number(call.args[0]) == 0.0 or number(call.args[1]) == 0.0:  # sum([...]) starts from 0
-        kept = call.args[1] if number(call.args[0]) == 0.0 else call.args[0]
-        return Compiled(Multiple(1.0), [kept], kept.signal)
+    for zero, kept in ((first, second), (second, first)):
+        if number(zero) == 0.0 and isinstance(kept, Random):  # sum([...]) starts from 0
+            return Compiled(Multiple(1.0), [kept], kept.signal)
     if alpha != 1:
         raise call.refusal(f"has alpha={alpha}; write the factor as a product")
-    a, b = two(call)
+    a, b = two(call, first, second)
     if a.name == b.name:
         return Compiled(Multiple(1.0 + sign), [a], a.signal)
     fields = tuple(_sum_field(call, f, g) for f, g in zip(a.signal.fields, b.signal.fields, strict=True))
@@ -147,11 +147,12 @@ def _sum_field(call: Call, a: Field, b: Field) -> Field:
 @rule(operator.mul, operator.imul, torch.mul, "mul", "mul_")
 def multiply(call: Call) -> Compiled:
     """A number times a signal, or a gate: the product of two independent ones."""
-    for constant, kept in (call.args[:2], call.args[1::-1]):
+    first, second = call.operands()
+    for constant, kept in ((first, second), (second, first)):
         factor = number(constant)
         if factor is not None and isinstance(kept, Random):
             return Compiled(Multiple(factor), [kept], kept.signal)
-    a, b = two(call)
+    a, b = two(call, first, second)
     fields = []
     for f, g in zip(a.signal.fields, b.signal.fields, strict=True):
         require_independent(f, g, call.place, "multiplies")
@@ -162,10 +163,11 @@ def multiply(call: Call) -> Compiled:
 @rule(operator.truediv, operator.itruediv, torch.div, "div", "div_")
 def divide(call: Call) -> Compiled:
     """A signal divided by a number."""
-    factor = number(call.args[1])
-    if factor is None or not isinstance(call.args[0], Random) or factor == 0 or not math.isfinite(factor):
+    divided, by = call.operands()
+    factor = number(by)
+    if factor is None or not isinstance(divided, Random) or factor == 0 or not math.isfinite(factor):
         raise call.refusal("divides by something other than a nonzero number")
-    return Compiled(Multiple(1 / factor), [call.input], call.input.signal)
+    return Compiled(Multiple(1 / factor), [divided], divided.signal)
 
 
 @rule(operator.neg, torch.neg, "neg")

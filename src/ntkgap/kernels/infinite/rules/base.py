@@ -90,6 +90,17 @@ class Call:
         given = dict(zip(names, self.args, strict=False)) | self.kwargs
         return defaults | given
 
+    def operands(self, *options: str) -> tuple[Any, Any]:
+        """Both arguments of a sum, product, quotient.
+
+        Raises:
+            ModelError: if there are others than these and the options named.
+        """
+        given = self.bind("input", "other")
+        if len(self.args) > 2 or set(given) - {"input", "other", *options} or len(given) < 2:
+            raise self.refusal(f"has arguments that are not followed: {', '.join(map(str, self.kwargs))}")
+        return given["input"], given["other"]
+
     def module_arguments(self, *names: str) -> dict[str, Any]:
         """Attributes of the module."""
         return {name: getattr(self.target, name) for name in names}
