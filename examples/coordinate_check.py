@@ -45,7 +45,7 @@ def check(parametrization: str, learning_rate: float, widths: tuple[int, ...], s
 def main(widths: tuple[int, ...], seeds: int, folder: Path) -> None:
     with style():
         figure, axes = plt.subplots(1, 4, figsize=(11.5, 3.3), sharey=True)
-        figure.subplots_adjust(left=0.06, right=0.995, bottom=0.15, top=0.9, wspace=0.07)
+        figure.subplots_adjust(left=0.06, right=0.995, bottom=0.15, top=0.9, wspace=0.1)
         for ax, (name, (learning_rate, verdict)) in zip(axes, PARAMETRIZATIONS.items(), strict=True):
             found = check(name, learning_rate, widths, seeds)
             layers = found.layers
@@ -61,12 +61,28 @@ def main(widths: tuple[int, ...], seeds: int, folder: Path) -> None:
                 colour, line = (LIMIT, "s--") if layer == OUTPUT else (shades[i], "o-")
                 words = "output" if layer == OUTPUT else f"layer {i + 1}"
                 values = found.change[layer]
-                ax.plot(widths, np.median(values, 0), line, color=colour, ms=4, label=f"{words}: {e.value:+.2f}")
+                ax.plot(
+                    widths,
+                    np.median(values, 0),
+                    line,
+                    color=colour,
+                    ms=4,
+                    label=f"{words}: {e.value:+.2f}".replace("-", "−"),
+                )
                 ax.fill_between(widths, values.min(0), values.max(0), color=colour, alpha=0.15, lw=0)
             ax.set_xticks(widths, [str(width) for width in widths])
             ax.minorticks_off()
             ax.set_xlabel("width")
-            ax.legend(loc="best", title="power of the width", title_fontsize=8)
+            ax.legend(
+                loc="upper left",
+                title="power of the width",
+                title_fontsize=8,
+                ncols=2,
+                columnspacing=0.8,
+                handlelength=1.4,
+            )
+        bottom, top = axes[0].get_ylim()
+        axes[0].set_ylim(bottom, 20 * top)  # room for the legends
         axes[0].set_ylabel(f"change of activations in {STEPS} steps (rms)")
         folder.mkdir(parents=True, exist_ok=True)
         figure.savefig(folder / "coordinate_check.png", dpi=200)

@@ -87,12 +87,12 @@ def draw(
         ax.plot(widths, list(values.values()), "o", color=MEASURED, ms=2.2, alpha=0.3, mew=0)
     medians = [median_interval([values[width] for values in single.values()]) for width in widths]
     e = fit.exponent
-    label = f"single draws: width^({e.value:.2f} [{e.low:.2f}, {e.high:.2f}])"
+    label = f"single draws: width^({e.value:.2f} [{e.low:.2f}, {e.high:.2f}])".replace("-", "−")
     ax.fill_between(widths, [i.low for i in medians], [i.high for i in medians], color=MEASURED, alpha=0.2, lw=0)
     ax.plot(widths, [i.value for i in medians], "o-", color=MEASURED, ms=4.5, label=label)
     middle = len(widths) // 2
     guide = [0.6 * medians[middle].value * (width / widths[middle]) ** -0.5 for width in widths]
-    ax.plot(widths, guide, ":", color=THEORY, lw=1.6, label="theory: ∝ width^−½")
+    ax.plot(widths, guide, ":", color=THEORY, lw=1.6, label="theory: ∝ width^(−½)")
     ax.plot(
         widths,
         list(of_mean.values()),

@@ -1,6 +1,6 @@
 """The Python code in the documentation runs as it stands.
 
-A block behind the comment ``<!-- not run: reason -->`` is only compiled: it needs files or minutes.
+A block behind the comment ``<!-- not run: reason -->`` is only compiled: it needs the reader's files, or minutes.
 Every other block runs in a namespace of its own, so it says all that it needs.
 """
 

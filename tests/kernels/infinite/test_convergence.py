@@ -10,7 +10,7 @@ from ntkgap.models import ConvNet, WideResNet
 from ntkgap.studies.statistics import fit_power_law
 
 CASES = {
-    "MLP": (lambda width: ng.MLP(10, 8, width, 2, weight_std=2**0.5), (6, 10), (32, 64, 128, 256, 512, 1024)),
+    "MLP": (lambda width: ng.MLP(10, 8, width, 2, weight_std=2**0.5), (6, 10), (32, 64, 128, 256, 512)),
     "ConvNet": (lambda width: ConvNet(3, 8, width, 2, weight_std=2**0.5), (4, 3, 5, 5), (16, 32, 64, 128, 256)),
     "WideResNet": (lambda width: WideResNet(3, 8, width, 1), (3, 3, 6, 6), (4, 16, 64)),
 }
