@@ -9,7 +9,8 @@ from ntkgap.errors import DataError
 
 
 @pytest.mark.parametrize("name", sorted(DATASETS))
-def test_every_data_set_keeps_the_contract(name):
+def test_every_data_set_keeps_the_contract(name, all_files, monkeypatch):
+    monkeypatch.setenv("NTKGAP_DATA", str(all_files))
     train, test = ng.load_data(name, n_train=20, n_test=30, seed=3)
     for part, n in ((train, 20), (test, 30)):
         assert len(part) == len(part.x) == len(part.y) == n

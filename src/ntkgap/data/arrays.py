@@ -31,9 +31,9 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
 
 def arrays(
     path: str | Path,
-    n_train: int,
-    n_test: int,
-    seed: int,
+    n_train: int = 256,
+    n_test: int = 512,
+    seed: int = 0,
     *,
     scaling: str = "standardize",
     targets: str = "one_hot",
