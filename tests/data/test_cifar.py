@@ -108,3 +108,13 @@ def test_npz_files_of_another_kind_are_named(tmp_path, changes, words):
     np.savez(tmp_path / "cifar10/cifar10.npz", **{k: v for k, v in content.items() if v is not None})
     with pytest.raises(DataError, match=words):
         ng.load_data("cifar10", 10, 10, root=tmp_path)
+
+
+def test_a_truncated_npz_is_named(tmp_path, arrays):
+    path = tmp_path / "cifar10/cifar10.npz"
+    write_cifar_npz(path, arrays)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(
+        DataError, match=r"cifar10.npz is damaged.*File is not a zip file; delete it and get it again"
+    ):
+        ng.load_data("cifar10", 10, 10, root=tmp_path)

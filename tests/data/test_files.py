@@ -70,6 +70,11 @@ def test_bundled_data_need_no_files(tmp_path):
     assert data_files("mine.npz")[0].is_absolute()
 
 
+def test_an_unknown_home_is_a_folder_that_is_not_there():
+    with pytest.raises(DataError, match=r"~nobody-of-this-name.*there is no such folder"):
+        ng.load_data("mnist", root="~nobody-of-this-name/data")
+
+
 @pytest.mark.parametrize("root", [3, ""])
 def test_a_root_that_is_no_path_is_refused(root):
     with pytest.raises(DataError, match=r"root must be the path of a folder with data, got"):

@@ -9,6 +9,7 @@ import numpy as np
 
 from ntkgap.data.arrays import read_npz
 from ntkgap.data.files import damaged, read_bytes
+from ntkgap.errors import DataError
 
 PIXELS = (3, 32, 32)
 ENTRIES = 3 * 32 * 32
@@ -45,7 +46,10 @@ def _read_binary(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Arrays x_train, y_train, x_test, y_test of uint8, with the channels last."""
-    found = read_npz(path)
+    try:
+        found = read_npz(path)
+    except DataError as error:
+        raise damaged(path, str(error.__cause__)) from error
     parts: list[np.ndarray] = []
     for part in ("train", "test"):
         missing = {f"x_{part}", f"y_{part}"} - set(found)

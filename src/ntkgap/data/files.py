@@ -41,9 +41,14 @@ def data_folders(root: object = None) -> list[Path]:
     if root is not None:
         if not isinstance(root, str | os.PathLike) or not str(root):
             raise DataError(f"root must be the path of a folder with data, got {root!r}")
-        return [Path(root).expanduser().absolute()]
+        return [_absolute(root)]
     folders = [os.environ.get(ENVIRONMENT_VARIABLE), _user_folder()]
-    return [Path(folder).expanduser().absolute() for folder in folders if folder]
+    return [_absolute(folder) for folder in folders if folder]
+
+
+# Functions of os.path answer where methods of Path raise: an unknown ~user, a folder that may not be entered.
+def _absolute(folder: str | os.PathLike[str]) -> Path:
+    return Path(os.path.abspath(os.path.expanduser(folder)))
 
 
 def _user_folder() -> Path:
@@ -67,7 +72,9 @@ def find_files(source: Source, root: object = None) -> list[Path]:
                 return [file for file in files if file is not None]
             if len(missing) < len(layout) and not found_in_part:
                 found_in_part = f"; {folder} has some of them but not {', '.join(missing)}"
-    where = ", ".join(f"{folder}{'' if folder.is_dir() else ' (there is no such folder)'}" for folder in folders)
+    where = ", ".join(
+        f"{folder}{'' if os.path.isdir(folder) else ' (there is no such folder)'}" for folder in folders
+    )
     remedy = "give another root=" if root is not None else f"set ${ENVIRONMENT_VARIABLE} or give root="
     raise DataError(
         f"the files of {source.name!r} are not in {where}; sought: {_describe(source)}{found_in_part}; "
@@ -76,7 +83,7 @@ def find_files(source: Source, root: object = None) -> list[Path]:
 
 
 def _with_or_without_gz(path: Path) -> Path | None:
-    return next((p for p in (path, path.with_name(path.name + ".gz")) if p.is_file()), None)
+    return next((p for p in (path, path.with_name(path.name + ".gz")) if os.path.isfile(p)), None)
 
 
 def _describe(source: Source) -> str:

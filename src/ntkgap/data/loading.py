@@ -57,6 +57,8 @@ def load_data(
         DataError: if the name or an option is unknown, a file is missing or damaged, a size is out of range, or
             data are not finite.
     """
+    if not isinstance(name, str):
+        raise DataError(f"the name of data must be a text, got {name!r}; for a Path give str(path)")
     if name.endswith(".npz"):
         loader: Callable[..., tuple[Dataset, Dataset]] = partial(arrays, name)
     elif name in DATASETS:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from ntkgap.data import Dataset, data_files, fingerprint, load_data
+from ntkgap.data import Dataset, data_files, data_folders, fingerprint, load_data
 from ntkgap.errors import DataError
 
 Width = Annotated[int, Field(ge=1, le=10**9)]
@@ -56,8 +56,7 @@ class DataSpec(Spec):
         if self.name.endswith(".npz"):
             update["name"] = str(files[0])
         if self.options.get("root") is not None:
-            root = Path(self.options["root"]).expanduser().absolute()
-            update["options"] = self.options | {"root": str(root)}
+            update["options"] = self.options | {"root": str(data_folders(self.options["root"])[0])}
         return self.model_copy(update=update)
 
     def load(self, seed: int) -> tuple[Dataset, Dataset]:
