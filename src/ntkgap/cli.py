@@ -69,7 +69,8 @@ def run(
         str, typer.Option(help="Name of a preset (see 'ntkgap presets') or path of a YAML file.")
     ] = "quick",
     data: Annotated[
-        str | None, typer.Option(help="Data in place of the preset's: digits, sphere, or a .npz file.")
+        str | None,
+        typer.Option(help="Data in place of the preset's: digits, sphere, mnist, cifar10, ... or a .npz file."),
     ] = None,
     width: Annotated[str | None, typer.Option(help="Widths in place of the preset's, like 64,256,1024.")] = None,
     seed: Annotated[str | None, typer.Option(help=SEED_HELP)] = None,

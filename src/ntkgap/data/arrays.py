@@ -1,5 +1,6 @@
 """A user's own arrays, from a NumPy ``.npz`` file."""
 
+import zlib
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -23,7 +24,7 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, BadZipFile) as error:
+    except (ValueError, OSError, EOFError, BadZipFile, zlib.error) as error:
         raise DataError(
             f"{path} cannot be read as .npz ({error}); write it with numpy.savez(path, x=..., y=...)"
         ) from error
@@ -31,9 +32,9 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
 
 def arrays(
     path: str | Path,
-    n_train: int,
-    n_test: int,
-    seed: int,
+    n_train: int = 256,
+    n_test: int = 512,
+    seed: int = 0,
     *,
     scaling: str = "standardize",
     targets: str = "one_hot",

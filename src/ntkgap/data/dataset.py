@@ -7,6 +7,10 @@ from torch import Tensor
 
 from ntkgap.errors import DataError
 
+# Over these axes of [n, C, H, W] the pixels of a channel share their mean and standard deviation: one that is
+# nearly constant in a small training set is not so in the test set.
+IMAGE_AXES = (0, 2, 3)
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -64,6 +68,16 @@ class Dataset:
         return Dataset(self.x.to(dtype), self.y.to(dtype), self.n_classes)
 
 
+def check_flag(name: str, value: object) -> None:
+    """Refuse what is not True or False: any text would count as True.
+
+    Raises:
+        DataError: naming the option.
+    """
+    if not isinstance(value, bool):
+        raise DataError(f"{name} must be True or False, got {value!r}")
+
+
 def encode_classes(labels: Tensor, n_classes: int, coding: str) -> Tensor:
     """Turn integer labels [n] into target columns [n, n_classes].
 
@@ -83,7 +97,9 @@ def encode_classes(labels: Tensor, n_classes: int, coding: str) -> Tensor:
     raise DataError(f"unknown targets {coding!r} for classes; choose 'one_hot' or 'plus_minus'")
 
 
-def scale_inputs(train: Tensor, test: Tensor, scaling: str) -> tuple[Tensor, Tensor]:
+def scale_inputs(
+    train: Tensor, test: Tensor, scaling: str, shared: tuple[int, ...] = (0,)
+) -> tuple[Tensor, Tensor]:
     """Scale inputs [n, ...] by statistics of the training inputs alone.
 
     Args:
@@ -91,6 +107,7 @@ def scale_inputs(train: Tensor, test: Tensor, scaling: str) -> tuple[Tensor, Ten
         test: test inputs.
         scaling: ``"standardize"`` (each feature to mean 0 and standard deviation 1 over the training
             set; constant features become 0), ``"unit_norm"`` (each example to Euclidean norm 1), or ``"none"``.
+        shared: axes over which mean and standard deviation are taken; ``IMAGE_AXES`` for images.
 
     Raises:
         DataError: if the scaling is unknown, or an example is zero and cannot have unit norm.
@@ -98,9 +115,12 @@ def scale_inputs(train: Tensor, test: Tensor, scaling: str) -> tuple[Tensor, Ten
     if scaling == "none":
         return train, test
     if scaling == "standardize":
-        mean = train.mean(dim=0)
-        std = train.std(dim=0, correction=0)
-        std = torch.where(std > 0, std, torch.ones_like(std))
+        mean = train.mean(dim=shared, keepdim=True)
+        std = train.std(dim=shared, correction=0, keepdim=True)
+        # Rounding gives constant features a mean and a deviation that are not quite theirs.
+        constant = train.amax(dim=shared, keepdim=True) == train.amin(dim=shared, keepdim=True)
+        mean = torch.where(constant, train.amax(dim=shared, keepdim=True), mean)
+        std = torch.where(constant, torch.ones_like(std), std)
         return (train - mean) / std, (test - mean) / std
     if scaling == "unit_norm":
         norms = [x.flatten(1).norm(dim=1) for x in (train, test)]

@@ -4,17 +4,18 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits as sklearn_digits
 
-from ntkgap.data.dataset import Dataset, encode_classes, scale_inputs
+from ntkgap.data.dataset import IMAGE_AXES, Dataset, check_flag, encode_classes, scale_inputs
 from ntkgap.data.sampling import split
 
 
 def digits(
-    n_train: int,
-    n_test: int,
-    seed: int,
+    n_train: int = 256,
+    n_test: int = 512,
+    seed: int = 0,
     *,
     scaling: str = "standardize",
     targets: str = "one_hot",
+    flatten: bool = True,
 ) -> tuple[Dataset, Dataset]:
     """Draw class-balanced training and test sets from the bundled digits.
 
@@ -24,16 +25,23 @@ def digits(
         seed: the same seed gives the same draw.
         scaling: ``"standardize"``, ``"unit_norm"`` or ``"none"`` (pixels from 0 to 16).
         targets: ``"one_hot"`` or ``"plus_minus"``.
+        flatten: whether to give vectors [n, 64]; False gives images [n, 1, 8, 8], which are standardised by one
+            mean and standard deviation over all pixels.
 
     Returns:
-        Training and test set with x [n, 64] and y [n, 10], float32.
+        Training and test set with x [n, 64] or [n, 1, 8, 8] and y [n, 10], float32.
 
     Raises:
         DataError: if more examples are asked for than there are, or an option is unknown.
     """
+    check_flag("flatten", flatten)
     pixels, labels = sklearn_digits(return_X_y=True)
     train, test = split(len(labels), n_train, n_test, np.random.default_rng(seed), labels)
     x = torch.as_tensor(pixels, dtype=torch.float32)
     y = encode_classes(torch.as_tensor(labels), 10, targets)
-    x_train, x_test = scale_inputs(x[train], x[test], scaling)
+    if flatten:
+        x_train, x_test = scale_inputs(x[train], x[test], scaling)
+    else:
+        x = x.reshape(-1, 1, 8, 8)
+        x_train, x_test = scale_inputs(x[train], x[test], scaling, IMAGE_AXES)
     return Dataset(x_train, y[train], 10), Dataset(x_test, y[test], 10)

@@ -2,44 +2,67 @@
 
 import inspect
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 from ntkgap.data.arrays import arrays
+from ntkgap.data.classification_tables import MUSHROOM, SHUTTLE, mushroom, shuttle
 from ntkgap.data.dataset import Dataset
 from ntkgap.data.digits import digits
+from ntkgap.data.files import Source, find_files
+from ntkgap.data.images import IMAGES, images
 from ntkgap.data.sphere import sphere
+from ntkgap.data.uci import UCI_TABLES, uci
 from ntkgap.errors import DataError
 
-DATASETS: dict[str, Callable[..., tuple[Dataset, Dataset]]] = {"digits": digits, "sphere": sphere}
+DATASETS: dict[str, Callable[..., tuple[Dataset, Dataset]]] = {
+    "digits": digits,
+    "sphere": sphere,
+    "mushroom": mushroom,
+    "shuttle": shuttle,
+    **{name: partial(images, source) for name, source in IMAGES.items()},
+    **{name: partial(uci, table) for name, table in UCI_TABLES.items()},
+}
+
+SOURCES: dict[str, Source] = {"mushroom": MUSHROOM, "shuttle": SHUTTLE, **IMAGES, **UCI_TABLES}
 
 
 def load_data(
     name: str,
-    n_train: int = 256,
-    n_test: int = 512,
+    n_train: int | None = None,
+    n_test: int | None = None,
     seed: int = 0,
     **options: object,
 ) -> tuple[Dataset, Dataset]:
     """Load a training and a test set, always the same for the same arguments.
 
+    ``"digits"`` and ``"sphere"`` need no files. ``"mnist"``, ``"fashion_mnist"``, ``"cifar10"``, ``"mushroom"``,
+    ``"shuttle"`` and ``"uci/…"`` are read from the folder ``root=``; where it is not given, from ``$NTKGAP_DATA``,
+    then from ``ntkgap`` in the user's data directory (``$XDG_DATA_HOME`` or ``~/.local/share``).
+
     Args:
-        name: ``"digits"``, ``"sphere"``, or the path of an ``.npz`` file with arrays x and y.
-        n_train: number of training examples.
-        n_test: number of test examples, disjoint from the training examples.
-        seed: seed of the draw.
+        name: a name from ``ntkgap.data.DATASETS``, or the path of an ``.npz`` file with arrays x and y.
+        n_train: number of training examples; 256 if not given, for UCI tables all there are.
+        n_test: number of test examples, disjoint from the training examples; 512 if not given, for UCI tables
+            all there are.
+        seed: seed of the draw; for UCI tables the index of the split, 0 … 19.
         **options: what the data set takes besides, for example ``scaling="unit_norm"`` or
-            ``targets="plus_minus"`` for digits, ``dim=32`` or ``targets="teacher"`` for the sphere.
+            ``targets="plus_minus"`` for digits, ``dim=32`` or ``targets="teacher"`` for the sphere,
+            ``classes=[0, 1]``, ``flatten=True`` or ``root="data"`` for images.
 
     Returns:
-        ``(train, test)``: float32 ``Dataset``s with x [n, ...] and y [n, C].
+        ``(train, test)``: float32 ``Dataset``s with x [n, ...] ([n, C, H, W] for images) and y [n, C].
 
     Raises:
-        DataError: if the name or an option is unknown, a size is out of range, or data are not finite.
+        DataError: if the name or an option is unknown, a file is missing or damaged, a size is out of range, or
+            data are not finite.
     """
+    if not isinstance(name, str):
+        raise DataError(f"the name of data must be a text, got {name!r}; for a Path give str(path)")
     if name.endswith(".npz"):
-        loader: Callable[..., tuple[Dataset, Dataset]] = arrays
-        arguments: dict[str, object] = {"path": name}
+        loader: Callable[..., tuple[Dataset, Dataset]] = partial(arrays, name)
     elif name in DATASETS:
-        loader, arguments = DATASETS[name], {}
+        loader = DATASETS[name]
     else:
         raise DataError(
             f"unknown data {name!r}; choose one of {', '.join(sorted(DATASETS))}, or a path ending in .npz"
@@ -51,4 +74,20 @@ def load_data(
         )
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise DataError(f"seed must be an integer of at least 0, got {seed!r}")
-    return loader(**arguments, n_train=n_train, n_test=n_test, seed=seed, **options)
+    sizes = {key: size for key, size in (("n_train", n_train), ("n_test", n_test)) if size is not None}
+    return loader(seed=seed, **sizes, **options)
+
+
+def data_files(name: str, root: object = None) -> list[Path]:
+    """The files that ``load_data`` reads for a name; none for data that come with the library.
+
+    Args:
+        name: as for ``load_data``.
+        root: the folder with data; if not given, ``$NTKGAP_DATA``, then the user's data directory.
+
+    Raises:
+        DataError: if files are missing.
+    """
+    if name.endswith(".npz"):
+        return [Path(name).absolute()]
+    return find_files(SOURCES[name], root) if name in SOURCES else []

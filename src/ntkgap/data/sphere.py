@@ -11,9 +11,9 @@ TEACHER_UNITS = 8
 
 
 def sphere(
-    n_train: int,
-    n_test: int,
-    seed: int,
+    n_train: int = 256,
+    n_test: int = 512,
+    seed: int = 0,
     *,
     dim: int = 32,
     targets: str = "random",

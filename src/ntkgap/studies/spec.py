@@ -1,12 +1,12 @@
 """The parts every study is specified with."""
 
-import hashlib
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from ntkgap.data import Dataset, load_data
+from ntkgap.data import Dataset, data_files, data_folders, fingerprint, load_data
+from ntkgap.errors import DataError
 
 Width = Annotated[int, Field(ge=1, le=10**9)]
 Seed = Annotated[int, Field(ge=0)]
@@ -26,8 +26,8 @@ class DataSpec(Spec):
         n_train: number of training examples.
         n_test: number of test examples.
         options: what the data set takes besides.
-        fingerprint: hash of a data file's content, filled in when cells are made: other content under
-            the same name is another cell.
+        fingerprint: hash of the data files' contents, filled in when cells are made: other content under
+            the same name is another cell, and is not loaded as this one.
     """
 
     name: str
@@ -44,13 +44,33 @@ class DataSpec(Spec):
         return options
 
     def pinned(self) -> "DataSpec":
-        """The same data, named by absolute path and content if they come from a file."""
-        path = Path(self.name)
-        if path.suffix != ".npz" or not path.is_file():
+        """The same data, named by absolute path and content if they come from files.
+
+        Raises:
+            DataError: if a file is missing.
+        """
+        files = self._files()
+        if not files:
             return self
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        return self.model_copy(update={"name": str(path.absolute()), "fingerprint": digest})
+        update: dict[str, Any] = {"fingerprint": fingerprint(files)}
+        if self.name.endswith(".npz"):
+            update["name"] = str(files[0])
+        if self.options.get("root") is not None:
+            update["options"] = self.options | {"root": str(data_folders(self.options["root"])[0])}
+        return self.model_copy(update=update)
 
     def load(self, seed: int) -> tuple[Dataset, Dataset]:
-        """Training and test set of a seed."""
+        """Training and test set of a seed.
+
+        Raises:
+            DataError: if the data cannot be loaded, or their files are not those of the fingerprint.
+        """
+        if self.fingerprint is not None and fingerprint(self._files()) != self.fingerprint:
+            raise DataError(
+                f"the files of {self.name!r} have changed since this was planned; put the old files back, or plan "
+                "it again with the new ones"
+            )
         return load_data(self.name, self.n_train, self.n_test, seed, **self.options)
+
+    def _files(self) -> list[Path]:
+        return data_files(self.name, self.options.get("root"))
