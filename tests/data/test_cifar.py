@@ -82,6 +82,7 @@ def intrude():
         (python2_batch(random_pixels(0, 4, 3071), range(4)), r"uint8 of shape \(4, 3071\); they must be"),
         (pickle.dumps({b"data": [], b"labels": []}), r"its data are float64"),
     ],
+    ids=["intruder", "objects", "other keys", "no mapping", "text", "empty", "truncated", "narrow", "lists"],
 )
 def test_pickles_that_are_no_batches_are_named_and_run_nothing(tmp_path, arrays, content, words):
     write_cifar_pickles(tmp_path / "cifar-10-batches-py", arrays)
