@@ -122,7 +122,8 @@ def required_width(x: Tensor, *, nu: float = 1.0, delta: float = 0.1, depth: int
 def hidden_layer_limit(x: Tensor) -> Tensor:
     r"""H^∞, the tangent kernel of an infinitely wide shallow ReLU network whose hidden layer alone is trained.
 
-    .. math:: H^\infty_{ij} = \mathbb{E}_{w \sim N(0, I)}\, x_i^\top x_j\, 1\{w^\top x_i \ge 0,\, w^\top x_j \ge 0\}
+    .. math:: H^\infty_{ij} = \mathbb{E}_{w \sim N(0, I)}\,
+              x_i^\top x_j\, 1\{w^\top x_i \ge 0,\, w^\top x_j \ge 0\}
               = \frac{x_i^\top x_j\, (\pi - \arccos x_i^\top x_j)}{2\pi}
 
     Args:

@@ -35,15 +35,7 @@ def convolutional(*tail, pool=nn.Identity):
     features = {nn.Identity: 512, nn.AvgPool2d: 32}[pool] if not tail else 8
     pools = [pool(2) if pool is nn.AvgPool2d else pool() for _ in range(2)]
     return nn.Sequential(
-        first,
-        nn.ReLU(),
-        pools[0],
-        second,
-        nn.ReLU(),
-        pools[1],
-        *tail,
-        nn.Flatten(),
-        NTKLinear(features, 1, **scales),
+        first, nn.ReLU(), pools[0], second, nn.ReLU(), pools[1], *tail, nn.Flatten(), NTKLinear(features, 1, **scales)
     )
 
 

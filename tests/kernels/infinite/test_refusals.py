@@ -64,11 +64,7 @@ CASES = {
         r"'t' \(TransformerEncoderLayer\) applies softmax to random scores",
     ),
     "recurrent": (Forward(lambda m, x: m.t(x)[0], t=nn.GRU(6, 4)), TOKENS, r"'t' \(GRU\) uses its weights again"),
-    "tied weights": (
-        Forward(lambda m, x: m.a(torch.relu(m.a(x)))),
-        VECTORS,
-        r"uses the weights of .* a second time",
-    ),
+    "tied weights": (Forward(lambda m, x: m.a(torch.relu(m.a(x)))), VECTORS, r"uses the weights of .* a second time"),
     "correlated branches": (
         Forward(lambda m, x: m.b((h := m.a(x)) + torch.relu(h))),
         VECTORS,
@@ -95,11 +91,7 @@ CASES = {
         VECTORS,
         r"input-dependent routing",
     ),
-    "softmax in between": (
-        Forward(lambda m, x: m.b(torch.softmax(m.a(x), -1))),
-        VECTORS,
-        r"'softmax' in the forward",
-    ),
+    "softmax in between": (Forward(lambda m, x: m.b(torch.softmax(m.a(x), -1))), VECTORS, r"'softmax' in the forward"),
     "mean over channels": (
         Forward(lambda m, x: m.b(m.a(x) - m.a(x).mean(1, keepdim=True))),
         VECTORS,
@@ -110,11 +102,7 @@ CASES = {
         IMAGES,
         r"groups=4",
     ),
-    "normalised activation": (
-        head(nn.ReLU(), nn.LayerNorm(8), nn.Linear(8, 1)),
-        VECTORS,
-        r"mean over channels is not",
-    ),
+    "normalised activation": (head(nn.ReLU(), nn.LayerNorm(8), nn.Linear(8, 1)), VECTORS, r"mean over channels is not"),
     "normalised positions": (
         nn.Sequential(nn.Conv2d(2, 4, 3), nn.LayerNorm(6), nn.Flatten(), nn.Linear(144, 1)),
         IMAGES,
@@ -132,21 +120,13 @@ CASES = {
     ),
     "linear on pixels": (nn.Sequential(nn.Conv2d(2, 4, 3), nn.Linear(6, 3)), IMAGES, r"channels are on axis 1"),
     "no weights": (nn.Sequential(nn.Flatten(), nn.ReLU()), VECTORS, r"no parameters"),
-    "shapes that do not fit": (
-        head(nn.ReLU(), nn.Linear(9, 1)),
-        VECTORS,
-        r"cannot be followed on an input of shape",
-    ),
+    "shapes that do not fit": (head(nn.ReLU(), nn.Linear(9, 1)), VECTORS, r"cannot be followed on an input of shape"),
     "images with channels last": (
         nn.Sequential(nn.Conv2d(2, 4, 3), nn.Flatten(), nn.Linear(144, 1)),
         IMAGES.movedim(1, -1),
         r"cannot be followed on an input of shape \('n', 8, 8, 2\)",
     ),
-    "an image model given vectors": (
-        ng.ConvNet(2, 1, 4, 1, image_size=8),
-        VECTORS,
-        r"it takes images \[n, 2, H, W\]",
-    ),
+    "an image model given vectors": (ng.ConvNet(2, 1, 4, 1, image_size=8), VECTORS, r"it takes images \[n, 2, H, W\]"),
 }
 
 
