@@ -103,4 +103,5 @@ def _moved(position: Tensor, slope: Tensor, radius: float, length: float) -> Ten
     if not 0 < norm < float("inf"):
         return None
     moved = position + slope * (length * radius / norm)
-    return moved * min(1.0, radius / float(moved.norm()))
+    distance = float(moved.norm())
+    return moved * (radius / distance) if distance > radius else moved

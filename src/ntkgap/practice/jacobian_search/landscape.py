@@ -35,6 +35,9 @@ class Peak:
 class Landscape:
     """The norm of the Jacobian's change around a network's present parameters.
 
+    In memory are the factors of two Jacobians where n·C is at most ``largest_gram`` (above, what
+    ``JacobianChange`` needs), and the graph of a double backward pass over all examples.
+
     Displacements are flat vectors [P] over the selected parameters, in the order of ``named_parameters``.
 
     Attributes:
