@@ -31,15 +31,81 @@ def test_a_singular_matrix_is_undecidable_not_positive_and_not_zero(generator):
     assert abs(s.lambda_min) <= s.noise_floor
 
 
-def test_the_noise_floor_covers_the_true_error_of_an_ill_conditioned_matrix():
-    """The Hilbert matrix in 50 digits: the error of λ_min is below the floor, and λ_min itself is lost."""
-    n = 12
-    hilbert = torch.tensor([[1 / (i + j + 1) for j in range(n)] for i in range(n)], dtype=torch.float64)
+def hilbert(n):
+    return torch.tensor([[1 / (i + j + 1) for j in range(n)] for i in range(n)], dtype=torch.float64)
+
+
+def exact_lambda_min(matrix):
     with mpmath.workdps(50):
-        exact = min(mpmath.eigsy(mpmath.matrix(hilbert.tolist()), eigvals_only=True))
-    s = ng.spectrum(hilbert)
-    assert abs(s.lambda_min - float(exact)) <= s.noise_floor
-    assert s.positive_definite is None
+        return float(min(mpmath.eigsy(matrix, eigvals_only=True)))
+
+
+def exact_gram(j):
+    """J Jᵀ in 50 digits, of J as it is stored."""
+    with mpmath.workdps(50):
+        m = mpmath.matrix(j.double().tolist())
+        return m * m.T
+
+
+def check_against_exact(found, exact):
+    """The error is within the floor, a positive verdict is true, and above the floor one is given."""
+    assert abs(found.lambda_min - exact) <= found.noise_floor
+    if found.positive_definite:
+        assert exact > 0
+    if exact > 2 * found.noise_floor:
+        assert found.positive_definite is True
+    if exact <= 0:
+        assert found.positive_definite is None
+
+
+@pytest.mark.parametrize("n", [2, 4, 6, 8, 10, 12, 14])
+def test_the_noise_floor_covers_the_error_of_hilbert_matrices(n):
+    """Condition numbers from 19 to 10¹⁸."""
+    found = ng.spectrum(hilbert(n))
+    check_against_exact(found, exact_lambda_min(mpmath.matrix(hilbert(n).tolist())))
+    assert found.positive_definite is (True if n <= 10 else None)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("columns", [3, 40, 400])
+@pytest.mark.parametrize("exponent", [0, 2, 4, 6, 8, 10, 12])
+def test_the_noise_floor_covers_the_error_for_near_duplicates(exponent, columns, dtype, generator):
+    """J has two rows at a distance of 10^-exponent; what J Jᵀ loses when it is formed is in the error too."""
+    j = torch.randn(6, columns, dtype=dtype, generator=generator)
+    j[5] = j[1] + 10.0**-exponent * torch.randn(columns, dtype=dtype, generator=generator)
+    found = ng.spectrum(j @ j.T)
+    exact = exact_lambda_min(exact_gram(j))
+    check_against_exact(found, exact)
+    if columns == 3 or exponent >= (
+        4 if dtype is torch.float32 else 8
+    ):  # more rows than columns, or nearly equal ones
+        assert found.positive_definite is None
+
+
+@pytest.mark.parametrize("terms", [10**3, 10**4, 10**5, 10**6])
+def test_the_noise_floor_covers_the_error_of_long_sums(terms, generator):
+    """Two equal rows in float32: λ_min is 0, but rounding of long sums may lift it far above nεκ_max."""
+    j = torch.randn(3, terms, generator=generator)
+    j = torch.cat([j, j[:1]])
+    found = ng.spectrum(j @ j.T, terms=terms)
+    exact = torch.linalg.eigvalsh(j.double() @ j.double().T)  # off by as much as 10⁻⁹ of what is tested
+    assert ((found.eigenvalues - exact).abs() <= found.noise_floor).all()
+    assert found.positive_definite is None
+
+
+def test_the_number_of_terms_is_checked():
+    with pytest.raises(KernelError, match=r"terms must be an integer of at least 1, got 0"):
+        ng.spectrum(torch.eye(2), terms=0)
+
+
+def test_the_noise_floor_of_graded_rows(generator):
+    """Rows of sizes from 1 to 10⁻¹⁰: small eigenvalues are lost next to the large ones, and that is said."""
+    for smallest in (2, 4, 6, 8, 10):
+        j = torch.randn(5, 20, dtype=torch.float64, generator=generator)
+        j *= torch.logspace(0, -smallest, 5, dtype=torch.float64)[:, None]
+        found = ng.spectrum(j @ j.T)
+        check_against_exact(found, exact_lambda_min(exact_gram(j)))
+        assert found.positive_definite is (True if smallest <= 6 else None)
 
 
 def test_a_coarse_computation_raises_the_floor(generator):

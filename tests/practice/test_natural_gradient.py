@@ -8,25 +8,44 @@ import ntkgap as ng
 from ntkgap.errors import StudyError
 from ntkgap.kernels import as_matrix, jacobian
 from ntkgap.practice import jacobian_change, natural_gradient_descent
-from ntkgap.theory import stability_constant
+from ntkgap.theory import linearised_decay, stability_constant
 from tests.reference.dense import dense_jacobian, natural_gradient_step
 from tests.tolerances import CANCELLING, ITERATED
 
 
-def test_one_full_undamped_step_solves_a_linear_model(generator):
-    data = ng.Dataset(*(torch.randn(5, k, dtype=torch.float64, generator=generator) for k in (20, 3)))
-    curve = natural_gradient_descent(nn.Linear(20, 3).double(), data, learning_rate=1.0, steps=1)
-    assert curve.losses[1] < ITERATED * curve.losses[0]
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_one_full_undamped_step_solves_a_linear_model(outputs, generator):
+    data = ng.Dataset(*(torch.randn(5, k, dtype=torch.float64, generator=generator) for k in (20, outputs)))
+    curve = natural_gradient_descent(nn.Linear(20, outputs).double(), data, learning_rate=1.0, steps=1)
+    assert (curve.losses[1] / curve.losses[0]) ** 0.5 < ITERATED  # of the residual, not of its square
 
 
+def test_undamped_steps_shrink_the_residual_of_a_linear_model_as_predicted(generator):
+    data = ng.Dataset(*(torch.randn(5, k, dtype=torch.float64, generator=generator) for k in (20, 2)))
+    curve = natural_gradient_descent(nn.Linear(20, 2).double(), data, learning_rate=0.3, steps=4)
+    expected = [curve.losses[0] * linearised_decay(0.3) ** k for k in range(5)]
+    assert curve.losses == pytest.approx(expected, rel=ITERATED)
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
 @pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
-@pytest.mark.parametrize("damping", [1e-2, 1.0])
-def test_the_gram_form_is_the_parameter_form(nonlinearity, damping, generator):
-    data, _ = ng.load_data("sphere", 6, 3, dim=4)
-    data = data.to(torch.float64)
-    model = ng.MLP(4, 1, 5, 2, nonlinearity, bias_std=0.1, generator=generator).double()
+@pytest.mark.parametrize("damping", [0.0, 1e-2, 1.0])
+def test_the_gram_form_is_the_parameter_form(nonlinearity, damping, outputs, generator):
+    x, y = (torch.randn(6, k, dtype=torch.float64, generator=generator) for k in (4, outputs))
+    data = ng.Dataset(x, y)
+    model = ng.MLP(4, outputs, 5, 2, nonlinearity, bias_std=0.1, generator=generator).double()
     expected = natural_gradient_step(model, data, learning_rate=0.7, damping=damping)
     natural_gradient_descent(model, data, learning_rate=0.7, steps=1, damping=damping)
+    found = nn.utils.parameters_to_vector(model.parameters())
+    torch.testing.assert_close(found, expected, rtol=ITERATED, atol=ITERATED)
+
+
+def test_the_gram_form_is_the_parameter_form_with_more_examples_than_parameters(generator):
+    """J Jᵀ is singular, JᵀJ is not: the damped step is the same."""
+    x, y = (torch.randn(40, k, dtype=torch.float64, generator=generator) for k in (3, 1))
+    data, model = ng.Dataset(x, y), ng.MLP(3, 1, 3, 1, "tanh", bias_std=0.1, generator=generator).double()
+    expected = natural_gradient_step(model, data, learning_rate=1.0, damping=1e-3)
+    natural_gradient_descent(model, data, learning_rate=1.0, steps=1, damping=1e-3)
     found = nn.utils.parameters_to_vector(model.parameters())
     torch.testing.assert_close(found, expected, rtol=ITERATED, atol=ITERATED)
 

@@ -16,10 +16,12 @@ def dense_jacobian(model, x):
 
 
 def natural_gradient_step(model, data, learning_rate, damping):
-    """One step in the parameter form: θ − η (JᵀJ + λI)⁻¹ Jᵀ r, as one flat vector."""
+    """One step in the parameter form: θ − η (JᵀJ + λI)⁻¹ Jᵀ r, one flat vector; for λ = 0 the pseudo-inverse."""
     j = dense_jacobian(model, data.x)
     theta = torch.nn.utils.parameters_to_vector(model.parameters()).detach()
     residual = (model(data.x) - data.y).detach().reshape(-1)
+    if damping == 0:
+        return theta - learning_rate * torch.linalg.pinv(j) @ residual
     curvature = j.T @ j + damping * torch.eye(j.shape[1], dtype=j.dtype)
     return theta - learning_rate * torch.linalg.solve(curvature, j.T @ residual)
 

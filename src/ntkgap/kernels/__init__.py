@@ -1,6 +1,7 @@
 """Kernels of networks, their spectra, and distances between them."""
 
 from ntkgap.kernels.distance import kernel_distance, relative_change, target_alignment
+from ntkgap.kernels.duplicates import describe_rows, duplicate_inputs, parallel_rows
 from ntkgap.kernels.empirical import (
     Jacobian,
     JacobianChange,
@@ -30,11 +31,14 @@ __all__ = [
     "NTKOperator",
     "Spectrum",
     "as_matrix",
+    "describe_rows",
+    "duplicate_inputs",
     "empirical_ntk",
     "infinite_width",
     "jacobian",
     "kernel_distance",
     "monte_carlo_kernel",
+    "parallel_rows",
     "plan_ntk",
     "relative_change",
     "spectrum",

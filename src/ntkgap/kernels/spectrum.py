@@ -58,7 +58,8 @@ class Spectrum:
 
     Attributes:
         eigenvalues: κ in ascending order, [n], float64.
-        noise_floor: n · ε · κ_max with ε the unit of the arithmetic the matrix was computed in.
+        noise_floor: max(n, √p) · ε · κ_max, the size of the error of an eigenvalue, with ε the unit of the
+            arithmetic the matrix was computed in and p the number of terms in the sums that made its entries.
     """
 
     eigenvalues: Tensor
@@ -103,19 +104,28 @@ class Spectrum:
         return float(torch.special.entr(shares).sum().exp())
 
 
-def spectrum(gram: Tensor, precision: torch.dtype | None = None) -> Spectrum:
-    r"""Eigenvalues of a Gram matrix with the noise floor :math:`n\,\varepsilon\,\kappa_{\max}`.
+def spectrum(gram: Tensor, precision: torch.dtype | None = None, *, terms: int = 1) -> Spectrum:
+    r"""Eigenvalues of a Gram matrix with the noise floor :math:`\max(n, \sqrt p)\,\varepsilon\,\kappa_{\max}`.
+
+    The floor is for the errors of decomposing the matrix, nεκ_max, and of forming it. A sum of p products is off
+    by about √p ε of its size (Higham, Mary 2019), so that with p ≤ n² terms the first error covers the second.
+    Kernels of this package are built from sums as long as layers are wide, but J Jᵀ from rows of J has as many
+    terms as there are parameters: in float32 that must be said.
 
     Args:
         gram: symmetric, [n, n]; of a kernel with several outputs the layout of ``as_matrix``.
         precision: type of the arithmetic in which the entries were computed, if it was coarser than the
             matrix's own type (for example a float32 kernel that was cast to float64).
+        terms: p, length of the longest sum behind an entry.
 
     Raises:
-        KernelError: if the matrix is not square, not finite or not symmetric.
+        KernelError: if the matrix is not square, not finite or not symmetric, or ``terms`` is not a positive
+            integer.
     """
+    if isinstance(terms, bool) or not isinstance(terms, int) or terms < 1:
+        raise KernelError(f"terms must be an integer of at least 1, got {terms!r}")
     precision = precision or gram.dtype
     g = check_symmetric(gram, precision)
     eigenvalues = torch.linalg.eigvalsh(g)
-    floor = len(g) * torch.finfo(precision).eps * float(eigenvalues.abs().max())
+    floor = max(len(g), terms**0.5) * torch.finfo(precision).eps * float(eigenvalues.abs().max())
     return Spectrum(eigenvalues, floor)

@@ -3,18 +3,21 @@
 from ntkgap.practice.coordinates import CoordinateCheck, coordinate_check
 from ntkgap.practice.ensembles import TrainedEnsemble, train_ensemble
 from ntkgap.practice.jacobian_drift import jacobian_change
+from ntkgap.practice.jacobian_search import JacobianSearch, search_jacobian_change
 from ntkgap.practice.linearized import linearize
 from ntkgap.practice.natural_gradient import natural_gradient_descent
 from ntkgap.practice.training import TrainingCurve, train
 
 __all__ = [
     "CoordinateCheck",
+    "JacobianSearch",
     "TrainedEnsemble",
     "TrainingCurve",
     "coordinate_check",
     "jacobian_change",
     "linearize",
     "natural_gradient_descent",
+    "search_jacobian_change",
     "train",
     "train_ensemble",
 ]

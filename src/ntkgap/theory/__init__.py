@@ -13,6 +13,7 @@ from ntkgap.theory.natural_gradient import (
     stability_constant,
     theorem_radius,
 )
+from ntkgap.theory.required_width import RequiredWidth, WidthBound, hidden_layer_limit, required_width
 from ntkgap.theory.solves import PositiveFactor, positive_factor
 from ntkgap.theory.training import KernelDynamics, critical_learning_rate
 
@@ -26,13 +27,17 @@ __all__ = [
     "KernelModes",
     "PositiveFactor",
     "RandomizedPriorEnsemble",
+    "RequiredWidth",
+    "WidthBound",
     "critical_learning_rate",
     "ensemble_errors",
     "ensemble_floor",
     "guaranteed_decay",
+    "hidden_layer_limit",
     "largest_learning_rate",
     "linearised_decay",
     "positive_factor",
+    "required_width",
     "stability_constant",
     "theorem_radius",
 ]
