@@ -160,7 +160,7 @@ def activations(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
 
     def note(name: str) -> Callable[[nn.Module, tuple, Tensor], None]:
         def hook(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
-            found[name] = output
+            found[name] = output.clone()  # a nonlinearity behind it may work in place
 
         return hook
 
@@ -173,7 +173,7 @@ def activations(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
     finally:
         for handle in hooks:
             handle.remove()
-    hidden = {name: value for name, value in found.items() if value is not output}
+    hidden = {name: value for name, value in found.items() if not torch.equal(value, output)}
     return hidden | {OUTPUT: output}
 
 

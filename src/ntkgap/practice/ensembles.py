@@ -9,6 +9,7 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from ntkgap.data import Dataset
 from ntkgap.errors import ModelError, StudyError
+from ntkgap.models import parameter_groups
 from ntkgap.practice.training import check_training, squared_loss
 
 
@@ -116,6 +117,10 @@ class _Members:
             parameters, self.buffers = stack_module_state(networks)
         except (RuntimeError, ValueError) as error:
             raise ModelError(f"the members of an ensemble must share one architecture: {error}") from error
+        rates = {
+            p: group["lr"] for group in parameter_groups(self.skeleton, learning_rate) for p in group["params"]
+        }
+        self.rates = {k: rates[p] for k, p in self.skeleton.named_parameters() if p.requires_grad}
         self.trained = {k: p.detach() for k, p in parameters.items() if p.requires_grad}
         self.fixed = {k: p.detach() for k, p in parameters.items() if not p.requires_grad}
         if not self.trained:
@@ -162,8 +167,8 @@ class _Members:
         with torch.no_grad():
             for (name, p), g in zip(self.trained.items(), gradients, strict=True):
                 if self.anchoring:
-                    p.sub_(p - self.start[name], alpha=self.learning_rate * self.anchoring)
-                p.sub_(g, alpha=self.learning_rate)
+                    p.sub_(p - self.start[name], alpha=self.rates[name] * self.anchoring)
+                p.sub_(g, alpha=self.rates[name])
 
     def check_finite(self, outputs: Tensor, step: int) -> None:
         """Refuse to hand on outputs [M, k, C] of members that diverged.

@@ -42,7 +42,13 @@ class KernelModes:
 
     def __init__(self, gram: Tensor, name: str = "the Gram matrix") -> None:
         eigenvalues, self.eigenvectors = torch.linalg.eigh(gram_matrix(gram, name))
-        self.eigenvalues = eigenvalues.clamp_min(0)  # a Gram matrix has none below zero: that is rounding
+        largest = float(eigenvalues.abs().max())
+        if float(eigenvalues[0]) < -100 * len(gram) * torch.finfo(gram.dtype).eps * largest:
+            raise KernelError(
+                f"{name} has the eigenvalue {float(eigenvalues[0]):.3g}, far below what rounding makes of zero; a "
+                "Gram matrix of a kernel is positive semidefinite"
+            )
+        self.eigenvalues = eigenvalues.clamp_min(0)  # what is left below zero is rounding
         self.resolved = self.eigenvalues > len(gram) * torch.finfo(gram.dtype).eps * self.eigenvalues[-1]
 
     def gradient_descent_decay(self, learning_rate: float, steps: Tensor | int) -> Tensor:
@@ -58,6 +64,8 @@ class KernelModes:
 
     def natural_gradient_decay(self, learning_rate: float, steps: Tensor | int, damping: float = 0.0) -> Tensor:
         """(1 − ηκ_i/(κ_i + λ))^t for every step t of ``steps`` [...] and every mode: [..., n]."""
+        if not 0 <= damping < math.inf:
+            raise KernelError(f"damping must be finite and at least 0, got {damping!r}")
         kappa = self.eigenvalues
         moved = torch.where(kappa > 0, kappa / (kappa + damping), torch.zeros_like(kappa))
         return (1 - _positive(learning_rate) * moved) ** self._steps(steps)

@@ -94,6 +94,9 @@ SMALL: dict[str, Callable[[int], nn.Module]] = {
     "frozen readout": lambda m: _frozen_readout(m),
     "shallow theorem": lambda m: ng.ShallowNet(12, m),
     "user's activation": lambda m: _dense(m, SquareRootOfSquare, weight_std=1.5),
+    "layer norm, silu in place": lambda m: _dense(
+        m, lambda: nn.LayerNorm(m), lambda: nn.SiLU(inplace=True), weight_std=1.5
+    ),
     "layer norm, trained": lambda m: _dense(m, lambda: nn.LayerNorm(m), nn.Tanh, weight_std=1.5),
     "rms norm behind relu": lambda m: _dense(m, nn.ReLU, lambda: nn.RMSNorm(m), weight_std=1.5),
     "residual": lambda m: nn.Sequential(

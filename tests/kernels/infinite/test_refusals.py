@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 import ntkgap as ng
 from ntkgap.errors import AccuracyWarning, DataError, KernelError, ModelError
-from ntkgap.models import Initialization, NTKConv2d, NTKLinear, SelfAttention
+from ntkgap.models import Antisymmetric, Initialization, NTKConv2d, NTKLinear, SelfAttention
 
 VECTORS = torch.randn(3, 6)
 IMAGES = torch.randn(3, 2, 8, 8)
@@ -21,6 +21,12 @@ def _without_gradient(m, x):
     with torch.no_grad():
         h = torch.relu(m.a(x))
     return m.b(h)
+
+
+def _unlike_copies():
+    model = Antisymmetric(nn.Sequential(NTKLinear(6, 8), nn.ReLU(), NTKLinear(8, 1)))
+    model.minus.requires_grad_(False)
+    return model
 
 
 class Forward(nn.Module):
@@ -155,6 +161,28 @@ CASES = {
         r"arguments that are not followed",
     ),
     "an exponent that is random": (Forward(lambda m, x: m.b(torch.pow(2.0, m.a(x)))), VECTORS, r"'pow'"),
+    "rounded values": (
+        Forward(lambda m, x: m.b(torch.relu(m.a(x)).to(torch.int32).float())),
+        VECTORS,
+        r"rounds to torch.int32",
+    ),
+    "the batch as a number": (Forward(lambda m, x: m.a(x) * x.shape[0]), VECTORS, r"number of examples"),
+    "two normalisations": (
+        head(nn.LayerNorm(8), nn.RMSNorm(8), nn.GELU(), nn.Linear(8, 1)),
+        VECTORS,
+        r"'2' \(RMSNorm\) follows trained scales of another",
+    ),
+    "a half-normalised activation": (
+        head(nn.LayerNorm(8), nn.LayerNorm(8, elementwise_affine=False), nn.GELU(), nn.Linear(8, 1)),
+        VECTORS,
+        r"holds the trained scales",
+    ),
+    "antisymmetric behind weights": (
+        head(nn.ReLU(), Antisymmetric(nn.Linear(8, 1))),
+        VECTORS,
+        r"make the whole network antisymmetric",
+    ),
+    "unlike copies": (_unlike_copies(), VECTORS, r"two copies of an Antisymmetric network differ"),
     "transposed": (Forward(lambda m, x: m.a(x).T), VECTORS, r"'getattr'"),
     "a normalised input": (nn.Sequential(nn.LayerNorm(6), nn.Linear(6, 1)), VECTORS, r"acts on the input itself"),
     "depthwise": (
@@ -262,6 +290,13 @@ def test_models_are_followed_through_what_users_write():
     z = (VECTORS.double() - 0.3) / 2
     torch.testing.assert_close(found, z @ z.T / 6, rtol=1e-6, atol=1e-6)
 
+    class Half(nn.Module):
+        def forward(self, x):
+            return 0.5 * x
+
+    halved = ng.infinite_width(nn.Sequential(NTKLinear(6, 6), Half(), nn.ReLU(), NTKLinear(6, 6), Half()))
+    torch.testing.assert_close(halved.nngp(VECTORS), expected.nngp / 16)
+
     class Doubled(nn.Linear):
         def forward(self, x):
             return 2 * super().forward(x)
@@ -357,7 +392,7 @@ class TestInitializations:
             ng.infinite_width(model).ntk(x)
         said = {"0": Initialization(1.0, 0.7, 1.0, 0.0)}
         assert torch.isfinite(ng.infinite_width(model, initializations=said).ntk(x)).all()
-        with pytest.raises(ModelError, match=r"names 'body', which is not a layer"):
+        with pytest.raises(ModelError, match=r"names 'body', which is not a layer with weights"):
             ng.infinite_width(model, initializations={"body": said["0"]})
         nn.init.constant_(layer.weight, 0.1)
         with pytest.raises(ModelError, match=r"the weights of '0'"):

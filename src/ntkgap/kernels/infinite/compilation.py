@@ -7,16 +7,19 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from ntkgap.errors import ModelError
-from ntkgap.kernels.infinite.activations import Activation, find_activation, is_elementwise, quadrature_of
+from ntkgap.kernels.infinite.activations import (
+    Activation,
+    find_activation,
+    is_elementwise,
+    is_multiple,
+    quadrature_of,
+)
 from ntkgap.kernels.infinite.functions_of_input import FunctionsOfInput, arguments
 from ntkgap.kernels.infinite.pairs import Moments, Tile
 from ntkgap.kernels.infinite.recursion import Recursion, Step
 from ntkgap.kernels.infinite.refusals import reason_for
 from ntkgap.kernels.infinite.rules import Call, Compiled, Data, Operation, Random, State, find_rule
-from ntkgap.kernels.infinite.rules.attention import Attention
-from ntkgap.kernels.infinite.rules.convolution import Convolution
-from ntkgap.kernels.infinite.rules.dense import Dense
-from ntkgap.kernels.infinite.rules.normalization import Normalization, settle
+from ntkgap.kernels.infinite.rules.normalization import settle
 from ntkgap.kernels.infinite.rules.pointwise import Pointwise, Same, pointwise
 from ntkgap.kernels.infinite.signals import Field, Layout, Signal
 from ntkgap.kernels.infinite.tracing import Root, trace
@@ -126,11 +129,10 @@ class _Compiler:
         if isinstance(compiled.operation, Pointwise):
             self._activations += compiled.operation.all_activations
         signal, sources = compiled.signal, list(compiled.inputs)
-        if not compiled.operation.keeps_scales and not isinstance(compiled.operation, Pointwise):
+        if compiled.operation.scales in ("averaged", "mixed"):
             sources = [self._settled(source) for source in sources]
-            mixed = any(field.scales for source in sources for field in source.signal.fields)
-            if mixed and not isinstance(compiled.operation, Dense | Convolution | Attention | Normalization):
-                signal = replace(signal, fields=tuple(replace(f, scales="mixed") for f in signal.fields))
+        if compiled.operation.scales == "mixed" and any(f.scales for s in sources for f in s.signal.fields):
+            signal = replace(signal, fields=tuple(replace(f, scales="mixed") for f in signal.fields))
         self._step(call.name, compiled.operation, [source.name for source in sources], signal)
         return Random(call.name, signal, call.value)
 
@@ -145,6 +147,11 @@ class _Compiler:
 
     def _lift(self, data: Data, channel_axis: int) -> Random:
         """A function of the input as a signal with its channels along an axis."""
+        if not isinstance(data.value, Tensor):
+            raise ModelError(
+                f"{data.name!r}, the number of examples, enters the forward of {self._model_name} as a number: "
+                "what it makes of one example depends on how many there are"
+            )
         name, shape = f"{data.name}@{channel_axis}", data.value.shape
         if len(shape) > 1 and len(data.value) != self._examples:
             raise ModelError(
@@ -215,7 +222,9 @@ def is_step(module: nn.Module) -> bool:
         return False
     if find_rule(module) or find_activation(module) or reason_for(module):
         return True
-    return type(module).__module__.startswith("torch.nn") or is_elementwise(module)
+    if type(module).__module__.startswith("torch.nn"):
+        return True
+    return is_elementwise(module) and not is_multiple(module)
 
 
 def compile_step(call: Call) -> Compiled:

@@ -95,9 +95,9 @@ class InfiniteWidth:
                 raise ModelError(
                     f"initializations[{name!r}] must be an Initialization of finite numbers, got {start!r}"
                 )
-        unknown = set(initializations) - {name for name, _ in model.named_modules()}
+        unknown = set(initializations) - {name.rpartition(".")[0] for name, _ in model.named_parameters()}
         if unknown:
-            raise ModelError(f"initializations= names {sorted(unknown)[0]!r}, which is not a layer of the model")
+            raise ModelError(f"initializations= names {sorted(unknown)[0]!r}, which is not a layer with weights")
         self.model = model
         self.error = 0.0
         self._initializations = dict(initializations)

@@ -10,8 +10,10 @@ from ntkgap.kernels.infinite.functions_of_input import FunctionsOfInput
 from ntkgap.kernels.infinite.pairs import Moments, Tile, own_positions
 from ntkgap.kernels.infinite.rules import Operation, State
 
-# Tensors of the size of a kernel that a step makes on the way, at most: those of a nonlinearity.
+# Tensors of the size of a kernel that a step makes on the way, at most: those of a nonlinearity, in closed form or
+# expanded in a series.
 TEMPORARIES = 8
+SERIES_TEMPORARIES = 40
 
 
 @dataclass
@@ -100,7 +102,8 @@ class Recursion:
             alive += 1
             most = max(most, alive)
             alive -= ends[name]
-        return 2 * most + TEMPORARIES
+        closed = all(activation.closed_form for activation in self.activations)
+        return 2 * most + (TEMPORARIES if closed else SERIES_TEMPORARIES)
 
     def _last_uses(self) -> dict[str, str]:
         """The last step that takes the state of each."""

@@ -105,7 +105,8 @@ class ShapedTracer(fx.Tracer):
         if self._running:
             return forward(*args, **kwargs)
         if isinstance(m, Antisymmetric):  # one copy is enough: the other has the same weights at the start
-            return self.create_proxy("call_function", difference_of_copies, (m.plus(*args, **kwargs),), {})
+            _refuse_unlike_copies(m)
+            return self.create_proxy("call_function", difference_of_copies, (m.plus(*args, **kwargs), *args), {})
         if not any(m is module for module in self.root.modules()):  # made in the forward pass
             if any(True for _ in m.parameters()):
                 raise ModelError(
@@ -179,9 +180,18 @@ class ShapedTracer(fx.Tracer):
             )
 
 
-def difference_of_copies(x: Tensor) -> Tensor:
-    """(g(x; θ) − g(x; θ'))/√2 for θ' = θ, as long as nothing is trained."""
-    return torch.zeros_like(x)
+def difference_of_copies(copy: Tensor, x: Tensor) -> Tensor:
+    """(g(x; θ) − g(x; θ'))/√2 for θ' = θ, as long as nothing is trained; ``copy`` is g(x; θ)."""
+    return torch.zeros_like(copy)
+
+
+def _refuse_unlike_copies(m: Antisymmetric) -> None:
+    pairs = zip(m.plus.parameters(), m.minus.parameters(), strict=True)
+    if not all(torch.equal(p, q) and p.requires_grad == q.requires_grad for p, q in pairs):
+        raise ModelError(
+            "the two copies of an Antisymmetric network differ, in their weights or in what is trained; they must "
+            "be as they were made"
+        )
 
 
 def attribute(root: nn.Module, target: str) -> Any:

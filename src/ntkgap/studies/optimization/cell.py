@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ntkgap.data import Dataset
-from ntkgap.errors import DataError, ModelError
+from ntkgap.errors import DataError, KernelError, ModelError
 from ntkgap.kernels import (
     Jacobian,
     as_matrix,
@@ -149,7 +149,7 @@ def infinite_width_gram(network: nn.Module, data: Dataset, findings: Findings) -
     """Gram matrix of the infinitely wide network, Θ ⊗ I over outputs, [nC, nC]; None where no limit is known."""
     try:
         ntk = infinite_width(network).ntk(data.x)
-    except ModelError as error:
+    except (KernelError, ModelError) as error:
         findings.notes.append(f"no infinite-width kernel: {error}")
         return None
     return torch.kron(ntk, torch.eye(data.y.shape[1], dtype=ntk.dtype))

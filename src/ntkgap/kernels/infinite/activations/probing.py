@@ -46,3 +46,11 @@ def _acts_on_entries(module: nn.Module) -> bool:
         (phi(x[:1]), y[:1]),
     )
     return all(torch.allclose(a, b, rtol=1e-12, atol=1e-12) for a, b in pairs)
+
+
+def is_multiple(module: nn.Module) -> bool:
+    """Whether an elementwise module multiplies by a number: then it is no nonlinearity."""
+    x = torch.tensor([-3.0, -0.7, 0.0, 1.0, 2.5], dtype=torch.float64)
+    with torch.no_grad():
+        y = module(x.clone())
+    return torch.allclose(y, y[3] * x, rtol=1e-12, atol=1e-12)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ntkgap.kernels.infinite.pairs import Moments, Tile
 from ntkgap.kernels.infinite.rules.base import Call, Compiled, Data, Operation, Random, State, rule
+from ntkgap.kernels.infinite.rules.pointwise import Same
 from ntkgap.kernels.infinite.rules.weights import sum_of
 from ntkgap.kernels.infinite.signals import Field, Signal, require_independent
 from ntkgap.kernels.infinite.tracing import difference_of_copies
@@ -37,7 +38,7 @@ class Multiple(Operation):
     """A number times a signal."""
 
     factor: float
-    keeps_scales = True
+    scales = "kept"
 
     def __call__(self, at: Tile, pairs: bool, *states: State) -> State:
         """Kernels scale with its square."""
@@ -123,7 +124,7 @@ def _sum(call: Call, sign: float) -> Compiled:
     alpha = call.kwargs.get("alpha", 1)
     for zero, kept in ((first, second), (second, first)):
         if number(zero) == 0.0 and isinstance(kept, Random):  # sum([...]) starts from 0
-            return Compiled(Multiple(1.0), [kept], kept.signal)
+            return Compiled(Same(), [kept], kept.signal)
     if alpha != 1:
         raise call.refusal(f"has alpha={alpha}; write the factor as a product")
     a, b = two(call, first, second)
@@ -203,4 +204,9 @@ def concatenate(call: Call) -> Compiled:
 @rule(difference_of_copies)
 def cancel(call: Call) -> Compiled:
     """An antisymmetric network, of which one copy was followed."""
+    if isinstance(call.args[1], Random):
+        raise call.refusal(
+            "is the difference of two copies behind a layer of weights, which is not trained through them; "
+            "make the whole network antisymmetric"
+        )
     return Compiled(Cancelled(), [call.input], call.input.signal)

@@ -34,6 +34,7 @@ class Attention(Operation):
     value: Coefficients
     output: Coefficients
     shares: tuple[float, ...]
+    scales = "averaged"
 
     def wants_position_pairs(self, wanted: bool) -> bool:
         """Every token meets every other."""

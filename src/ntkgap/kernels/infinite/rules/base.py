@@ -4,7 +4,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -20,10 +20,11 @@ class Operation(ABC):
     """A step of the kernel recursion, from the states of its inputs to the state of its output.
 
     Attributes:
-        keeps_scales: whether trained scales before the step may as well be thought of as behind it.
+        scales: what becomes of trained scales of a normalisation before the step (see ``Field.scales``): "kept",
+            as well thought of as behind it; "used" by the step itself; "averaged" by fresh weights; else "mixed".
     """
 
-    keeps_scales = False
+    scales: ClassVar[Literal["kept", "used", "averaged", "mixed"]] = "mixed"
 
     def wants_position_pairs(self, wanted: bool) -> bool:
         """Whether the inputs must hold all pairs of positions, given whether the output must."""

@@ -37,6 +37,7 @@ class Convolution(Operation):
     shares: tuple[float, ...]
     walks: tuple[Walk, ...]
     padding_mode: str
+    scales = "averaged"
 
     def __call__(self, at: Tile, pairs: bool, *states: State) -> State:
         """Average over the fields and the receptive field."""

@@ -28,6 +28,7 @@ class Dense(Operation):
     coefficients: Coefficients
     shares: tuple[float, ...]
     positions: int  # folded into the features
+    scales = "averaged"
 
     def wants_position_pairs(self, wanted: bool) -> bool:
         """Folded positions meet only themselves."""

@@ -122,7 +122,7 @@ def _normalized(
     )
     if not (isinstance(weight, nn.Parameter) and weight.requires_grad):
         return Compiled(operation, [source], signal)
-    if any(f.scales == "mixed" for f in signal.fields):
+    if any(f.scales for f in signal.fields):
         raise call.refusal("follows trained scales of another normalisation without a layer of weights in between")
     fields = tuple(replace(f, scales="shared" if shared else "own") for f in signal.fields)
     return Compiled(operation, [source], replace(signal, fields=fields))

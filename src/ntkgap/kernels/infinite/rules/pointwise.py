@@ -24,13 +24,14 @@ class Pointwise(Operation):
     name: str
     activation: Activation
     positions: int
-    scales: Activation | None = None  # x·φ'(x), where trained scales act on the input
+    scales = "used"
+    by_scale: Activation | None = None  # x·φ'(x), where trained scales act on the input
     shared: bool = True
 
     @property
     def all_activations(self) -> list[Activation]:
         """Those whose errors count."""
-        return [self.activation] if self.scales is None else [self.activation, self.scales]
+        return [self.activation] if self.by_scale is None else [self.activation, self.by_scale]
 
     def __call__(self, at: Tile, pairs: bool, *states: State) -> State:
         """Expectations of products under the Gaussians that the fields are."""
@@ -43,9 +44,9 @@ class Pointwise(Operation):
             check_resolved(at.noted[key], self.name)
         nngp, slope = self._expectations(self.activation, at, pairs, key, c, ntk is not None)
         out = Moments(nngp, None if ntk is None or slope is None else slope * ntk)
-        if self.scales is None or not at.with_ntk:
+        if self.by_scale is None or not at.with_ntk:
             return out
-        squares, _ = self._expectations(self.scales, at, pairs, key, c, False)
+        squares, _ = self._expectations(self.by_scale, at, pairs, key, c, False)
         return learned(out, squares, pairs and not self.shared, self.positions)
 
     def _expectations(
@@ -117,6 +118,7 @@ def slope_times_input(call: Call, activation: Activation) -> Activation:
         return activation  # of degree one: x·φ'(x) = φ(x)
 
     def phi(x: Tensor) -> Tensor:
+        x = x.clone()  # the step may be one in place
         if call.is_module:
             return call.target(x)
         function = getattr(torch.Tensor, call.target) if isinstance(call.target, str) else call.target
@@ -132,7 +134,7 @@ def slope_times_input(call: Call, activation: Activation) -> Activation:
 class Same(Operation):
     """Nothing happens to the kernels."""
 
-    keeps_scales = True
+    scales = "kept"
 
     def __call__(self, at: Tile, pairs: bool, *states: State) -> State:
         """The state as it is."""
@@ -142,6 +144,8 @@ class Same(Operation):
 @rule(nn.Identity, ImageInput, TokenInput, "contiguous", "clone", "to", "float", "double", "type")
 def identity(call: Call) -> Compiled:
     """Steps without effect on values."""
+    if not call.value.is_floating_point():
+        raise call.refusal(f"rounds to {call.value.dtype}, whose slope is zero; leave the conversion out")
     return Compiled(Same(), [call.input], call.input.signal)
 
 

@@ -21,7 +21,7 @@ class Rearranged(Operation):
 
     order: tuple[int, ...]
     sizes: tuple[int, ...]
-    keeps_scales = True
+    scales = "kept"
 
     def __call__(self, at: Tile, pairs: bool, *states: State) -> State:
         """The same axes for both inputs."""
