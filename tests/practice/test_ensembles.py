@@ -5,7 +5,7 @@ from torch import nn
 import ntkgap as ng
 from ntkgap.errors import ModelError, StudyError
 from ntkgap.practice import train, train_ensemble
-from ntkgap.practice.training import squared_loss
+from ntkgap.practice.losses import squared_loss
 from tests.reference.linear_model import linear_problem
 from tests.tolerances import EXACT, ITERATED, SINGLE
 

@@ -7,7 +7,7 @@ from torch import nn
 import ntkgap as ng
 from ntkgap.errors import StudyError
 from ntkgap.practice import train
-from ntkgap.practice.training import squared_loss
+from ntkgap.practice.losses import squared_loss
 from tests.tolerances import EXACT, ITERATED
 
 
