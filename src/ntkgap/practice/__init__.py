@@ -4,18 +4,28 @@ from ntkgap.practice.coordinates import CoordinateCheck, coordinate_check
 from ntkgap.practice.curves import TrainingCurve
 from ntkgap.practice.ensembles import TrainedEnsemble, train_ensemble
 from ntkgap.practice.jacobian_drift import jacobian_change
+from ntkgap.practice.kronecker import kfac_descent
 from ntkgap.practice.linearized import linearize
-from ntkgap.practice.natural_gradient import natural_gradient_descent
+from ntkgap.practice.natural_gradient import NaturalGradientCurve, natural_gradient_descent
 from ntkgap.practice.training import train
+from ntkgap.practice.tuning import LogarithmicGrid, Trial, Tuning, final_loss, mean_loss, tune
 
 __all__ = [
     "CoordinateCheck",
+    "LogarithmicGrid",
+    "NaturalGradientCurve",
     "TrainedEnsemble",
     "TrainingCurve",
+    "Trial",
+    "Tuning",
     "coordinate_check",
+    "final_loss",
     "jacobian_change",
+    "kfac_descent",
     "linearize",
+    "mean_loss",
     "natural_gradient_descent",
     "train",
     "train_ensemble",
+    "tune",
 ]

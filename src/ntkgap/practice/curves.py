@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ntkgap.data import Dataset
+from ntkgap.errors import NtkgapError
 from ntkgap.practice.losses import Loss, outputs_like
 
 # A loss this many times the initial one never comes back; stopping there keeps the numbers finite.
@@ -43,11 +44,28 @@ class TrainingCurve:
             self.stopped = f"diverged at step {len(self.losses) - 1}"
         return self.diverged
 
+    def stop(self, failure: "NoStepError") -> None:
+        """Say in ``stopped`` that no step could be taken from the last recorded one."""
+        self.stopped = f"{failure.what} at step {len(self.losses) - 1}; {failure.remedy}"
+
     def add_test_loss(self, model: nn.Module, test: Dataset | None, loss: Loss) -> None:
         """Record the loss on the test set, if there is one, in evaluation mode: training must not notice."""
         if test is not None:
             with torch.no_grad(), evaluation_mode(model):
                 self.test_losses.append(loss(outputs_like(model(test.x), test.y), test.y).item())
+
+
+class NoStepError(NtkgapError):
+    """No step can be taken from here; a run ends with it and says so in ``stopped``.
+
+    Args:
+        what: what is wrong.
+        remedy: what to do.
+    """
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(f"{what}; {remedy}")
+        self.what, self.remedy = what, remedy
 
 
 class Stopwatch:

@@ -6,27 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from ntkgap.data import Dataset
-from ntkgap.errors import KernelError, NtkgapError, StudyError
+from ntkgap.errors import KernelError, StudyError
 from ntkgap.kernels import Jacobian, NTKOperator, as_matrix, jacobian
 from ntkgap.kernels.empirical.plan import default_budget
 from ntkgap.kernels.empirical.recipe import Recipe
+from ntkgap.practice.curves import NoStepError
 from ntkgap.practice.losses import outputs_like
 
 # Rows of the largest Gram matrix that is factorised: twice as many take half a minute a step and 13 GB.
 LARGEST_GRAM = 20_000
-
-
-class NoStepError(NtkgapError):
-    """No step can be taken from here; a run ends with it and says so in ``stopped``.
-
-    Args:
-        what: what is wrong.
-        remedy: what to do.
-    """
-
-    def __init__(self, what: str, remedy: str) -> None:
-        super().__init__(f"{what}; {remedy}")
-        self.what, self.remedy = what, remedy
 
 
 class GramSystem(Protocol):

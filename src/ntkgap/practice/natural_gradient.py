@@ -9,8 +9,8 @@ from ntkgap.data import Dataset
 from ntkgap.errors import StudyError
 from ntkgap.kernels import Jacobian
 from ntkgap.practice.checks import check_damping, check_training
-from ntkgap.practice.curves import Stopwatch, TrainingCurve
-from ntkgap.practice.gram_systems import CholeskySystem, MatrixFreeSystem, NoStepError, check_gram_fits
+from ntkgap.practice.curves import NoStepError, Stopwatch, TrainingCurve
+from ntkgap.practice.gram_systems import CholeskySystem, MatrixFreeSystem, check_gram_fits
 from ntkgap.practice.losses import squared_loss
 from ntkgap.practice.step_control import AdaptiveDamping, FixedStep, SearchedLearningRate, StepControl, Walker
 
@@ -106,7 +106,7 @@ def natural_gradient_descent(
             with clock:
                 taken = control.step(system, walker)
         except NoStepError as failure:
-            curve.stopped = f"{failure.what} at step {step}; {failure.remedy}"
+            curve.stop(failure)
             break
         curve.learning_rates.append(taken[0])
         curve.dampings.append(taken[1])

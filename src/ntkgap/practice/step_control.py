@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ntkgap.data import Dataset
-from ntkgap.practice.gram_systems import GramSystem, NoStepError
+from ntkgap.practice.curves import NoStepError
+from ntkgap.practice.gram_systems import GramSystem
 from ntkgap.practice.losses import outputs_like, squared_loss
 
 STEP_SIZES = tuple(2.0**-k for k in range(11))
