@@ -2,8 +2,9 @@
 
     python benchmarks/optimizers.py
 
-Full batches; SGD and Adam also with minibatches of 32. Methods take turns, medians over rounds are compared. The
-first update of each run is left out: natural gradients look into the network's layers there.
+One thread, as the workers of a sweep have. Full batches; SGD and Adam also with minibatches of 32. Methods take
+turns, medians over rounds are compared. The first update of each run is left out: natural gradients look into the
+network's layers there.
 """
 
 import argparse
@@ -60,7 +61,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    print(f"float32, {torch.get_num_threads()} threads")
+    torch.set_num_threads(1)
+    print(f"float32, {torch.get_num_threads()} thread")
     for name, (network, data) in problems(arguments.examples).items():
         times: dict[str, list[float]] = {method: [] for method in METHODS}
         for _ in range(arguments.rounds):
