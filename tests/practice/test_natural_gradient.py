@@ -1,19 +1,16 @@
 import copy
-import re
 
 import pytest
 import torch
 from torch import nn
 
 import ntkgap as ng
-from ntkgap.errors import ModelError, StudyError
+from ntkgap.errors import StudyError
 from ntkgap.kernels import as_matrix, jacobian
 from ntkgap.practice import jacobian_change, natural_gradient_descent
-from ntkgap.practice.gram_systems import LARGEST_GRAM, CholeskySystem
-from ntkgap.practice.losses import squared_loss
-from ntkgap.practice.step_control import predicted_reduction
 from ntkgap.theory import stability_constant
-from tests.reference.dense import dense_jacobian, natural_gradient_direction, natural_gradient_step
+from tests.practice.problems import small_problem
+from tests.reference.dense import dense_jacobian, natural_gradient_step
 from tests.tolerances import CANCELLING, ITERATED
 
 
@@ -100,146 +97,6 @@ def test_frozen_parameters_stay(generator):
     assert curve.losses[-1] < curve.losses[0]
 
 
-def small(generator, n=8, width=24):
-    data, test = ng.load_data("sphere", n, 4, dim=4)
-    model = ng.MLP(4, 1, width, 2, "tanh", bias_std=0.1, generator=generator).double()
-    return model, data.to(torch.float64), test.to(torch.float64)
-
-
-def loss_of(model, data):
-    return squared_loss(model(data.x), data.y).item()
-
-
-def test_conjugate_gradients_take_the_steps_of_the_factorised_gram_matrix(generator):
-    model, data, test = small(generator)
-    other = copy.deepcopy(model)
-    settings = {"learning_rate": 0.7, "steps": 3, "damping": 0.1, "test": test}
-    exact = natural_gradient_descent(model, data, **settings)
-    free = natural_gradient_descent(other, data, solver="conjugate_gradients", **settings)
-    # Each step is solved to a relative residual of √ε = 1.5e-8.
-    assert free.losses == pytest.approx(exact.losses, rel=1e-6)
-    assert free.test_losses == pytest.approx(exact.test_losses, rel=1e-6)
-    assert len(free.seconds) == len(exact.seconds) == len(exact.test_losses) == 4
-    assert exact.dampings == free.dampings == [0.1] * 3
-    assert exact.learning_rates == [0.7] * 3
-
-
-def test_conjugate_gradients_that_do_not_converge_end_the_run_with_the_remedy(generator):
-    x = torch.randn(1, 3, dtype=torch.float64, generator=generator).repeat(4, 1)
-    data = ng.Dataset(x, torch.randn(4, 1, dtype=torch.float64, generator=generator))
-    curve = natural_gradient_descent(
-        nn.Linear(3, 1).double(), data, learning_rate=0.5, steps=3, solver="conjugate_gradients"
-    )
-    assert re.search(r"cannot be solved at step 0; .* raise damping", curve.stopped)
-
-
-def test_predicted_reductions_are_those_of_the_linearised_network(generator):
-    """The reduction that decides over a step, against the loss of the dense linear model after that step."""
-    model, data, _ = small(generator)
-    system = CholeskySystem(model, data, None)
-    j = dense_jacobian(model, data.x)
-    for damping, rate in ((0.0, 1.0), (0.3, 0.5), (50.0, 2.0)):
-        weights = system.solve(damping)
-        step = -rate * natural_gradient_direction(j, system.residual.reshape(-1), damping)
-        after = system.residual.reshape(-1) + j @ step
-        expected = 0.5 * (system.residual.square().sum() - after.square().sum()).item()
-        assert predicted_reduction(system.residual, weights, damping, rate) == pytest.approx(
-            expected, rel=ITERATED
-        )
-
-
-def test_the_search_takes_the_largest_rate_that_keeps_its_promise(generator):
-    """By hand: every candidate applied to a copy. From here full steps overshoot."""
-    model, data, _ = small(generator, width=4)
-    with torch.no_grad():
-        for p in model.parameters():
-            p *= 2
-    start, taken = copy.deepcopy(model), []
-    curve = natural_gradient_descent(model, data, learning_rate="search", steps=6, damping=1e-3)
-    assert all(b < a for a, b in zip(curve.losses, curve.losses[1:], strict=False))
-    for step in range(6):
-        before = loss_of(start, data)
-        j, r = dense_jacobian(start, data.x), (start(data.x) - data.y).detach().reshape(-1)
-        direction = natural_gradient_direction(j, r, 1e-3)
-        for k in range(11):
-            moved = copy.deepcopy(start)
-            theta = nn.utils.parameters_to_vector(start.parameters()).detach()
-            nn.utils.vector_to_parameters(theta - 0.5**k * direction, moved.parameters())
-            promised = before - 0.5 * (r - 0.5**k * j @ direction).square().sum().item()
-            if before - loss_of(moved, data) >= 0.5 * promised:
-                break
-        taken.append(0.5**k)
-        start = moved
-        assert loss_of(start, data) == pytest.approx(curve.losses[step + 1], rel=1e-6)
-    assert curve.learning_rates == taken
-    assert min(taken) < 1  # else nothing had been searched for
-
-
-def test_adaptive_damping_follows_the_ratio_of_reductions(generator):
-    """By hand: Nielsen's rule with dense least squares. Steps from a start this large overshoot."""
-    model, data, _ = small(generator, width=4)
-    with torch.no_grad():
-        for p in model.parameters():
-            p *= 6
-    start, taken, rejected = copy.deepcopy(model), [], 0
-    curve = natural_gradient_descent(model, data, learning_rate=1.0, steps=8, damping="adaptive")
-    j = dense_jacobian(start, data.x)
-    damping, factor = 1e-3 * (j @ j.T).diagonal().mean().item(), 2.0
-    while len(taken) < 8:
-        before = loss_of(start, data)
-        j, r = dense_jacobian(start, data.x), (start(data.x) - data.y).detach().reshape(-1)
-        direction = natural_gradient_direction(j, r, damping)
-        moved = copy.deepcopy(start)
-        theta = nn.utils.parameters_to_vector(start.parameters()).detach()
-        nn.utils.vector_to_parameters(theta - direction, moved.parameters())
-        ratio = (before - loss_of(moved, data)) / (before - 0.5 * (r - j @ direction).square().sum().item())
-        if ratio > 0:
-            taken.append(damping)
-            start, factor = moved, 2.0
-            damping *= max(1 / 3, 1 - (2 * ratio - 1) ** 3)
-        else:
-            rejected += 1
-            damping, factor = damping * factor, 2 * factor
-    assert curve.dampings == pytest.approx(taken, rel=1e-6)
-    assert curve.losses[-1] == pytest.approx(loss_of(start, data), rel=1e-6)
-    assert all(b < a for a, b in zip(curve.losses, curve.losses[1:], strict=False))
-    assert rejected > 0  # else only half of the rule was seen
-
-
-def test_adaptive_damping_gets_along_with_a_singular_gram_matrix(generator):
-    x = torch.randn(1, 3, dtype=torch.float64, generator=generator).repeat(4, 1)
-    data = ng.Dataset(x, torch.randn(4, 1, dtype=torch.float64, generator=generator))
-    model = nn.Linear(3, 1).double()
-    curve = natural_gradient_descent(model, data, learning_rate=1.0, steps=4, damping="adaptive")
-    best = 0.5 * (data.y - data.y.mean()).square().sum().item()  # all that one input can do
-    assert curve.losses[-1] == pytest.approx(best, rel=1e-5)
-
-
-@pytest.mark.parametrize("settings", [{"learning_rate": "search"}, {"learning_rate": 1.0, "damping": "adaptive"}])
-def test_at_a_minimum_there_is_no_step_and_the_network_stays(settings):
-    """Mirrored targets: the gradient is zero where the outputs are, and rounding decides over any step."""
-    model = nn.Linear(1, 1, bias=False).double()
-    nn.init.zeros_(model.weight)
-    data = ng.Dataset(torch.ones(2, 1).double(), torch.tensor([[1.0], [-1.0]]).double())
-    settings = {"damping": 0.1} | settings
-    curve = natural_gradient_descent(model, data, steps=3, **settings)
-    assert model.weight.item() == 0
-    assert curve.losses[-1] == 1.0
-    if settings["damping"] == "adaptive":
-        assert "no damping up to" in curve.stopped
-
-
-def test_what_is_too_large_to_factorise_is_refused_at_once(monkeypatch):
-    rows = LARGEST_GRAM // 10 + 1
-    data = ng.Dataset(torch.zeros(rows, 2), torch.zeros(rows, 10))
-    with pytest.raises(StudyError, match=r"Gram matrix of 20010 rows, and at most 20000 .*conjugate_gradients"):
-        natural_gradient_descent(nn.Linear(2, 10), data, learning_rate=0.5, steps=1)
-    monkeypatch.setattr("ntkgap.practice.gram_systems.default_budget", lambda device: 10**6)
-    small = ng.Dataset(data.x[:100], data.y[:100])
-    with pytest.raises(StudyError, match=r"take 0.0 GB where 0.0 GB may be used"):
-        natural_gradient_descent(nn.Linear(2, 10), small, learning_rate=0.5, steps=1)
-
-
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -251,17 +108,9 @@ def test_what_is_too_large_to_factorise_is_refused_at_once(monkeypatch):
     ],
 )
 def test_options_that_do_not_exist_or_go_together_are_named(settings, words, generator):
-    model, data, _ = small(generator)
+    model, data, _ = small_problem(generator)
     with pytest.raises(StudyError, match=words):
         natural_gradient_descent(model, data, **({"learning_rate": 0.5, "steps": 1} | settings))
-
-
-def test_targets_of_another_shape_are_refused(generator):
-    model, data, _ = small(generator)
-    wrong = ng.Dataset(data.x, data.y.expand(-1, 2).contiguous())
-    for solver in ("cholesky", "conjugate_gradients"):
-        with pytest.raises(ModelError, match=r"outputs have shape \(8, 1\), the targets \(8, 2\)"):
-            natural_gradient_descent(model, wrong, learning_rate=0.5, steps=1, damping=0.1, solver=solver)
 
 
 @pytest.mark.parametrize(
