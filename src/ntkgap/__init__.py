@@ -46,8 +46,13 @@ if TYPE_CHECKING:
     )
     from ntkgap.practice import (
         coordinate_check,
+        kfac_descent,
         linearize,
+        natural_gradient_descent,
+        search_jacobian_change,
+        train,
         train_ensemble,
+        tune,
     )
     from ntkgap.reporting import (
         report,
@@ -65,6 +70,7 @@ if TYPE_CHECKING:
         KernelDynamics,
         RandomizedPriorEnsemble,
         critical_learning_rate,
+        required_width,
     )
 
 __version__ = "0.1.0.dev0"
@@ -107,8 +113,13 @@ _HOMES = {
     ),
     "practice": (
         "coordinate_check",
+        "kfac_descent",
         "linearize",
+        "natural_gradient_descent",
+        "search_jacobian_change",
+        "train",
         "train_ensemble",
+        "tune",
     ),
     "reporting": ("report",),
     "studies": ("OptimizationStudy",),
@@ -122,6 +133,7 @@ _HOMES = {
         "KernelDynamics",
         "RandomizedPriorEnsemble",
         "critical_learning_rate",
+        "required_width",
     ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -158,17 +170,23 @@ __all__ = [
     "empirical_ntk",
     "infinite_width",
     "kernel_distance",
+    "kfac_descent",
     "linearize",
     "load_data",
     "monte_carlo_kernel",
+    "natural_gradient_descent",
     "parameter_groups",
     "plan_ntk",
     "relative_change",
     "report",
+    "required_width",
     "run",
+    "search_jacobian_change",
     "spectrum",
     "target_alignment",
+    "train",
     "train_ensemble",
+    "tune",
 ]
 
 

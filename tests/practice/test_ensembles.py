@@ -5,7 +5,7 @@ from torch import nn
 import ntkgap as ng
 from ntkgap.errors import ModelError, StudyError
 from ntkgap.practice import train, train_ensemble
-from ntkgap.practice.training import squared_loss
+from ntkgap.practice.losses import squared_loss
 from tests.reference.linear_model import linear_problem
 from tests.tolerances import EXACT, ITERATED, SINGLE
 
@@ -24,6 +24,12 @@ def mlp(i, dtype=torch.float64):
     return ng.MLP(3, 2, 6, 2, "tanh", bias_std=0.2, generator=torch.Generator().manual_seed(i)).to(dtype)
 
 
+def lazy(i):
+    """Mean-field layers and a scaled output: learning rates that are not η."""
+    generator = torch.Generator().manual_seed(i)
+    return ng.MLP(3, 2, 6, 2, "tanh", "mean_field", alpha=3.0, generator=generator).double()
+
+
 class Tied(nn.Module):
     """One weight matrix used twice, one frozen parameter and a buffer."""
 
@@ -40,7 +46,9 @@ class Tied(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("build", "together"), [(mlp, None), (mlp, 2), (Tied, None)], ids=["mlp", "mlp two at once", "tied"]
+    ("build", "together"),
+    [(mlp, None), (mlp, 2), (Tied, None), (lazy, None)],
+    ids=["mlp", "mlp two at once", "tied", "learning rates of its own"],
 )
 def test_members_are_those_trained_alone(setting, build, together):
     data, inputs = setting

@@ -9,6 +9,7 @@ from ntkgap.errors import StudyError
 from ntkgap.kernels import as_matrix, jacobian
 from ntkgap.practice import jacobian_change, natural_gradient_descent
 from ntkgap.theory import linearised_decay, stability_constant
+from tests.practice.problems import small_problem
 from tests.reference.dense import dense_jacobian, natural_gradient_step
 from tests.tolerances import CANCELLING, ITERATED
 
@@ -113,6 +114,22 @@ def test_frozen_parameters_stay(generator):
     assert torch.equal(model[1].weight, before[1].weight)
     assert not torch.equal(model[3].weight, before[3].weight)
     assert curve.losses[-1] < curve.losses[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"learning_rate": "best"}, r"learning_rate must be a number or 'search', got 'best'"),
+        ({"damping": "auto"}, r"damping must be a number or 'adaptive', got 'auto'"),
+        ({"learning_rate": "search", "damping": "adaptive"}, r"choose one, and a number for the other"),
+        ({"solver": "lu"}, r"unknown solver 'lu'; choose one of cholesky, conjugate_gradients"),
+        ({"solver": "conjugate_gradients", "observe": print}, r"observe nothing"),
+    ],
+)
+def test_options_that_do_not_exist_or_go_together_are_named(settings, words, generator):
+    model, data, _ = small_problem(generator)
+    with pytest.raises(StudyError, match=words):
+        natural_gradient_descent(model, data, **({"learning_rate": 0.5, "steps": 1} | settings))
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,14 @@ def natural_gradient_step(model, data, learning_rate, damping):
     j = dense_jacobian(model, data.x)
     theta = torch.nn.utils.parameters_to_vector(model.parameters()).detach()
     residual = (model(data.x) - data.y).detach().reshape(-1)
-    if damping == 0:
-        return theta - learning_rate * torch.linalg.pinv(j) @ residual
-    curvature = j.T @ j + damping * torch.eye(j.shape[1], dtype=j.dtype)
-    return theta - learning_rate * torch.linalg.solve(curvature, j.T @ residual)
+    return theta - learning_rate * natural_gradient_direction(j, residual, damping)
+
+
+def natural_gradient_direction(j, residual, damping):
+    """(JᵀJ + λI)⁻¹ Jᵀ r as the least-squares problem min ‖Jδ − r‖² + λ‖δ‖²; of smallest norm for λ = 0."""
+    stacked = torch.cat([j, damping**0.5 * torch.eye(j.shape[1], dtype=j.dtype)])
+    targets = torch.cat([residual, residual.new_zeros(j.shape[1])])
+    return torch.linalg.lstsq(stacked, targets, driver="gelsd").solution
 
 
 def linear_gradient_descent(gram, residual, learning_rate, steps):

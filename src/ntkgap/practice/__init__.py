@@ -1,23 +1,34 @@
 """What finite networks do: training, and how far it takes them from their linearisation."""
 
 from ntkgap.practice.coordinates import CoordinateCheck, coordinate_check
+from ntkgap.practice.curves import TrainingCurve
 from ntkgap.practice.ensembles import TrainedEnsemble, train_ensemble
 from ntkgap.practice.jacobian_drift import jacobian_change
 from ntkgap.practice.jacobian_search import JacobianSearch, search_jacobian_change
+from ntkgap.practice.kronecker import kfac_descent
 from ntkgap.practice.linearized import linearize
-from ntkgap.practice.natural_gradient import natural_gradient_descent
-from ntkgap.practice.training import TrainingCurve, train
+from ntkgap.practice.natural_gradient import NaturalGradientCurve, natural_gradient_descent
+from ntkgap.practice.training import train
+from ntkgap.practice.tuning import LogarithmicGrid, Trial, Tuning, final_loss, mean_loss, tune
 
 __all__ = [
     "CoordinateCheck",
     "JacobianSearch",
+    "LogarithmicGrid",
+    "NaturalGradientCurve",
     "TrainedEnsemble",
     "TrainingCurve",
+    "Trial",
+    "Tuning",
     "coordinate_check",
+    "final_loss",
     "jacobian_change",
+    "kfac_descent",
     "linearize",
+    "mean_loss",
     "natural_gradient_descent",
     "search_jacobian_change",
     "train",
     "train_ensemble",
+    "tune",
 ]

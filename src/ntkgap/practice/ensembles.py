@@ -10,7 +10,8 @@ from torch.func import functional_call, stack_module_state, vmap
 from ntkgap.data import Dataset
 from ntkgap.errors import ModelError, StudyError
 from ntkgap.models import parameter_groups
-from ntkgap.practice.training import check_training, squared_loss
+from ntkgap.practice.checks import check_training
+from ntkgap.practice.losses import squared_loss
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Training of a finite network, with its loss at every step."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -10,47 +10,17 @@ from ntkgap.data import Dataset
 from ntkgap.errors import StudyError
 from ntkgap.models import parameter_groups
 from ntkgap.models.learning_rates import OPTIMIZERS
-
-# A loss this many times the initial one never comes back; stopping there keeps the numbers finite.
-DIVERGENCE_FACTOR = 1e6
-
-
-@dataclass
-class TrainingCurve:
-    """Loss ½‖f − y‖² over the training set, at every step.
-
-    Attributes:
-        losses: the loss before each step and after the last, at most steps + 1 numbers.
-        stopped: why training ended early ("diverged at step 3"), or None if it did not.
-    """
-
-    losses: list[float]
-    stopped: str | None = None
-
-    def has_diverged(self) -> bool:
-        """Whether the last recorded loss is not finite or has left all bounds; then says so in ``stopped``."""
-        last = self.losses[-1]
-        if last <= DIVERGENCE_FACTOR * self.losses[0]:  # False for NaN too
-            return False
-        self.stopped = f"diverged at step {len(self.losses) - 1}"
-        return True
+from ntkgap.practice.checks import check_momentum, check_training
+from ntkgap.practice.curves import Stopwatch, TrainingCurve
+from ntkgap.practice.losses import choose_loss, outputs_like
 
 
-def squared_loss(outputs: Tensor, targets: Tensor) -> Tensor:
-    """½‖f − y‖², summed over examples and outputs."""
-    return 0.5 * (outputs - targets).square().sum()
-
-
-def check_training(learning_rate: float, steps: int) -> None:
-    """Refuse a learning rate that is not positive and finite, or a negative number of steps.
-
-    Raises:
-        StudyError: naming the argument.
-    """
-    if not 0 < learning_rate < float("inf"):
-        raise StudyError(f"learning_rate must be positive and finite, got {learning_rate!r}")
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
-        raise StudyError(f"steps must be an integer of at least 0, got {steps!r}")
+def minibatches(n: int, batch_size: int, generator: torch.Generator | None) -> Iterator[Tensor]:
+    """Indices of examples, pass after pass in a new random order; what does not fill a batch is left out."""
+    while True:
+        order = torch.randperm(n, generator=generator)
+        for start in range(0, n - batch_size + 1, batch_size):
+            yield order[start : start + batch_size]
 
 
 def train(
@@ -63,6 +33,8 @@ def train(
     momentum: float = 0.9,
     batch_size: int | None = None,
     generator: torch.Generator | None = None,
+    loss: str = "squared",
+    test: Dataset | None = None,
     observe: Callable[[int], None] | None = None,
 ) -> TrainingCurve:
     """Train ``model`` in place on the loss ½‖f − y‖² (a sum, not a mean: η then compares with 2/κ_max).
@@ -76,19 +48,25 @@ def train(
         learning_rate: η of the summed loss, before the factors.
         steps: number of updates.
         optimizer: ``"gd"`` (plain full-batch gradient descent), ``"sgd"`` (with momentum) or ``"adam"``.
-        momentum: of ``"sgd"``.
+        momentum: of ``"sgd"``, at least 0 and below 1.
         batch_size: examples an update for ``"sgd"`` and ``"adam"``; all if not given. A minibatch's
             gradient is scaled by n / batch_size, so that it estimates the full one.
         generator: source of the order of examples.
+        loss: ``"squared"``, or ``"cross_entropy"`` −Σ y log softmax(f), a sum too; what kernels predict is
+            about the former.
+        test: data on which the loss is recorded at every step as well, in evaluation mode.
         observe: called with the step number before each update and after the last.
 
     Returns:
-        The loss over the whole training set at every step. Training stops where the loss is no longer
-        finite or exceeds the initial one a million times; ``stopped`` then says so.
+        The loss over the whole training set at every step, and the seconds that the updates took. Training
+        stops where the loss is no longer finite or exceeds the initial one a million times; ``stopped`` then
+        says so.
 
     Raises:
-        StudyError: if the optimiser is unknown or a number is out of range.
-        ModelError: if the model has nothing to train, or layers that share a parameter want different rates.
+        StudyError: if the optimiser or the loss is unknown, a number is out of range, or the targets do not
+            go with the loss.
+        ModelError: if the model has nothing to train, its outputs have another shape than the targets, or
+            layers that share a parameter want different rates.
     """
     check_training(learning_rate, steps)
     n = len(data)
@@ -99,6 +77,8 @@ def train(
         raise StudyError(f"unknown optimizer {optimizer!r}; choose one of {', '.join(OPTIMIZERS)}")
     if optimizer == "gd" and batch_size != n:
         raise StudyError("optimizer='gd' uses all examples at once; for minibatches use 'sgd'")
+    check_momentum(momentum)
+    objective = choose_loss(loss, data, test)
     groups = parameter_groups(model, learning_rate, optimizer)
     update: torch.optim.Optimizer
     if optimizer == "adam":
@@ -106,24 +86,29 @@ def train(
     else:
         update = torch.optim.SGD(groups, momentum=momentum if optimizer == "sgd" else 0)
 
-    curve = TrainingCurve([])
-    order = torch.arange(n)
-    position = n  # the first minibatch begins a new pass
+    def loss_on(x: Tensor, y: Tensor) -> Tensor:
+        return objective(outputs_like(model(x), y), y)
+
+    curve, clock = TrainingCurve(), Stopwatch(data.x.device)
+    full_batch = batch_size == n
+    batches = minibatches(n, batch_size, generator)
     for step in range(steps + 1):
-        loss = squared_loss(model(data.x), data.y)
-        curve.losses.append(loss.item())
+        # The loss on all examples belongs to the update only where the update differentiates it.
+        with clock if full_batch else nullcontext():
+            current = loss_on(data.x, data.y)
+        curve.losses.append(current.item())
+        curve.add_test_loss(model, test, objective)
         if observe is not None:
             observe(step)
         if step == steps or curve.has_diverged():
             break
-        update.zero_grad()
-        if batch_size < n:
-            if position + batch_size > n:
-                order, position = torch.randperm(n, generator=generator), 0
-            batch = order[position : position + batch_size]
-            position += batch_size
-            loss = squared_loss(model(data.x[batch]), data.y[batch]) * (n / batch_size)
-        loss.backward()
-        update.step()
+        with clock:
+            update.zero_grad()
+            if not full_batch:
+                batch = next(batches)
+                current = loss_on(data.x[batch], data.y[batch]) * (n / batch_size)
+            current.backward()
+            update.step()
+        curve.seconds.append(clock.seconds)
     update.zero_grad()
     return curve

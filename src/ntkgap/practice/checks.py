@@ -1,0 +1,37 @@
+"""What every way of training refuses: numbers out of range."""
+
+from numbers import Real
+
+from ntkgap.errors import StudyError
+
+
+def check_training(learning_rate: object, steps: object) -> None:
+    """Refuse a learning rate that is not positive and finite, or a negative number of steps.
+
+    Raises:
+        StudyError: naming the argument.
+    """
+    if not isinstance(learning_rate, Real) or not 0 < float(learning_rate) < float("inf"):
+        raise StudyError(f"learning_rate must be positive and finite, got {learning_rate!r}")
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
+        raise StudyError(f"steps must be an integer of at least 0, got {steps!r}")
+
+
+def check_momentum(momentum: object) -> None:
+    """Refuse a momentum that is not in [0, 1).
+
+    Raises:
+        StudyError: naming the argument.
+    """
+    if not isinstance(momentum, Real) or not 0 <= float(momentum) < 1:
+        raise StudyError(f"momentum must be at least 0 and below 1, got {momentum!r}")
+
+
+def check_damping(damping: object) -> None:
+    """Refuse a damping that is negative or not finite.
+
+    Raises:
+        StudyError: naming the argument.
+    """
+    if not isinstance(damping, Real) or not 0 <= float(damping) < float("inf"):
+        raise StudyError(f"damping must be finite and at least 0, got {damping!r}")
