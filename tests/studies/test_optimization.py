@@ -39,6 +39,20 @@ def test_a_cell_is_a_pure_function_of_its_configuration():
     assert compute(tiny(seed=1))["scalars"] != first["scalars"]
 
 
+def test_the_ball_holds_what_the_path_shows_and_more():
+    without = compute(tiny())["scalars"]
+    searched = compute(tiny(search={"starts": 1, "steps": 3, "max_parameters": 10_000}))["scalars"]
+    too_large = compute(tiny(search={"max_parameters": 10}))["scalars"]
+    assert without["ngd_path_in_ball"]
+    assert without["c_prime_ball"] == pytest.approx(without["c_prime"]) == too_large["c_prime_ball"]
+    assert searched["c_prime_ball"] > 1.2 * without["c_prime_ball"]
+    for scalars in (without, searched):
+        refuted = scalars["c_prime_ball"] >= 0.5
+        assert math.isnan(scalars["c_prime_ball_refutes"]) != refuted
+    claim = next(c for c in ng.OptimizationStudy.preset("smoke").claims() if c.key == "jacobian_stable_in_ball")
+    assert not claim.holds(0.5)  # no number that the cell hands on can confirm the claim
+
+
 def test_a_model_linear_in_its_parameters_is_all_that_theory_says():
     """With the identity as nonlinearity the shallow network is linear in its trained layer: no gap at all."""
     scalars = compute(
@@ -127,7 +141,7 @@ def test_every_claim_finds_its_quantity_and_every_figure_its_curves():
     study = ng.OptimizationStudy.preset("smoke")
     result = compute(tiny())
     assert {claim.quantity for claim in study.claims()} <= set(result["scalars"])
-    assert len({claim.key for claim in study.claims()}) == 7
+    assert len({claim.key for claim in study.claims()}) == 8
     for figure in study.figures():
         if isinstance(figure, WidthFigure):
             assert {figure.measured, *(name for name, _ in figure.references)} <= set(result["scalars"])

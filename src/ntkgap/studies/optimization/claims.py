@@ -66,6 +66,22 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
             undecidable=f"{below_floor}, or the path ended early",
         ),
         Claim(
+            key="jacobian_stable_in_ball",
+            title="The Jacobian is stable in the theorem's whole ball",
+            statement="C′ stays below ½ for all ‖θ − θ₀‖ ≤ R = 3‖f(θ₀) − y‖/√λ_min(K(θ₀)).",
+            source="Zhang, Martens, Grosse 2019, Theorem 1, condition 2",
+            kind="condition",
+            quantity="c_prime_ball_refutes",
+            label="C′, largest found in the ball",
+            threshold=STABILITY_LIMIT,
+            direction="below",
+            criterion="no parameters of the ball are found at which C′ is ½ or more",
+            prediction="shallow network, hidden layer trained: it holds from some width on",
+            caveat="What is found, on the path or by search, is a lower bound: it can refute the condition, never "
+            "confirm it. Where nothing of ½ or more is found, nothing is decided.",
+            undecidable=f"{below_floor}, or no C′ of ½ or more was found in the ball, which confirms nothing",
+        ),
+        Claim(
             key="kernel_at_limit",
             title="The kernel at initialisation is that of infinite width",
             statement="K(θ₀) no longer depends on the random weights: it is Θ, from the recursion over layers.",
@@ -193,7 +209,16 @@ def make_figures() -> list[WidthFigure | CurveFigure]:
             "Jacobian.",
             y_label="‖θ − θ₀‖",
             measured="ngd_distance",
-            references=(("theorem_radius", "theory: radius R"),),
+            references=(("theorem_radius", "theory: radius R"), ("initial_norm", "‖θ₀‖")),
+        ),
+        WidthFigure(
+            key="stability_ball",
+            title="How unstable the Jacobian is in the theorem's ball",
+            caption="The largest C′ found in the ball of radius R, on the path or by search where the preset asks "
+            "for one: a lower bound of what the theorem wants below ½. The path alone is drawn beside it.",
+            y_label="C′",
+            measured="c_prime_ball",
+            references=(("c_prime", "on the path"),),
         ),
         CurveFigure(
             key="ngd_curves",

@@ -104,6 +104,20 @@ class GradientDescentSpec(Spec):
     steps: int = Field(ge=1)
 
 
+class SearchSpec(Spec):
+    """Search of the theorem's ball for the largest change of the Jacobian.
+
+    Attributes:
+        starts: random directions to start from, besides those that theory suggests.
+        steps: gradients at most for each part of every climb.
+        max_parameters: networks with more are not searched: a search takes about a hundred Jacobians.
+    """
+
+    starts: int = Field(default=1, ge=1)
+    steps: int = Field(default=4, ge=0)
+    max_parameters: int = Field(default=20_000, ge=1)
+
+
 class OptimizationProblem(BaseProblem):
     """A network family on data, and how it is trained.
 
@@ -111,11 +125,13 @@ class OptimizationProblem(BaseProblem):
         model: the network up to its width.
         natural_gradient: how natural gradient descent is run.
         gradient_descent: how gradient descent is run.
+        search: how the theorem's ball is searched; not at all if not given.
     """
 
     model: ModelSpec
     natural_gradient: NaturalGradientSpec
     gradient_descent: GradientDescentSpec
+    search: SearchSpec | None = None
 
     def describe(self) -> str:
         """Data, sizes and the two trainings."""
@@ -158,7 +174,7 @@ class OptimizationStudy(BaseStudy):
     tolerances: Tolerances = Tolerances()
 
     def claims(self) -> list[Claim]:
-        """The seven claims about optimization."""
+        """The eight claims about optimization."""
         return make_claims(self.tolerances)
 
     def figures(self) -> list[WidthFigure | CurveFigure]:

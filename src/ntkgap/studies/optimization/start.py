@@ -1,0 +1,136 @@
+"""Where a cell of the optimization study starts: data, network, and the kernels at initialisation."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ntkgap.data import Dataset
+from ntkgap.errors import KernelError, ModelError
+from ntkgap.kernels import (
+    Jacobian,
+    as_matrix,
+    infinite_width,
+    jacobian,
+    relative_change,
+    spectrum,
+    target_alignment,
+)
+from ntkgap.practice import TrainingCurve
+from ntkgap.studies.optimization.study import OptimizationProblem
+from ntkgap.theory import KernelDynamics
+
+
+@dataclass
+class Start:
+    """The network at initialisation and the kernel there, shared by all measurements of a cell."""
+
+    network: nn.Module
+    train: Dataset
+    test: Dataset
+    at: Jacobian
+    gram: Tensor  # [nC, nC]
+    lambda_min: float  # NaN where it is below the noise floor
+    dynamics: KernelDynamics
+    limit_dynamics: KernelDynamics | None  # of the infinite-width kernel, where there is one
+
+    @property
+    def residual_norm(self) -> float:
+        """‖f(θ₀) − y‖₂ on the training set."""
+        return (self.at.outputs - self.train.y).norm().item()
+
+
+@dataclass
+class Findings:
+    """What a cell yields, gathered measurement by measurement."""
+
+    scalars: dict[str, float | int | bool | None] = field(default_factory=dict)
+    curves: dict[str, list[float]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    diverged: bool = False
+
+    def add_stop(self, what: str, curve: TrainingCurve) -> None:
+        """Note why a training ended early, if it did."""
+        if curve.stopped:
+            self.notes.append(f"{what}: {curve.stopped}")
+            self.diverged |= "diverged" in curve.stopped
+
+
+def initialise(problem: OptimizationProblem, width: int, seed: int, findings: Findings) -> Start:
+    """Draw data and network, and describe the kernel at initialisation."""
+    train_data, test_data = (d.to(torch.float64) for d in problem.data.load(seed))
+    # One stream a (seed, width): networks of different widths are independent draws.
+    stream = int(np.random.SeedSequence([seed, width]).generate_state(1)[0])
+    network = problem.model.build(train_data, width, torch.Generator().manual_seed(stream)).double()
+    at = jacobian(network, train_data.x)
+    gram = as_matrix(at.gram())
+    found = spectrum(gram)
+    n_parameters = sum(p.numel() for p in network.parameters())
+    if found.positive_definite:
+        margin = found.lambda_min / found.noise_floor
+    else:
+        # Fewer parameters than rows make K singular for certain; otherwise arithmetic cannot tell.
+        margin = 0.0 if n_parameters < len(gram) else math.nan
+        findings.notes.append(f"λ_min = {found.lambda_min:.2e} is below the noise floor {found.noise_floor:.2e}")
+    residual = at.outputs - train_data.y
+    limit = infinite_width_gram(network, train_data, findings)
+    start = Start(
+        network,
+        train_data,
+        test_data,
+        at,
+        gram,
+        found.lambda_min if found.positive_definite else math.nan,
+        KernelDynamics(gram, residual),
+        None if limit is None else KernelDynamics(limit, residual),
+    )
+    findings.scalars |= {
+        "n_parameters": n_parameters,
+        "gram_rows": len(gram),
+        "lambda_min": found.lambda_min,
+        "lambda_max": found.lambda_max,
+        "noise_floor": found.noise_floor,
+        "gram_margin": margin,
+        "condition_number": found.condition_number,
+        "effective_rank": found.effective_rank,
+        "target_alignment": target_alignment(gram, train_data.y),
+        "initial_residual": start.residual_norm,
+    }
+    findings.scalars |= compare_with_limit(gram, limit)
+    return start
+
+
+def infinite_width_gram(network: nn.Module, data: Dataset, findings: Findings) -> Tensor | None:
+    """Gram matrix of the infinitely wide network, Θ ⊗ I over outputs, [nC, nC]; None where no limit is known."""
+    try:
+        ntk = infinite_width(network).ntk(data.x)
+    except (KernelError, ModelError) as error:
+        findings.notes.append(f"no infinite-width kernel: {error}")
+        return None
+    return torch.kron(ntk, torch.eye(data.y.shape[1], dtype=ntk.dtype))
+
+
+def compare_with_limit(gram: Tensor, limit: Tensor | None) -> dict[str, float]:
+    """Extreme eigenvalues at infinite width, and how far the kernel at initialisation is from it."""
+    if limit is None:
+        return dict.fromkeys(("limit_lambda_min", "limit_condition_number", "limit_distance"), math.nan)
+    found = spectrum(limit)
+    return {
+        "limit_lambda_min": found.lambda_min if found.positive_definite else math.nan,
+        "limit_condition_number": found.condition_number,
+        "limit_distance": relative_change(gram, limit) if gram.any() and limit.any() else math.nan,
+    }
+
+
+def distance(network: nn.Module, initial: nn.Module) -> float:
+    """‖θ − θ₀‖₂."""
+    pairs = zip(network.parameters(), initial.parameters(), strict=True)
+    return norm(p - q for p, q in pairs)
+
+
+def norm(tensors: Iterable[Tensor]) -> float:
+    """Euclidean norm of all entries together."""
+    return math.sqrt(sum(t.detach().square().sum().item() for t in tensors))
