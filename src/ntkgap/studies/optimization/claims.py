@@ -78,7 +78,8 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
             criterion="no parameters of the ball are found at which C′ is ½ or more",
             prediction="shallow network, hidden layer trained: it holds from some width on",
             caveat="What is found, on the path or by search, is a lower bound: it can refute the condition, never "
-            "confirm it. Where nothing of ½ or more is found, nothing is decided.",
+            "confirm it. Where nothing of ½ or more is found, nothing is decided. Networks that the preset does "
+            "not search (for their size, or at all) show the path alone, which may be far less.",
             undecidable=f"{below_floor}, or no C′ of ½ or more was found in the ball, which confirms nothing",
         ),
         Claim(
@@ -215,7 +216,8 @@ def make_figures() -> list[WidthFigure | CurveFigure]:
             key="stability_ball",
             title="How unstable the Jacobian is in the theorem's ball",
             caption="The largest C′ found in the ball of radius R, on the path or by search where the preset asks "
-            "for one: a lower bound of what the theorem wants below ½. The path alone is drawn beside it.",
+            "for one: a lower bound of what the theorem wants below ½. Larger networks than the preset searches "
+            "show the path alone, which is drawn beside it.",
             y_label="C′",
             measured="c_prime_ball",
             references=(("c_prime", "on the path"),),
