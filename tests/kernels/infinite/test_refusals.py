@@ -161,6 +161,11 @@ CASES = {
         r"arguments that are not followed",
     ),
     "an exponent that is random": (Forward(lambda m, x: m.b(torch.pow(2.0, m.a(x)))), VECTORS, r"'pow'"),
+    "a mean in another type": (
+        nn.Sequential(NTKConv2d(2, 4, 3), Forward(lambda m, x: x.mean((2, 3), dtype=torch.float64))),
+        IMAGES,
+        r"'mean'.* has dtype=",
+    ),
     "rounded values": (
         Forward(lambda m, x: m.b(torch.relu(m.a(x)).to(torch.int32).float())),
         VECTORS,

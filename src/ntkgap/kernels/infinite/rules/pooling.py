@@ -85,6 +85,8 @@ def mean_or_sum(call: Call) -> Compiled:
     source = unfolded(call)
     given = call.bind("input", "dim", "keepdim", dim=None, keepdim=False)
     dims, layout = given["dim"], source.layout
+    if given.get("dtype") is not None:
+        raise call.refusal("has dtype=; leave it out, the kernels have a type of their own")
     if dims is None:
         raise call.refusal(
             "takes the mean of everything, channels and examples included; name the axes of positions"
