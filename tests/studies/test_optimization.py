@@ -53,6 +53,25 @@ def test_the_ball_holds_what_the_path_shows_and_more():
     assert not claim.holds(0.5)  # no number that the cell hands on can confirm the claim
 
 
+@pytest.mark.parametrize(
+    "settings", [{"parametrization": "mup"}, {"parametrization": "mean_field"}, {"gamma0": 0.5}]
+)
+def test_parametrisations_are_compared_at_the_learning_rate_they_train_with(settings):
+    """For a short while every network follows its tangent kernel; at another learning rate it would not."""
+    model = dict(TINY["model"], **settings)
+    found = compute(tiny(model=model, width=64, gradient_descent={"steps": 3, "fraction_of_critical": 0.02}))
+    assert found["scalars"]["gd_discrepancy"] < 2e-3
+    assert found["curves"]["gd_loss"][-1] < 0.99
+
+
+def test_large_outputs_train_lazily():
+    changes = [
+        compute(tiny(model=dict(TINY["model"], alpha=alpha, antisymmetric=True)))["scalars"]["kernel_change"]
+        for alpha in (1.0, 30.0)
+    ]
+    assert changes[1] < 0.01 < 0.1 * changes[0]
+
+
 def test_a_model_linear_in_its_parameters_is_all_that_theory_says():
     """With the identity as nonlinearity the shallow network is linear in its trained layer: no gap at all."""
     scalars = compute(

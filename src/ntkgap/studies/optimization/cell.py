@@ -15,6 +15,7 @@ from ntkgap.kernels import (
     kernel_distance,
     relative_change,
 )
+from ntkgap.models import learning_rate_factor
 from ntkgap.practice import jacobian_change, natural_gradient_descent, train
 from ntkgap.studies.optimization.ball import Inside, may_search, search_ball
 from ntkgap.studies.optimization.start import Findings, Start, distance, initialise, norm
@@ -112,6 +113,8 @@ def follow_natural_gradient(problem: OptimizationProblem, start: Start, seed: in
 def follow_gradient_descent(problem: OptimizationProblem, start: Start, findings: Findings) -> None:
     """Run gradient descent; compare losses, kernel and test outputs with the constant kernel at the same step."""
     settings = problem.gradient_descent
+    # Parametrisations and scales have learning rates of their own: training moves by η times their factor.
+    factor = learning_rate_factor(start.network)
     learning_rate = settings.fraction_of_critical * critical_learning_rate(start.gram)
     test_at = jacobian(start.network, start.test.x)
     cross_gram = as_matrix(test_at.gram(start.at))
@@ -122,7 +125,7 @@ def follow_gradient_descent(problem: OptimizationProblem, start: Start, findings
     predicted_outputs = start.dynamics.predictions(decay[-1:], cross_gram, test_at.outputs)[0]
 
     network = copy.deepcopy(start.network)
-    curve = train(network, start.train, learning_rate=learning_rate, steps=steps)
+    curve = train(network, start.train, learning_rate=learning_rate / factor, steps=steps)
     findings.add_stop("gradient descent", curve)
     measured = relative(curve.losses)
     findings.curves |= {"gd_loss": measured, "gd_loss_predicted": predicted}

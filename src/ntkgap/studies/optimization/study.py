@@ -28,23 +28,30 @@ class ModelSpec(Spec):
             ``"convnet"`` (3×3 convolutions at full resolution, for images).
         nonlinearity: its name.
         depth: hidden layers of the MLP, convolutions of the convolutional network.
-        parametrization: ``"ntk"`` or ``"standard"``, not of the shallow network.
+        parametrization: ``"ntk"``, ``"standard"``, ``"mean_field"`` or ``"mup"``, not of the shallow network.
         weight_std: σ_w, not of the shallow network.
         bias_std: σ_b, not of the shallow network.
+        alpha: α, what the output is multiplied by: large is lazy; not of the shallow network.
+        gamma0: γ0, the rich-lazy dial of NTK parametrisation; not of the shallow network.
+        antisymmetric: whether the network starts at zero, as the difference of two copies; not of the shallow one.
         pooling: ``"global_average"`` or ``"flatten"``, before the readout of the convolutional network.
     """
 
     architecture: Literal["shallow", "mlp", "convnet"]
     nonlinearity: str = "relu"
     depth: int = Field(default=1, ge=1)
-    parametrization: Literal["ntk", "standard"] = "ntk"
+    parametrization: Literal["ntk", "standard", "mean_field", "mup"] = "ntk"
     weight_std: float = Field(default=1.0, gt=0)
     bias_std: float = Field(default=0.0, ge=0)
+    alpha: float = Field(default=1.0, gt=0)
+    gamma0: float | None = Field(default=None, gt=0)
+    antisymmetric: bool = False
     pooling: Literal["global_average", "flatten"] = "global_average"
 
     @model_validator(mode="after")
     def _no_idle_settings(self) -> Self:
-        idle = {"shallow": ("depth", "parametrization", "weight_std", "bias_std", "pooling"), "mlp": ("pooling",)}
+        of_layers = ("depth", "parametrization", "weight_std", "bias_std", "alpha", "gamma0", "antisymmetric")
+        idle = {"shallow": (*of_layers, "pooling"), "mlp": ("pooling",)}
         for name in idle.get(self.architecture, ()):
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"{name} has no effect on architecture {self.architecture!r}; leave it out")
