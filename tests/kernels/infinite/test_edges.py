@@ -128,6 +128,21 @@ def test_frozen_layers_leave_the_tangent_kernel(x):
         ng.infinite_width(model).ntk(x)
 
 
+def test_tiles_in_threads_share_their_expansions():
+    """More tiles than expansions are remembered: every thread finds its own, whatever the others drop."""
+    x = torch.randn(100, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    model = network(nn.Tanh, depth=2)
+    threads = torch.get_num_threads()
+    kernels = []
+    try:
+        for count in (1, 4):
+            torch.set_num_threads(count)
+            kernels.append(ng.infinite_width(model).ntk(x, memory_budget=500_000))
+    finally:
+        torch.set_num_threads(threads)
+    torch.testing.assert_close(*kernels, rtol=EXACT, atol=EXACT)
+
+
 def test_reported_error_of_quadrature():
     x = torch.randn(4, 6, dtype=torch.float64)
     closed = ng.infinite_width(network())

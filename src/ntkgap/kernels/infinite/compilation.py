@@ -43,7 +43,7 @@ def compile_model(model: nn.Module, example: Tensor, initializations: Mapping[st
 
     Args:
         model: the network.
-        example: two inputs [2, ...] in the type of its parameters.
+        example: three inputs [3, ...] in the type of its parameters.
         initializations: of layers, by name.
 
     Raises:

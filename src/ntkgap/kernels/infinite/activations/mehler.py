@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
+from threading import Lock
 from typing import Any
 
 import torch
@@ -48,6 +49,7 @@ class NumericalActivation(Activation):
         self.name, self.error = name, 0.0
         self._integrand = Integrand(function, name)
         self._expansions: OrderedDict[tuple, Expansion] = OrderedDict()
+        self._lock = Lock()  # tiles are evaluated in threads, which share what is remembered and the error
         x = torch.linspace(-4, 4, 65, dtype=torch.float64)
         values = self._integrand.values(x, False)
         if not torch.equal(values, self._integrand.values(x, False)):
@@ -65,7 +67,7 @@ class NumericalActivation(Activation):
         moments: list[Tensor] = []
         for slope in (False, True)[: 1 + derivative]:
             moment, change, error = self._integrand.second_moment(q.detach().double().flatten(), slope)
-            self.error = max(self.error, error)
+            self._note(error)
             moment, change = moment.view(q.shape).to(q.dtype), change.view(q.shape).to(q.dtype)
             moments.append(_Linearized.apply(moment, q, change) if _tracked(q) else moment)
         return moments[0], moments[1] if derivative else None
@@ -111,17 +113,25 @@ class NumericalActivation(Activation):
             if bulk <= aim and min(whole, float("inf") if tracked else pairs.corner_bound(largest)) <= aim:
                 break
         if rho.numel():
-            self.error = max(self.error, pairs.error(largest) + pairs.corner_error(rho))
+            self._note(pairs.error(largest) + pairs.corner_error(rho))
         return pairs
+
+    def _note(self, error: float) -> None:
+        with self._lock:
+            self.error = max(self.error, error)
 
     def _expansion(self, q: Tensor, slope: bool, orders: int) -> Expansion:
         key = (slope, orders, q.device, q.cpu().numpy().tobytes())
-        if key not in self._expansions:
-            self._expansions[key] = self._integrand.expansion(q, slope, orders)
+        with self._lock:
+            found = self._expansions.get(key)
+        if found is None:
+            found = self._integrand.expansion(q, slope, orders)
+        with self._lock:
+            self._expansions[key] = found
+            self._expansions.move_to_end(key)
             if len(self._expansions) > REMEMBERED:
                 self._expansions.popitem(last=False)
-        self._expansions.move_to_end(key)
-        return self._expansions[key]
+        return found
 
 
 class _Linearized(torch.autograd.Function):
