@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 import ntkgap as ng
 from ntkgap.errors import AccuracyWarning, DataError, KernelError, ModelError
-from ntkgap.models import Antisymmetric, Initialization, NTKConv2d, NTKLinear, SelfAttention
+from ntkgap.models import Antisymmetric, NTKConv2d, NTKLinear, SelfAttention
 
 VECTORS = torch.randn(3, 6)
 IMAGES = torch.randn(3, 2, 8, 8)
@@ -364,78 +364,3 @@ def test_a_doubtful_quadrature_is_said():
 def test_bad_inputs_are_named(arguments, words):
     with pytest.raises(DataError, match=words):
         ng.infinite_width(head(nn.ReLU(), nn.Linear(8, 1))).ntk(*arguments)
-
-
-class TestInitializations:
-    """Weights must look like what they are taken to be drawn from."""
-
-    @pytest.mark.parametrize(
-        ("start", "variance"),
-        [
-            (lambda w: None, 1 / 3),
-            (lambda w: nn.init.kaiming_normal_(w, nonlinearity="relu"), 2.0),
-            (lambda w: nn.init.kaiming_uniform_(w, nonlinearity="relu"), 2.0),
-            (lambda w: nn.init.xavier_uniform_(w), 2 * 40 / (40 + 200)),
-            (lambda w: nn.init.orthogonal_(w), 1.0 * 40 / 200),
-            (lambda w: nn.init.zeros_(w), 0.0),
-        ],
-    )
-    def test_customary_ones_are_recognised(self, start, variance):
-        torch.manual_seed(0)
-        layer = nn.Linear(40, 200, bias=False)
-        start(layer.weight)
-        x = torch.randn(3, 40, dtype=torch.float64)
-        found = ng.infinite_width(layer).nngp(x)
-        torch.testing.assert_close(found, variance * x @ x.T / 40)
-
-    def test_others_are_refused_or_given(self):
-        layer = nn.Linear(40, 200)
-        nn.init.normal_(layer.weight, std=0.7)
-        model = nn.Sequential(layer, nn.ReLU(), nn.Linear(200, 1))
-        x = torch.randn(3, 40)
-        with pytest.raises(ModelError, match=r"the weights of '0' have a standard deviation of 0\.[67]"):
-            ng.infinite_width(model).ntk(x)
-        said = {"0": Initialization(1.0, 0.7, 1.0, 0.0)}
-        assert torch.isfinite(ng.infinite_width(model, initializations=said).ntk(x)).all()
-        with pytest.raises(ModelError, match=r"names 'body', which is not a layer with weights"):
-            ng.infinite_width(model, initializations={"body": said["0"]})
-        nn.init.constant_(layer.weight, 0.1)
-        with pytest.raises(ModelError, match=r"the weights of '0'"):
-            ng.infinite_width(model).ntk(x)
-        nn.init.kaiming_normal_(layer.weight)
-        nn.init.constant_(layer.bias, 0.5)
-        with pytest.raises(ModelError, match=r"the biases of '0'"):
-            ng.infinite_width(model).ntk(x)
-
-    def test_trained_weights_are_refused(self):
-        torch.manual_seed(0)
-        model = nn.Sequential(nn.Linear(6, 300), nn.ReLU(), nn.Linear(300, 1))
-        with torch.no_grad():
-            model[0].weight.mul_(1.5)
-        with pytest.raises(ModelError, match=r"pass one that has not been trained"):
-            ng.infinite_width(model).ntk(VECTORS)
-
-
-class TestMonteCarlo:
-    """The estimate for whatever has no recursion."""
-
-    def test_it_estimates_what_is_refused(self):
-        def build():
-            return nn.Sequential(
-                nn.Conv2d(2, 64, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64 * 9, 2)
-            )
-
-        found = ng.monte_carlo_kernel(build, IMAGES, draws=6, seed=3)
-        assert found.ntk.shape == found.ntk_error.shape == (3, 3)
-        assert (found.ntk_error < 0.2 * found.ntk.diagonal().max()).all()
-        again = ng.monte_carlo_kernel(build, IMAGES, IMAGES[:2], draws=6, seed=3)
-        torch.testing.assert_close(again.ntk, found.ntk[:, :2])
-
-    def test_bad_arguments(self):
-        fixed = head(nn.ReLU(), nn.Linear(8, 1))
-        with pytest.raises(KernelError, match=r"draws must be an integer of at least 2"):
-            ng.monte_carlo_kernel(lambda: fixed, VECTORS, draws=1)
-        with pytest.raises(KernelError, match=r"all networks have the same kernel"):
-            ng.monte_carlo_kernel(lambda: fixed, VECTORS, draws=3)
-        with pytest.raises(ModelError, match=r"must return an nn.Module, got int"):
-            ng.monte_carlo_kernel(lambda: 3, VECTORS)

@@ -65,6 +65,7 @@ class _Compiler:
         self._functions = FunctionsOfInput(self._root)
         self._steps: dict[str, Step] = {}
         self._activations: list[Activation] = []
+        self._examples = 0
 
     def run(self, example: Tensor) -> Recursion:
         self._examples = len(example)
