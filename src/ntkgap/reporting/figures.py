@@ -3,7 +3,7 @@
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -17,6 +17,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from ntkgap.reporting.marks import COLOURS
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.figures import CurveFigure, WidthFigure
+from ntkgap.studies.measured import Measured
 from ntkgap.studies.statistics import median_interval
 from ntkgap.studies.verdict import Verdict, fitted_widths
 
@@ -86,16 +87,17 @@ def _minor_label(ax: Axes, value: float) -> str:
     return f"{value:.3g}" if leading in shown else ""
 
 
-def claim_figure(verdicts: Sequence[Verdict], seeds: dict[str, list[tuple[int, float]]]) -> Figure:
+def claim_figure(verdicts: Sequence[Verdict], cells: Mapping[str, Sequence[Measured]]) -> Figure:
     """The quantity of one claim over width, one panel a problem.
 
     Args:
         verdicts: the claim's verdict on every problem.
-        seeds: (width, value) of every seed, by problem.
+        cells: what was measured, by problem.
     """
     figure, axes = panels(len(verdicts))
     for ax, verdict in zip(axes, verdicts, strict=True):
-        _claim_panel(ax, verdict, seeds[verdict.problem])
+        quantity = verdict.claim.quantity
+        _claim_panel(ax, verdict, [(c.width, c.scalars[quantity]) for c in cells[verdict.problem]])
     axes[0].set_ylabel(verdicts[0].claim.label)
     return figure
 
@@ -175,16 +177,12 @@ def _mark(ax: Axes, widths: list[int], height: float, word: str) -> None:
     ax.plot(widths, [height] * len(widths), "x", transform=ax.get_xaxis_transform(), color=LIMIT, ms=5, label=word)
 
 
-Scalars = tuple[int, dict[str, float]]
-Curves = tuple[int, dict[str, list[float]]]
-
-
-def width_figure(spec: WidthFigure, cells: dict[str, list[Scalars]]) -> Figure:
+def width_figure(spec: WidthFigure, cells: Mapping[str, Sequence[Measured]]) -> Figure:
     """A measured number over width with its theory, one panel a problem, median and interval over seeds.
 
     Args:
         spec: what to draw.
-        cells: (width, scalars by name) of every seed, by problem.
+        cells: what was measured, by problem.
     """
     figure, axes = panels(len(cells))
     for ax, (problem, found) in zip(axes, cells.items(), strict=True):
@@ -192,12 +190,12 @@ def width_figure(spec: WidthFigure, cells: dict[str, list[Scalars]]) -> Figure:
         ax.set_xscale("log")
         ax.set_xlabel("width")
         log_axis(ax)
-        widths = sorted({w for w, _ in found})
-        _draw_over_width(ax, [(w, c[spec.measured]) for w, c in found], MEASURED, "o-", "measured")
+        widths = sorted({c.width for c in found})
+        _draw_over_width(ax, [(c.width, c.scalars[spec.measured]) for c in found], MEASURED, "o-", "measured")
         for (name, label), dashes in zip(spec.references, ("--", ":"), strict=False):
-            _draw_over_width(ax, [(w, c[name]) for w, c in found], THEORY, dashes, label)
+            _draw_over_width(ax, [(c.width, c.scalars[name]) for c in found], THEORY, dashes, label)
         _tick_widths(ax, widths)
-        if missing := sorted({w for w, c in found if not _has_place(c[spec.measured])}):
+        if missing := sorted({c.width for c in found if not _has_place(c.scalars[spec.measured])}):
             _mark(ax, missing, 0.03, "not for every seed")
         ax.legend(loc="best")
     axes[0].set_ylabel(spec.y_label)
@@ -221,12 +219,12 @@ def _has_place(value: float) -> bool:
     return math.isfinite(value) and value > 0
 
 
-def curve_figure(spec: CurveFigure, cells: dict[str, list[Curves]], max_widths: int = 5) -> Figure:
+def curve_figure(spec: CurveFigure, cells: Mapping[str, Sequence[Measured]], max_widths: int = 5) -> Figure:
     """Curves over training, one panel a problem, one colour a width, median and range over seeds.
 
     Args:
         spec: what to draw.
-        cells: (width, curves by name) of every seed, by problem.
+        cells: what was measured, by problem.
         max_widths: at most so many widths are drawn, evenly chosen.
     """
     figure, axes = panels(len(cells))
@@ -235,11 +233,11 @@ def curve_figure(spec: CurveFigure, cells: dict[str, list[Curves]], max_widths: 
         ax.set_xlabel(spec.x_label)
         if spec.log_y:
             log_axis(ax)
-        widths = sorted({w for w, _ in found})
+        widths = sorted({c.width for c in found})
         chosen = [widths[round(i)] for i in np.linspace(0, len(widths) - 1, min(max_widths, len(widths)))]
         colours = mpl.colormaps["viridis_r"](np.linspace(0.12, 0.95, len(chosen)))
         for width, colour in zip(chosen, colours, strict=True):
-            of_width = [c for w, c in found if w == width]
+            of_width = [c.curves for c in found if c.width == width]
             low, middle, high = seed_range([c[spec.measured] for c in of_width], spec.log_y)
             ax.plot(range(len(middle)), middle, color=colour, label=f"width {width}")
             ax.fill_between(range(len(middle)), low, high, color=colour, alpha=0.15, lw=0)
@@ -247,7 +245,8 @@ def curve_figure(spec: CurveFigure, cells: dict[str, list[Curves]], max_widths: 
                 _, predicted, _ = seed_range([c[spec.predicted] for c in of_width], spec.log_y)
                 ax.plot(range(len(predicted)), predicted, "--", color=colour, lw=1.1)
         if spec.limit is not None:
-            _draw_limit(ax, [c[spec.limit] for w, c in found if w == widths[-1] and spec.limit in c], spec.log_y)
+            widest = [c.curves for c in found if c.width == widths[-1]]
+            _draw_limit(ax, [curves[spec.limit] for curves in widest if spec.limit in curves], spec.log_y)
         if spec.level is not None:
             ax.axhline(spec.level, color=LIMIT, ls="--", lw=1.1, label=spec.level_label)
         if spec.predicted is not None:

@@ -14,8 +14,6 @@ from matplotlib.figure import Figure
 
 from ntkgap.errors import StoreError
 from ntkgap.reporting.figures import (
-    Curves,
-    Scalars,
     claim_figure,
     curve_figure,
     style,
@@ -26,11 +24,10 @@ from ntkgap.reporting.marks import COLOURS, mark, outlook, width_mark
 from ntkgap.reporting.summary import Scorecard, bottom_line, seeds_note
 from ntkgap.reporting.tables import write_tables
 from ntkgap.studies import Verdict, assess, study_of
-from ntkgap.studies.assess import problem_names
-from ntkgap.studies.figures import CurveFigure, WidthFigure
+from ntkgap.studies.assess import measured_cells
+from ntkgap.studies.figures import CurveFigure, Table, WidthFigure
 from ntkgap.studies.verdict import number
 from ntkgap.sweep import Runs
-from ntkgap.sweep.files import number as read_number
 from ntkgap.sweep.files import write_atomically
 
 
@@ -51,6 +48,7 @@ class StudyPage:
     card: Scorecard
     claim_drawings: dict[str, Drawing]
     drawings: list[tuple[WidthFigure | CurveFigure, Drawing]]
+    tables: list[Table]
     configuration: str
     counts: dict[str, int]
     diverged: list[str]
@@ -94,47 +92,36 @@ def report(runs: Runs | Sequence[Runs], path: str | Path = "report.html") -> Pat
 def _study_page(runs: Runs, figures: Path) -> StudyPage:
     verdicts = assess(runs)
     card = Scorecard.of(verdicts)
-    names = problem_names(runs)
-    done = [c for c in runs.cells if c.state == "done"]
-    results = [(names[c.directory.name], c.cell, c.result()) for c in done]
+    cells = measured_cells(runs)
+    study = study_of(runs)
     with style():
         claim_drawings = {}
         for claim in card.claims:
-            seeds: dict[str, list[tuple[int, float]]] = {}
-            for problem, cell, result in results:
-                value = float(read_number(result["scalars"][claim.quantity]))
-                seeds.setdefault(problem, []).append((cell["width"], value))
-            figure = claim_figure(card.row(claim), seeds)
+            figure = claim_figure(card.row(claim), cells)
             claim_drawings[claim.key] = _keep(figure, figures, f"{runs.study}-{claim.key}")
-        scalars: dict[str, list[Scalars]] = {p: [] for p in card.problems}
-        curves: dict[str, list[Curves]] = {p: [] for p in card.problems}
-        for problem, cell, result in results:
-            scalars[problem].append(
-                (cell["width"], {k: float(read_number(v)) for k, v in result["scalars"].items()})
-            )
-            found = {k: [float(read_number(v)) for v in c] for k, c in result["curves"].items()}
-            curves[problem].append((cell["width"], found))
         drawings = []
-        for spec in study_of(runs).figures():
-            drawn = width_figure(spec, scalars) if isinstance(spec, WidthFigure) else curve_figure(spec, curves)
+        for spec in study.figures():
+            drawn = width_figure(spec, cells) if isinstance(spec, WidthFigure) else curve_figure(spec, cells)
             drawings.append((spec, _keep(drawn, figures, f"{runs.study}-{spec.key}")))
+    results = [(problem, cell) for problem, found in cells.items() for cell in found]
     return StudyPage(
         runs=runs,
         verdicts=verdicts,
         card=card,
         claim_drawings=claim_drawings,
         drawings=drawings,
+        tables=study.tables(cells, verdicts),
         configuration=yaml.safe_dump(runs.configuration, sort_keys=False, allow_unicode=True),
         counts=dict(runs.counts()),
         diverged=[
-            f"{problem}, width {cell['width']}, seed {cell['seed']}: {'; '.join(result['notes'])}"
-            for problem, cell, result in results
-            if result["diverged"]
+            f"{problem}, width {cell.width}, seed {cell.seed}: {'; '.join(cell.notes)}"
+            for problem, cell in results
+            if cell.diverged
         ],
         failures=[(f"{c['problem']}, width {c['width']}, seed {c['seed']}", m) for c, m in runs.failures()],
-        seconds=sum(result["seconds"] for _, _, result in results),
+        seconds=sum(cell.seconds for _, cell in results),
         seeds_note=seeds_note(verdicts),
-        described={problem.name: problem.describe() for problem in study_of(runs).problems},
+        described={problem.name: problem.describe() for problem in study.problems},
     )
 
 

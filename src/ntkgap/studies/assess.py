@@ -6,10 +6,10 @@ from typing import Any
 
 from ntkgap.errors import StoreError, StudyError
 from ntkgap.studies.base import BaseStudy
+from ntkgap.studies.measured import Measured
 from ntkgap.studies.optimization import OptimizationStudy
 from ntkgap.studies.verdict import Verdict, judge
 from ntkgap.sweep import Runs
-from ntkgap.sweep.files import number
 from ntkgap.sweep.store import flatten
 
 STUDIES: dict[str, type[BaseStudy]] = {OptimizationStudy.name: OptimizationStudy}
@@ -64,27 +64,27 @@ def _settings(cell: Mapping[str, Any]) -> dict[str, Any]:
 
 def assess(runs: Runs) -> list[Verdict]:
     """Judge every claim of the study on every problem, in the order in which the study lists them."""
-    names = problem_names(runs)
     study = study_of(runs)
-    order = [problem.name for problem in study.problems]
-    measured: dict[str, dict[int, dict[int, dict[str, Any]]]] = {}
+    verdicts = []
+    for problem, cells in measured_cells(runs).items():
+        for claim in study.claims():
+            values: dict[int, dict[int, float]] = {}
+            for cell in cells:
+                values.setdefault(cell.width, {})[cell.seed] = cell.scalars[claim.quantity]
+            verdicts.append(judge(claim, problem, values))
+    return verdicts
+
+
+def measured_cells(runs: Runs) -> dict[str, list[Measured]]:
+    """What the cells that are done have measured, by problem in the order in which the study lists them."""
+    names = problem_names(runs)
+    order = [problem.name for problem in study_of(runs).problems]
+    found: dict[str, list[Measured]] = {}
     for stored in runs.cells:
         if stored.state == "done":
-            of_problem = measured.setdefault(names[stored.directory.name], {})
-            of_problem.setdefault(stored.cell["width"], {})[stored.cell["seed"]] = stored.result()["scalars"]
-    listed = sorted(
-        measured,
-        key=lambda p: next((i for i, o in enumerate(order) if (p == o or p.startswith(f"{o} ("))), len(order)),
-    )
-    return [
-        judge(
-            claim,
-            problem,
-            {
-                width: {seed: float(number(scalars[claim.quantity])) for seed, scalars in seeds.items()}
-                for width, seeds in measured[problem].items()
-            },
-        )
-        for problem in listed
-        for claim in study.claims()
-    ]
+            found.setdefault(names[stored.directory.name], []).append(Measured.of(stored))
+
+    def place(problem: str) -> int:
+        return next((i for i, o in enumerate(order) if problem == o or problem.startswith(f"{o} (")), len(order))
+
+    return {problem: found[problem] for problem in sorted(found, key=place)}

@@ -12,8 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ntkgap.errors import StudyError
 from ntkgap.studies.claim import Claim
-from ntkgap.studies.figures import CurveFigure, WidthFigure
+from ntkgap.studies.figures import CurveFigure, Table, WidthFigure
+from ntkgap.studies.measured import Measured
 from ntkgap.studies.spec import DataSpec, Seed, Spec, Width
+from ntkgap.studies.verdict import Verdict
 
 
 class BaseProblem(Spec, ABC):
@@ -176,6 +178,15 @@ class BaseStudy(BaseModel, ABC):
 
     def figures(self) -> list[WidthFigure | CurveFigure]:
         """What this study draws besides its claims."""
+        return []
+
+    def tables(self, cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]) -> list[Table]:
+        """What this study lists besides its claims.
+
+        Args:
+            cells: those that are done, by problem.
+            verdicts: of all claims on all problems.
+        """
         return []
 
     @classmethod

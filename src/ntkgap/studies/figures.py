@@ -1,4 +1,4 @@
-"""What a study wants drawn besides its claims: numbers over width and curves over training."""
+"""What a study wants shown besides its claims: numbers over width, curves over training, tables."""
 
 from dataclasses import dataclass
 
@@ -22,6 +22,25 @@ class WidthFigure:
     y_label: str
     measured: str
     references: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Numbers side by side, as text.
+
+    Attributes:
+        key: short name.
+        title: what the table shows.
+        caption: how to read it.
+        columns: headings.
+        rows: one text a column, the first names the row.
+    """
+
+    key: str
+    title: str
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,53 @@
+"""What was measured in one cell, as numbers again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from ntkgap.sweep.files import number
+from ntkgap.sweep.store import StoredCell
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The findings in one cell.
+
+    Attributes:
+        cell: its configuration.
+        scalars: by name; NaN is a number that could not be decided, infinity one that diverged. Those whose
+            names begin with ``seconds`` were read from a clock: they differ from run to run.
+        curves: by name.
+        notes: remarks.
+        diverged: whether a training diverged.
+        seconds: that the cell took.
+    """
+
+    cell: Mapping[str, Any]
+    scalars: Mapping[str, float]
+    curves: Mapping[str, list[float]]
+    notes: list[str]
+    diverged: bool
+    seconds: float
+
+    @classmethod
+    def of(cls, stored: StoredCell) -> Self:
+        """Read a cell that is done."""
+        result = stored.result()
+        return cls(
+            stored.cell,
+            {k: float(number(v)) for k, v in result["scalars"].items()},
+            {k: [float(number(v)) for v in curve] for k, curve in result["curves"].items()},
+            result["notes"],
+            result["diverged"],
+            result["seconds"],
+        )
+
+    @property
+    def width(self) -> int:
+        """The network's width."""
+        return self.cell["width"]
+
+    @property
+    def seed(self) -> int:
+        """The seed."""
+        return self.cell["seed"]
