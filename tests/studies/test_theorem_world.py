@@ -62,7 +62,7 @@ def test_the_width_from_which_the_condition_is_met_is_found_within_a_factor_of_f
 
 
 def test_the_rate_is_nearly_kept_where_the_condition_is_far_from_met(measured):
-    nonlinearity, found = measured
+    _, found = measured
     for seed in SEEDS:
         narrow = found[seed][64]
         assert narrow["c_prime"] > 1
