@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -98,7 +99,7 @@ def run(
     - `ntkgap run optimization --problem MLP --width 64,256,1024 --seed 0:5 --store runs/mlp`
     """
     from ntkgap.reporting import print_scorecard, report
-    from ntkgap.studies import assess, find_study
+    from ntkgap.studies import assess, assess_variations, find_study
     from ntkgap.sweep import run as run_study
 
     names = STUDY_NAMES if study is None else (study,)
@@ -129,7 +130,7 @@ def run(
             _say_how_to_resume(chosen, path)
             raise typer.Exit(130) from None
     for runs in finished:
-        print_scorecard(assess(runs), console, f"The {runs.study} promise")
+        print_scorecard(assess(runs), console, f"The {runs.study} promise", assess_variations(runs))
     if any(r.counts()["done"] for r in finished):
         page = report(finished, folder / "report.html")
         console.print(f"report: {page}", soft_wrap=True, highlight=False)
@@ -148,12 +149,12 @@ def report(
     """Write the report of finished or running studies again."""
     from ntkgap.reporting import print_scorecard
     from ntkgap.reporting import report as write_report
-    from ntkgap.studies import assess
+    from ntkgap.studies import assess, assess_variations
 
     found = [runs for path in stores for runs in _open(path)]
     console = Console()
     for runs in found:
-        print_scorecard(assess(runs), console, f"The {runs.study} promise")
+        print_scorecard(assess(runs), console, f"The {runs.study} promise", assess_variations(runs))
     page = write_report(found, out or stores[0] / "report.html")
     console.print(f"report: {page}", soft_wrap=True, highlight=False)
 
@@ -163,6 +164,8 @@ def status(
     store: Annotated[Path, typer.Argument(help="A store, or the folder 'ntkgap run' made for them.")],
 ) -> None:
     """Say which cells are done, failed or still to be computed."""
+    from ntkgap.studies.variations import row_name
+
     console = Console()
     for runs in _open(store):
         table = Table(title=f"{runs.path} ({runs.study}, version {runs.version})", title_justify="left")
@@ -174,14 +177,14 @@ def status(
         if frame.empty:
             console.print(f"{runs.path}: no cells are planned yet")
             continue
-        for name, rows in frame.groupby("problem"):
+        for name, rows in frame.groupby([row_name(c.cell) for c in runs.cells], sort=False):
             done = rows.state.isin(("done", "diverged"))
             seconds = f"{rows.seconds.sum():.0f}" if "seconds" in rows else "0"
             widths = ", ".join(str(w) for w in sorted(set(rows.width)))
             counts = (done.sum(), (rows.state == "failed").sum(), (rows.state == "pending").sum())
             table.add_row(str(name), widths, str(rows.seed.nunique()), *(str(c) for c in counts), seconds)
         console.print(table)
-        _print_failures(runs.failures(), console)
+        _print_failures(runs.failures(), runs.axes, console)
 
 
 @app.command()
@@ -210,6 +213,7 @@ def _open(folder: Path) -> "list[Runs]":
 
 
 def _preview(study: "BaseStudy", path: Path, retry_failed: bool) -> None:
+    from ntkgap.studies.variations import row_name
     from ntkgap.sweep import preview
 
     total, to_do = preview(study, path, retry_failed)
@@ -219,10 +223,12 @@ def _preview(study: "BaseStudy", path: Path, retry_failed: bool) -> None:
     for column in ("problem", "widths", "seeds"):
         table.add_column(column)
     table.add_column("cells", justify="right")
-    for problem in dict.fromkeys(cell["problem"] for cell in to_do):
-        cells = [cell for cell in to_do if cell["problem"] == problem]
+    for name in dict.fromkeys(row_name(cell) for cell in study.cells()):
+        cells = [cell for cell in to_do if row_name(cell) == name]
+        if not cells:
+            continue
         widths, seeds = (", ".join(map(str, sorted({c[axis] for c in cells}))) for axis in ("width", "seed"))
-        table.add_row(problem, widths, seeds, str(len(cells)))
+        table.add_row(name, widths, seeds, str(len(cells)))
     Console().print(table)
 
 
@@ -234,9 +240,11 @@ def _say_how_to_resume(study: "BaseStudy", path: Path) -> None:
     Console(stderr=True).print(f"\ninterrupted: {done}; run the same command to resume", highlight=False)
 
 
-def _print_failures(failures: list[tuple[dict[str, Any], str]], console: Console) -> None:
+def _print_failures(failures: list[tuple[dict[str, Any], str]], axes: Sequence[str], console: Console) -> None:
+    from ntkgap.sweep.study import describe
+
     for cell, message in failures:
-        console.print(Text(f"failed: {cell['problem']}, width {cell['width']}, seed {cell['seed']}: {message}"))
+        console.print(Text(f"failed: {describe(cell, axes)}: {message}"))
 
 
 def _exit_with_failures(studies: "list[BaseStudy]", stores: list[Path]) -> None:
@@ -249,7 +257,7 @@ def _exit_with_failures(studies: "list[BaseStudy]", stores: list[Path]) -> None:
     if not failed and not missing:
         return
     console = Console(stderr=True)
-    _print_failures(failed, console)
+    _print_failures(failed, studies[0].axes, console)
     if failed:
         console.print(f"{len(failed)} cells failed; --retry-failed computes them again", style="red")
     if missing:

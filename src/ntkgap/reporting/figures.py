@@ -126,8 +126,8 @@ def _claim_panel(ax: Axes, verdict: Verdict, seeds: list[tuple[int, float]]) -> 
     _draw_theory(ax, verdict)
     ax.axhline(claim.threshold, color=LIMIT, ls="--", lw=1.1, label=f"limit {claim.threshold:g}")
     _tick_widths(ax, [r.width for r in verdict.widths])
-    _shade_where_it_holds(ax, claim)
-    _mark_missing(ax, seeds)
+    shade_where_it_holds(ax, claim)
+    mark_missing(ax, seeds)
     ax.legend(loc="best")
 
 
@@ -157,7 +157,8 @@ def _tick_widths(ax: Axes, widths: list[int]) -> None:
     ax.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _shade_where_it_holds(ax: Axes, claim: Claim) -> None:
+def shade_where_it_holds(ax: Axes, claim: Claim) -> None:
+    """Tint the side of the limit on which the claim holds, within the present view."""
     low, high = ax.get_ylim()
     holds = (low, min(claim.threshold, high)) if claim.direction == "below" else (max(claim.threshold, low), high)
     if holds[0] < holds[1]:
@@ -165,14 +166,14 @@ def _shade_where_it_holds(ax: Axes, claim: Claim) -> None:
     ax.set_ylim(low, high)
 
 
-def _mark_missing(ax: Axes, seeds: list[tuple[int, float]]) -> None:
-    """Say which widths have seeds that are not in the picture, and why."""
+def mark_missing(ax: Axes, seeds: Sequence[tuple[float, float]]) -> None:
+    """Say which widths (or other values) have seeds that are not in the picture, and why."""
     for test, word, height in ((math.isinf, "diverged or stopped", 0.97), (math.isnan, "undecidable", 0.03)):
         if widths := sorted({w for w, v in seeds if test(v)}):
             _mark(ax, widths, height, word)
 
 
-def _mark(ax: Axes, widths: list[int], height: float, word: str) -> None:
+def _mark(ax: Axes, widths: Sequence[float], height: float, word: str) -> None:
     """Crosses over these widths, at a height in parts of the panel's."""
     ax.plot(widths, [height] * len(widths), "x", transform=ax.get_xaxis_transform(), color=LIMIT, ms=5, label=word)
 

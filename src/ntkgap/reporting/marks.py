@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from ntkgap.studies.axes import AxisVerdict
 from ntkgap.studies.verdict import Verdict, WidthResult, number
 
 
@@ -44,8 +45,8 @@ def mark(verdict: Verdict) -> Mark:
     return Mark("✗", "unmet" if verdict.claim.kind == "condition" else "fails")
 
 
-def width_mark(verdict: Verdict, result: WidthResult) -> Mark:
-    """The look of one width."""
+def width_mark(verdict: Verdict | AxisVerdict, result: WidthResult) -> Mark:
+    """The look of one width, or of one value of another axis."""
     if result.state == "undecided":
         return Mark("?", "undecided")
     if result.state == "holds":

@@ -23,12 +23,15 @@ from ntkgap.reporting.figures import (
 from ntkgap.reporting.marks import COLOURS, mark, outlook, width_mark
 from ntkgap.reporting.summary import Scorecard, bottom_line, seeds_note
 from ntkgap.reporting.tables import write_tables
-from ntkgap.studies import Verdict, assess, study_of
+from ntkgap.reporting.variations import AxisSection, axis_figure, axis_sections
+from ntkgap.studies import AxisVerdict, Verdict, assess, assess_variations, study_of
 from ntkgap.studies.assess import measured_cells
 from ntkgap.studies.figures import CurveFigure, Table, WidthFigure
+from ntkgap.studies.measured import Measured
 from ntkgap.studies.verdict import number
 from ntkgap.sweep import Runs
 from ntkgap.sweep.files import write_atomically
+from ntkgap.sweep.study import describe
 
 
 @dataclass(frozen=True)
@@ -45,10 +48,12 @@ class StudyPage:
 
     runs: Runs
     verdicts: list[Verdict]
+    axis_verdicts: list[AxisVerdict]
     card: Scorecard
     claim_drawings: dict[str, Drawing]
     drawings: list[tuple[WidthFigure | CurveFigure, Drawing]]
     tables: list[Table]
+    variations: list[tuple[AxisSection, Drawing]]
     configuration: str
     counts: dict[str, int]
     diverged: list[str]
@@ -82,7 +87,7 @@ def report(runs: Runs | Sequence[Runs], path: str | Path = "report.html") -> Pat
     try:
         (path.parent / "figures").mkdir(parents=True, exist_ok=True)
         pages = [_study_page(r, path.parent / "figures") for r in all_runs if r.counts()["done"]]
-        write_tables(path.parent, all_runs, {p.runs.study: p.verdicts for p in pages})
+        write_tables(path.parent, all_runs, {p.runs.study: (p.verdicts, p.axis_verdicts) for p in pages})
         write_atomically(path, _render(pages))
     except OSError as error:
         raise StoreError(f"cannot write the report {path}: {error}") from error
@@ -90,7 +95,7 @@ def report(runs: Runs | Sequence[Runs], path: str | Path = "report.html") -> Pat
 
 
 def _study_page(runs: Runs, figures: Path) -> StudyPage:
-    verdicts = assess(runs)
+    verdicts, axis_verdicts = assess(runs), assess_variations(runs)
     card = Scorecard.of(verdicts)
     cells = measured_cells(runs)
     study = study_of(runs)
@@ -103,23 +108,24 @@ def _study_page(runs: Runs, figures: Path) -> StudyPage:
         for spec in study.figures():
             drawn = width_figure(spec, cells) if isinstance(spec, WidthFigure) else curve_figure(spec, cells)
             drawings.append((spec, _keep(drawn, figures, f"{runs.study}-{spec.key}")))
-    results = [(problem, cell) for problem, found in cells.items() for cell in found]
+        variations = []
+        for i, section in enumerate(axis_sections(axis_verdicts, study.axis_notes)):
+            variations.append((section, _keep(axis_figure(section), figures, f"{runs.study}-axis-{i + 1}")))
+    done = [Measured.of(c) for c in runs.cells if c.state == "done"]
     return StudyPage(
         runs=runs,
         verdicts=verdicts,
+        axis_verdicts=axis_verdicts,
         card=card,
         claim_drawings=claim_drawings,
         drawings=drawings,
         tables=study.tables(cells, verdicts),
+        variations=variations,
         configuration=yaml.safe_dump(runs.configuration, sort_keys=False, allow_unicode=True),
         counts=dict(runs.counts()),
-        diverged=[
-            f"{problem}, width {cell.width}, seed {cell.seed}: {'; '.join(cell.notes)}"
-            for problem, cell in results
-            if cell.diverged
-        ],
-        failures=[(f"{c['problem']}, width {c['width']}, seed {c['seed']}", m) for c, m in runs.failures()],
-        seconds=sum(cell.seconds for _, cell in results),
+        diverged=[f"{describe(c.cell, runs.axes)}: {'; '.join(c.notes)}" for c in done if c.diverged],
+        failures=[(describe(c, runs.axes), m) for c, m in runs.failures()],
+        seconds=sum(cell.seconds for cell in done),
         seeds_note=seeds_note(verdicts),
         described={problem.name: problem.describe() for problem in study.problems},
     )

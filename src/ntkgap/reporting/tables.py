@@ -1,13 +1,15 @@
 """Tables that other programs read: ``results.csv`` and ``verdicts.json``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from ntkgap.studies.axes import AxisVerdict
+from ntkgap.studies.claim import Claim
 from ntkgap.studies.statistics import Interval
-from ntkgap.studies.verdict import Verdict
+from ntkgap.studies.verdict import Verdict, WidthResult
 from ntkgap.sweep import Runs
 from ntkgap.sweep.files import write_json
 
@@ -31,6 +33,37 @@ def verdict_record(verdict: Verdict) -> dict[str, Any]:
         "state": verdict.state,
         "status": verdict.status,
         "sentence": verdict.sentence,
+        **_criterion(claim),
+        "effect": verdict.effect,
+        "holds_from": verdict.holds_from,
+        "extrapolated": _interval(verdict.extrapolated),
+        "fitted_crossing": _interval(verdict.crossing),
+        "fitted_exponent": _interval(verdict.fit.exponent if verdict.fit else None),
+        "predicted_exponent": claim.exponent,
+        "widths": [{"width": r.width, **_point(r)} for r in verdict.widths],
+    }
+
+
+def axis_record(verdict: AxisVerdict) -> dict[str, Any]:
+    """A verdict along another axis than the width as plain JSON."""
+    along = verdict.along
+    return {
+        "claim": verdict.claim.key,
+        "problem": along.problem,
+        "sentence": verdict.sentence,
+        **_criterion(verdict.claim),
+        "variation": {
+            "axis": along.axis,
+            "label": along.label,
+            "width": along.width,
+            "own": along.own,
+            "values": [{"value": value, **_point(r)} for value, r in verdict.results.items()],
+        },
+    }
+
+
+def _criterion(claim: Claim) -> dict[str, Any]:
+    return {
         "statement": claim.statement,
         "source": claim.source,
         "kind": claim.kind,
@@ -38,24 +71,18 @@ def verdict_record(verdict: Verdict) -> dict[str, Any]:
         "criterion": claim.criterion,
         "threshold": claim.threshold,
         "direction": claim.direction,
-        "effect": verdict.effect,
-        "holds_from": verdict.holds_from,
-        "extrapolated": _interval(verdict.extrapolated),
-        "fitted_crossing": _interval(verdict.crossing),
-        "fitted_exponent": _interval(verdict.fit.exponent if verdict.fit else None),
-        "predicted_exponent": claim.exponent,
-        "widths": [
-            {
-                "width": r.width,
-                "state": r.state,
-                "median": r.interval.value if r.interval else None,
-                "low": r.interval.low if r.interval else None,
-                "high": r.interval.high if r.interval else None,
-                "n_seeds": r.n_seeds,
-                "reason": r.reason,
-            }
-            for r in verdict.widths
-        ],
+    }
+
+
+def _point(result: WidthResult) -> dict[str, Any]:
+    interval = result.interval
+    return {
+        "state": result.state,
+        "median": interval.value if interval else None,
+        "low": interval.low if interval else None,
+        "high": interval.high if interval else None,
+        "n_seeds": result.n_seeds,
+        "reason": result.reason,
     }
 
 
@@ -63,8 +90,13 @@ def _interval(interval: Interval | None) -> dict[str, float] | None:
     return None if interval is None else {"value": interval.value, "low": interval.low, "high": interval.high}
 
 
-def write_tables(folder: Path, all_runs: Sequence[Runs], verdicts: dict[str, list[Verdict]]) -> None:
-    """Write ``results.csv`` and ``verdicts.json`` into a folder."""
+def write_tables(
+    folder: Path, all_runs: Sequence[Runs], verdicts: Mapping[str, tuple[Sequence[Verdict], Sequence[AxisVerdict]]]
+) -> None:
+    """Write ``results.csv`` and ``verdicts.json`` into a folder; verdicts by study, over width and other axes."""
     results_table(all_runs).to_csv(folder / "results.csv", index=False)
-    records = [{"study": study, **verdict_record(v)} for study, found in verdicts.items() for v in found]
+    records = []
+    for study, (over_width, along_axes) in verdicts.items():
+        records += [{"study": study, **verdict_record(v)} for v in over_width]
+        records += [{"study": study, **axis_record(v)} for v in along_axes]
     write_json(folder / "verdicts.json", records)

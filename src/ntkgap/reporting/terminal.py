@@ -1,16 +1,22 @@
 """The scorecard on a terminal."""
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ntkgap.reporting.marks import TERMINAL, mark, outlook, width_mark
 from ntkgap.reporting.summary import Scorecard, bottom_line, seeds_note
+from ntkgap.reporting.variations import axis_line, axis_sections
+from ntkgap.studies.axes import AxisVerdict
 from ntkgap.studies.verdict import Verdict
 
 
-def print_scorecard(verdicts: list[Verdict], console: Console, title: str) -> None:
-    """Print claims × problems, each verdict with a strip of its widths from narrow to wide."""
+def print_scorecard(
+    verdicts: list[Verdict], console: Console, title: str, variations: Sequence[AxisVerdict] = ()
+) -> None:
+    """Print claims × problems, a strip of widths from narrow to wide under each verdict, then other axes."""
     if not verdicts:
         console.print("No cell is done yet, so there is nothing to judge.")
         return
@@ -25,6 +31,8 @@ def print_scorecard(verdicts: list[Verdict], console: Console, title: str) -> No
     console.print(table)
     for problem in card.problems:
         console.print(Text.assemble((f"{problem}: ", "bold"), bottom_line(card, problem)))
+    for section in axis_sections(variations, {}):
+        console.print(Text.assemble((f"{section.along.problem}, ", "bold"), axis_line(section)))
     console.print(Text(seeds_note(verdicts), style="dim"))
 
 

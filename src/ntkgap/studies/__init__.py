@@ -1,8 +1,20 @@
 """Where prediction and measurement meet: claims of the theory, judged on networks of growing width."""
 
 from ntkgap.studies.assess import STUDIES, assess, find_study, study_of
+from ntkgap.studies.axes import AxisVerdict, assess_variations
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.optimization import OptimizationStudy
 from ntkgap.studies.verdict import Verdict, judge
 
-__all__ = ["STUDIES", "Claim", "OptimizationStudy", "Verdict", "assess", "find_study", "judge", "study_of"]
+__all__ = [
+    "STUDIES",
+    "AxisVerdict",
+    "Claim",
+    "OptimizationStudy",
+    "Verdict",
+    "assess",
+    "assess_variations",
+    "find_study",
+    "judge",
+    "study_of",
+]

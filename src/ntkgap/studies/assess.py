@@ -8,6 +8,7 @@ from ntkgap.errors import StoreError, StudyError
 from ntkgap.studies.base import BaseStudy
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.optimization import OptimizationStudy
+from ntkgap.studies.variations import axis_of
 from ntkgap.studies.verdict import Verdict, judge
 from ntkgap.sweep import Runs
 from ntkgap.sweep.store import flatten
@@ -38,19 +39,19 @@ def study_of(runs: Runs) -> BaseStudy:
 
 
 def problem_names(runs: Runs) -> dict[str, str]:
-    """Name of every cell's problem, by cell directory.
+    """Name of the problem of every cell that varies nothing but width and seed, by cell directory.
 
     Cells belong to one problem if they differ in nothing but width and seed. Where a store holds cells of the
     same name but other settings (from a run with a changed preset), the settings that differ are added.
     """
-    settings = {c.directory.name: _settings(c.cell) for c in runs.cells}
+    by_directory = {c.directory.name: settings(c.cell) for c in runs.cells if not axis_of(c.cell)}
     groups: dict[str, list[dict[str, Any]]] = {}
-    for s in settings.values():
+    for s in by_directory.values():
         variants = groups.setdefault(s["problem"], [])
         if s not in variants:
             variants.append(s)
     names = {}
-    for directory, s in settings.items():
+    for directory, s in by_directory.items():
         variants = groups[s["problem"]]
         differing = [k for k in s if len({json.dumps(v.get(k), sort_keys=True) for v in variants}) > 1]
         extra = ", ".join(f"{k} {json.dumps(s[k])}" for k in differing)
@@ -58,8 +59,22 @@ def problem_names(runs: Runs) -> dict[str, str]:
     return names
 
 
-def _settings(cell: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in flatten(cell).items() if k not in ("width", "seed")}
+def settings(cell: Mapping[str, Any]) -> dict[str, Any]:
+    """What a cell shares with the others of its problem, in dotted names."""
+    return {k: v for k, v in flatten(cell).items() if k not in ("width", "seed", "variation")}
+
+
+def problem_settings(runs: Runs) -> dict[str, dict[str, Any]]:
+    """The settings of every problem, by name, in the order in which the study lists them."""
+    names = problem_names(runs)
+    found = {names[c.directory.name]: settings(c.cell) for c in runs.cells if c.directory.name in names}
+    order = [problem.name for problem in study_of(runs).problems]
+
+    def place(problem: str) -> int:
+        name = found[problem]["problem"]
+        return order.index(name) if name in order else len(order)
+
+    return {problem: found[problem] for problem in sorted(found, key=place)}
 
 
 def assess(runs: Runs) -> list[Verdict]:
@@ -76,15 +91,13 @@ def assess(runs: Runs) -> list[Verdict]:
 
 
 def measured_cells(runs: Runs) -> dict[str, list[Measured]]:
-    """What the cells that are done have measured, by problem in the order in which the study lists them."""
+    """What the cells that are done have measured over width, by problem, in the order of the study.
+
+    Cells that vary another setting are not among them: see ``measured_axes``.
+    """
     names = problem_names(runs)
-    order = [problem.name for problem in study_of(runs).problems]
-    found: dict[str, list[Measured]] = {}
+    found: dict[str, list[Measured]] = {problem: [] for problem in problem_settings(runs)}
     for stored in runs.cells:
-        if stored.state == "done":
-            found.setdefault(names[stored.directory.name], []).append(Measured.of(stored))
-
-    def place(problem: str) -> int:
-        return next((i for i, o in enumerate(order) if problem == o or problem.startswith(f"{o} (")), len(order))
-
-    return {problem: found[problem] for problem in sorted(found, key=place)}
+        if stored.state == "done" and stored.directory.name in names:
+            found[names[stored.directory.name]].append(Measured.of(stored))
+    return {problem: cells for problem, cells in found.items() if cells}

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ntkgap.errors import StudyError
+from ntkgap.errors import NtkgapError, StudyError
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.figures import CurveFigure, Table, WidthFigure
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.spec import DataSpec, Seed, Spec, Width
+from ntkgap.studies.variations import Variations, varied
 from ntkgap.studies.verdict import Verdict
 
 
@@ -25,11 +26,32 @@ class BaseProblem(Spec, ABC):
         name: what a reader calls it.
         data: the data.
         widths: the widths.
+        variations: what is varied besides, at a fixed width.
     """
 
     name: str
     data: DataSpec
     widths: list[Width] = Field(min_length=1)
+    variations: Variations | None = None
+
+    @model_validator(mode="after")
+    def _variations_are_valid(self) -> Self:
+        self.grids()
+        return self
+
+    def grids(self) -> dict[str, Self]:
+        """The problem as it stands, at its widths and that of its variations, and each of its variations.
+
+        Returns:
+            Problems by what tells them apart: ``""`` for the first, then ``"model.alpha=10.0"`` and the like.
+
+        Raises:
+            ValueError: if a variation is not valid.
+        """
+        if self.variations is None:
+            return {"": self}
+        widths = sorted({*self.widths, self.variations.width})
+        return {"": self.model_copy(update={"widths": widths}), **varied(self, self.variations)}
 
     @abstractmethod
     def describe(self) -> str:
@@ -47,6 +69,9 @@ class BaseProblem(Spec, ABC):
 class BaseStudy(BaseModel, ABC):
     """A study: problems × widths × seeds, and the claims judged over the widths of each problem.
 
+    A problem may vary other settings too, at one width: those cells carry the setting and its value under
+    ``"variation"``, which is empty for all others. What theory says along such an axis stands in ``axis_notes``.
+
     Attributes:
         description: what a preset is for.
         seeds: seeds of the replicates.
@@ -58,7 +83,8 @@ class BaseStudy(BaseModel, ABC):
     name: ClassVar[str]
     version: ClassVar[int]
     compute: ClassVar[str]
-    axes: ClassVar[Sequence[str]] = ("problem", "width", "seed")
+    axes: ClassVar[Sequence[str]] = ("problem", "width", "seed", "variation")
+    axis_notes: ClassVar[Mapping[str, str]] = {}
 
     description: str = ""
     seeds: list[Seed] = Field(min_length=1)
@@ -79,7 +105,8 @@ class BaseStudy(BaseModel, ABC):
             return cls.model_validate(dict(configuration))
         except ValidationError as error:
             faults = "; ".join(
-                f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg']}, got {e['input']!r}"
+                f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg']}"
+                + (f", got {e['input']!r}" if not isinstance(e["input"], dict) else "")
                 for e in error.errors()[:5]
             )
             raise StudyError(f"{origin} does not describe the study {cls.name!r}: {faults}") from error
@@ -143,14 +170,16 @@ class BaseStudy(BaseModel, ABC):
         """
         cells = []
         for problem in self.problems:
-            settings = problem.model_dump(mode="json", exclude={"name", "widths", "data"})
-            settings["data"] = problem.data.pinned().model_dump(mode="json", exclude_none=True)
-            cells += [
-                {"problem": problem.name, "width": width, "seed": seed, **settings}
-                for width in sorted(set(problem.widths))
-                for seed in sorted(set(self.seeds))
-            ]
-        places = {(c["problem"], c["width"], c["seed"]) for c in cells}
+            pinned = problem.model_copy(update={"data": problem.data.pinned()})
+            for variation, grid in pinned.grids().items():
+                settings = grid.model_dump(mode="json", exclude={"name", "widths", "data", "variations"})
+                settings["data"] = grid.data.model_dump(mode="json", exclude_none=True)
+                cells += [
+                    {"problem": problem.name, "width": width, "seed": seed, "variation": variation, **settings}
+                    for width in sorted(set(grid.widths))
+                    for seed in sorted(set(self.seeds))
+                ]
+        places = {tuple(c[axis] for axis in self.axes) for c in cells}
         if len(places) < len(cells):
             raise StudyError("two problems have the same name; give each a name of its own")
         return cells
@@ -170,7 +199,13 @@ class BaseStudy(BaseModel, ABC):
             NtkgapError: saying what cannot be loaded or built.
         """
         for problem in self.problems:
-            problem.check()
+            for variation, grid in problem.grids().items():
+                try:
+                    grid.check()
+                except NtkgapError as error:
+                    if not variation:
+                        raise
+                    raise StudyError(f"{problem.name!r} with {variation}: {error}") from error
 
     @abstractmethod
     def claims(self) -> list[Claim]:

@@ -47,7 +47,6 @@ class Study(Protocol):
 
 
 def describe(cell: Mapping[str, Any], axes: Sequence[str]) -> str:
-    """One line for a person: the values on the axes."""
-    return " · ".join(
-        str(cell[axis]) if isinstance(cell[axis], str) else f"{axis} {cell[axis]}" for axis in axes if axis in cell
-    )
+    """One line for a person: the values on the axes; an empty text is not one."""
+    places = {axis: cell[axis] for axis in axes if cell.get(axis, "") != ""}
+    return " · ".join(v if isinstance(v, str) else f"{axis} {v}" for axis, v in places.items())

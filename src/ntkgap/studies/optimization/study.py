@@ -11,6 +11,7 @@ from ntkgap.errors import StudyError
 from ntkgap.studies.base import BaseProblem, BaseStudy
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.figures import CurveFigure, WidthFigure
+from ntkgap.studies.optimization.axis_notes import AXIS_NOTES
 from ntkgap.studies.optimization.claims import Tolerances, make_claims, make_figures
 from ntkgap.studies.optimization.model import ModelSpec
 from ntkgap.studies.spec import Spec
@@ -110,6 +111,7 @@ class OptimizationStudy(BaseStudy):
     name: ClassVar[str] = "optimization"
     version: ClassVar[int] = 2
     compute: ClassVar[str] = "ntkgap.studies.optimization.cell:compute"
+    axis_notes: ClassVar[Mapping[str, str]] = AXIS_NOTES
 
     problems: Sequence[OptimizationProblem] = Field(min_length=1)
     tolerances: Tolerances = Tolerances()
