@@ -2,7 +2,7 @@
 
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -21,11 +21,13 @@ from ntkgap.reporting.figures import (
     width_figure,
 )
 from ntkgap.reporting.marks import COLOURS, mark, outlook, width_mark
+from ntkgap.reporting.scatter import scatter_figure
 from ntkgap.reporting.summary import Scorecard, bottom_line, seeds_note
 from ntkgap.reporting.tables import write_tables
 from ntkgap.studies import Verdict, assess, study_of
 from ntkgap.studies.assess import measured_cells
-from ntkgap.studies.figures import CurveFigure, Table, WidthFigure
+from ntkgap.studies.figures import ScatterFigure, StudyFigure, Table, WidthFigure
+from ntkgap.studies.measured import Measured
 from ntkgap.studies.verdict import number
 from ntkgap.sweep import Runs
 from ntkgap.sweep.files import write_atomically
@@ -47,7 +49,7 @@ class StudyPage:
     verdicts: list[Verdict]
     card: Scorecard
     claim_drawings: dict[str, Drawing]
-    drawings: list[tuple[WidthFigure | CurveFigure, Drawing]]
+    drawings: list[tuple[StudyFigure, Drawing]]
     tables: list[Table]
     configuration: str
     counts: dict[str, int]
@@ -101,8 +103,7 @@ def _study_page(runs: Runs, figures: Path) -> StudyPage:
             claim_drawings[claim.key] = _keep(figure, figures, f"{runs.study}-{claim.key}")
         drawings = []
         for spec in study.figures():
-            drawn = width_figure(spec, cells) if isinstance(spec, WidthFigure) else curve_figure(spec, cells)
-            drawings.append((spec, _keep(drawn, figures, f"{runs.study}-{spec.key}")))
+            drawings.append((spec, _keep(_draw(spec, cells), figures, f"{runs.study}-{spec.key}")))
     results = [(problem, cell) for problem, found in cells.items() for cell in found]
     return StudyPage(
         runs=runs,
@@ -123,6 +124,14 @@ def _study_page(runs: Runs, figures: Path) -> StudyPage:
         seeds_note=seeds_note(verdicts),
         described={problem.name: problem.describe() for problem in study.problems},
     )
+
+
+def _draw(spec: StudyFigure, cells: Mapping[str, Sequence[Measured]]) -> Figure:
+    if isinstance(spec, WidthFigure):
+        return width_figure(spec, cells)
+    if isinstance(spec, ScatterFigure):
+        return scatter_figure(spec, cells)
+    return curve_figure(spec, cells)
 
 
 def _keep(figure: Figure, folder: Path, name: str) -> Drawing:
