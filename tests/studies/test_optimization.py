@@ -9,7 +9,7 @@ import ntkgap as ng
 from ntkgap.errors import KernelError, StudyError
 from ntkgap.practice import train
 from ntkgap.studies import STUDIES
-from ntkgap.studies.figures import WidthFigure
+from ntkgap.studies.figures import ScatterFigure, WidthFigure
 from ntkgap.studies.optimization.cell import Findings, compute, decay_rate, initialise, rate_error
 from ntkgap.studies.optimization.study import OptimizationProblem
 from ntkgap.theory import critical_learning_rate
@@ -164,6 +164,8 @@ def test_every_claim_finds_its_quantity_and_every_figure_its_curves():
     for figure in study.figures():
         if isinstance(figure, WidthFigure):
             assert {figure.measured, *(name for name, _ in figure.references)} <= set(result["scalars"])
+        elif isinstance(figure, ScatterFigure):
+            assert {figure.x, figure.y} <= set(result["scalars"])
         else:
             assert {figure.measured, figure.predicted or figure.measured} <= set(result["curves"])
 

@@ -2,7 +2,7 @@
 
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -21,12 +21,13 @@ from ntkgap.reporting.figures import (
     width_figure,
 )
 from ntkgap.reporting.marks import COLOURS, mark, outlook, width_mark
+from ntkgap.reporting.scatter import scatter_figure
 from ntkgap.reporting.summary import Scorecard, bottom_line, seeds_note
 from ntkgap.reporting.tables import write_tables
 from ntkgap.reporting.variations import AxisSection, axis_figure, axis_sections
 from ntkgap.studies import AxisVerdict, Verdict, assess, assess_variations, study_of
 from ntkgap.studies.assess import measured_cells
-from ntkgap.studies.figures import CurveFigure, Table, WidthFigure
+from ntkgap.studies.figures import ScatterFigure, StudyFigure, Table, WidthFigure
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.verdict import number
 from ntkgap.sweep import Runs
@@ -51,7 +52,7 @@ class StudyPage:
     axis_verdicts: list[AxisVerdict]
     card: Scorecard
     claim_drawings: dict[str, Drawing]
-    drawings: list[tuple[WidthFigure | CurveFigure, Drawing]]
+    drawings: list[tuple[StudyFigure, Drawing]]
     tables: list[Table]
     variations: list[tuple[AxisSection, Drawing]]
     configuration: str
@@ -106,8 +107,7 @@ def _study_page(runs: Runs, figures: Path) -> StudyPage:
             claim_drawings[claim.key] = _keep(figure, figures, f"{runs.study}-{claim.key}")
         drawings = []
         for spec in study.figures():
-            drawn = width_figure(spec, cells) if isinstance(spec, WidthFigure) else curve_figure(spec, cells)
-            drawings.append((spec, _keep(drawn, figures, f"{runs.study}-{spec.key}")))
+            drawings.append((spec, _keep(_draw(spec, cells), figures, f"{runs.study}-{spec.key}")))
         variations = []
         for i, section in enumerate(axis_sections(axis_verdicts, study.axis_notes)):
             variations.append((section, _keep(axis_figure(section), figures, f"{runs.study}-axis-{i + 1}")))
@@ -129,6 +129,14 @@ def _study_page(runs: Runs, figures: Path) -> StudyPage:
         seeds_note=seeds_note(verdicts),
         described={problem.name: problem.describe() for problem in study.problems},
     )
+
+
+def _draw(spec: StudyFigure, cells: Mapping[str, Sequence[Measured]]) -> Figure:
+    if isinstance(spec, WidthFigure):
+        return width_figure(spec, cells)
+    if isinstance(spec, ScatterFigure):
+        return scatter_figure(spec, cells)
+    return curve_figure(spec, cells)
 
 
 def _keep(figure: Figure, folder: Path, name: str) -> Drawing:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ntkgap.errors import NtkgapError, StudyError
 from ntkgap.studies.claim import Claim
-from ntkgap.studies.figures import CurveFigure, Table, WidthFigure
+from ntkgap.studies.figures import StudyFigure, Table
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.spec import DataSpec, Seed, Spec, Width
 from ntkgap.studies.variations import Variations, varied
@@ -211,7 +211,7 @@ class BaseStudy(BaseModel, ABC):
     def claims(self) -> list[Claim]:
         """The claims this study judges."""
 
-    def figures(self) -> list[WidthFigure | CurveFigure]:
+    def figures(self) -> list[StudyFigure]:
         """What this study draws besides its claims."""
         return []
 

@@ -1,4 +1,4 @@
-"""What a study wants shown besides its claims: numbers over width, curves over training, tables."""
+"""What a study wants shown besides its claims: numbers over width or against each other, curves, tables."""
 
 from dataclasses import dataclass
 
@@ -72,3 +72,35 @@ class CurveFigure:
     level: float | None = None
     level_label: str = ""
     log_y: bool = True
+
+
+@dataclass(frozen=True)
+class ScatterFigure:
+    """One measured number against another, a point a cell, one panel a problem, shaded by width.
+
+    Attributes:
+        key: short name, also of the file.
+        title: what the figure shows.
+        caption: how to read it.
+        x_label: axis label.
+        y_label: axis label.
+        x: name of the scalar drawn to the right.
+        y: name of the scalar drawn upwards.
+        x_limit: where a vertical line parts the panel.
+        y_limit: where a horizontal line parts it.
+        quadrants: what the four parts mean: upper left, upper right, lower left, lower right.
+    """
+
+    key: str
+    title: str
+    caption: str
+    x_label: str
+    y_label: str
+    x: str
+    y: str
+    x_limit: float
+    y_limit: float
+    quadrants: tuple[str, str, str, str]
+
+
+StudyFigure = WidthFigure | CurveFigure | ScatterFigure

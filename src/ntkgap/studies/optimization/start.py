@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ntkgap.data import Dataset
+from ntkgap.errors import DataError, KernelError
 from ntkgap.kernels import (
     Jacobian,
     as_matrix,
@@ -20,8 +21,11 @@ from ntkgap.kernels import (
 from ntkgap.models import describe
 from ntkgap.practice import TrainingCurve
 from ntkgap.studies.optimization.limit import infinite_width_gram
+from ntkgap.studies.optimization.required_width import width_scalar
+from ntkgap.studies.optimization.singular import singular_rows
 from ntkgap.studies.optimization.study import OptimizationProblem
-from ntkgap.theory import KernelDynamics
+from ntkgap.theory import KernelDynamics, required_width
+from ntkgap.theory.width_bounds import BOUNDS
 
 
 @dataclass
@@ -75,6 +79,7 @@ def initialise(problem: OptimizationProblem, width: int, seed: int, findings: Fi
         # Fewer parameters than rows make K singular for certain; otherwise arithmetic cannot tell.
         margin = 0.0 if n_parameters < len(gram) else math.nan
         findings.notes.append(f"λ_min = {found.lambda_min:.2e} is below the noise floor {found.noise_floor:.2e}")
+        findings.notes += singular_rows(train_data, gram)
     residual = at.outputs - train_data.y
     limit = infinite_width_gram(problem, network, train_data, seed, findings.notes)
     start = Start(
@@ -100,7 +105,19 @@ def initialise(problem: OptimizationProblem, width: int, seed: int, findings: Fi
         "initial_residual": start.residual_norm,
     }
     findings.scalars |= compare_with_limit(gram, limit)
+    add_required_widths(train_data.x, describe(network).depth, findings)
     return start
+
+
+def add_required_widths(x: Tensor, depth: int, findings: Findings) -> None:
+    """Note the widths that theorems ask for on these inputs; NaN where they say nothing."""
+    widths = dict.fromkeys((width_scalar(bound.name) for bound in BOUNDS), math.nan)
+    try:
+        # The data were read in float32, and it is there that inputs are told apart.
+        widths |= {width_scalar(b.name): b.width for b in required_width(x.float(), depth=depth).bounds}
+    except (DataError, KernelError) as error:
+        findings.notes.append(f"no width that theory asks for: {error}")
+    findings.scalars |= widths
 
 
 def compare_with_limit(gram: Tensor, limit: Tensor | None) -> dict[str, float]:

@@ -10,11 +10,15 @@ from torch import Generator
 from ntkgap.errors import StudyError
 from ntkgap.studies.base import BaseProblem, BaseStudy
 from ntkgap.studies.claim import Claim
-from ntkgap.studies.figures import CurveFigure, WidthFigure
+from ntkgap.studies.figures import StudyFigure, Table
+from ntkgap.studies.measured import Measured
 from ntkgap.studies.optimization.axis_notes import AXIS_NOTES
 from ntkgap.studies.optimization.claims import Tolerances, make_claims, make_figures
+from ntkgap.studies.optimization.explanation import explanation_figure, explanation_table
 from ntkgap.studies.optimization.model import ModelSpec
+from ntkgap.studies.optimization.required_width import required_width_table
 from ntkgap.studies.spec import Spec
+from ntkgap.studies.verdict import Verdict
 
 # Pixels of a typical image: how many the data have is not known before they are read.
 POSITIONS = 28 * 28
@@ -109,7 +113,7 @@ class OptimizationStudy(BaseStudy):
     """
 
     name: ClassVar[str] = "optimization"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     compute: ClassVar[str] = "ntkgap.studies.optimization.cell:compute"
     axis_notes: ClassVar[Mapping[str, str]] = AXIS_NOTES
 
@@ -120,9 +124,13 @@ class OptimizationStudy(BaseStudy):
         """The eight claims about optimization."""
         return make_claims(self.tolerances)
 
-    def figures(self) -> list[WidthFigure | CurveFigure]:
-        """The conditions' and the rate's numbers over width; losses and Jacobian drift over training."""
-        return make_figures()
+    def figures(self) -> list[StudyFigure]:
+        """Conditions and rate over width and against each other; losses and Jacobian drift over training."""
+        return [*make_figures(), explanation_figure(self.tolerances.rate)]
+
+    def tables(self, cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]) -> list[Table]:
+        """Whether the condition explains the rate; the width theory asks for beside the width found."""
+        return [explanation_table(cells, self.tolerances.rate), required_width_table(cells, verdicts)]
 
     def cost(self, cell: Mapping[str, Any]) -> float:
         """Multiplications of the forward and backward passes, up to a constant."""
