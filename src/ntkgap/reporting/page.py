@@ -2,7 +2,7 @@
 
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -13,6 +13,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from ntkgap.errors import StoreError
+from ntkgap.reporting.comparison import comparison_figure
 from ntkgap.reporting.figures import (
     claim_figure,
     curve_figure,
@@ -25,7 +26,9 @@ from ntkgap.reporting.summary import Scorecard, bottom_line, seeds_note
 from ntkgap.reporting.tables import write_tables
 from ntkgap.studies import Verdict, assess, study_of
 from ntkgap.studies.assess import measured_cells
-from ntkgap.studies.figures import CurveFigure, Table, WidthFigure
+from ntkgap.studies.figures import ComparisonFigure, CurveFigure, Table, WidthFigure
+from ntkgap.studies.figures import Figure as FigureSpec
+from ntkgap.studies.measured import Measured
 from ntkgap.studies.verdict import number
 from ntkgap.sweep import Runs
 from ntkgap.sweep.files import write_atomically
@@ -47,7 +50,7 @@ class StudyPage:
     verdicts: list[Verdict]
     card: Scorecard
     claim_drawings: dict[str, Drawing]
-    drawings: list[tuple[WidthFigure | CurveFigure, Drawing]]
+    drawings: list[tuple[FigureSpec, Drawing]]
     tables: list[Table]
     configuration: str
     counts: dict[str, int]
@@ -101,7 +104,9 @@ def _study_page(runs: Runs, figures: Path) -> StudyPage:
             claim_drawings[claim.key] = _keep(figure, figures, f"{runs.study}-{claim.key}")
         drawings = []
         for spec in study.figures():
-            drawn = width_figure(spec, cells) if isinstance(spec, WidthFigure) else curve_figure(spec, cells)
+            drawn = _draw(spec, cells)
+            if drawn is None:
+                continue
             drawings.append((spec, _keep(drawn, figures, f"{runs.study}-{spec.key}")))
     results = [(problem, cell) for problem, found in cells.items() for cell in found]
     return StudyPage(
@@ -125,6 +130,17 @@ def _study_page(runs: Runs, figures: Path) -> StudyPage:
     )
 
 
+def _draw(spec: FigureSpec, cells: Mapping[str, Sequence[Measured]]) -> Figure | None:
+    """The figure of a specification; None where nothing of what it compares was measured."""
+    match spec:
+        case WidthFigure():
+            return width_figure(spec, cells)
+        case CurveFigure():
+            return curve_figure(spec, cells)
+        case ComparisonFigure():
+            return comparison_figure(spec, cells)
+
+
 def _keep(figure: Figure, folder: Path, name: str) -> Drawing:
     figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
     svg = to_svg(figure, name)
@@ -134,7 +150,11 @@ def _keep(figure: Figure, folder: Path, name: str) -> Drawing:
 
 def _render(pages: list[StudyPage]) -> str:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("ntkgap.reporting"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.PackageLoader("ntkgap.reporting"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.loopcontrols"],
     )
     helpers = (mark, width_mark, outlook, bottom_line, number)
     environment.globals |= {helper.__name__: helper for helper in helpers}

@@ -63,15 +63,21 @@ def _settings(cell: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def assess(runs: Runs) -> list[Verdict]:
-    """Judge every claim of the study on every problem, in the order in which the study lists them."""
+    """Judge every claim of the study on every problem, in the order in which the study lists them.
+
+    A claim is judged at the widths at which its quantity was measured (NaN is a measurement: it could not be
+    decided); on problems without any, there is no verdict.
+    """
     study = study_of(runs)
     verdicts = []
     for problem, cells in measured_cells(runs).items():
         for claim in study.claims():
             values: dict[int, dict[int, float]] = {}
             for cell in cells:
-                values.setdefault(cell.width, {})[cell.seed] = cell.scalars[claim.quantity]
-            verdicts.append(judge(claim, problem, values))
+                if claim.quantity in cell.scalars:
+                    values.setdefault(cell.width, {})[cell.seed] = cell.scalars[claim.quantity]
+            if values:
+                verdicts.append(judge(claim, problem, values))
     return verdicts
 
 

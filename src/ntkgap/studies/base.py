@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ntkgap.errors import StudyError
 from ntkgap.studies.claim import Claim
-from ntkgap.studies.figures import CurveFigure, Table, WidthFigure
+from ntkgap.studies.figures import Figure, Table
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.spec import DataSpec, Seed, Spec, Width
 from ntkgap.studies.verdict import Verdict
@@ -176,7 +176,7 @@ class BaseStudy(BaseModel, ABC):
     def claims(self) -> list[Claim]:
         """The claims this study judges."""
 
-    def figures(self) -> list[WidthFigure | CurveFigure]:
+    def figures(self) -> list[Figure]:
         """What this study draws besides its claims."""
         return []
 

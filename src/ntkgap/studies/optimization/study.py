@@ -2,18 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Generator
 
 from ntkgap.errors import StudyError
+from ntkgap.practice.losses import choose_loss
 from ntkgap.studies.base import BaseProblem, BaseStudy
 from ntkgap.studies.claim import Claim
-from ntkgap.studies.figures import CurveFigure, WidthFigure
+from ntkgap.studies.figures import Figure, Table
+from ntkgap.studies.measured import Measured
 from ntkgap.studies.optimization.claims import Tolerances, make_claims, make_figures
 from ntkgap.studies.optimization.model import ModelSpec
+from ntkgap.studies.optimization.race_claims import make_race_claims, make_race_figures
+from ntkgap.studies.optimization.race_spec import RaceSpec
+from ntkgap.studies.optimization.tables import race_table
 from ntkgap.studies.spec import Spec
+from ntkgap.studies.verdict import Verdict
 
 # Pixels of a typical image: how many the data have is not known before they are read.
 POSITIONS = 28 * 28
@@ -39,10 +45,13 @@ class GradientDescentSpec(Spec):
     Attributes:
         fraction_of_critical: learning rate as a fraction of 2/κ_max; above 1 the kernel regime diverges.
         steps: number of steps.
+        observations: at how many of them, in equal ratios up to the last, the Jacobian's drift is measured; also
+            along SGD, where there is a race.
     """
 
     fraction_of_critical: float = Field(default=0.5, gt=0)
     steps: int = Field(ge=1)
+    observations: int = Field(default=4, ge=1)
 
 
 class SearchSpec(Spec):
@@ -67,12 +76,23 @@ class OptimizationProblem(BaseProblem):
         natural_gradient: how natural gradient descent is run.
         gradient_descent: how gradient descent is run.
         search: how the theorem's ball is searched; not at all if not given.
+        race: of optimisers; none if not given.
     """
 
     model: ModelSpec
     natural_gradient: NaturalGradientSpec
     gradient_descent: GradientDescentSpec
     search: SearchSpec | None = None
+    race: RaceSpec | None = None
+
+    @model_validator(mode="after")
+    def _batches_fit(self) -> Self:
+        if self.race is not None and (self.race.batch_size or 0) > self.data.n_train:
+            raise ValueError(
+                f"the race's batch_size {self.race.batch_size} is larger than the {self.data.n_train} training "
+                "examples"
+            )
+        return self
 
     def describe(self) -> str:
         """Data, sizes and the two trainings."""
@@ -82,12 +102,14 @@ class OptimizationProblem(BaseProblem):
             f"{self.data.n_train} training examples of {Path(self.data.name).stem}; natural gradient with "
             f"η = {natural.learning_rate:g}{damping} for {natural.steps} steps; gradient descent at "
             f"{plain.fraction_of_critical:g} of the critical rate for {plain.steps} steps (fewer where the "
-            "predicted loss has vanished before)."
+            "predicted loss has vanished before)." + (self.race.describe() if self.race else "")
         )
 
     def check(self) -> None:
         """Load the data of one seed, build the narrowest network, and feed it an example."""
-        train, _ = self.data.load(seed=0)
+        train, test = self.data.load(seed=0)
+        if self.race is not None:
+            choose_loss(self.race.loss, train, test)
         width = min(self.widths)
         try:
             self.model.build(train, width, Generator())(train.x[:1])
@@ -108,19 +130,23 @@ class OptimizationStudy(BaseStudy):
     """
 
     name: ClassVar[str] = "optimization"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     compute: ClassVar[str] = "ntkgap.studies.optimization.cell:compute"
 
     problems: Sequence[OptimizationProblem] = Field(min_length=1)
     tolerances: Tolerances = Tolerances()
 
     def claims(self) -> list[Claim]:
-        """The eight claims about optimization."""
-        return make_claims(self.tolerances)
+        """The claims about optimization, eight of them about every network and two about those that race."""
+        return [*make_claims(self.tolerances), *make_race_claims()]
 
-    def figures(self) -> list[WidthFigure | CurveFigure]:
+    def figures(self) -> list[Figure]:
         """The conditions' and the rate's numbers over width; losses and Jacobian drift over training."""
-        return make_figures()
+        return [*make_figures(), *make_race_figures()]
+
+    def tables(self, cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]) -> list[Table]:
+        """Who reached the target of the race, and when."""
+        return race_table(cells)
 
     def cost(self, cell: Mapping[str, Any]) -> float:
         """Multiplications of the forward and backward passes, up to a constant."""
