@@ -56,6 +56,11 @@ class Findings:
     notes: list[str] = field(default_factory=list)
     diverged: bool = False
 
+    def number(self, name: str) -> float:
+        """A scalar that was found before, as a number."""
+        value = self.scalars[name]
+        return math.nan if value is None else float(value)
+
     def add_stop(self, what: str, curve: TrainingCurve) -> None:
         """Note why a training ended early, if it did."""
         if curve.stopped:

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Generator
 
 from ntkgap.errors import StudyError
+from ntkgap.practice.losses import choose_loss
 from ntkgap.studies.base import BaseProblem, BaseStudy
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.figures import StudyFigure, Table
@@ -16,7 +17,10 @@ from ntkgap.studies.optimization.axis_notes import AXIS_NOTES
 from ntkgap.studies.optimization.claims import Tolerances, make_claims, make_figures
 from ntkgap.studies.optimization.explanation import explanation_figure, explanation_table
 from ntkgap.studies.optimization.model import ModelSpec
+from ntkgap.studies.optimization.race_claims import make_race_claims, make_race_figures
+from ntkgap.studies.optimization.race_spec import RaceSpec
 from ntkgap.studies.optimization.required_width import required_width_table
+from ntkgap.studies.optimization.tables import race_table
 from ntkgap.studies.spec import Spec
 from ntkgap.studies.verdict import Verdict
 
@@ -44,10 +48,13 @@ class GradientDescentSpec(Spec):
     Attributes:
         fraction_of_critical: learning rate as a fraction of 2/κ_max; above 1 the kernel regime diverges.
         steps: number of steps.
+        observations: at how many of them, in equal ratios up to the last, the Jacobian's drift is measured; also
+            along SGD, where there is a race.
     """
 
     fraction_of_critical: float = Field(default=0.5, gt=0)
     steps: int = Field(ge=1)
+    observations: int = Field(default=4, ge=1)
 
 
 class SearchSpec(Spec):
@@ -72,12 +79,23 @@ class OptimizationProblem(BaseProblem):
         natural_gradient: how natural gradient descent is run.
         gradient_descent: how gradient descent is run.
         search: how the theorem's ball is searched; not at all if not given.
+        race: of optimisers; none if not given.
     """
 
     model: ModelSpec
     natural_gradient: NaturalGradientSpec
     gradient_descent: GradientDescentSpec
     search: SearchSpec | None = None
+    race: RaceSpec | None = None
+
+    @model_validator(mode="after")
+    def _batches_fit(self) -> Self:
+        if self.race is not None and (self.race.batch_size or 0) > self.data.n_train:
+            raise ValueError(
+                f"the race's batch_size {self.race.batch_size} is larger than the {self.data.n_train} training "
+                "examples"
+            )
+        return self
 
     def describe(self) -> str:
         """Data, sizes and the two trainings."""
@@ -87,12 +105,14 @@ class OptimizationProblem(BaseProblem):
             f"{self.data.n_train} training examples of {Path(self.data.name).stem}; natural gradient with "
             f"η = {natural.learning_rate:g}{damping} for {natural.steps} steps; gradient descent at "
             f"{plain.fraction_of_critical:g} of the critical rate for {plain.steps} steps (fewer where the "
-            "predicted loss has vanished before)."
+            "predicted loss has vanished before)." + (self.race.describe() if self.race else "")
         )
 
     def check(self) -> None:
         """Load the data of one seed, build the narrowest network, and feed it an example."""
-        train, _ = self.data.load(seed=0)
+        train, test = self.data.load(seed=0)
+        if self.race is not None:
+            choose_loss(self.race.loss, train, test)
         width = min(self.widths)
         try:
             self.model.build(train, width, Generator())(train.x[:1])
@@ -121,16 +141,20 @@ class OptimizationStudy(BaseStudy):
     tolerances: Tolerances = Tolerances()
 
     def claims(self) -> list[Claim]:
-        """The eight claims about optimization."""
-        return make_claims(self.tolerances)
+        """The claims about optimization, eight of them about every network and two about those that race."""
+        return [*make_claims(self.tolerances), *make_race_claims()]
 
     def figures(self) -> list[StudyFigure]:
-        """Conditions and rate over width and against each other; losses and Jacobian drift over training."""
-        return [*make_figures(), explanation_figure(self.tolerances.rate)]
+        """Conditions and rate over width and against each other; losses and Jacobian drift; the race."""
+        return [*make_figures(), explanation_figure(self.tolerances.rate), *make_race_figures()]
 
     def tables(self, cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]) -> list[Table]:
-        """Whether the condition explains the rate; the width theory asks for beside the width found."""
-        return [explanation_table(cells, self.tolerances.rate), required_width_table(cells, verdicts)]
+        """Whether the condition explains the rate, the race, and the width theory asks for beside that found."""
+        return [
+            explanation_table(cells, self.tolerances.rate),
+            *race_table(cells),
+            required_width_table(cells, verdicts),
+        ]
 
     def cost(self, cell: Mapping[str, Any]) -> float:
         """Multiplications of the forward and backward passes, up to a constant."""
