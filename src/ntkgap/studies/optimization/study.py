@@ -12,12 +12,11 @@ from ntkgap.errors import StudyError
 from ntkgap.models import MLP, ConvNet, ShallowNet
 from ntkgap.studies.base import BaseProblem, BaseStudy
 from ntkgap.studies.claim import Claim
+from ntkgap.studies.estimate import Estimate
 from ntkgap.studies.figures import CurveFigure, WidthFigure
 from ntkgap.studies.optimization.claims import Tolerances, make_claims, make_figures
+from ntkgap.studies.optimization.estimates import check_sizes, estimate
 from ntkgap.studies.spec import Spec
-
-# Pixels of a typical image: how many the data have is not known before they are read.
-POSITIONS = 28 * 28
 
 
 class ModelSpec(Spec):
@@ -140,6 +139,12 @@ class OptimizationProblem(BaseProblem):
     gradient_descent: GradientDescentSpec
     search: SearchSpec | None = None
 
+    @classmethod
+    def of(cls, cell: Mapping[str, Any]) -> Self:
+        """The problem that a cell made by ``OptimizationStudy.cells`` is of, at that cell's width alone."""
+        settings = {k: v for k, v in cell.items() if k not in ("problem", "width", "seed")}
+        return cls(name=cell["problem"], widths=[cell["width"]], **settings)
+
     def describe(self) -> str:
         """Data, sizes and the two trainings."""
         natural, plain = self.natural_gradient, self.gradient_descent
@@ -152,7 +157,7 @@ class OptimizationProblem(BaseProblem):
         )
 
     def check(self) -> None:
-        """Load the data of one seed, build the narrowest network, and feed it an example."""
+        """Load the data of one seed, build the narrowest network, feed it an example, and foretell the memory."""
         train, _ = self.data.load(seed=0)
         width = min(self.widths)
         try:
@@ -160,6 +165,7 @@ class OptimizationProblem(BaseProblem):
         except (RuntimeError, MemoryError) as error:
             reason = str(error).splitlines()[0]
             raise StudyError(f"{self.name!r} cannot be built at width {width}: {reason}") from error
+        check_sizes(self, train)
 
 
 class OptimizationStudy(BaseStudy):
@@ -188,10 +194,6 @@ class OptimizationStudy(BaseStudy):
         """The conditions' and the rate's numbers over width; losses and Jacobian drift over training."""
         return make_figures()
 
-    def cost(self, cell: Mapping[str, Any]) -> float:
-        """Multiplications of the forward and backward passes, up to a constant."""
-        width, n, depth = cell["width"], cell["data"]["n_train"], cell["model"]["depth"]
-        layers = width * (64 + (depth - 1) * width)
-        if cell["model"]["architecture"] == "convnet":
-            layers *= POSITIONS
-        return n * layers * (cell["gradient_descent"]["steps"] + 10 * cell["natural_gradient"]["steps"])
+    def estimate(self, cell: Mapping[str, Any]) -> Estimate:
+        """From the sizes of every layer, counted on narrow networks of the same family."""
+        return estimate(OptimizationProblem.of(cell), cell["width"])
