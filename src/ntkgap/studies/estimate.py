@@ -3,7 +3,7 @@
 import heapq
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Self
@@ -15,7 +15,7 @@ SECONDS_A_CALL = 25e-6
 # A worker imports torch before its first cell.
 SECONDS_TO_START = 3.0
 # Python with torch and all that a cell imports, before the first tensor of any size.
-PROCESS_BYTES = 590e6
+PROCESS_BYTES = 450e6
 
 
 @dataclass(frozen=True)
@@ -84,12 +84,14 @@ class Estimate:
     Attributes:
         flops: as of ``Work``.
         bytes: memory of the worker process at its peak.
-        seconds: time in one worker; without the others that may share its memory and cores.
+        seconds: time in one worker, undisturbed.
+        once: the part of it that a worker spends on its first cell of a problem and seed alone.
     """
 
     flops: float
     bytes: float
     seconds: float
+    once: float = 0.0
 
 
 @cache
@@ -106,14 +108,21 @@ def physical_memory() -> float:
         return float("inf")
 
 
-def sweep_seconds(seconds: Sequence[float], workers: int) -> float:
-    """Time of a sweep whose workers take cells in the given order, each the next one as soon as it is free."""
-    if not seconds:
-        return 0.0
-    free = [SECONDS_TO_START] * min(workers, len(seconds))
-    for duration in seconds:
-        heapq.heapreplace(free, free[0] + duration)
-    return max(free)
+def sweep_seconds(cells: Sequence[tuple[Hashable, Estimate]], workers: int) -> float:
+    """Time of a sweep whose workers take cells in the given order, each the next one as soon as it is free.
+
+    Args:
+        cells: problem and seed, in whatever form, and estimate of each.
+        workers: how many.
+    """
+    free = [(SECONDS_TO_START, worker) for worker in range(min(workers, len(cells)))]
+    seen: set[tuple[int, Hashable]] = set()
+    for key, estimate in cells:
+        start, worker = free[0]
+        again = (worker, key) in seen
+        seen.add((worker, key))
+        heapq.heapreplace(free, (start + estimate.seconds - (estimate.once if again else 0.0), worker))
+    return max(free)[0] if free else 0.0
 
 
 def _fastest(call: Callable[[], object], times: int) -> float:

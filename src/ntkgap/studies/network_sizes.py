@@ -24,13 +24,15 @@ class NetworkSizes:
     """What a network of one width takes.
 
     Attributes:
-        parameters: P, frozen ones included.
+        parameters: all of them, frozen ones included.
+        trainable: those that are trained, P.
         forward_flops: of the forward pass of one example; a multiply-add is two.
         recipe: how its Jacobian is had, with the sizes of every parameter's factors, of the graph of one example
             and of its gradients.
     """
 
     parameters: int
+    trainable: int
     forward_flops: int
     recipe: Recipe
 
@@ -48,7 +50,8 @@ class NetworkSizes:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             network(x[:1])
         parameters = sum(p.numel() for p in network.parameters())
-        return cls(parameters, counter.get_total_flops(), find_recipe(Point(network), x))
+        trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
+        return cls(parameters, trainable, counter.get_total_flops(), find_recipe(Point(network), x))
 
 
 class SizesByWidth:
@@ -79,9 +82,11 @@ class SizesByWidth:
             graph_bytes=value([r.graph_bytes for r in recipes]),
             gradient_bytes=value([r.gradient_bytes for r in recipes]),
         )
-        return NetworkSizes(
-            value([p.parameters for p in self._probes]), value([p.forward_flops for p in self._probes]), recipe
+        parameters, trainable, flops = (
+            value([getattr(probe, name) for probe in self._probes])
+            for name in ("parameters", "trainable", "forward_flops")
         )
+        return NetworkSizes(parameters, trainable, flops, recipe)
 
 
 def _lagrange(width: int) -> list[Fraction]:

@@ -93,7 +93,7 @@ def follow_natural_gradient(problem: OptimizationProblem, start: Start, seed: in
         # A path that ended early can still refute the condition, not speak for it.
         "c_prime": largest if finished or largest >= STABILITY_LIMIT else math.nan,
         "c_prime_end": c_prime[-1] if finished else math.nan,
-        "initial_norm": norm(start.network.parameters()),
+        "initial_norm": norm(p for p in start.network.parameters() if p.requires_grad),
         "theorem_learning_rate": largest_learning_rate(largest),
         "theorem_radius": radius,
         "ngd_learning_rate": settings.learning_rate,

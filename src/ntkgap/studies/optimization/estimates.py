@@ -14,11 +14,12 @@ from ntkgap.practice.gram_systems import LARGEST_GRAM
 from ntkgap.studies.estimate import Estimate, Work, physical_memory, this_machine
 from ntkgap.studies.limit_cost import limit_entries
 from ntkgap.studies.network_sizes import PROBES, SizesByWidth
+from ntkgap.studies.optimization.model import ModelSpec
 from ntkgap.studies.optimization.work import CellWork
 from ntkgap.studies.spec import DataSpec
 
 if TYPE_CHECKING:
-    from ntkgap.studies.optimization.study import ModelSpec, OptimizationProblem
+    from ntkgap.studies.optimization.study import OptimizationProblem
 
 # Examples that show the sizes; more would show the same.
 EXAMPLES = 3
@@ -49,19 +50,21 @@ def estimate(problem: "OptimizationProblem", width: int) -> Estimate:
     few = data.model_copy(update={"n_train": EXAMPLES, "n_test": 1})  # how many there are changes no size
     family = _family(problem.model, few.model_dump_json())
     cell = CellWork(family.sizes.at(width), data.n_train, data.n_test, family.limit_entries)
-    work = cell_work(problem, cell)
-    return Estimate(work.flops, cell.memory(), family.seconds_to_load + this_machine().seconds(work))
+    limit, rest = cell.limit(), cell_work(problem, cell)
+    machine = this_machine()
+    once, seconds = machine.seconds(limit), family.seconds_to_load + machine.seconds(limit + rest)
+    return Estimate((limit + rest).flops, cell.memory(), seconds, once if problem.model.one_limit else 0.0)
 
 
 def cell_work(problem: "OptimizationProblem", cell: CellWork) -> Work:
-    """All measurements of a cell."""
+    """All measurements of a cell, but for the infinite-width kernel."""
     work = (
         cell.start()
         + cell.natural_gradient(problem.natural_gradient.steps)
         + cell.gradient_descent(problem.gradient_descent.steps)
     )
     search = problem.search
-    if search is not None and cell.sizes.parameters <= search.max_parameters:
+    if search is not None and cell.sizes.trainable <= search.max_parameters:
         work += cell.search(search.starts, search.steps, flips=problem.model.architecture == "shallow")
     return work
 
@@ -94,7 +97,7 @@ def check_sizes(problem: "OptimizationProblem", train: Dataset) -> None:
 
 
 @lru_cache(maxsize=64)
-def _family(model: "ModelSpec", data: str) -> Family:
+def _family(model: ModelSpec, data: str) -> Family:
     """Count sizes on a few examples.
 
     Args:

@@ -9,17 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from ntkgap.data import Dataset
-from ntkgap.errors import KernelError, ModelError
 from ntkgap.kernels import (
     Jacobian,
     as_matrix,
-    infinite_width,
     jacobian,
     relative_change,
     spectrum,
     target_alignment,
 )
+from ntkgap.models import describe
 from ntkgap.practice import TrainingCurve
+from ntkgap.studies.optimization.limit import infinite_width_gram
 from ntkgap.studies.optimization.study import OptimizationProblem
 from ntkgap.theory import KernelDynamics
 
@@ -68,7 +68,7 @@ def initialise(problem: OptimizationProblem, width: int, seed: int, findings: Fi
     at = jacobian(network, train_data.x)
     gram = as_matrix(at.gram())
     found = spectrum(gram)
-    n_parameters = sum(p.numel() for p in network.parameters())
+    n_parameters = describe(network).parameters
     if found.positive_definite:
         margin = found.lambda_min / found.noise_floor
     else:
@@ -76,7 +76,7 @@ def initialise(problem: OptimizationProblem, width: int, seed: int, findings: Fi
         margin = 0.0 if n_parameters < len(gram) else math.nan
         findings.notes.append(f"λ_min = {found.lambda_min:.2e} is below the noise floor {found.noise_floor:.2e}")
     residual = at.outputs - train_data.y
-    limit = infinite_width_gram(network, train_data, findings)
+    limit = infinite_width_gram(problem, network, train_data, seed, findings.notes)
     start = Start(
         network,
         train_data,
@@ -101,16 +101,6 @@ def initialise(problem: OptimizationProblem, width: int, seed: int, findings: Fi
     }
     findings.scalars |= compare_with_limit(gram, limit)
     return start
-
-
-def infinite_width_gram(network: nn.Module, data: Dataset, findings: Findings) -> Tensor | None:
-    """Gram matrix of the infinitely wide network, Θ ⊗ I over outputs, [nC, nC]; None where no limit is known."""
-    try:
-        ntk = infinite_width(network).ntk(data.x)
-    except (KernelError, ModelError) as error:
-        findings.notes.append(f"no infinite-width kernel: {error}")
-        return None
-    return torch.kron(ntk, torch.eye(data.y.shape[1], dtype=ntk.dtype))
 
 
 def compare_with_limit(gram: Tensor, limit: Tensor | None) -> dict[str, float]:

@@ -2,86 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
-from pydantic import Field, model_validator
-from torch import Generator, nn
+from pydantic import Field
+from torch import Generator
 
-from ntkgap.data import Dataset
 from ntkgap.errors import StudyError
-from ntkgap.models import MLP, ConvNet, ShallowNet
 from ntkgap.studies.base import BaseProblem, BaseStudy
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.estimate import Estimate
 from ntkgap.studies.figures import CurveFigure, WidthFigure
 from ntkgap.studies.optimization.claims import Tolerances, make_claims, make_figures
 from ntkgap.studies.optimization.estimates import check_sizes, estimate
+from ntkgap.studies.optimization.model import ModelSpec
 from ntkgap.studies.spec import Spec
-
-
-class ModelSpec(Spec):
-    """A network up to its width.
-
-    Attributes:
-        architecture: ``"shallow"`` (one trained hidden layer, fixed readout of signs), ``"mlp"``, or
-            ``"convnet"`` (3×3 convolutions at full resolution, for images).
-        nonlinearity: its name.
-        depth: hidden layers of the MLP, convolutions of the convolutional network.
-        parametrization: ``"ntk"``, ``"standard"``, ``"mean_field"`` or ``"mup"``, not of the shallow network.
-        weight_std: σ_w, not of the shallow network.
-        bias_std: σ_b, not of the shallow network.
-        alpha: α, what the output is multiplied by: large is lazy; not of the shallow network.
-        gamma0: γ0, the rich-lazy dial of NTK parametrisation; not of the shallow network.
-        antisymmetric: whether the network starts at zero, as the difference of two copies; not of the shallow one.
-        pooling: ``"global_average"`` or ``"flatten"``, before the readout of the convolutional network.
-    """
-
-    architecture: Literal["shallow", "mlp", "convnet"]
-    nonlinearity: str = "relu"
-    depth: int = Field(default=1, ge=1)
-    parametrization: Literal["ntk", "standard", "mean_field", "mup"] = "ntk"
-    weight_std: float = Field(default=1.0, gt=0)
-    bias_std: float = Field(default=0.0, ge=0)
-    alpha: float = Field(default=1.0, gt=0)
-    gamma0: float | None = Field(default=None, gt=0)
-    antisymmetric: bool = False
-    pooling: Literal["global_average", "flatten"] = "global_average"
-
-    @model_validator(mode="after")
-    def _no_idle_settings(self) -> Self:
-        of_layers = ("depth", "parametrization", "weight_std", "bias_std", "alpha", "gamma0", "antisymmetric")
-        idle = {"shallow": (*of_layers, "pooling"), "mlp": ("pooling",)}
-        for name in idle.get(self.architecture, ()):
-            if getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"{name} has no effect on architecture {self.architecture!r}; leave it out")
-        return self
-
-    def build(self, data: Dataset, width: int, generator: Generator) -> nn.Module:
-        """The network of a width, for inputs and targets like those of ``data``.
-
-        Raises:
-            StudyError: if the shallow network is asked for more than its one output, or the convolutional
-                network for anything but images.
-            ModelError: if the nonlinearity is unknown.
-        """
-        if self.architecture == "mlp":
-            settings = self.model_dump(exclude={"architecture", "pooling"})
-            return MLP(data.n_features, data.n_outputs, width, generator=generator, **settings)
-        if self.architecture == "convnet":
-            if data.x.ndim != 4:
-                raise StudyError(
-                    f"the convolutional network takes images [n, C, H, W], but the data have x of shape "
-                    f"{tuple(data.x.shape)}; choose images with flatten false, or architecture 'mlp'"
-                )
-            channels, height, width_of_image = data.x.shape[1:]
-            settings = self.model_dump(exclude={"architecture"}) | {"image_size": (height, width_of_image)}
-            return ConvNet(channels, data.n_outputs, width, generator=generator, **settings)
-        if data.n_outputs != 1:
-            raise StudyError(
-                f"the shallow network has one output, but the data have {data.n_outputs} targets; "
-                "choose another problem (--problem) or architecture 'mlp'"
-            )
-        return ShallowNet(data.n_features, width, self.nonlinearity, generator=generator)
 
 
 class NaturalGradientSpec(Spec):

@@ -7,7 +7,7 @@ of the parts on networks between 700 and 4 million parameters (``benchmarks/esti
 from dataclasses import dataclass
 
 from ntkgap.kernels.empirical.contraction import DEFAULT_SCRATCH
-from ntkgap.kernels.empirical.orders import Extent, cheapest
+from ntkgap.kernels.empirical.orders import Cost, Extent, cheapest
 from ntkgap.practice.jacobian_search.ascent import HALVINGS
 from ntkgap.practice.jacobian_search.flips import EXAMPLES, ROUNDS
 from ntkgap.practice.jacobian_search.search import DRAWS
@@ -26,6 +26,10 @@ DENSE_PASS, CONVOLUTION_PASS = 0.9, 0.3
 
 # An entry of an array of the infinite-width recursion, mostly elementwise functions in the cache.
 LIMIT_ENTRY = 25.0
+
+# What the recursion keeps of an example is small, but lies between freed arrays of pairs of positions, which the
+# allocator then cannot use again: about one in this many of the arrays that are computed.
+STRANDED = 32
 
 # Of arrays that live shortly, most are in memory that the allocator keeps or in a cache: the part that is not.
 SHORT_LIVED = 0.25
@@ -85,10 +89,17 @@ class CellWork:
         """A forward pass, C backward passes, and the proof: a whole backward pass beside Jᵀv."""
         return self.passes(self.classes + 3, examples) + examples / self.n_train * self.vjp()
 
+    def contractions(self, examples: int, symmetric: bool) -> list[Cost]:
+        """The products that make J J'ᵀ."""
+        extent = Extent(self.classes, examples, self.n_train, symmetric, ITEM)
+        shapes = self.sizes.recipe.shapes
+        # The bias of a dense layer has the gradients of its weight, and shares their product.
+        shared = {name.removesuffix("weight") + "bias" for name, s in shapes.items() if s.kind == "dense"}
+        return [cheapest(shape, extent) for name, shape in shapes.items() if name not in shared]
+
     def gram(self, examples: int, symmetric: bool) -> Work:
         """J J'ᵀ with the training examples on one side, each layer in its cheapest order."""
-        extent = Extent(self.classes, examples, self.n_train, symmetric, ITEM)
-        costs = [cheapest(shape, extent) for shape in self.sizes.recipe.shapes.values()]
+        costs = self.contractions(examples, symmetric)
         entries = self.classes**2 * examples * self.n_train
         return Work(
             sum(cost.weight * cost.flops for cost in costs),
@@ -105,18 +116,15 @@ class CellWork:
         return Work(traffic=SHORT_LIVED * copies * ITEM * self.sizes.parameters, calls=10)
 
     def start(self) -> Work:
-        """Network, Jacobian, Gram matrix and its spectrum; the same of the infinite-width kernel."""
+        """Network, Jacobian, Gram matrix; the spectra of that and of the infinite-width kernel's."""
         decompositions = 2 * EIGENVALUES + 2 * EIGENVECTORS
         # The probe of the Jacobian traces, differentiates and proves on two and three examples.
         probe = self.passes(12, 3) + self.update(30)
-        pairs = self.n_train * (self.n_train + 3) / 2
-        return (
-            probe
-            + self.jacobian(self.n_train)
-            + self.gram(self.n_train, True)
-            + self.cube(decompositions)
-            + Work(flops=LIMIT_ENTRY * pairs * self.limit_entries)
-        )
+        return probe + self.jacobian(self.n_train) + self.gram(self.n_train, True) + self.cube(decompositions)
+
+    def limit(self) -> Work:
+        """The infinite-width kernel: every example with itself, then the pairs on and above the diagonal."""
+        return Work(LIMIT_ENTRY * self.limit_entries * self.n_train * (self.n_train + 3) / 2)
 
     def natural_gradient(self, steps: int) -> Work:
         """At every point the Jacobian, its Gram matrix and the drift from the start; at every step a solve."""
@@ -143,10 +151,14 @@ class CellWork:
     def search(self, starts: int, steps: int, flips: bool) -> Work:
         """The search of the ball: Jacobians at many points, and gradients through a double backward pass."""
         climbs = starts + 3 + flips
-        evaluations = DRAWS * starts + flips * (EXAMPLES + 1) * ROUNDS + climbs * steps * (1 + HALVINGS / 2)
+        rounds = flips * (EXAMPLES + 1) * ROUNDS
+        evaluations = DRAWS * starts + rounds + climbs * steps * (1 + HALVINGS / 2)
+        # The flips of a unit that are bought together are a small linear system, one a unit.
+        units = max(shape.out for shape in self.sizes.recipe.shapes.values())
         # The change of the Jacobian has the factors of both: twice the positions.
         evaluation = self.jacobian(self.n_train) + 4 * self.gram(self.n_train, True) + self.cube(EIGENVALUES)
-        return evaluations * evaluation + 2 * climbs * steps * self.passes(10, self.n_train)
+        gradients = 2 * climbs * steps * self.passes(10, self.n_train)
+        return evaluations * evaluation + gradients + Work(calls=2 * rounds * units)
 
     def memory(self) -> float:
         """Bytes at the peak: three Jacobians (at the start, before a step and after it), and what one costs."""
@@ -162,4 +174,5 @@ class CellWork:
             + contraction
             + 8 * ITEM * self.sizes.parameters
             + 10 * ITEM * self.rows**2
+            + n * ITEM * self.limit_entries / STRANDED
         )
