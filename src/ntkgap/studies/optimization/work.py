@@ -29,7 +29,7 @@ LIMIT_ENTRY = 25.0
 
 # What the recursion keeps of an example is small, but lies between freed arrays of pairs of positions, which the
 # allocator then cannot use again: about one in this many of the arrays that are computed.
-STRANDED = 32
+STRANDED = 64
 
 # Of arrays that live shortly, most are in memory that the allocator keeps or in a cache: the part that is not.
 SHORT_LIVED = 0.25
