@@ -56,9 +56,11 @@ def test_a_single_study_goes_into_the_store_itself(command, tmp_path):
 
 
 def test_dry_run_computes_nothing(command, tmp_path):
-    status, out, _ = command("run", *SMALL, "--dry-run")
+    status, out, _ = command("run", *SMALL, "--dry-run", "--workers", "3")
     assert status == 0
     assert "4 of 4 cells to compute" in out
+    assert re.search(r"shallow ReLU, sphere │ +16 │ +2 │ +[\d.]+ m?s │ +\d+ MB │", out)
+    assert re.search(r"About [\d.]+ s with 3 workers .* The largest cell needs \d+ MB, the 3 largest at once", out)
     assert not (tmp_path / "runs").exists()
 
 

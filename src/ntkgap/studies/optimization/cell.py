@@ -50,8 +50,7 @@ def compute(cell: dict[str, Any]) -> dict[str, Any]:
         and infinite where training diverged. Losses are relative to the initial one.
     """
     width, seed = cell["width"], cell["seed"]
-    settings = {k: v for k, v in cell.items() if k not in ("problem", "width", "seed", "variation")}
-    problem = OptimizationProblem(name=cell["problem"], widths=[width], **settings)
+    problem = OptimizationProblem.of(cell)
     findings = Findings()
     start = initialise(problem, width, seed, findings)
     follow_natural_gradient(problem, start, seed, findings)

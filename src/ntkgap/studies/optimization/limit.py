@@ -30,7 +30,7 @@ def infinite_width_gram(
     """
     model = problem.model
     try:
-        if model.parametrization == "ntk" and model.gamma0 is None:
+        if model.one_limit:
             ntk = _of_any_width(model.model_dump_json(), problem.data.model_dump_json(), seed)
         else:
             ntk = infinite_width(network).ntk(data.x)

@@ -54,6 +54,11 @@ class ModelSpec(Spec):
                 raise ValueError(f"{name} has no effect on architecture {self.architecture!r}; leave it out")
         return self
 
+    @property
+    def one_limit(self) -> bool:
+        """Whether the infinite-width kernel is the same at every width."""
+        return self.parametrization == "ntk" and self.gamma0 is None
+
     def build(self, data: Dataset, width: int, generator: Generator) -> nn.Module:
         """The network of a width, for inputs and targets like those of ``data``.
 

@@ -11,10 +11,12 @@ from ntkgap.errors import StudyError
 from ntkgap.practice.losses import choose_loss
 from ntkgap.studies.base import BaseProblem, BaseStudy
 from ntkgap.studies.claim import Claim
+from ntkgap.studies.estimate import Estimate
 from ntkgap.studies.figures import StudyFigure, Table
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.optimization.axis_notes import AXIS_NOTES
 from ntkgap.studies.optimization.claims import Tolerances, make_claims, make_figures
+from ntkgap.studies.optimization.estimates import check_sizes, estimate
 from ntkgap.studies.optimization.explanation import explanation_figure, explanation_table
 from ntkgap.studies.optimization.model import ModelSpec
 from ntkgap.studies.optimization.race_claims import make_race_claims, make_race_figures
@@ -23,9 +25,6 @@ from ntkgap.studies.optimization.required_width import required_width_table
 from ntkgap.studies.optimization.tables import race_table
 from ntkgap.studies.spec import Spec
 from ntkgap.studies.verdict import Verdict
-
-# Pixels of a typical image: how many the data have is not known before they are read.
-POSITIONS = 28 * 28
 
 
 class NaturalGradientSpec(Spec):
@@ -97,6 +96,12 @@ class OptimizationProblem(BaseProblem):
             )
         return self
 
+    @classmethod
+    def of(cls, cell: Mapping[str, Any]) -> Self:
+        """The problem that a cell made by ``OptimizationStudy.cells`` is of, at that cell's width alone."""
+        settings = {k: v for k, v in cell.items() if k not in ("problem", "width", "seed", "variation")}
+        return cls(name=cell["problem"], widths=[cell["width"]], **settings)
+
     def describe(self) -> str:
         """Data, sizes and the two trainings."""
         natural, plain = self.natural_gradient, self.gradient_descent
@@ -109,7 +114,7 @@ class OptimizationProblem(BaseProblem):
         )
 
     def check(self) -> None:
-        """Load the data of one seed, build the narrowest network, and feed it an example."""
+        """Load the data of one seed, build the narrowest network, feed it an example, and foretell the memory."""
         train, test = self.data.load(seed=0)
         if self.race is not None:
             choose_loss(self.race.loss, train, test)
@@ -119,6 +124,7 @@ class OptimizationProblem(BaseProblem):
         except (RuntimeError, MemoryError) as error:
             reason = str(error).splitlines()[0]
             raise StudyError(f"{self.name!r} cannot be built at width {width}: {reason}") from error
+        check_sizes(self, train)
 
 
 class OptimizationStudy(BaseStudy):
@@ -156,10 +162,6 @@ class OptimizationStudy(BaseStudy):
             required_width_table(cells, verdicts),
         ]
 
-    def cost(self, cell: Mapping[str, Any]) -> float:
-        """Multiplications of the forward and backward passes, up to a constant."""
-        width, n, depth = cell["width"], cell["data"]["n_train"], cell["model"]["depth"]
-        layers = width * (64 + (depth - 1) * width)
-        if cell["model"]["architecture"] == "convnet":
-            layers *= POSITIONS
-        return n * layers * (cell["gradient_descent"]["steps"] + 10 * cell["natural_gradient"]["steps"])
+    def estimate(self, cell: Mapping[str, Any]) -> Estimate:
+        """From the sizes of every layer, counted on narrow networks of the same family."""
+        return estimate(OptimizationProblem.of(cell), cell["width"])
