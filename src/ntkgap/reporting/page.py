@@ -54,6 +54,7 @@ class StudyPage:
     card: Scorecard
     claim_drawings: dict[str, Drawing]
     drawings: list[tuple[StudyFigure, Drawing]]
+    answers: Table | None
     tables: list[Table]
     variations: list[tuple[AxisSection, Drawing]]
     configuration: str
@@ -122,6 +123,7 @@ def _study_page(runs: Runs, figures: Path) -> StudyPage:
         card=card,
         claim_drawings=claim_drawings,
         drawings=drawings,
+        answers=study.answers(verdicts),
         tables=study.tables(cells, verdicts),
         variations=variations,
         configuration=yaml.safe_dump(runs.configuration, sort_keys=False, allow_unicode=True),

@@ -223,6 +223,10 @@ class BaseStudy(BaseModel, ABC):
     def claims(self) -> list[Claim]:
         """The claims this study judges."""
 
+    def answers(self, verdicts: Sequence[Verdict]) -> Table | None:
+        """What a reader in a hurry asks, answered from the verdicts; the first thing a report shows."""
+        return None
+
     def figures(self) -> list[StudyFigure]:
         """What this study draws besides its claims."""
         return []

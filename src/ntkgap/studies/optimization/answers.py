@@ -67,14 +67,14 @@ def _rate(found: dict[str, Verdict]) -> str:
 
 def _seconds(found: dict[str, Verdict]) -> str:
     """Both ratios at the widest networks that raced."""
-    time = found.get("ngd_pays_in_seconds")
+    time = found.get("natural_gradient_seconds")
     if time is None:
         return "Not measured."
     last = time.widths[-1]
     if last.interval is None:
         return f"Undecided at width {last.width}: {last.reason}."
     words = {"holds": "Yes", "fails": "No", "undecided": "Undecided"}[last.state]
-    steps = found["ngd_fewer_steps"].widths[-1]
+    steps = found["natural_gradient_steps"].widths[-1]
     in_steps = f" with {number(steps.interval.value)} times the steps" if steps.interval else ""
     return (
         f"{words}: it takes {number(last.interval.value)} times the seconds of the best first-order method"

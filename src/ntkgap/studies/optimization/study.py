@@ -14,6 +14,7 @@ from ntkgap.studies.claim import Claim
 from ntkgap.studies.estimate import Estimate
 from ntkgap.studies.figures import StudyFigure, Table
 from ntkgap.studies.measured import Measured
+from ntkgap.studies.optimization.answers import answers
 from ntkgap.studies.optimization.axis_notes import AXIS_NOTES
 from ntkgap.studies.optimization.claims import Tolerances, make_claims, make_figures
 from ntkgap.studies.optimization.estimates import check_sizes, estimate
@@ -149,6 +150,10 @@ class OptimizationStudy(BaseStudy):
     def claims(self) -> list[Claim]:
         """The claims about optimization, eight of them about every network and two about those that race."""
         return [*make_claims(self.tolerances), *make_race_claims()]
+
+    def answers(self, verdicts: Sequence[Verdict]) -> Table:
+        """Is the condition met, from which width would it be, is natural gradient fast anyway, does it pay."""
+        return answers(verdicts)
 
     def figures(self) -> list[StudyFigure]:
         """Conditions and rate over width and against each other; losses and Jacobian drift; the race."""
