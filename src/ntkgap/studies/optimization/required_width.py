@@ -43,8 +43,8 @@ def required_width_table(cells: Mapping[str, Sequence[Measured]], verdicts: Sequ
         caption=f"{CAVEAT} A factor of a hundred between two of them means nothing. Medians over seeds on the "
         "training inputs, scaled to unit norm as the theorems want them; weights of variance ν² = 1, probability "
         "of failure δ = 0.1; λ0 = λ_min(H∞), φ the smallest distance of two inputs, L the network's hidden "
-        "layers. Every bound is sufficient for the networks and methods named, which need not be those of the column: "
-        "narrower networks may well train. Found: from which width on, by the claims above.",
+        "layers. Every bound is sufficient for the networks and methods named, which need not be those of the "
+        "column: narrower networks may well train. Found: from which width on, by the claims above.",
         columns=("source", "formula", "about", *cells),
         rows=(*asked, *found),
     )
