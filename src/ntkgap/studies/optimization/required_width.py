@@ -65,7 +65,9 @@ def width_found(verdict: Verdict) -> str:
     if verdict.holds_everywhere:
         return f"{first} or less"
     if verdict.holds_from is not None:
-        return str(verdict.holds_from)
+        c = verdict.crossing
+        fitted = f" (fitted law: {number(c.value)} [{number(c.low)}, {number(c.high)}])" if c is not None else ""
+        return f"{verdict.holds_from}{fitted}"
     if verdict.extrapolated is not None:
         e = verdict.extrapolated
         if math.isinf(e.high):
