@@ -66,8 +66,9 @@ def width_found(verdict: Verdict) -> str:
         return f"{first} or less"
     if verdict.holds_from is not None:
         c = verdict.crossing
-        fitted = f" (fitted law: {number(c.value)} [{number(c.low)}, {number(c.high)}])" if c is not None else ""
-        return f"{verdict.holds_from}{fitted}"
+        if c is None or not first <= c.value <= last:
+            return str(verdict.holds_from)
+        return f"{verdict.holds_from} (fitted law: {number(c.value)} [{number(c.low)}, {number(c.high)}])"
     if verdict.extrapolated is not None:
         e = verdict.extrapolated
         if math.isinf(e.high):
