@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from ntkgap.studies.figures import Table
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.statistics import median_interval
-from ntkgap.studies.verdict import Verdict, number
+from ntkgap.studies.verdict import Verdict, fitted_widths, number
 from ntkgap.theory.required_width import CAVEAT
 from ntkgap.theory.width_bounds import BOUNDS
 
@@ -66,7 +66,8 @@ def width_found(verdict: Verdict) -> str:
         return f"{first} or less"
     if verdict.holds_from is not None:
         c = verdict.crossing
-        if c is None or not first <= c.value <= last:
+        # The law is fitted to the widest networks; among narrower ones it is not known to hold.
+        if c is None or not fitted_widths([r.width for r in verdict.widths])[0] <= c.value <= last:
             return str(verdict.holds_from)
         return f"{verdict.holds_from} (fitted law: {number(c.value)} [{number(c.low)}, {number(c.high)}])"
     if verdict.extrapolated is not None:
