@@ -62,6 +62,35 @@ def test_dry_run_computes_nothing(command, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_variations_have_rows_of_their_own(command, tmp_path):
+    text = (Path(ntkgap.__file__).parent / "studies/optimization/presets/smoke.yaml").read_text()
+    head, _ = text.split("  - name: MLP")
+    (tmp_path / "mine.yaml").write_text(
+        head + "    variations: {width: 32, axes: {data.n_train: [4, 6], natural_gradient.learning_rate: [0.2]}}\n"
+    )
+    arguments = (
+        "run",
+        "optimization",
+        "--preset",
+        "mine.yaml",
+        "--width",
+        "16,64",
+        "--seed",
+        "0:2",
+        "--store",
+        "s",
+    )
+    status, out, err = command(*arguments, "--dry-run")
+    assert status == 0, err
+    assert "12 of 12 cells to compute" in out
+    assert re.search(r"sphere +│ 16, 32, 64 +│ 0, 1 +│ +6 │", out)
+    assert re.search(r"sphere, over training examples n +│ 32 +│ 0, 1 +│ +4 │", out)
+    assert command(*arguments)[0] == 0
+    status, out, _ = command("status", "s")
+    assert re.search(r"sphere +│ 16, 32, 64 +│ 2 +│ +6 │ +0 │ +0 │", out)
+    assert re.search(r"sphere, over natural gradient's η +│ 32 +│ 2 +│ +2 │ +0 │ +0 │", out)
+
+
 def test_help_and_version_do_not_load_torch():
     code = (
         "import sys; sys.argv = ['ntkgap', '--help']\nfrom ntkgap import cli\n"
