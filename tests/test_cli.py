@@ -10,6 +10,7 @@ import pytest
 
 import ntkgap
 from ntkgap import cli
+from tests.studies.test_variations import measure
 
 SMALL = ("--preset", "smoke", "--problem", "shallow", "--width", "16,64", "--seed", "0:2")
 
@@ -68,25 +69,15 @@ def test_variations_have_rows_of_their_own(command, tmp_path):
     (tmp_path / "mine.yaml").write_text(
         head + "    variations: {width: 32, axes: {data.n_train: [4, 6], natural_gradient.learning_rate: [0.2]}}\n"
     )
-    arguments = (
-        "run",
-        "optimization",
-        "--preset",
-        "mine.yaml",
-        "--width",
-        "16,64",
-        "--seed",
-        "0:2",
-        "--store",
-        "s",
-    )
-    status, out, err = command(*arguments, "--dry-run")
+    status, out, err = command("run", "--preset", "mine.yaml", *SMALL[4:], "--dry-run")
     assert status == 0, err
     assert "12 of 12 cells to compute" in out
     assert re.search(r"sphere +│ 16, 32, 64 +│ 0, 1 +│ +6 │", out)
     assert re.search(r"sphere, over training examples n +│ 32 +│ 0, 1 +│ +4 │", out)
-    assert command(*arguments)[0] == 0
+    study = ntkgap.OptimizationStudy.preset("mine.yaml", widths=[16, 64], seeds=[0, 1])
+    measure(study, tmp_path / "s")
     status, out, _ = command("status", "s")
+    assert status == 0
     assert re.search(r"sphere +│ 16, 32, 64 +│ 2 +│ +6 │ +0 │ +0 │", out)
     assert re.search(r"sphere, over natural gradient's η +│ 32 +│ 2 +│ +2 │ +0 │ +0 │", out)
 
