@@ -76,7 +76,7 @@ def test_tables_hold_what_the_page_shows(folder, runs):
             seeds = values.get_group(at["width"])
             expected = math.nan if seeds.isna().any() else seeds.median()
             np.testing.assert_allclose(math.nan if at["median"] is None else number(at["median"]), expected)
-    judged = {len(r["widths"]) for r in records if r["claim"] == "ngd_fewer_steps"}
+    judged = {len(r["widths"]) for r in records if r["claim"] == "natural_gradient_steps"}
     assert judged == {2}  # only the smaller networks of one problem race
 
 

@@ -21,7 +21,7 @@ def make_race_claims() -> list[Claim]:
     """Does natural gradient pay, in steps and in seconds."""
     return [
         Claim(
-            key="ngd_fewer_steps",
+            key="natural_gradient_steps",
             title="Natural gradient needs fewer steps than first-order training",
             statement="The best natural gradient reaches the target in fewer steps than the best of gradient "
             "descent, tuned SGD and tuned Adam.",
@@ -37,7 +37,7 @@ def make_race_claims() -> list[Claim]:
             undecidable=UNDECIDABLE,
         ),
         Claim(
-            key="ngd_pays_in_seconds",
+            key="natural_gradient_seconds",
             title="Natural gradient pays in seconds",
             statement="The best natural gradient reaches the target in less time than the best of gradient "
             "descent, tuned SGD and tuned Adam.",
