@@ -118,7 +118,8 @@ class Verdict:
         """From which width the claim would hold, or why that cannot be said."""
         if self.holds_everywhere or self.fit is None:
             return ""
-        if self.crossing is not None and self.widths[0].width <= self.crossing.value <= self.widths[-1].width:
+        fitted = fitted_widths([r.width for r in self.widths])
+        if self.crossing is not None and fitted[0] <= self.crossing.value <= fitted[-1]:
             c = self.crossing
             where = f"{number(c.value)} [{number(c.low)}, {number(c.high)}]"
             return f"The fitted power law meets the limit at width {where}."
