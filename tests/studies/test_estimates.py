@@ -164,7 +164,8 @@ def test_the_dearest_cells_come_first_and_hopeless_ones_last():
     cells = study.cells()
     costs = {(cell["problem"], cell["width"]): study.cost(cell) for cell in cells}
     name = cells[-1]["problem"]
-    assert costs[name, 128] > costs[name, 16] > 0
+    assert costs[name, 128] > costs[name, 64] > 0  # neither is small enough to race
+    assert costs[name, 16] > costs[name, 64]
     hopeless = copy.deepcopy(cells[0])  # one output, but the digits have ten classes
     hopeless["data"] |= {"name": "digits", "options": {}}
     assert study.cost(hopeless) == 0

@@ -20,7 +20,7 @@ from ntkgap.practice import (
     tune,
 )
 from ntkgap.studies.optimization.finish import score
-from ntkgap.studies.optimization.race_spec import Method, RaceSpec
+from ntkgap.studies.optimization.race_spec import KFAC_RATES, Method, RaceSpec
 from ntkgap.studies.optimization.start import Start
 from ntkgap.theory import critical_learning_rate
 
@@ -30,7 +30,6 @@ ADAM_RATES = (1e-3, 1e-1)
 # Of SGD, as parts of the critical rate; of K-FAC's damping, as parts of the kernel's mean eigenvalue.
 SGD_RATES = (1 / 16, 1.0)
 KFAC_DAMPINGS = (1e-2, 1.0)
-KFAC_RATES = (0.5, 1.0)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from ntkgap.studies.estimate import Estimate, Work, physical_memory, this_machin
 from ntkgap.studies.limit_cost import limit_entries
 from ntkgap.studies.network_sizes import PROBES, SizesByWidth
 from ntkgap.studies.optimization.model import ModelSpec
+from ntkgap.studies.optimization.race_work import race_work
 from ntkgap.studies.optimization.work import CellWork
 from ntkgap.studies.spec import DataSpec
 
@@ -66,6 +67,8 @@ def cell_work(problem: "OptimizationProblem", cell: CellWork) -> Work:
     search = problem.search
     if search is not None and cell.sizes.trainable <= search.max_parameters:
         work += cell.search(search.starts, search.steps, flips=problem.model.architecture == "shallow")
+    if problem.race is not None and cell.sizes.trainable <= problem.race.max_parameters:
+        work += race_work(problem.race, cell)
     return work
 
 

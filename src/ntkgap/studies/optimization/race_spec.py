@@ -11,6 +11,9 @@ METHODS: tuple[Method, ...] = get_args(Method)
 FIRST_ORDER: tuple[Method, ...] = ("gd", "sgd", "adam")
 NATURAL_GRADIENT: tuple[Method, ...] = ("ngd", "ngd_theorem", "ngd_search", "ngd_adaptive")
 
+# η that K-FAC is tuned over, with its damping.
+KFAC_RATES = (0.5, 1.0)
+
 # In all figures and tables.
 LABELS: dict[Method, str] = {
     "gd": "gradient descent",
