@@ -1,9 +1,10 @@
 """The four questions that a reader in a hurry asks of a network, answered from the verdicts."""
 
+import math
 from collections.abc import Sequence
 
 from ntkgap.studies.figures import Table
-from ntkgap.studies.verdict import Verdict, number
+from ntkgap.studies.verdict import Verdict, WidthResult, number
 
 QUESTIONS = (
     "is the theorem's condition met?",
@@ -73,13 +74,16 @@ def _seconds(found: dict[str, Verdict]) -> str:
     last = time.widths[-1]
     if last.interval is None:
         return f"Undecided at width {last.width}: {last.reason}."
-    words = {"holds": "Yes", "fails": "No", "undecided": "Undecided"}[last.state]
+    word = {"holds": "Yes", "fails": "No", "undecided": "Undecided"}[last.state]
     steps = found["natural_gradient_steps"].widths[-1]
-    in_steps = f" with {number(steps.interval.value)} times the steps" if steps.interval else ""
-    return (
-        f"{words}: it takes {number(last.interval.value)} times the seconds of the best first-order method"
-        f"{in_steps} (width {last.width})."
-    )
+    in_steps = f" with {_times(steps)} the steps" if steps.interval else ""
+    return f"{word}: it takes {_times(last)} the seconds of the best first-order method{in_steps} (width {last.width})."
+
+
+def _times(result: WidthResult) -> str:
+    """A ratio; where one side did not reach the target what its budget took stands for it, and bounds the ratio."""
+    bound = {"holds": "at most ", "fails": "at least ", "undecided": "about "}[result.state]
+    return f"{bound}{number(result.interval.value if result.interval else math.nan)} times"
 
 
 def _at_largest(verdict: Verdict) -> str:
