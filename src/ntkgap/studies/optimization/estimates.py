@@ -15,6 +15,7 @@ from ntkgap.studies.estimate import Estimate, Work, physical_memory, this_machin
 from ntkgap.studies.limit_cost import limit_entries
 from ntkgap.studies.network_sizes import PROBES, SizesByWidth
 from ntkgap.studies.optimization.model import ModelSpec
+from ntkgap.studies.optimization.race_work import race_work
 from ntkgap.studies.optimization.work import CellWork
 from ntkgap.studies.spec import DataSpec
 
@@ -61,11 +62,14 @@ def cell_work(problem: "OptimizationProblem", cell: CellWork) -> Work:
     work = (
         cell.start()
         + cell.natural_gradient(problem.natural_gradient.steps)
-        + cell.gradient_descent(problem.gradient_descent.steps)
+        + cell.gradient_descent(problem.gradient_descent.steps, problem.gradient_descent.observations)
     )
     search = problem.search
     if search is not None and cell.sizes.trainable <= search.max_parameters:
         work += cell.search(search.starts, search.steps, flips=problem.model.architecture == "shallow")
+    race = problem.race
+    if race is not None and cell.sizes.trainable <= race.max_parameters:
+        work += race_work(race, cell, problem.gradient_descent.observations)
     return work
 
 
