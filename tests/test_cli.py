@@ -10,6 +10,7 @@ import pytest
 
 import ntkgap
 from ntkgap import cli
+from tests.studies.test_variations import measure
 
 SMALL = ("--preset", "smoke", "--problem", "shallow", "--width", "16,64", "--seed", "0:2")
 
@@ -62,6 +63,25 @@ def test_dry_run_computes_nothing(command, tmp_path):
     assert re.search(r"shallow ReLU, sphere │ +16 │ +2 │ +[\d.]+ m?s │ +\d+ MB │", out)
     assert re.search(r"About [\d.]+ s with 3 workers .* The largest cell needs \d+ MB, the 3 largest at once", out)
     assert not (tmp_path / "runs").exists()
+
+
+def test_variations_have_rows_of_their_own(command, tmp_path):
+    text = (Path(ntkgap.__file__).parent / "studies/optimization/presets/smoke.yaml").read_text()
+    head, _ = text.split("  - name: MLP")
+    (tmp_path / "mine.yaml").write_text(
+        head + "    variations: {width: 32, axes: {data.n_train: [4, 6], natural_gradient.learning_rate: [0.2]}}\n"
+    )
+    status, out, err = command("run", "--preset", "mine.yaml", *SMALL[4:], "--dry-run")
+    assert status == 0, err
+    assert "12 of 12 cells to compute" in out
+    assert re.search(r"sphere +│ 16, 32, 64 +│ 0, 1 +│ +6 │", out)
+    assert re.search(r"sphere, over training examples n +│ 32 +│ 0, 1 +│ +4 │", out)
+    study = ntkgap.OptimizationStudy.preset("mine.yaml", widths=[16, 64], seeds=[0, 1])
+    measure(study, tmp_path / "s")
+    status, out, _ = command("status", "s")
+    assert status == 0
+    assert re.search(r"sphere +│ 16, 32, 64 +│ 2 +│ +6 │ +0 │ +0 │", out)
+    assert re.search(r"sphere, over natural gradient's η +│ 32 +│ 2 +│ +2 │ +0 │ +0 │", out)
 
 
 def test_help_and_version_do_not_load_torch():

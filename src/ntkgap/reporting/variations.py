@@ -68,15 +68,19 @@ def axis_line(section: AxisSection) -> str:
 def most_moved(verdicts: Sequence[AxisVerdict], n: int = MAX_PANELS) -> list[AxisVerdict]:
     """The n claims whose medians the axis moves by the largest factor, in the order of the claims.
 
-    Claims without two finite positive medians cannot be compared and come last.
+    Claims without two finite positive medians cannot be compared and come last; of claims with the same medians
+    one is enough.
     """
 
+    def medians(verdict: AxisVerdict) -> tuple[float | None, ...]:
+        return tuple(r.interval.value if r.interval else None for r in verdict.results.values())
+
     def moved(verdict: AxisVerdict) -> float:
-        medians = [r.interval.value for r in verdict.results.values() if r.interval]
-        logs = [math.log(m) for m in medians if math.isfinite(m) and m > 0]
+        logs = [math.log(m) for m in medians(verdict) if m is not None and math.isfinite(m) and m > 0]
         return max(logs) - min(logs) if len(logs) > 1 else -1.0
 
-    chosen = sorted(verdicts, key=moved, reverse=True)[:n]
+    different = {medians(v): v for v in reversed(verdicts)}
+    chosen = sorted(different.values(), key=moved, reverse=True)[:n]
     return [v for v in verdicts if v in chosen]
 
 

@@ -88,10 +88,10 @@ class AxisVerdict:
         if not self.along.numeric or len(ends) < 2:
             return ""
         (first, start), (last, end) = ends[0], ends[-1]
-        return (
-            f" The median goes from {number(start)} at {value_text(first)} to {number(end)} at {value_text(last)};"
-            f" the limit is {number(self.claim.threshold)}."
-        )
+        medians = f"goes from {number(start)} at {value_text(first)} to {number(end)} at {value_text(last)}"
+        if number(start) == number(end):
+            medians = f"is {number(start)} at both ends"
+        return f" The median {medians}; the limit is {number(self.claim.threshold)}."
 
 
 def _all_of(n: int) -> str:
