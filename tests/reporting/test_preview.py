@@ -38,3 +38,20 @@ def test_a_sweep_that_needs_more_memory_than_there_is_says_so(memory, words, mon
     text = console.export_text()
     assert "2 of 2 cells to compute" in text
     assert (words in text) if words else ("This machine has" not in text and "more than" not in text)
+
+
+def test_variations_have_rows_of_their_own(tmp_path):
+    configuration = ng.OptimizationStudy.preset(
+        "smoke", problems=["MLP"], widths=[16, 32], seeds=[0]
+    ).configuration()
+    configuration["problems"][0]["variations"] = {"width": 16, "axes": {"data.n_train": [10, 60]}}
+    console = Console(record=True, width=200)
+    preview.print_preview(ng.OptimizationStudy.build(configuration), tmp_path, console)
+    rows = [line for line in console.export_text().splitlines() if line.startswith("│")]
+    assert [row.split("│")[1].strip() for row in rows] == [
+        "MLP (2 hidden layers), digits",
+        "",
+        "training examples n = 60",
+    ]
+    megabytes = [float(row.split("│")[-2].removesuffix(" MB ")) for row in rows]
+    assert megabytes[2] > megabytes[0]

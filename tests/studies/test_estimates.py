@@ -10,11 +10,21 @@ from torch.utils.flop_counter import FlopCounterMode
 import ntkgap as ng
 from ntkgap.errors import MemoryWarning, StudyError
 from ntkgap.kernels import jacobian
-from ntkgap.studies.estimate import PROCESS_BYTES, SECONDS_TO_START, Estimate, Machine, Work, sweep_seconds
+from ntkgap.studies.estimate import (
+    PROCESS_BYTES,
+    SECONDS_TO_START,
+    TYPICAL,
+    Estimate,
+    Machine,
+    Work,
+    sweep_seconds,
+)
 from ntkgap.studies.limit_cost import limit_entries
 from ntkgap.studies.network_sizes import NetworkSizes, SizesByWidth
 from ntkgap.studies.optimization import estimates
 from ntkgap.studies.optimization.model import ModelSpec
+from ntkgap.studies.optimization.race_spec import RaceSpec
+from ntkgap.studies.optimization.race_work import race_work
 from ntkgap.studies.optimization.study import OptimizationProblem
 from ntkgap.studies.optimization.work import CellWork
 
@@ -95,6 +105,7 @@ def test_work_grows_with_width_examples_and_steps():
                 "natural_gradient": {"steps": steps},
                 "gradient_descent": {"steps": steps},
                 "search": {"max_parameters": 10**9},
+                "race": {"steps": steps, "second_order_steps": steps, "max_parameters": 10**9},
             }
         )
         return estimates.cell_work(problem, cell) + cell.limit(), cell.memory()
@@ -161,7 +172,7 @@ def test_a_cell_that_does_not_fit_the_machine_is_foretold(monkeypatch):
 
 def test_the_dearest_cells_come_first_and_hopeless_ones_last():
     study = ng.OptimizationStudy.preset("smoke", seeds=[0])
-    cells = study.cells()
+    cells = [{k: v for k, v in cell.items() if k != "race"} for cell in study.cells()]  # wide ones do not race
     costs = {(cell["problem"], cell["width"]): study.cost(cell) for cell in cells}
     name = cells[-1]["problem"]
     assert costs[name, 128] > costs[name, 64] > 0  # neither is small enough to race
@@ -169,3 +180,22 @@ def test_the_dearest_cells_come_first_and_hopeless_ones_last():
     hopeless = copy.deepcopy(cells[0])  # one output, but the digits have ten classes
     hopeless["data"] |= {"name": "digits", "options": {}}
     assert study.cost(hopeless) == 0
+
+
+def test_a_race_costs_what_its_methods_and_their_tuning_do():
+    data, build = builder("mlp")
+    cell = CellWork(SizesByWidth(build, data.x).at(64), 8, 4, limit_entries=0)
+
+    def seconds(**settings):
+        spec = RaceSpec(**{"steps": 50, "second_order_steps": 10, "optimizers": ["adam"]} | settings)
+        return TYPICAL.seconds(race_work(spec, cell, observations=3))
+
+    alone = seconds()
+    assert seconds(optimizers=["gd"]) < alone  # is not tuned
+    assert seconds(optimizers=["adam", "ngd"]) > alone
+    assert seconds(tuning_points=9) > 1.5 * alone
+    assert (
+        seconds(optimizers=["adam", "kfac"]) > seconds(optimizers=["adam", "kfac"], second_order_steps=5) > alone
+    )
+    large = OptimizationProblem(**PROBLEM | {"race": {"steps": 9, "second_order_steps": 9, "max_parameters": 10}})
+    assert estimates.cell_work(large, cell) == estimates.cell_work(OptimizationProblem(**PROBLEM), cell)

@@ -291,4 +291,5 @@ def to_svg(figure: Figure, prefix: str) -> str:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
     svg = re.sub(r'(xlink:href="|url\()#', rf"\1#{prefix}-", svg)
-    return re.sub(r'<svg ([^>]*?)width="[^"]*" height="[^"]*"|<svg height="[^"]*"', r"<svg \1", svg, count=1)
+    size = f'style="max-width: {96 * figure.get_figwidth():.0f}px" '
+    return re.sub(r'<svg ([^>]*?)width="[^"]*" height="[^"]*"', rf"<svg {size}\1", svg, count=1)

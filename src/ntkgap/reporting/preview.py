@@ -8,6 +8,7 @@ from rich.table import Table
 
 from ntkgap.studies.base import BaseStudy
 from ntkgap.studies.estimate import Estimate, physical_memory, sweep_seconds
+from ntkgap.studies.variations import axis_label
 from ntkgap.sweep import Cell, default_workers, preview
 
 
@@ -30,38 +31,52 @@ def print_preview(
     total, to_do = preview(study, path, retry_failed)
     estimates = [study.estimate(cell) for cell in to_do]
     title = f"{study.name}: {len(to_do)} of {total} cells to compute, into {path}"
-    console.print(_table(title, [p.name for p in study.problems], to_do, estimates))
+    console.print(_table(title, to_do, estimates))
     if to_do:
         workers = min(default_workers() if workers is None else workers, len(to_do))
         console.print(_summary(to_do, estimates, workers), soft_wrap=True, highlight=False)
 
 
-def _table(title: str, problems: list[str], cells: list[Cell], estimates: list[Estimate]) -> Table:
-    """One row a problem and width: seeds are alike."""
+def _table(title: str, cells: list[Cell], estimates: list[Estimate]) -> Table:
+    """One row a width of a problem, then of each of its variations: seeds are alike."""
     table = Table("problem", title=title, title_justify="left")
-    for column in ("width", "cells", "time a cell", "memory a cell", "TFLOP a cell"):
+    for column in ("width", "cells", "time a cell", "memory a cell"):
         table.add_column(column, justify="right")
-    counts = Counter((cell["problem"], cell["width"]) for cell in cells)
-    each = {(cell["problem"], cell["width"]): found for cell, found in zip(cells, estimates, strict=True)}
-    for problem in problems:
-        table.add_section()
-        name = problem
-        for width in sorted(width for p, width in counts if p == problem):
-            found = each[problem, width]
-            numbers = (duration(found.seconds), size(found.bytes), f"{found.flops / 1e12:.2g}")
-            table.add_row(name, str(width), str(counts[problem, width]), *numbers)
-            name = ""
+    order = {problem: place for place, problem in enumerate(dict.fromkeys(cell["problem"] for cell in cells))}
+    places = [(cell["problem"], cell["variation"], cell["width"]) for cell in cells]
+    counts, each = Counter(places), dict(zip(places, estimates, strict=True))
+    before = ("", "")
+    for problem, variation, width in sorted(counts, key=lambda place: (order[place[0]], *place[1:])):
+        if problem != before[0]:
+            table.add_section()
+        found = each[problem, variation, width]
+        name = variation_text(variation) if variation else problem
+        table.add_row(
+            "" if (problem, variation) == before else name,
+            str(width),
+            str(counts[problem, variation, width]),
+            duration(found.seconds),
+            size(found.bytes),
+        )
+        before = (problem, variation)
     return table
+
+
+def variation_text(variation: str) -> str:
+    """What a cell varies, for people: ``"model.alpha=10.0"`` is α = 10.0."""
+    axis, _, value = variation.partition("=")
+    return f"  {axis_label(axis)} = {value}"
 
 
 def _summary(cells: list[Cell], estimates: list[Estimate], workers: int) -> str:
     """The whole sweep in a few sentences."""
-    seeds = [((cell["problem"], cell["seed"]), found) for cell, found in zip(cells, estimates, strict=True)]
+    keys = [(cell["problem"], cell["variation"], cell["seed"]) for cell in cells]
     peaks = sorted((found.bytes for found in estimates), reverse=True)
     at_once, memory = sum(peaks[:workers]), physical_memory()
+    seconds = sweep_seconds(list(zip(keys, estimates, strict=True)), workers)
     of_all = f"{workers} workers" if workers > 1 else "1 worker"
     sentences = [
-        f"About {duration(sweep_seconds(seeds, workers))} with {of_all} on this machine; "
+        f"About {duration(seconds)} with {of_all} on this machine; "
         f"the dearest cell takes {duration(max(found.seconds for found in estimates))}.",
         f"The largest cell needs {size(peaks[0])}"
         + (f", the {workers} largest at once {size(at_once)}." if workers > 1 else "."),

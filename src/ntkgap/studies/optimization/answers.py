@@ -77,11 +77,14 @@ def _seconds(found: dict[str, Verdict]) -> str:
     word = {"holds": "Yes", "fails": "No", "undecided": "Undecided"}[last.state]
     steps = found["natural_gradient_steps"].widths[-1]
     in_steps = f" with {_times(steps)} the steps" if steps.interval else ""
-    return f"{word}: it takes {_times(last)} the seconds of the best first-order method{in_steps} (width {last.width})."
+    return (
+        f"{word}: it takes {_times(last)} the seconds of the best first-order method{in_steps} "
+        f"(width {last.width})."
+    )
 
 
 def _times(result: WidthResult) -> str:
-    """A ratio; where one side did not reach the target what its budget took stands for it, and bounds the ratio."""
+    """A ratio, or a bound of it: what a budget took stands for a side that did not reach the target."""
     bound = {"holds": "at most ", "fails": "at least ", "undecided": "about "}[result.state]
     return f"{bound}{number(result.interval.value if result.interval else math.nan)} times"
 

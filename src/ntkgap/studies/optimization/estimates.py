@@ -62,13 +62,14 @@ def cell_work(problem: "OptimizationProblem", cell: CellWork) -> Work:
     work = (
         cell.start()
         + cell.natural_gradient(problem.natural_gradient.steps)
-        + cell.gradient_descent(problem.gradient_descent.steps)
+        + cell.gradient_descent(problem.gradient_descent.steps, problem.gradient_descent.observations)
     )
     search = problem.search
     if search is not None and cell.sizes.trainable <= search.max_parameters:
         work += cell.search(search.starts, search.steps, flips=problem.model.architecture == "shallow")
-    if problem.race is not None and cell.sizes.trainable <= problem.race.max_parameters:
-        work += race_work(problem.race, cell)
+    race = problem.race
+    if race is not None and cell.sizes.trainable <= race.max_parameters:
+        work += race_work(race, cell, problem.gradient_descent.observations)
     return work
 
 

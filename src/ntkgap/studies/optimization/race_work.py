@@ -1,42 +1,63 @@
-"""What a race takes, foretold; searches for settings are taken to go on by one value."""
+"""What a race of optimisers has to do."""
 
 from ntkgap.studies.estimate import Work
-from ntkgap.studies.optimization.race_spec import KFAC_RATES, NATURAL_GRADIENT, RaceSpec
+from ntkgap.studies.optimization.race_spec import FIRST_ORDER, Method, RaceSpec
 from ntkgap.studies.optimization.work import CHOLESKY, CellWork
 
-# Operations for a Cholesky factor with d rows and what is solved with it: this times d³.
-INVERSE = 1.0
+# Passes of first-order methods and K-FAC are in float32, which is twice as fast.
+SINGLE = 0.5
+
+# Values by which a search goes on beyond the ends of its grid, as a rule.
+EXTENSIONS = 2
+
+# Rates that K-FAC is tuned over, and steps or dampings that a natural gradient tries in a step, as a rule.
+KFAC_RATES, TRIES = 2, 2
 
 
-def race_work(race: RaceSpec, cell: CellWork) -> Work:
-    """All runs of all methods, those of the searches included."""
-    tried = race.tuning_points + 1
-    # SGD's chosen path is walked once more.
-    first_order = {"gd": 1, "sgd": tried * len(race.momenta) + 1, "adam": tried}
-    runs = sum(first_order.get(method, 0) for method in race.optimizers)
-    natural = sum(method in NATURAL_GRADIENT for method in race.optimizers)
-    kronecker = len(KFAC_RATES) * tried if "kfac" in race.optimizers else 0
-    return runs * race.steps * _first_order_step(race, cell) + race.second_order_steps * (
-        natural * _natural_step(cell) + kronecker * _kronecker_step(cell)
-    )
+def race_work(spec: RaceSpec, cell: CellWork, observations: int) -> Work:
+    """Every method once or, where it is tuned, once for every setting tried.
+
+    Args:
+        spec: of the race.
+        cell: the network and its data.
+        observations: of the Jacobian along the path of SGD, walked once more for them.
+    """
+    first_order = spec.steps * _first_order_step(spec, cell)
+    second_order = {True: _kfac_step(cell), False: _natural_step(cell)}
+    work = Work()
+    for method in spec.optimizers:
+        one = first_order if method in FIRST_ORDER else spec.second_order_steps * second_order[method == "kfac"]
+        work += _runs(method, spec) * one
+    if "sgd" in spec.optimizers:
+        work += first_order + cell.drift(observations)
+    return work
 
 
-def _first_order_step(race: RaceSpec, cell: CellWork) -> Work:
-    """An update, and the losses on both sets."""
-    batch = race.batch_size or cell.n_train
-    recorded = cell.n_test + (cell.n_train if race.batch_size else 0)
-    # Training is in float32, which counts half.
-    return 0.5 * (cell.passes(3, batch) + cell.passes(1, recorded) + cell.update())
+def _runs(method: Method, spec: RaceSpec) -> int:
+    tried = spec.tuning_points + EXTENSIONS
+    return {"sgd": tried * len(spec.momenta), "adam": tried, "kfac": tried * KFAC_RATES}.get(method, 1)
+
+
+def _first_order_step(spec: RaceSpec, cell: CellWork) -> Work:
+    """Forward and backward; the loss on all examples beside a minibatch's; the loss on test data."""
+    batch = spec.batch_size or cell.n_train
+    whole = 0 if batch == cell.n_train else 1
+    tests = cell.passes(1, cell.n_test) + cell.passes(whole, cell.n_train)
+    return SINGLE * (cell.passes(3, batch) + tests + cell.update(6))
 
 
 def _natural_step(cell: CellWork) -> Work:
-    """The Jacobian, its Gram matrix, a solve, and a try of the step."""
+    """As in the study's own descent, without the drift, and with tries where steps are searched for."""
+    system = cell.jacobian(cell.n_train) + cell.gram(cell.n_train, True)
     solve = cell.cube(CHOLESKY) + cell.vjp() + cell.update()
-    return cell.jacobian(cell.n_train) + cell.gram(cell.n_train, True) + solve + cell.passes(1, cell.n_train)
+    return system + TRIES * (solve + cell.passes(1, cell.n_train)) + cell.passes(1, cell.n_test)
 
 
-def _kronecker_step(cell: CellWork) -> Work:
-    """A backward pass an output, and both factors of every layer decomposed."""
-    shapes = cell.sizes.recipe.shapes.values()
-    solves = Work(INVERSE * sum(s.out**3 + s.into**3 for s in shapes))
-    return 0.5 * (cell.passes(cell.classes + 3, cell.n_train) + solves)
+def _kfac_step(cell: CellWork) -> Work:
+    """Backward passes of all outputs; for every layer two second moments, and their Cholesky factors."""
+    work = cell.passes(cell.classes + 2, cell.n_train) + cell.passes(1, cell.n_test) + 3 * cell.update()
+    for shape in cell.sizes.recipe.shapes.values():
+        d, o, used = shape.into, shape.out, cell.n_train * shape.positions * shape.groups
+        moments = 2 * used * (d**2 + cell.classes * o**2)
+        work += Work(moments + CHOLESKY * (d**3 + o**3) + 4 * d * o * (d + o), calls=10)
+    return SINGLE * work

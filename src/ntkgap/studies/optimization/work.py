@@ -126,8 +126,8 @@ class CellWork:
         """The infinite-width kernel: every example with itself, then the pairs on and above the diagonal."""
         return Work(LIMIT_ENTRY * self.limit_entries * self.n_train * (self.n_train + 3) / 2)
 
-    def natural_gradient(self, steps: int) -> Work:
-        """At every point the Jacobian, its Gram matrix and the drift from the start; at every step a solve."""
+    def drift(self, points: int) -> Work:
+        """The Jacobian at some points of a path, its Gram matrix, and its change from the start."""
         point = (
             self.jacobian(self.n_train)
             + self.gram(self.n_train, True)
@@ -135,18 +135,17 @@ class CellWork:
             + self.cube(EIGENVALUES)
             + self.update()
         )
-        return (steps + 1) * point + steps * (self.cube(CHOLESKY) + self.vjp() + self.update())
+        return points * point
 
-    def gradient_descent(self, steps: int) -> Work:
-        """Test predictions of the kernel, the descent, and the kernel at its end."""
+    def natural_gradient(self, steps: int) -> Work:
+        """At every point the Jacobian, its Gram matrix and the drift from the start; at every step a solve."""
+        return self.drift(steps + 1) + steps * (self.cube(CHOLESKY) + self.vjp() + self.update())
+
+    def gradient_descent(self, steps: int, observations: int) -> Work:
+        """Test predictions of the kernel, the descent, and the drift at some of its steps, the last among them."""
         step = self.passes(3, self.n_train) + self.update()
-        return (
-            self.jacobian(self.n_test)
-            + self.gram(self.n_test, False)
-            + steps * step
-            + self.jacobian(self.n_train)
-            + self.gram(self.n_train, True)
-        )
+        predictions = self.jacobian(self.n_test) + self.gram(self.n_test, False)
+        return predictions + steps * step + self.drift(min(steps, observations))
 
     def search(self, starts: int, steps: int, flips: bool) -> Work:
         """The search of the ball: Jacobians at many points, and gradients through a double backward pass."""
