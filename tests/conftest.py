@@ -2,7 +2,7 @@ import pytest
 import torch
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def _one_thread():
     """Tests run in parallel processes: threads on top of that only get in each other's way."""
     torch.set_num_threads(1)

@@ -85,7 +85,8 @@ def run(
     workers: Annotated[int | None, typer.Option(help="Worker processes; by default one a core.")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Compute failed cells again.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be computed, compute nothing.")
+        bool,
+        typer.Option("--dry-run", help="Say what would be computed, in what time and memory."),
     ] = False,
 ) -> None:
     """Measure networks beside the theory's predictions and write a report.
@@ -98,7 +99,7 @@ def run(
     - `ntkgap run --preset smoke` - the same in seconds
     - `ntkgap run optimization --problem MLP --width 64,256,1024 --seed 0:5 --store runs/mlp`
     """
-    from ntkgap.reporting import print_scorecard, report
+    from ntkgap.reporting import print_preview, print_scorecard, report
     from ntkgap.studies import assess, assess_variations, find_study
     from ntkgap.sweep import run as run_study
 
@@ -119,7 +120,7 @@ def run(
         chosen.check()
     if dry_run:
         for chosen, path in zip(studies, stores, strict=True):
-            _preview(chosen, path, retry_failed)
+            print_preview(chosen, path, Console(), workers=workers, retry_failed=retry_failed)
         return
     finished = []
     console = Console()
@@ -210,26 +211,6 @@ def _open(folder: Path) -> "list[Runs]":
     if not below:
         raise StoreError(f"there is no ntkgap store at {folder} or directly below it; 'ntkgap run' makes one")
     return [Runs(path) for path in below]
-
-
-def _preview(study: "BaseStudy", path: Path, retry_failed: bool) -> None:
-    from ntkgap.studies.variations import row_name
-    from ntkgap.sweep import preview
-
-    total, to_do = preview(study, path, retry_failed)
-    table = Table(
-        title=f"{study.name}: {len(to_do)} of {total} cells to compute, into {path}", title_justify="left"
-    )
-    for column in ("problem", "widths", "seeds"):
-        table.add_column(column)
-    table.add_column("cells", justify="right")
-    for name in dict.fromkeys(row_name(cell) for cell in study.cells()):
-        cells = [cell for cell in to_do if row_name(cell) == name]
-        if not cells:
-            continue
-        widths, seeds = (", ".join(map(str, sorted({c[axis] for c in cells}))) for axis in ("width", "seed"))
-        table.add_row(name, widths, seeds, str(len(cells)))
-    Console().print(table)
 
 
 def _say_how_to_resume(study: "BaseStudy", path: Path) -> None:

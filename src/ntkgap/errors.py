@@ -31,3 +31,7 @@ class JitterWarning(UserWarning):
 
 class AccuracyWarning(UserWarning):
     """A number was computed, but is less exact than one would expect; the message says how much."""
+
+
+class MemoryWarning(UserWarning):
+    """Something is about to need more memory than the machine has."""

@@ -73,6 +73,17 @@ def test_unit_norm_plus_minus_and_vectors(mnist):
     assert set(flat.y.unique().tolist()) == {-1.0, 1.0}
 
 
+def test_two_classes_may_be_signs_of_one_target(mnist):
+    root, _ = mnist
+    options = {"classes": [7, 2], "root": root}
+    signs, _ = ng.load_data("mnist", 10, 4, targets="sign", **options)
+    one_hot, _ = ng.load_data("mnist", 10, 4, **options)
+    assert signs.y.shape == (10, 1)
+    assert torch.equal(signs.y[:, 0], torch.where(one_hot.y[:, 0] == 1, -1.0, 1.0))
+    with pytest.raises(DataError, match=r"targets='sign' tells two classes apart, but there are 10"):
+        ng.load_data("mnist", 10, 4, targets="sign", root=root)
+
+
 def test_chosen_classes_are_the_columns_in_their_order(mnist):
     root, (x_train, y_train, _, _) = mnist
     train, test = ng.load_data("mnist", 9, 6, scaling="none", classes=[7, 2, 4], root=root)

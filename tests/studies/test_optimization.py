@@ -6,10 +6,10 @@ import pytest
 import torch
 
 import ntkgap as ng
-from ntkgap.errors import KernelError, StudyError
+from ntkgap.errors import DataError, KernelError, StudyError
 from ntkgap.practice import train
 from ntkgap.studies import STUDIES
-from ntkgap.studies.figures import WidthFigure
+from ntkgap.studies.figures import CurveFigure, ScatterFigure, WidthFigure
 from ntkgap.studies.optimization.cell import Findings, compute, decay_rate, initialise, rate_error
 from ntkgap.studies.optimization.study import OptimizationProblem
 from ntkgap.theory import critical_learning_rate
@@ -26,8 +26,21 @@ TINY = {
 }
 
 
+MEASURED = ("scalars", "curves")
+
+
 def tiny(**changes):
     return {**copy.deepcopy(TINY), **changes}
+
+
+RACE = {"steps": 25, "second_order_steps": 5, "target": 0.1, "tuning_points": 2}
+
+
+def but_seconds(result):
+    """A result without what was read from a clock."""
+    kept = {part: {k: v for k, v in result[part].items() if not k.startswith("seconds")} for part in MEASURED}
+    assert all(len(kept[part]) < len(result[part]) for part in MEASURED)
+    return str(result | kept)  # as text, in which NaN equals NaN
 
 
 def test_a_cell_is_a_pure_function_of_its_configuration():
@@ -36,6 +49,8 @@ def test_a_cell_is_a_pure_function_of_its_configuration():
     torch.manual_seed(2)
     torch.rand(3)
     assert compute(tiny()) == first
+    raced = [but_seconds(compute(tiny(race=RACE))) for _ in range(2)]
+    assert raced[0] == raced[1]
     assert compute(tiny(seed=1))["scalars"] != first["scalars"]
 
 
@@ -143,29 +158,45 @@ def test_decay_stops_where_rounding_begins():
     assert rate_error([1, 0.25, 0.25**2], [1, 0.5, 0.5**2]) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("study", STUDIES.values(), ids=list(STUDIES))
-def test_every_preset_of_every_study_is_sound(study):
-    assert {"quick", "smoke"} <= set(study.presets())
-    for name, description in study.presets().items():
-        preset = study.preset(name)
+PRESETS = [(study, name) for study in STUDIES.values() for name in study.presets()]
+
+
+@pytest.mark.parametrize(("study", "name"), PRESETS, ids=[f"{study.name}-{name}" for study, name in PRESETS])
+def test_every_preset_of_every_study_is_sound(study, name):
+    preset = study.preset(name)
+    assert study.presets()[name]
+    assert study.build(preset.configuration()) == preset
+    try:
         preset.check()
-        assert description
-        assert study.build(preset.configuration()) == preset
-        cells = preset.cells()
-        assert len({str(c) for c in cells}) == len(cells)
-        assert all(preset.cost(c) > 0 for c in cells)
+    except DataError as error:
+        if "are not in" not in str(error):
+            raise
+        pytest.skip(f"the data of this preset are not at hand: {error}")
+    cells = preset.cells()
+    assert len({str(c) for c in cells}) == len(cells)
+    assert all(preset.cost(c) > 0 for c in cells)
+
+
+def test_every_study_has_the_presets_that_need_no_files():
+    for study in STUDIES.values():
+        assert {"quick", "smoke"} <= set(study.presets())
 
 
 def test_every_claim_finds_its_quantity_and_every_figure_its_curves():
     study = ng.OptimizationStudy.preset("smoke")
-    result = compute(tiny())
+    result = compute(tiny(race=RACE))
     assert {claim.quantity for claim in study.claims()} <= set(result["scalars"])
-    assert len({claim.key for claim in study.claims()}) == 8
+    assert len({claim.key for claim in study.claims()}) == 10
     for figure in study.figures():
         if isinstance(figure, WidthFigure):
             assert {figure.measured, *(name for name, _ in figure.references)} <= set(result["scalars"])
-        else:
+        elif isinstance(figure, ScatterFigure):
+            assert {figure.x, figure.y} <= set(result["scalars"])
+        elif isinstance(figure, CurveFigure):
             assert {figure.measured, figure.predicted or figure.measured} <= set(result["curves"])
+        else:
+            names = {n for line in figure.lines for n in (line.measured, line.seconds, line.predicted, line.limit)}
+            assert {n for n in names - {None} if "theorem" not in n} <= set(result["curves"])
 
 
 def test_presets_can_be_changed():

@@ -50,7 +50,7 @@ def arrays(
         n_test: number of test examples.
         seed: the same seed gives the same draw.
         scaling: ``"standardize"``, ``"unit_norm"`` or ``"none"``.
-        targets: ``"one_hot"`` or ``"plus_minus"``; only for class labels.
+        targets: ``"one_hot"``, ``"plus_minus"`` or, for two classes, ``"sign"``; only for class labels.
 
     Returns:
         Training and test set, float32.

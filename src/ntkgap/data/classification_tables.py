@@ -50,7 +50,7 @@ def mushroom(
         n_test: number of test examples.
         seed: the same seed gives the same draw.
         scaling: ``"standardize"``, ``"unit_norm"`` or ``"none"``.
-        targets: ``"one_hot"`` or ``"plus_minus"``.
+        targets: ``"one_hot"``, ``"plus_minus"`` or, for two classes, ``"sign"``.
         root: the folder with data; if not given, ``$NTKGAP_DATA``, then the user's data directory.
 
     Returns:
@@ -97,7 +97,7 @@ def shuttle(
         n_test: number of test examples.
         seed: the same seed gives the same draw.
         scaling: ``"standardize"``, ``"unit_norm"`` or ``"none"``.
-        targets: ``"one_hot"`` or ``"plus_minus"``.
+        targets: ``"one_hot"``, ``"plus_minus"`` or, for two classes, ``"sign"``.
         root: the folder with data; if not given, ``$NTKGAP_DATA``, then the user's data directory.
 
     Returns:

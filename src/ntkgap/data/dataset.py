@@ -18,7 +18,7 @@ class Dataset:
 
     Attributes:
         x: inputs, [n, ...].
-        y: targets, [n, C]; one column a class for classification.
+        y: targets, [n, C]; one column a class for classification, or one of signs for two classes.
         n_classes: number of classes, or None for regression.
 
     Raises:
@@ -79,22 +79,30 @@ def check_flag(name: str, value: object) -> None:
 
 
 def encode_classes(labels: Tensor, n_classes: int, coding: str) -> Tensor:
-    """Turn integer labels [n] into target columns [n, n_classes].
+    """Turn integer labels [n] into target columns [n, n_classes], or [n, 1] for signs.
 
     Args:
         labels: class of each example, 0 … n_classes − 1.
         n_classes: number of classes.
-        coding: ``"one_hot"`` (1 for the class, 0 elsewhere) or ``"plus_minus"`` (1 and −1).
+        coding: ``"one_hot"`` (1 for the class, 0 elsewhere), ``"plus_minus"`` (1 and −1), or ``"sign"`` (a single
+            column, −1 for the first of two classes and 1 for the second).
 
     Raises:
-        DataError: if the coding is unknown.
+        DataError: if the coding is unknown, or signs are asked for with more or fewer than two classes.
     """
     one_hot = torch.nn.functional.one_hot(labels.long(), n_classes).float()
     if coding == "one_hot":
         return one_hot
     if coding == "plus_minus":
         return 2 * one_hot - 1
-    raise DataError(f"unknown targets {coding!r} for classes; choose 'one_hot' or 'plus_minus'")
+    if coding == "sign":
+        if n_classes != 2:
+            raise DataError(
+                f"targets='sign' tells two classes apart, but there are {n_classes}; choose two (classes=[...], "
+                "where the data set takes that), or targets='plus_minus'"
+            )
+        return one_hot[:, 1:] - one_hot[:, :1]
+    raise DataError(f"unknown targets {coding!r} for classes; choose 'one_hot', 'plus_minus' or 'sign'")
 
 
 def scale_inputs(

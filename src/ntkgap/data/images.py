@@ -94,13 +94,13 @@ def images(
         seed: the same seed gives the same draw; a larger n_train adds to the examples of a smaller one.
         scaling: ``"standardize"`` (each channel to mean 0 and standard deviation 1 over all pixels of the drawn
             training set), ``"unit_norm"`` (each example to Euclidean norm 1), or ``"none"`` (pixels 0 to 255).
-        targets: ``"one_hot"`` or ``"plus_minus"``.
+        targets: ``"one_hot"``, ``"plus_minus"`` or, for two classes, ``"sign"``.
         classes: only these classes, in the order of the target's columns; all ten if not given.
         flatten: whether to give vectors [n, C·H·W] in place of images [n, C, H, W].
         root: the folder with data; if not given, ``$NTKGAP_DATA``, then the user's data directory.
 
     Returns:
-        Training and test set, float32, with one column of y a class.
+        Training and test set, float32, with one column of y a class (or one of signs).
 
     Raises:
         DataError: if a file is missing or damaged, more examples are asked for than there are, or an option is

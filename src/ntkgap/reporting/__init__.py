@@ -1,6 +1,7 @@
 """Verdicts for people and programs: terminal scorecard, HTML page, figures, tables."""
 
 from ntkgap.reporting.page import report
+from ntkgap.reporting.preview import print_preview
 from ntkgap.reporting.terminal import print_scorecard
 
-__all__ = ["print_scorecard", "report"]
+__all__ = ["print_preview", "print_scorecard", "report"]

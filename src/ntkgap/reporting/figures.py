@@ -23,6 +23,7 @@ from ntkgap.studies.verdict import Verdict, fitted_widths
 
 MEASURED, THEORY, LIMIT = "#1f4e79", "#8a5a00", "#b3372f"
 PANEL_WIDTH, PANEL_HEIGHT = 4.6, 3.3
+DASHES = ("--", ":", "-.", (0, (6, 2, 1, 2, 1, 2)))
 
 STYLE: Any = {
     "font.size": 9,
@@ -97,7 +98,8 @@ def claim_figure(verdicts: Sequence[Verdict], cells: Mapping[str, Sequence[Measu
     figure, axes = panels(len(verdicts))
     for ax, verdict in zip(axes, verdicts, strict=True):
         quantity = verdict.claim.quantity
-        _claim_panel(ax, verdict, [(c.width, c.scalars[quantity]) for c in cells[verdict.problem]])
+        seeds = [(c.width, c.scalars[quantity]) for c in cells[verdict.problem] if quantity in c.scalars]
+        _claim_panel(ax, verdict, seeds)
     axes[0].set_ylabel(verdicts[0].claim.label)
     return figure
 
@@ -192,9 +194,12 @@ def width_figure(spec: WidthFigure, cells: Mapping[str, Sequence[Measured]]) -> 
         ax.set_xlabel("width")
         log_axis(ax)
         widths = sorted({c.width for c in found})
-        _draw_over_width(ax, [(c.width, c.scalars[spec.measured]) for c in found], MEASURED, "o-", "measured")
-        for (name, label), dashes in zip(spec.references, ("--", ":"), strict=False):
-            _draw_over_width(ax, [(c.width, c.scalars[name]) for c in found], THEORY, dashes, label)
+        _draw_over_width(
+            ax, [(c.width, c.scalars[spec.measured]) for c in found], MEASURED, "o-", spec.measured_label
+        )
+        for (name, label), dashes in zip(spec.references, DASHES, strict=False):
+            values = [(c.width, c.scalars[name]) for c in found if name in c.scalars]
+            _draw_over_width(ax, values, THEORY, dashes, label)
         _tick_widths(ax, widths)
         if missing := sorted({c.width for c in found if not _has_place(c.scalars[spec.measured])}):
             _mark(ax, missing, 0.03, "not for every seed")
@@ -203,7 +208,7 @@ def width_figure(spec: WidthFigure, cells: Mapping[str, Sequence[Measured]]) -> 
     return figure
 
 
-def _draw_over_width(ax: Axes, values: list[tuple[int, float]], colour: str, line: str, label: str) -> None:
+def _draw_over_width(ax: Axes, values: list[tuple[int, float]], colour: str, line: Any, label: str) -> None:
     """Median and interval at every width at which each seed has a place on a logarithmic axis."""
     by_width: dict[int, list[float]] = {}
     for width, value in sorted(values):

@@ -2,7 +2,7 @@
 
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -13,6 +13,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from ntkgap.errors import StoreError
+from ntkgap.reporting.comparison import comparison_figure
 from ntkgap.reporting.figures import (
     claim_figure,
     curve_figure,
@@ -21,12 +22,13 @@ from ntkgap.reporting.figures import (
     width_figure,
 )
 from ntkgap.reporting.marks import COLOURS, mark, outlook, width_mark
+from ntkgap.reporting.scatter import scatter_figure
 from ntkgap.reporting.summary import Scorecard, bottom_line, seeds_note
 from ntkgap.reporting.tables import write_tables
 from ntkgap.reporting.variations import AxisSection, axis_figure, axis_sections
 from ntkgap.studies import AxisVerdict, Verdict, assess, assess_variations, study_of
 from ntkgap.studies.assess import measured_cells
-from ntkgap.studies.figures import CurveFigure, Table, WidthFigure
+from ntkgap.studies.figures import ComparisonFigure, CurveFigure, ScatterFigure, StudyFigure, Table, WidthFigure
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.verdict import number
 from ntkgap.sweep import Runs
@@ -51,7 +53,8 @@ class StudyPage:
     axis_verdicts: list[AxisVerdict]
     card: Scorecard
     claim_drawings: dict[str, Drawing]
-    drawings: list[tuple[WidthFigure | CurveFigure, Drawing]]
+    drawings: list[tuple[StudyFigure, Drawing]]
+    answers: Table | None
     tables: list[Table]
     variations: list[tuple[AxisSection, Drawing]]
     configuration: str
@@ -106,8 +109,9 @@ def _study_page(runs: Runs, figures: Path) -> StudyPage:
             claim_drawings[claim.key] = _keep(figure, figures, f"{runs.study}-{claim.key}")
         drawings = []
         for spec in study.figures():
-            drawn = width_figure(spec, cells) if isinstance(spec, WidthFigure) else curve_figure(spec, cells)
-            drawings.append((spec, _keep(drawn, figures, f"{runs.study}-{spec.key}")))
+            drawn = _draw(spec, cells)
+            if drawn is not None:
+                drawings.append((spec, _keep(drawn, figures, f"{runs.study}-{spec.key}")))
         variations = []
         for i, section in enumerate(axis_sections(axis_verdicts, study.axis_notes)):
             variations.append((section, _keep(axis_figure(section), figures, f"{runs.study}-axis-{i + 1}")))
@@ -119,6 +123,7 @@ def _study_page(runs: Runs, figures: Path) -> StudyPage:
         card=card,
         claim_drawings=claim_drawings,
         drawings=drawings,
+        answers=study.answers(verdicts),
         tables=study.tables(cells, verdicts),
         variations=variations,
         configuration=yaml.safe_dump(runs.configuration, sort_keys=False, allow_unicode=True),
@@ -131,6 +136,19 @@ def _study_page(runs: Runs, figures: Path) -> StudyPage:
     )
 
 
+def _draw(spec: StudyFigure, cells: Mapping[str, Sequence[Measured]]) -> Figure | None:
+    """The figure of a specification; None where nothing of what it compares was measured."""
+    match spec:
+        case WidthFigure():
+            return width_figure(spec, cells)
+        case CurveFigure():
+            return curve_figure(spec, cells)
+        case ScatterFigure():
+            return scatter_figure(spec, cells)
+        case ComparisonFigure():
+            return comparison_figure(spec, cells)
+
+
 def _keep(figure: Figure, folder: Path, name: str) -> Drawing:
     figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
     svg = to_svg(figure, name)
@@ -140,7 +158,11 @@ def _keep(figure: Figure, folder: Path, name: str) -> Drawing:
 
 def _render(pages: list[StudyPage]) -> str:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("ntkgap.reporting"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.PackageLoader("ntkgap.reporting"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.loopcontrols"],
     )
     helpers = (mark, width_mark, outlook, bottom_line, number)
     environment.globals |= {helper.__name__: helper for helper in helpers}

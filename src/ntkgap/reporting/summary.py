@@ -29,20 +29,32 @@ class Scorecard:
         return cls(list(claims.values()), list(problems), {(v.claim.key, v.problem): v for v in verdicts})
 
     def row(self, claim: Claim) -> list[Verdict]:
-        """Verdicts of a claim on every problem."""
-        return [self.cells[claim.key, p] for p in self.problems]
+        """Verdicts of a claim on every problem on which it was judged."""
+        return [self.cells[claim.key, p] for p in self.problems if (claim.key, p) in self.cells]
 
     def column(self, problem: str) -> list[Verdict]:
-        """Verdicts of every claim on a problem."""
-        return [self.cells[c.key, problem] for c in self.claims]
+        """Verdicts on a problem, of every claim that was judged there."""
+        return [self.cells[c.key, problem] for c in self.claims if (c.key, problem) in self.cells]
+
+    def widths(self, problem: str) -> tuple[int, int]:
+        """The smallest and the largest width at which any claim was judged on a problem."""
+        widths = [r.width for v in self.column(problem) for r in v.widths]
+        return min(widths), max(widths)
+
+    def reach(self, verdict: Verdict) -> str:
+        """Up to which width a claim was judged, where others on the problem were judged beyond; else empty."""
+        last = verdict.widths[-1].width
+        return f"judged up to width {last}" if last < self.widths(verdict.problem)[1] else ""
 
 
 def bottom_line(card: Scorecard, problem: str) -> str:
     """One sentence on a problem at its largest width: which conditions are refuted, what is borne out.
 
-    A condition is never said to be met: what is measured can refute it, not confirm it.
+    A condition is never said to be met: what is measured can refute it, not confirm it. Claims that were judged
+    only at smaller widths are not counted.
     """
-    column = card.column(problem)
+    largest = card.widths(problem)[1]
+    column = [v for v in card.column(problem) if v.widths[-1].width == largest]
     conditions = [v for v in column if v.claim.kind == "condition"]
     predictions = [v for v in column if v.claim.kind == "consequence"]
     unmet = sum(v.state == "fails" for v in conditions)
@@ -57,7 +69,7 @@ def bottom_line(card: Scorecard, problem: str) -> str:
         parts = "none of the sufficient conditions judged here is refuted"
     counts = [f"{n} {word}" for n, word in ((fails, "refuted"), (undecided, "undecided")) if n]
     outcome = ", ".join([f"{holds} of {len(predictions)} predictions of the theory are borne out", *counts])
-    return f"At width {column[0].widths[-1].width}, {parts}, {link} {outcome}."
+    return f"At width {largest}, {parts}, {link} {outcome}."
 
 
 def seeds_note(verdicts: list[Verdict]) -> str:

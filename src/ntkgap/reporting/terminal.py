@@ -10,6 +10,7 @@ from ntkgap.reporting.marks import TERMINAL, mark, outlook, width_mark
 from ntkgap.reporting.summary import Scorecard, bottom_line, seeds_note
 from ntkgap.reporting.variations import axis_line, axis_sections
 from ntkgap.studies.axes import AxisVerdict
+from ntkgap.studies.claim import Claim
 from ntkgap.studies.verdict import Verdict
 
 
@@ -24,10 +25,10 @@ def print_scorecard(
     table = Table(title=title, title_justify="left", title_style="bold", show_lines=True, expand=False)
     table.add_column("theory says")
     for problem in card.problems:
-        widths = card.column(problem)[0].widths
-        table.add_column(Text(f"{problem}\nwidth {widths[0].width} … {widths[-1].width}"))
+        narrowest, widest = card.widths(problem)
+        table.add_column(Text(f"{problem}\nwidth {narrowest} … {widest}"))
     for claim in card.claims:
-        table.add_row(Text(claim.title), *(_cell(v) for v in card.row(claim)))
+        table.add_row(Text(claim.title), *(_cell(card, claim, problem) for problem in card.problems))
     console.print(table)
     for problem in card.problems:
         console.print(Text.assemble((f"{problem}: ", "bold"), bottom_line(card, problem)))
@@ -36,11 +37,16 @@ def print_scorecard(
     console.print(Text(seeds_note(verdicts), style="dim"))
 
 
-def _cell(verdict: Verdict) -> Text:
+def _cell(card: Scorecard, claim: Claim, problem: str) -> Text:
+    verdict = card.cells.get((claim.key, problem))
+    if verdict is None:
+        return Text("not measured", style="dim")
     look = mark(verdict)
     text = Text(f"{look.symbol} {verdict.status}", style=f"bold {TERMINAL[look.style]}")
     if beyond := outlook(verdict):
         text.append(f"\n  {beyond}", style="not bold")
+    if reach := card.reach(verdict):
+        text.append(f"\n  {reach}", style="not bold")
     text.append("\n  ")
     for result in verdict.widths:
         width_look = width_mark(verdict, result)

@@ -70,23 +70,29 @@ def problem_settings(runs: Runs) -> dict[str, dict[str, Any]]:
     found = {names[c.directory.name]: settings(c.cell) for c in runs.cells if c.directory.name in names}
     order = [problem.name for problem in study_of(runs).problems]
 
-    def place(problem: str) -> int:
+    def place(problem: str) -> tuple[int, str]:
         name = found[problem]["problem"]
-        return order.index(name) if name in order else len(order)
+        return (order.index(name) if name in order else len(order)), problem
 
     return {problem: found[problem] for problem in sorted(found, key=place)}
 
 
 def assess(runs: Runs) -> list[Verdict]:
-    """Judge every claim of the study on every problem, in the order in which the study lists them."""
+    """Judge every claim of the study on every problem, in the order in which the study lists them.
+
+    A claim is judged at the widths at which its quantity was measured (NaN is a measurement: it could not be
+    decided); on problems without any, there is no verdict.
+    """
     study = study_of(runs)
     verdicts = []
     for problem, cells in measured_cells(runs).items():
         for claim in study.claims():
             values: dict[int, dict[int, float]] = {}
             for cell in cells:
-                values.setdefault(cell.width, {})[cell.seed] = cell.scalars[claim.quantity]
-            verdicts.append(judge(claim, problem, values))
+                if claim.quantity in cell.scalars:
+                    values.setdefault(cell.width, {})[cell.seed] = cell.scalars[claim.quantity]
+            if values:
+                verdicts.append(judge(claim, problem, values))
     return verdicts
 
 

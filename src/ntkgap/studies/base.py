@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ntkgap.errors import NtkgapError, StudyError
 from ntkgap.studies.claim import Claim
-from ntkgap.studies.figures import CurveFigure, Table, WidthFigure
+from ntkgap.studies.estimate import Estimate
+from ntkgap.studies.figures import StudyFigure, Table
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.spec import DataSpec, Seed, Spec, Width
 from ntkgap.studies.variations import Variations, varied
@@ -188,9 +189,20 @@ class BaseStudy(BaseModel, ABC):
         """The study as ``build`` takes it."""
         return self.model_dump(mode="json", exclude_none=True)
 
+    @abstractmethod
+    def estimate(self, cell: Mapping[str, Any]) -> Estimate:
+        """Operations, memory and time that a cell will take on this machine.
+
+        Raises:
+            NtkgapError: if its data cannot be loaded or its network not be built.
+        """
+
     def cost(self, cell: Mapping[str, Any]) -> float:
-        """Relative cost of a cell."""
-        return float(cell["width"])
+        """Seconds that a cell will take; 0 if that cannot be said, for such a cell fails at once."""
+        try:
+            return self.estimate(cell).seconds
+        except NtkgapError:
+            return 0.0
 
     def check(self) -> None:
         """Try every problem's data and network, so that mistakes show before the sweep starts.
@@ -211,7 +223,11 @@ class BaseStudy(BaseModel, ABC):
     def claims(self) -> list[Claim]:
         """The claims this study judges."""
 
-    def figures(self) -> list[WidthFigure | CurveFigure]:
+    def answers(self, verdicts: Sequence[Verdict]) -> Table | None:
+        """What a reader in a hurry asks, answered from the verdicts; the first thing a report shows."""
+        return None
+
+    def figures(self) -> list[StudyFigure]:
         """What this study draws besides its claims."""
         return []
 

@@ -1,4 +1,4 @@
-"""What a study wants shown besides its claims: numbers over width, curves over training, tables."""
+"""What a study wants shown besides its claims: numbers over width or against each other, curves, tables."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,8 @@ class WidthFigure:
         caption: how to read it.
         y_label: axis label.
         measured: name of the measured scalar in a cell's result.
-        references: names and labels of scalars of the theory, drawn as lines.
+        references: names and labels of scalars drawn as lines beside it, four at most; of the theory, as a rule.
+        measured_label: what the measured number is called in the legend.
     """
 
     key: str
@@ -22,6 +23,7 @@ class WidthFigure:
     y_label: str
     measured: str
     references: tuple[tuple[str, str], ...]
+    measured_label: str = "measured"
 
 
 @dataclass(frozen=True)
@@ -72,3 +74,81 @@ class CurveFigure:
     level: float | None = None
     level_label: str = ""
     log_y: bool = True
+
+
+@dataclass(frozen=True)
+class ScatterFigure:
+    """One measured number against another, a point a cell, one panel a problem, shaded by width.
+
+    Attributes:
+        key: short name, also of the file.
+        title: what the figure shows.
+        caption: how to read it.
+        x_label: axis label.
+        y_label: axis label.
+        x: name of the scalar drawn to the right.
+        y: name of the scalar drawn upwards.
+        x_limit: where a vertical line parts the panel.
+        y_limit: where a horizontal line parts it.
+        quadrants: what the four parts mean: upper left, upper right, lower left, lower right.
+    """
+
+    key: str
+    title: str
+    caption: str
+    x_label: str
+    y_label: str
+    x: str
+    y: str
+    x_limit: float
+    y_limit: float
+    quadrants: tuple[str, str, str, str]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One method in a comparison.
+
+    Attributes:
+        label: what a reader calls it.
+        measured: name of its curve in a cell's result.
+        seconds: name of the curve of seconds at the same steps; None to draw over steps.
+        predicted: name of the curve that the kernel at initialisation predicts, or None.
+        limit: name of the curve that the infinite-width kernel predicts, or None.
+    """
+
+    label: str
+    measured: str
+    seconds: str | None = None
+    predicted: str | None = None
+    limit: str | None = None
+
+
+@dataclass(frozen=True)
+class ComparisonFigure:
+    """Curves of several methods, one panel a problem, at the largest width at which they were measured.
+
+    Problems without any of the curves are left out.
+
+    Attributes:
+        key: short name, also of the file.
+        title: what the figure shows.
+        caption: how to read it.
+        x_label: axis label of steps or seconds.
+        y_label: axis label of the curves.
+        lines: the methods; the same place in the list is the same colour in every figure.
+        level: a constant line, or None.
+        level_label: what that line is.
+    """
+
+    key: str
+    title: str
+    caption: str
+    x_label: str
+    y_label: str
+    lines: tuple[Line, ...]
+    level: float | None = None
+    level_label: str = ""
+
+
+StudyFigure = WidthFigure | CurveFigure | ScatterFigure | ComparisonFigure

@@ -45,8 +45,9 @@ class Runs:
     def to_pandas(self) -> pd.DataFrame:
         """One row a cell: its configuration, its state, and, where it is done, what was measured.
 
-        NaN is a quantity that could not be decided, infinity one that diverged. ``seconds`` is the only
-        column that differs between two runs of the same study.
+        NaN is a quantity that could not be decided or was not measured in a cell, infinity one that diverged.
+        Columns whose names begin with ``seconds`` are read from a clock; only they differ between two runs of
+        the same study.
         """
         rows = []
         for stored in self.cells:

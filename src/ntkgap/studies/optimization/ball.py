@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ntkgap.models import describe
 from ntkgap.practice import search_jacobian_change
 from ntkgap.studies.optimization.start import Findings, Start
 from ntkgap.studies.optimization.study import OptimizationProblem
@@ -40,8 +41,7 @@ class Inside:
 
 def may_search(problem: OptimizationProblem, network: nn.Module) -> bool:
     """Whether the ball of a network of this size is searched."""
-    n_parameters = sum(p.numel() for p in network.parameters())
-    return problem.search is not None and n_parameters <= problem.search.max_parameters
+    return problem.search is not None and describe(network).parameters <= problem.search.max_parameters
 
 
 def search_ball(

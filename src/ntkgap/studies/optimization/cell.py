@@ -18,6 +18,8 @@ from ntkgap.kernels import (
 from ntkgap.models import learning_rate_factor
 from ntkgap.practice import jacobian_change, natural_gradient_descent, train
 from ntkgap.studies.optimization.ball import Inside, may_search, search_ball
+from ntkgap.studies.optimization.drift import PathDrift
+from ntkgap.studies.optimization.race import race
 from ntkgap.studies.optimization.start import Findings, Start, distance, initialise, norm
 from ntkgap.studies.optimization.study import OptimizationProblem
 from ntkgap.theory import (
@@ -48,12 +50,12 @@ def compute(cell: dict[str, Any]) -> dict[str, Any]:
         and infinite where training diverged. Losses are relative to the initial one.
     """
     width, seed = cell["width"], cell["seed"]
-    settings = {k: v for k, v in cell.items() if k not in ("problem", "width", "seed", "variation")}
-    problem = OptimizationProblem(name=cell["problem"], widths=[width], **settings)
+    problem = OptimizationProblem.of(cell)
     findings = Findings()
     start = initialise(problem, width, seed, findings)
     follow_natural_gradient(problem, start, seed, findings)
     follow_gradient_descent(problem, start, findings)
+    race(problem, start, seed, findings)
     return {
         "scalars": findings.scalars,
         "curves": findings.curves,
@@ -94,7 +96,7 @@ def follow_natural_gradient(problem: OptimizationProblem, start: Start, seed: in
         # A path that ended early can still refute the condition, not speak for it.
         "c_prime": largest if finished or largest >= STABILITY_LIMIT else math.nan,
         "c_prime_end": c_prime[-1] if finished else math.nan,
-        "initial_norm": norm(start.network.parameters()),
+        "initial_norm": norm(p for p in start.network.parameters() if p.requires_grad),
         "theorem_learning_rate": largest_learning_rate(largest),
         "theorem_radius": radius,
         "ngd_learning_rate": settings.learning_rate,
@@ -125,7 +127,9 @@ def follow_gradient_descent(problem: OptimizationProblem, start: Start, findings
     predicted_outputs = start.dynamics.predictions(decay[-1:], cross_gram, test_at.outputs)[0]
 
     network = copy.deepcopy(start.network)
-    curve = train(network, start.train, learning_rate=learning_rate / factor, steps=steps)
+    drift = PathDrift(network, start, steps, settings.observations)
+    curve = train(network, start.train, learning_rate=learning_rate / factor, steps=steps, observe=drift.observe)
+    drift.record("gd", curve, findings)
     findings.add_stop("gradient descent", curve)
     measured = relative(curve.losses)
     findings.curves |= {"gd_loss": measured, "gd_loss_predicted": predicted}
@@ -142,17 +146,15 @@ def follow_gradient_descent(problem: OptimizationProblem, start: Start, findings
             ("gd_loss_end", "gd_discrepancy", "kernel_change", "kernel_distance", "linearization_error"),
             math.inf,
         )
-        findings.scalars |= missing | {"gd_distance": math.inf}
+        findings.scalars |= missing
         return
-    final_gram = as_matrix(jacobian(network, start.train.x).gram())
     with torch.no_grad():
         outputs = network(start.test.x)
     findings.scalars |= {
         "gd_loss_end": measured[-1],
         "gd_discrepancy": max(abs(math.sqrt(a) - math.sqrt(b)) for a, b in zip(measured, predicted, strict=True)),
-        "gd_distance": distance(network, start.network),
-        "kernel_change": relative_change(final_gram, start.gram),
-        "kernel_distance": kernel_distance(final_gram, start.gram),
+        "kernel_change": relative_change(drift.gram, start.gram),
+        "kernel_distance": kernel_distance(drift.gram, start.gram),
         "linearization_error": (
             (outputs - predicted_outputs).norm() / (predicted_outputs - test_at.outputs).norm()
         ).item(),

@@ -9,19 +9,23 @@ import torch
 from torch import Tensor, nn
 
 from ntkgap.data import Dataset
-from ntkgap.errors import KernelError, ModelError
+from ntkgap.errors import DataError, KernelError
 from ntkgap.kernels import (
     Jacobian,
     as_matrix,
-    infinite_width,
     jacobian,
     relative_change,
     spectrum,
     target_alignment,
 )
+from ntkgap.models import describe
 from ntkgap.practice import TrainingCurve
+from ntkgap.studies.optimization.limit import infinite_width_gram
+from ntkgap.studies.optimization.required_width import width_scalar
+from ntkgap.studies.optimization.singular import singular_rows
 from ntkgap.studies.optimization.study import OptimizationProblem
-from ntkgap.theory import KernelDynamics
+from ntkgap.theory import KernelDynamics, required_width
+from ntkgap.theory.width_bounds import BOUNDS
 
 
 @dataclass
@@ -52,6 +56,11 @@ class Findings:
     notes: list[str] = field(default_factory=list)
     diverged: bool = False
 
+    def number(self, name: str) -> float:
+        """A scalar that was found before, as a number."""
+        value = self.scalars[name]
+        return math.nan if value is None else float(value)
+
     def add_stop(self, what: str, curve: TrainingCurve) -> None:
         """Note why a training ended early, if it did."""
         if curve.stopped:
@@ -68,15 +77,16 @@ def initialise(problem: OptimizationProblem, width: int, seed: int, findings: Fi
     at = jacobian(network, train_data.x)
     gram = as_matrix(at.gram())
     found = spectrum(gram)
-    n_parameters = sum(p.numel() for p in network.parameters())
+    n_parameters = describe(network).parameters
     if found.positive_definite:
         margin = found.lambda_min / found.noise_floor
     else:
         # Fewer parameters than rows make K singular for certain; otherwise arithmetic cannot tell.
         margin = 0.0 if n_parameters < len(gram) else math.nan
         findings.notes.append(f"λ_min = {found.lambda_min:.2e} is below the noise floor {found.noise_floor:.2e}")
+        findings.notes += singular_rows(train_data, gram)
     residual = at.outputs - train_data.y
-    limit = infinite_width_gram(network, train_data, findings)
+    limit = infinite_width_gram(problem, network, train_data, seed, findings.notes)
     start = Start(
         network,
         train_data,
@@ -100,17 +110,19 @@ def initialise(problem: OptimizationProblem, width: int, seed: int, findings: Fi
         "initial_residual": start.residual_norm,
     }
     findings.scalars |= compare_with_limit(gram, limit)
+    add_required_widths(train_data.x, describe(network).depth, findings)
     return start
 
 
-def infinite_width_gram(network: nn.Module, data: Dataset, findings: Findings) -> Tensor | None:
-    """Gram matrix of the infinitely wide network, Θ ⊗ I over outputs, [nC, nC]; None where no limit is known."""
+def add_required_widths(x: Tensor, depth: int, findings: Findings) -> None:
+    """Note the widths that theorems ask for on these inputs; NaN where they say nothing."""
+    widths = dict.fromkeys((width_scalar(bound.name) for bound in BOUNDS), math.nan)
     try:
-        ntk = infinite_width(network).ntk(data.x)
-    except (KernelError, ModelError) as error:
-        findings.notes.append(f"no infinite-width kernel: {error}")
-        return None
-    return torch.kron(ntk, torch.eye(data.y.shape[1], dtype=ntk.dtype))
+        # The data were read in float32, and it is there that inputs are told apart.
+        widths |= {width_scalar(b.name): b.width for b in required_width(x.float(), depth=depth).bounds}
+    except (DataError, KernelError) as error:
+        findings.notes.append(f"no width that theory asks for: {error}")
+    findings.scalars |= widths
 
 
 def compare_with_limit(gram: Tensor, limit: Tensor | None) -> dict[str, float]:

@@ -2,88 +2,30 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
-from torch import Generator, nn
+from torch import Generator
 
-from ntkgap.data import Dataset
 from ntkgap.errors import StudyError
-from ntkgap.models import MLP, ConvNet, ShallowNet
+from ntkgap.practice.losses import choose_loss
 from ntkgap.studies.base import BaseProblem, BaseStudy
 from ntkgap.studies.claim import Claim
-from ntkgap.studies.figures import CurveFigure, WidthFigure
+from ntkgap.studies.estimate import Estimate
+from ntkgap.studies.figures import StudyFigure, Table
+from ntkgap.studies.measured import Measured
+from ntkgap.studies.optimization.answers import answers
 from ntkgap.studies.optimization.axis_notes import AXIS_NOTES
 from ntkgap.studies.optimization.claims import Tolerances, make_claims, make_figures
+from ntkgap.studies.optimization.estimates import check_sizes, estimate
+from ntkgap.studies.optimization.explanation import explanation_figure, explanation_table
+from ntkgap.studies.optimization.model import ModelSpec
+from ntkgap.studies.optimization.race_claims import make_race_claims, make_race_figures
+from ntkgap.studies.optimization.race_spec import RaceSpec
+from ntkgap.studies.optimization.required_width import required_width_table
+from ntkgap.studies.optimization.tables import race_table
 from ntkgap.studies.spec import Spec
-
-# Pixels of a typical image: how many the data have is not known before they are read.
-POSITIONS = 28 * 28
-
-
-class ModelSpec(Spec):
-    """A network up to its width.
-
-    Attributes:
-        architecture: ``"shallow"`` (one trained hidden layer, fixed readout of signs), ``"mlp"``, or
-            ``"convnet"`` (3×3 convolutions at full resolution, for images).
-        nonlinearity: its name.
-        depth: hidden layers of the MLP, convolutions of the convolutional network.
-        parametrization: ``"ntk"``, ``"standard"``, ``"mean_field"`` or ``"mup"``, not of the shallow network.
-        weight_std: σ_w, not of the shallow network.
-        bias_std: σ_b, not of the shallow network.
-        alpha: α, what the output is multiplied by: large is lazy; not of the shallow network.
-        gamma0: γ0, the rich-lazy dial of NTK parametrisation; not of the shallow network.
-        antisymmetric: whether the network starts at zero, as the difference of two copies; not of the shallow one.
-        pooling: ``"global_average"`` or ``"flatten"``, before the readout of the convolutional network.
-    """
-
-    architecture: Literal["shallow", "mlp", "convnet"]
-    nonlinearity: str = "relu"
-    depth: int = Field(default=1, ge=1)
-    parametrization: Literal["ntk", "standard", "mean_field", "mup"] = "ntk"
-    weight_std: float = Field(default=1.0, gt=0)
-    bias_std: float = Field(default=0.0, ge=0)
-    alpha: float = Field(default=1.0, gt=0)
-    gamma0: float | None = Field(default=None, gt=0)
-    antisymmetric: bool = False
-    pooling: Literal["global_average", "flatten"] = "global_average"
-
-    @model_validator(mode="after")
-    def _no_idle_settings(self) -> Self:
-        of_layers = ("depth", "parametrization", "weight_std", "bias_std", "alpha", "gamma0", "antisymmetric")
-        idle = {"shallow": (*of_layers, "pooling"), "mlp": ("pooling",)}
-        for name in idle.get(self.architecture, ()):
-            if getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"{name} has no effect on architecture {self.architecture!r}; leave it out")
-        return self
-
-    def build(self, data: Dataset, width: int, generator: Generator) -> nn.Module:
-        """The network of a width, for inputs and targets like those of ``data``.
-
-        Raises:
-            StudyError: if the shallow network is asked for more than its one output, or the convolutional
-                network for anything but images.
-            ModelError: if the nonlinearity is unknown.
-        """
-        if self.architecture == "mlp":
-            settings = self.model_dump(exclude={"architecture", "pooling"})
-            return MLP(data.n_features, data.n_outputs, width, generator=generator, **settings)
-        if self.architecture == "convnet":
-            if data.x.ndim != 4:
-                raise StudyError(
-                    f"the convolutional network takes images [n, C, H, W], but the data have x of shape "
-                    f"{tuple(data.x.shape)}; choose images with flatten false, or architecture 'mlp'"
-                )
-            channels, height, width_of_image = data.x.shape[1:]
-            settings = self.model_dump(exclude={"architecture"}) | {"image_size": (height, width_of_image)}
-            return ConvNet(channels, data.n_outputs, width, generator=generator, **settings)
-        if data.n_outputs != 1:
-            raise StudyError(
-                f"the shallow network has one output, but the data have {data.n_outputs} targets; "
-                "choose another problem (--problem) or architecture 'mlp'"
-            )
-        return ShallowNet(data.n_features, width, self.nonlinearity, generator=generator)
+from ntkgap.studies.verdict import Verdict
 
 
 class NaturalGradientSpec(Spec):
@@ -106,10 +48,13 @@ class GradientDescentSpec(Spec):
     Attributes:
         fraction_of_critical: learning rate as a fraction of 2/κ_max; above 1 the kernel regime diverges.
         steps: number of steps.
+        observations: at how many of them, in equal ratios up to the last, the Jacobian's drift is measured; also
+            along SGD, where there is a race.
     """
 
     fraction_of_critical: float = Field(default=0.5, gt=0)
     steps: int = Field(ge=1)
+    observations: int = Field(default=4, ge=1)
 
 
 class SearchSpec(Spec):
@@ -134,12 +79,29 @@ class OptimizationProblem(BaseProblem):
         natural_gradient: how natural gradient descent is run.
         gradient_descent: how gradient descent is run.
         search: how the theorem's ball is searched; not at all if not given.
+        race: of optimisers; none if not given.
     """
 
     model: ModelSpec
     natural_gradient: NaturalGradientSpec
     gradient_descent: GradientDescentSpec
     search: SearchSpec | None = None
+    race: RaceSpec | None = None
+
+    @model_validator(mode="after")
+    def _batches_fit(self) -> Self:
+        if self.race is not None and (self.race.batch_size or 0) > self.data.n_train:
+            raise ValueError(
+                f"the race's batch_size {self.race.batch_size} is larger than the {self.data.n_train} training "
+                "examples"
+            )
+        return self
+
+    @classmethod
+    def of(cls, cell: Mapping[str, Any]) -> Self:
+        """The problem that a cell made by ``OptimizationStudy.cells`` is of, at that cell's width alone."""
+        settings = {k: v for k, v in cell.items() if k not in ("problem", "width", "seed", "variation")}
+        return cls(name=cell["problem"], widths=[cell["width"]], **settings)
 
     def describe(self) -> str:
         """Data, sizes and the two trainings."""
@@ -149,18 +111,21 @@ class OptimizationProblem(BaseProblem):
             f"{self.data.n_train} training examples of {Path(self.data.name).stem}; natural gradient with "
             f"η = {natural.learning_rate:g}{damping} for {natural.steps} steps; gradient descent at "
             f"{plain.fraction_of_critical:g} of the critical rate for {plain.steps} steps (fewer where the "
-            "predicted loss has vanished before)."
+            "predicted loss has vanished before)." + (self.race.describe() if self.race else "")
         )
 
     def check(self) -> None:
-        """Load the data of one seed, build the narrowest network, and feed it an example."""
-        train, _ = self.data.load(seed=0)
+        """Load the data of one seed, build the narrowest network, feed it an example, and foretell the memory."""
+        train, test = self.data.load(seed=0)
+        if self.race is not None:
+            choose_loss(self.race.loss, train, test)
         width = min(self.widths)
         try:
             self.model.build(train, width, Generator())(train.x[:1])
         except (RuntimeError, MemoryError) as error:
             reason = str(error).splitlines()[0]
             raise StudyError(f"{self.name!r} cannot be built at width {width}: {reason}") from error
+        check_sizes(self, train)
 
 
 class OptimizationStudy(BaseStudy):
@@ -175,7 +140,7 @@ class OptimizationStudy(BaseStudy):
     """
 
     name: ClassVar[str] = "optimization"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     compute: ClassVar[str] = "ntkgap.studies.optimization.cell:compute"
     axis_notes: ClassVar[Mapping[str, str]] = AXIS_NOTES
 
@@ -183,17 +148,25 @@ class OptimizationStudy(BaseStudy):
     tolerances: Tolerances = Tolerances()
 
     def claims(self) -> list[Claim]:
-        """The eight claims about optimization."""
-        return make_claims(self.tolerances)
+        """The claims about optimization, eight of them about every network and two about those that race."""
+        return [*make_claims(self.tolerances), *make_race_claims()]
 
-    def figures(self) -> list[WidthFigure | CurveFigure]:
-        """The conditions' and the rate's numbers over width; losses and Jacobian drift over training."""
-        return make_figures()
+    def answers(self, verdicts: Sequence[Verdict]) -> Table:
+        """Is the condition met, from which width would it be, is natural gradient fast anyway, does it pay."""
+        return answers(verdicts)
 
-    def cost(self, cell: Mapping[str, Any]) -> float:
-        """Multiplications of the forward and backward passes, up to a constant."""
-        width, n, depth = cell["width"], cell["data"]["n_train"], cell["model"]["depth"]
-        layers = width * (64 + (depth - 1) * width)
-        if cell["model"]["architecture"] == "convnet":
-            layers *= POSITIONS
-        return n * layers * (cell["gradient_descent"]["steps"] + 10 * cell["natural_gradient"]["steps"])
+    def figures(self) -> list[StudyFigure]:
+        """Conditions and rate over width and against each other; losses and Jacobian drift; the race."""
+        return [*make_figures(), explanation_figure(self.tolerances.rate), *make_race_figures()]
+
+    def tables(self, cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]) -> list[Table]:
+        """Whether the condition explains the rate, the race, and the width theory asks for beside that found."""
+        return [
+            explanation_table(cells, self.tolerances.rate),
+            *race_table(cells),
+            required_width_table(cells, verdicts),
+        ]
+
+    def estimate(self, cell: Mapping[str, Any]) -> Estimate:
+        """From the sizes of every layer, counted on narrow networks of the same family."""
+        return estimate(OptimizationProblem.of(cell), cell["width"])

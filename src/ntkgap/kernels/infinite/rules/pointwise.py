@@ -40,7 +40,8 @@ class Pointwise(Operation):
     def _one(self, at: Tile, pairs: bool, key: tuple[str, int], moments: Moments) -> Moments:
         c, ntk = moments
         if at.recording:
-            at.noted[key] = own_positions(c, self.positions) if pairs else c
+            # A copy: a view would keep the pairs of all positions, for every input.
+            at.noted[key] = own_positions(c, self.positions).contiguous() if pairs else c
             check_resolved(at.noted[key], self.name)
         nngp, slope = self._expectations(self.activation, at, pairs, key, c, ntk is not None)
         out = Moments(nngp, None if ntk is None or slope is None else slope * ntk)

@@ -1,0 +1,73 @@
+"""The figure that compares methods: their curves over steps or seconds, beside what kernels predict."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from ntkgap.reporting.figures import LIMIT, log_axis, panels, power_of_ten, seed_range
+from ntkgap.studies.figures import ComparisonFigure, Line
+from ntkgap.studies.measured import Measured
+
+# Told apart by readers with any colour vision (Okabe, Ito 2008; its yellow darkened for paper), and by the marks.
+COLOURS = ("#000000", "#0072b2", "#56b4e9", "#d55e00", "#cc79a7", "#e69f00", "#8c6d00", "#009e73")
+MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
+
+
+def comparison_figure(spec: ComparisonFigure, cells: Mapping[str, Sequence[Measured]]) -> Figure | None:
+    """Curves of several methods, median and range over seeds, at the largest width with any of them.
+
+    Args:
+        spec: what to draw.
+        cells: what was measured, by problem.
+
+    Returns:
+        One panel a problem that has such curves; None if none has.
+    """
+    chosen = {problem: widest for problem, found in cells.items() if (widest := _widest(spec, found))}
+    if not chosen:
+        return None
+    figure, axes = panels(len(chosen))
+    for ax, (problem, found) in zip(axes, chosen.items(), strict=True):
+        ax.set_title(f"{problem}, width {found[0].width}")
+        ax.set_xlabel(spec.x_label)
+        log_axis(ax)
+        ax.set_xscale("log")
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: power_of_ten(value)))
+        ax.xaxis.set_minor_formatter(NullFormatter())
+        # A method has its colour by its place among all methods, whoever is missing.
+        for line, colour, mark in zip(spec.lines, COLOURS, MARKS, strict=False):
+            _draw(ax, line, [c.curves for c in found], colour, mark)
+        if spec.level is not None:
+            ax.axhline(spec.level, color=LIMIT, ls="--", lw=1.1, label=spec.level_label)
+        ax.legend(loc="best", fontsize=6.5)
+    axes[0].set_ylabel(spec.y_label)
+    return figure
+
+
+def _widest(spec: ComparisonFigure, found: Sequence[Measured]) -> list[Measured]:
+    """The cells of the largest width at which any of the curves was measured."""
+    with_curves = [c for c in found if any(line.measured in c.curves for line in spec.lines)]
+    return [c for c in with_curves if c.width == max(c.width for c in with_curves)]
+
+
+def _draw(ax: Axes, line: Line, cells: list[Mapping[str, list[float]]], colour: str, mark: str) -> None:
+    curves = [c[line.measured] for c in cells if line.measured in c]
+    if not curves:
+        return
+    low, middle, high = seed_range(curves, positive=True)
+    x = np.arange(len(middle), dtype=float)
+    if line.seconds is not None:
+        _, x, _ = seed_range([c[line.seconds] for c in cells if line.seconds in c], positive=False)
+        x = x[: len(middle)]
+    # The start, which is the same for all, has no place on a logarithmic axis.
+    marked = np.unique(np.geomspace(1, max(len(middle) - 1, 1), 6).round().astype(int)) - 1
+    ax.plot(x[1:], middle[1:], color=colour, marker=mark, ms=4, markevery=marked.tolist(), label=line.label)
+    ax.fill_between(x[1:], low[1:], high[1:], color=colour, alpha=0.12, lw=0)
+    for name, dashes in ((line.predicted, "--"), (line.limit, ":")):
+        predicted = [c[name] for c in cells if name is not None and name in c]
+        if predicted:
+            _, theory, _ = seed_range(predicted, positive=True)
+            ax.plot(range(1, len(theory)), theory[1:], dashes, color=colour, lw=1.1)

@@ -1,0 +1,194 @@
+"""Who races, and how each is set: as the problem says, by the theorem, by itself, or tuned."""
+
+import copy
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from ntkgap.data import Dataset
+from ntkgap.models import learning_rate_factor
+from ntkgap.practice import (
+    LogarithmicGrid,
+    TrainingCurve,
+    kfac_descent,
+    natural_gradient_descent,
+    train,
+    tune,
+)
+from ntkgap.studies.optimization.finish import score
+from ntkgap.studies.optimization.race_spec import Method, RaceSpec
+from ntkgap.studies.optimization.start import Start
+from ntkgap.theory import critical_learning_rate
+
+# Adam's steps do not depend on the size of gradients, so that the kernel says nothing about them.
+ADAM_RATES = (1e-3, 1e-1)
+
+# Of SGD, as parts of the critical rate; of K-FAC's damping, as parts of the kernel's mean eigenvalue.
+SGD_RATES = (1 / 16, 1.0)
+KFAC_DAMPINGS = (1e-2, 1.0)
+KFAC_RATES = (0.5, 1.0)
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One method's run.
+
+    Attributes:
+        curve: of the run.
+        settings: what it was run with, as far as numbers say so.
+    """
+
+    curve: TrainingCurve
+    settings: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Track:
+    """From where to where the methods race.
+
+    Attributes:
+        spec: of the race.
+        start: the network in float64, in which natural gradient is trained.
+        natural_gradient: η and λ of plain natural gradient.
+        learning_rate: η of gradient descent, before the factor of the parametrisation.
+        theorem_learning_rate: η that the theorem allows; 0 or NaN if it allows none.
+        seed: of the order of examples.
+        network: the network in float32, in which the other methods are trained.
+        train: training set in float32.
+        test: test set in float32.
+    """
+
+    spec: RaceSpec
+    start: Start
+    natural_gradient: Mapping[str, float]
+    learning_rate: float
+    theorem_learning_rate: float
+    seed: int
+    network: nn.Module = field(init=False)
+    train: Dataset = field(init=False)
+    test: Dataset = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "network", copy.deepcopy(self.start.network).float())
+        object.__setattr__(self, "train", self.start.train.to(torch.float32))
+        object.__setattr__(self, "test", self.start.test.to(torch.float32))
+
+    def run(self, method: Method) -> Contestant | None:
+        """Run a method as well as it can; None where the theorem allows no step.
+
+        Raises:
+            ModelError: if there is no K-FAC for the network.
+        """
+        return _RUNS[method](self)
+
+    def first_order(self, optimizer: str, network: nn.Module | None = None, **settings: Any) -> TrainingCurve:
+        """Train by gradient descent, SGD or Adam, always with the same order of examples.
+
+        Args:
+            optimizer: its name.
+            network: what is trained; a copy of ``network`` if not given.
+            settings: η (of gradient descent and SGD as it compares with the kernel), and what ``train`` takes.
+        """
+        factor = 1.0 if optimizer == "adam" else learning_rate_factor(self.network)
+        settings["learning_rate"] /= factor
+        return train(
+            copy.deepcopy(self.network) if network is None else network,
+            self.train,
+            optimizer=optimizer,
+            steps=self.spec.steps,
+            batch_size=None if optimizer == "gd" else self.spec.batch_size,
+            loss=self.spec.loss,
+            generator=torch.Generator().manual_seed(self.seed),
+            test=self.test,
+            **settings,
+        )
+
+    def natural(self, **settings: Any) -> TrainingCurve:
+        """Train by exact natural gradient."""
+        return natural_gradient_descent(
+            copy.deepcopy(self.start.network),
+            self.start.train,
+            steps=self.spec.second_order_steps,
+            test=self.start.test,
+            **settings,
+        )
+
+    def kfac(self, **settings: Any) -> TrainingCurve:
+        """Train by K-FAC."""
+        return kfac_descent(
+            copy.deepcopy(self.network),
+            self.train,
+            steps=self.spec.second_order_steps,
+            test=self.test,
+            **settings,
+        )
+
+    def tuned(self, run: Any, grid: Mapping[str, Any]) -> Contestant:
+        """The settings of a grid with which the target is reached in the fewest steps.
+
+        Steps, not seconds: a choice by the clock would not be the same twice.
+        """
+        best = tune(run, grid, score=lambda curve: score(curve, self.spec.target)).best
+        return Contestant(best.curve, best.settings)
+
+    def grid(self, ends: tuple[float, float], scale: float = 1.0) -> LogarithmicGrid:
+        """A search that begins between the ends, times a scale."""
+        return LogarithmicGrid(scale * ends[0], scale * ends[1], self.spec.tuning_points)
+
+
+def _gradient_descent(track: Track) -> Contestant:
+    curve = track.first_order("gd", learning_rate=track.learning_rate)
+    return Contestant(curve, {"learning_rate": track.learning_rate})
+
+
+def _sgd(track: Track) -> Contestant:
+    critical = critical_learning_rate(track.start.gram)
+    grid = {"learning_rate": track.grid(SGD_RATES, critical), "momentum": track.spec.momenta}
+    return track.tuned(functools.partial(track.first_order, "sgd"), grid)
+
+
+def _adam(track: Track) -> Contestant:
+    return track.tuned(functools.partial(track.first_order, "adam"), {"learning_rate": track.grid(ADAM_RATES)})
+
+
+def _natural_gradient(track: Track) -> Contestant:
+    return Contestant(track.natural(**track.natural_gradient), track.natural_gradient)
+
+
+def _theorem(track: Track) -> Contestant | None:
+    if not track.theorem_learning_rate > 0:  # NaN too
+        return None
+    settings = {"learning_rate": track.theorem_learning_rate, "damping": 0.0}
+    return Contestant(track.natural(**settings), settings)
+
+
+def _searched(track: Track) -> Contestant:
+    damping = track.natural_gradient["damping"]
+    return Contestant(track.natural(learning_rate="search", damping=damping), {"damping": damping})
+
+
+def _adaptive(track: Track) -> Contestant:
+    return Contestant(track.natural(learning_rate=1.0, damping="adaptive"), {"learning_rate": 1.0})
+
+
+def _kfac(track: Track) -> Contestant:
+    mean_eigenvalue = track.start.gram.diagonal().mean().item()
+    return track.tuned(
+        track.kfac, {"learning_rate": KFAC_RATES, "damping": track.grid(KFAC_DAMPINGS, mean_eigenvalue)}
+    )
+
+
+_RUNS = {
+    "gd": _gradient_descent,
+    "sgd": _sgd,
+    "adam": _adam,
+    "ngd": _natural_gradient,
+    "ngd_theorem": _theorem,
+    "ngd_search": _searched,
+    "ngd_adaptive": _adaptive,
+    "kfac": _kfac,
+}

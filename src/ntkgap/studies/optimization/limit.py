@@ -1,0 +1,49 @@
+"""The infinite-width kernel of a problem, computed once for all widths where it does not depend on them."""
+
+from functools import lru_cache
+
+import torch
+from torch import Generator, Tensor, nn
+
+from ntkgap.data import Dataset
+from ntkgap.errors import KernelError, ModelError
+from ntkgap.kernels import infinite_width
+from ntkgap.studies.optimization.model import ModelSpec
+from ntkgap.studies.optimization.study import OptimizationProblem
+from ntkgap.studies.spec import DataSpec
+
+# Any width does: the limit of the networks for which it is asked does not depend on it.
+ANY_WIDTH = 8
+
+
+def infinite_width_gram(
+    problem: OptimizationProblem, network: nn.Module, data: Dataset, seed: int, notes: list[str]
+) -> Tensor | None:
+    """Gram matrix of the infinitely wide network, Θ ⊗ I over outputs, [nC, nC]; None where no limit is known.
+
+    Args:
+        problem: what network this is, on what data.
+        network: of some width, on which the limit depends in all parametrisations but NTK's.
+        data: the training set of the seed.
+        seed: of the data.
+        notes: where the reason is put down if there is no limit.
+    """
+    model = problem.model
+    try:
+        if model.one_limit:
+            ntk = _of_any_width(model.model_dump_json(), problem.data.model_dump_json(), seed)
+        else:
+            ntk = infinite_width(network).ntk(data.x)
+    except (KernelError, ModelError) as error:
+        notes.append(f"no infinite-width kernel: {error}")
+        return None
+    return torch.kron(ntk, torch.eye(data.y.shape[1], dtype=ntk.dtype))
+
+
+@lru_cache(maxsize=8)
+def _of_any_width(model: str, data: str, seed: int) -> Tensor:
+    """Θ on the training set of a seed, [n, n]; specifications as JSON. With pooled pixels it takes minutes."""
+    train, _ = DataSpec.model_validate_json(data).load(seed)
+    train = train.to(torch.float64)
+    network = ModelSpec.model_validate_json(model).build(train, ANY_WIDTH, Generator().manual_seed(0)).double()
+    return infinite_width(network).ntk(train.x)

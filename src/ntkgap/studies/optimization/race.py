@@ -1,0 +1,119 @@
+"""The race of a cell: loss against steps and seconds, for every optimiser from the same start."""
+
+import copy
+import math
+
+import torch
+
+from ntkgap.errors import ModelError
+from ntkgap.practice import TrainingCurve
+from ntkgap.studies.optimization.contestants import Contestant, Track
+from ntkgap.studies.optimization.drift import PathDrift
+from ntkgap.studies.optimization.finish import Bounds, needed, ratio_of_best
+from ntkgap.studies.optimization.race_spec import FIRST_ORDER, NATURAL_GRADIENT, Method, RaceSpec
+from ntkgap.studies.optimization.start import Findings, Start
+from ntkgap.studies.optimization.study import OptimizationProblem
+
+
+def race(problem: OptimizationProblem, start: Start, seed: int, findings: Findings) -> None:
+    """Let the optimisers of a problem race, if it has a race and the network is not too large for it.
+
+    Where there is none, its numbers are missing from the findings, not undecided.
+    """
+    spec = problem.race
+    if spec is None or findings.number("n_parameters") > spec.max_parameters:
+        return
+    track = Track(
+        spec,
+        start,
+        problem.natural_gradient.model_dump(include={"learning_rate", "damping"}),
+        findings.number("gd_learning_rate"),
+        findings.number("theorem_learning_rate"),
+        seed,
+    )
+    ran: dict[Method, Contestant] = {}
+    for method in spec.optimizers:
+        try:
+            contestant = track.run(method)
+        except ModelError as error:
+            if method != "kfac":
+                raise
+            contestant = None
+            findings.notes.append(f"no race of kfac: {error}")
+        if contestant is None:
+            _add_absent(method, findings)
+        else:
+            ran[method] = contestant
+            _add(method, contestant, spec, findings)
+    _compare(ran, spec, findings)
+    if spec.loss == "squared":
+        _predict(track, findings)
+    if "sgd" in ran:
+        _drift_of_sgd(track, ran["sgd"], problem.gradient_descent.observations, findings)
+
+
+def _add(method: Method, contestant: Contestant, spec: RaceSpec, findings: Findings) -> None:
+    """Curves relative to their start, and what the target took."""
+    curve = contestant.curve
+    findings.add_stop(f"race of {method}", curve)
+    findings.curves |= {
+        f"race_{method}_loss": _relative(curve.losses),
+        f"race_{method}_test": _relative(curve.test_losses),
+        f"seconds_race_{method}": curve.seconds,
+    }
+    findings.scalars |= {
+        f"race_{method}_steps": _steps(curve, spec).high,
+        f"seconds_race_{method}": _seconds(curve, spec).high,
+        f"race_{method}_final": math.inf if curve.diverged else _relative(curve.losses)[-1],
+        f"race_{method}_test_final": math.inf if curve.diverged else _relative(curve.test_losses)[-1],
+    }
+    findings.scalars |= {f"race_{method}_{name}": value for name, value in contestant.settings.items()}
+
+
+def _add_absent(method: Method, findings: Findings) -> None:
+    """A method that could not race here: nothing is known of it."""
+    names = (f"race_{method}_steps", f"seconds_race_{method}", f"race_{method}_final", f"race_{method}_test_final")
+    findings.scalars |= dict.fromkeys(names, math.nan)
+
+
+def _steps(curve: TrainingCurve, spec: RaceSpec) -> Bounds:
+    return needed(curve, spec.target, range(len(curve.losses)))
+
+
+def _seconds(curve: TrainingCurve, spec: RaceSpec) -> Bounds:
+    return needed(curve, spec.target, curve.seconds)
+
+
+def _compare(ran: dict[Method, Contestant], spec: RaceSpec, findings: Findings) -> None:
+    """What the best natural gradient needs by what the best first-order method needs."""
+    ours = [ran[method].curve for method in NATURAL_GRADIENT if method in ran]
+    theirs = [ran[method].curve for method in FIRST_ORDER if method in ran]
+    if ours and theirs:
+        for name, cost in (("ngd_steps_ratio", _steps), ("seconds_ratio_ngd", _seconds)):
+            findings.scalars[name] = ratio_of_best([cost(c, spec) for c in ours], [cost(c, spec) for c in theirs])
+
+
+def _predict(track: Track, findings: Findings) -> None:
+    """The curves that the kernel at initialisation and that of infinite width predict for the stated settings."""
+    steps = {"gd": torch.arange(track.spec.steps + 1), "ngd": torch.arange(track.spec.second_order_steps + 1)}
+    for kernel, dynamics in (("predicted", track.start.dynamics), ("limit", track.start.limit_dynamics)):
+        if dynamics is None:
+            continue
+        decays = {
+            "gd": dynamics.gradient_descent_decay(track.learning_rate, steps["gd"]),
+            "ngd": dynamics.natural_gradient_decay(steps=steps["ngd"], **track.natural_gradient),
+        }
+        for method in decays.keys() & set(track.spec.optimizers):
+            findings.curves[f"race_{method}_{kernel}"] = _relative(dynamics.losses(decays[method]).tolist())
+
+
+def _drift_of_sgd(track: Track, sgd: Contestant, points: int, findings: Findings) -> None:
+    """Walk SGD's path once more, looking at the Jacobian: looking would have slowed every run of its tuning."""
+    network = copy.deepcopy(track.network)
+    drift = PathDrift(network, track.start, track.spec.steps, points)
+    curve = track.first_order("sgd", network, observe=drift.observe, **sgd.settings)
+    drift.record("sgd", curve, findings)
+
+
+def _relative(losses: list[float]) -> list[float]:
+    return [loss / losses[0] for loss in losses]
