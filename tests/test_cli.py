@@ -74,8 +74,12 @@ def test_variations_have_rows_of_their_own(command, tmp_path):
     status, out, err = command("run", "--preset", "mine.yaml", *SMALL[4:], "--dry-run")
     assert status == 0, err
     assert "12 of 12 cells to compute" in out
-    assert re.search(r"sphere +│ 16, 32, 64 +│ 0, 1 +│ +6 │", out)
-    assert re.search(r"sphere, over training examples n +│ 32 +│ 0, 1 +│ +4 │", out)
+    rows = re.findall(r"│ +(.*?) +│ +(\d+) │ +(\d+) │", out)
+    varied = [("natural gradient's η = 0.2", "32", "2")] + [
+        (f"training examples n = {n}", "32", "2") for n in (4, 6)
+    ]
+    assert [row for row in rows if "=" in row[0]] == varied
+    assert [row[1:] for row in rows if "=" not in row[0]] == [("16", "2"), ("32", "2"), ("64", "2")]
     study = ntkgap.OptimizationStudy.preset("mine.yaml", widths=[16, 64], seeds=[0, 1])
     measure(study, tmp_path / "s")
     status, out, _ = command("status", "s")

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from ntkgap.studies.base import BaseStudy
 from ntkgap.studies.estimate import Estimate, physical_memory, sweep_seconds
-from ntkgap.studies.variations import axis_label
+from ntkgap.studies.variations import variation_name
 from ntkgap.sweep import Cell, default_workers, preview
 
 
@@ -37,40 +37,28 @@ def print_preview(
         console.print(_summary(to_do, estimates, workers), soft_wrap=True, highlight=False)
 
 
-def _table(title: str, cells: list[Cell], estimates: list[Estimate]) -> Table:
-    """One row a width of a problem, then of each of its variations: seeds are alike."""
+def _table(title: str, problems: list[str], cells: list[Cell], estimates: list[Estimate]) -> Table:
+    """One row a problem and width, and one a variation: seeds are alike."""
     table = Table("problem", title=title, title_justify="left")
     for column in ("width", "cells", "time a cell", "memory a cell"):
         table.add_column(column, justify="right")
-    order = {problem: place for place, problem in enumerate(dict.fromkeys(cell["problem"] for cell in cells))}
-    places = [(cell["problem"], cell["variation"], cell["width"]) for cell in cells]
+    places = [(cell["problem"], variation_name(cell), cell["width"]) for cell in cells]
     counts, each = Counter(places), dict(zip(places, estimates, strict=True))
-    before = ("", "")
-    for problem, variation, width in sorted(counts, key=lambda place: (order[place[0]], *place[1:])):
-        if problem != before[0]:
-            table.add_section()
-        found = each[problem, variation, width]
-        name = variation_text(variation) if variation else problem
-        table.add_row(
-            "" if (problem, variation) == before else name,
-            str(width),
-            str(counts[problem, variation, width]),
-            duration(found.seconds),
-            size(found.bytes),
-        )
-        before = (problem, variation)
+    for problem in problems:
+        table.add_section()
+        name = problem
+        for place in sorted(p for p in counts if p[0] == problem):
+            _, variation, width = place
+            found = each[place]
+            numbers = (str(counts[place]), duration(found.seconds), size(found.bytes))
+            table.add_row(f"  {variation}" if variation else name, str(width), *numbers)
+            name = ""
     return table
-
-
-def variation_text(variation: str) -> str:
-    """What a cell varies, for people: ``"model.alpha=10.0"`` is α = 10.0."""
-    axis, _, value = variation.partition("=")
-    return f"  {axis_label(axis)} = {value}"
 
 
 def _summary(cells: list[Cell], estimates: list[Estimate], workers: int) -> str:
     """The whole sweep in a few sentences."""
-    keys = [(cell["problem"], cell["variation"], cell["seed"]) for cell in cells]
+    keys = [(cell["problem"], cell["seed"], cell["variation"]) for cell in cells]
     peaks = sorted((found.bytes for found in estimates), reverse=True)
     at_once, memory = sum(peaks[:workers]), physical_memory()
     seconds = sweep_seconds(list(zip(keys, estimates, strict=True)), workers)

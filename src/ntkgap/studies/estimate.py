@@ -112,7 +112,7 @@ def sweep_seconds(cells: Sequence[tuple[Hashable, Estimate]], workers: int) -> f
     """Time of a sweep whose workers take cells in the given order, each the next one as soon as it is free.
 
     Args:
-        cells: problem and seed, in whatever form, and estimate of each.
+        cells: problem with its variation and seed, in whatever form, and estimate of each.
         workers: how many.
     """
     free = [(SECONDS_TO_START, worker) for worker in range(min(workers, len(cells)))]

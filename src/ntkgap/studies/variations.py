@@ -76,6 +76,12 @@ def row_name(cell: Mapping[str, Any]) -> str:
     return f"{cell['problem']}, over {axis_label(axis)}" if axis else str(cell["problem"])
 
 
+def variation_name(cell: Mapping[str, Any]) -> str:
+    """In what a cell differs from its problem, like ``"α = 10.0"``; empty where it does not."""
+    axis, _, value = str(cell.get("variation", "")).partition("=")
+    return f"{axis_label(axis)} = {value}" if axis else ""
+
+
 def setting(problem: Spec, axis: str) -> Value:
     """The value of a setting.
 
