@@ -31,7 +31,7 @@ def print_preview(
     total, to_do = preview(study, path, retry_failed)
     estimates = [study.estimate(cell) for cell in to_do]
     title = f"{study.name}: {len(to_do)} of {total} cells to compute, into {path}"
-    console.print(_table(title, to_do, estimates))
+    console.print(_table(title, [p.name for p in study.problems], to_do, estimates))
     if to_do:
         workers = min(default_workers() if workers is None else workers, len(to_do))
         console.print(_summary(to_do, estimates, workers), soft_wrap=True, highlight=False)
