@@ -1,5 +1,6 @@
 """The figure that compares methods: their curves over steps or seconds, beside what kernels predict."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,6 +14,8 @@ from ntkgap.studies.measured import Measured
 
 # Told apart by readers with any colour vision (Okabe, Ito 2008; its yellow darkened for paper), and by the marks.
 COLOURS = ("#000000", "#0072b2", "#56b4e9", "#d55e00", "#cc79a7", "#e69f00", "#8c6d00", "#009e73")
+# Curves begin at 1; what climbs beyond is on its way out.
+CEILING = 10.0
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
@@ -41,10 +44,25 @@ def comparison_figure(spec: ComparisonFigure, cells: Mapping[str, Sequence[Measu
         for line, colour, mark in zip(spec.lines, COLOURS, MARKS, strict=False):
             _draw(ax, line, [c.curves for c in found], colour, mark)
         if spec.level is not None:
-            ax.axhline(spec.level, color=LIMIT, ls="--", lw=1.1, label=spec.level_label)
-        ax.legend(loc="best", fontsize=6.5)
+            ax.axhline(found[0].scalars[spec.level], color=LIMIT, ls="--", lw=1.1, label=spec.level_label)
+        low, high = ax.get_ylim()
+        ax.set_ylim(max(low, spec.floor), min(high, CEILING))
     axes[0].set_ylabel(spec.y_label)
+    _legend_below(figure, axes)
     return figure
+
+
+def _legend_below(figure: Figure, axes: Sequence[Axes]) -> None:
+    """One legend for all panels, below them: there are too many curves for room beside them."""
+    handles = {label: h for ax in axes for h, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    columns = 2 * len(axes)
+    extra = 0.1 + 0.17 * math.ceil(len(handles) / columns)
+    width, height = figure.get_size_inches()
+    margins = figure.subplotpars
+    bottom, top = margins.bottom * height + extra, margins.top * height + extra
+    figure.set_size_inches(width, height + extra)
+    figure.subplots_adjust(bottom=bottom / (height + extra), top=top / (height + extra))
+    figure.legend(handles.values(), handles, loc="lower center", ncols=columns, fontsize=7)
 
 
 def _widest(spec: ComparisonFigure, found: Sequence[Measured]) -> list[Measured]:
@@ -66,8 +84,10 @@ def _draw(ax: Axes, line: Line, cells: list[Mapping[str, list[float]]], colour: 
     marked = np.unique(np.geomspace(1, max(len(middle) - 1, 1), 6).round().astype(int)) - 1
     ax.plot(x[1:], middle[1:], color=colour, marker=mark, ms=4, markevery=marked.tolist(), label=line.label)
     ax.fill_between(x[1:], low[1:], high[1:], color=colour, alpha=0.12, lw=0)
-    for name, dashes in ((line.predicted, "--"), (line.limit, ":")):
+    for name, dashes, label in ((line.predicted, "--", "by K(θ₀)"), (line.limit, ":", "by infinite width")):
         predicted = [c[name] for c in cells if name is not None and name in c]
         if predicted:
             _, theory, _ = seed_range(predicted, positive=True)
-            ax.plot(range(1, len(theory)), theory[1:], dashes, color=colour, lw=1.1)
+            ax.plot(
+                range(1, len(theory)), theory[1:], dashes, color=colour, lw=1.1, label=f"{line.label}, {label}"
+            )

@@ -11,6 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
@@ -65,11 +66,12 @@ def panels(n: int) -> tuple[Figure, list[Axes]]:
     return figure, list(axes[0])
 
 
-def log_axis(ax: Axes) -> None:
-    """Make the vertical axis logarithmic, labelled in plain text (which draws far faster than formulas)."""
-    ax.set_yscale("log")
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: power_of_ten(value)))
-    ax.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: _minor_label(ax, value)))
+def log_axis(ax: Axes, horizontal: bool = False) -> None:
+    """Make an axis logarithmic, labelled in plain text (which draws far faster than formulas)."""
+    axis: Axis = ax.xaxis if horizontal else ax.yaxis
+    (ax.set_xscale if horizontal else ax.set_yscale)("log")
+    axis.set_major_formatter(FuncFormatter(lambda value, _: power_of_ten(value)))
+    axis.set_minor_formatter(FuncFormatter(lambda value, _: _minor_label(axis, value)))
 
 
 def power_of_ten(value: float) -> str:
@@ -80,9 +82,9 @@ def power_of_ten(value: float) -> str:
     return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
-def _minor_label(ax: Axes, value: float) -> str:
+def _minor_label(axis: Axis, value: float) -> str:
     """Label 2 and 5 between powers of ten where less than two of them are in view, all where less than one is."""
-    low, high = ax.get_ylim()
+    low, high = axis.get_view_interval()
     leading = round(value / 10 ** math.floor(math.log10(value)))
     shown = range(2, 10) if high / low < 6 else (2, 5) if high / low < 100 else ()
     return f"{value:.3g}" if leading in shown else ""

@@ -7,9 +7,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from ntkgap.reporting.figures import LIMIT, log_axis, panels, power_of_ten
+from ntkgap.reporting.figures import LIMIT, log_axis, panels
 from ntkgap.studies.figures import ScatterFigure
 from ntkgap.studies.measured import Measured
 
@@ -30,7 +29,8 @@ def scatter_figure(spec: ScatterFigure, cells: Mapping[str, Sequence[Measured]])
     for ax, (problem, found) in zip(axes, cells.items(), strict=True):
         ax.set_title(problem)
         ax.set_xlabel(spec.x_label)
-        _logarithmic(ax)
+        log_axis(ax)
+        log_axis(ax, horizontal=True)
         points = [(c.width, c.scalars[spec.x], c.scalars[spec.y]) for c in found]
         _view(ax, spec, points)
         widths = sorted({width for width, _, _ in points})
@@ -39,20 +39,13 @@ def scatter_figure(spec: ScatterFigure, cells: Mapping[str, Sequence[Measured]])
             _draw_width(ax, [(x, y) for w, x, y in points if w == width], colour, f"width {width}")
         undecided = sum(math.isnan(x) or math.isnan(y) for _, x, y in points)
         if undecided:
-            ax.plot([], [], "x", color=LIMIT, ms=5, label=f"undecidable: {undecided} cells")
+            ax.plot([], [], "x", color=LIMIT, ms=5, label=f"undecidable: {undecided}")
         ax.axvline(spec.x_limit, color=LIMIT, ls="--", lw=1.1)
         ax.axhline(spec.y_limit, color=LIMIT, ls="--", lw=1.1)
         _name_quadrants(ax, spec)
-        ax.legend(loc="center left", bbox_to_anchor=(0.0, 0.5), fontsize=7, handletextpad=0.3)
+        ax.legend(loc="best", fontsize=7, handletextpad=0.3)
     axes[0].set_ylabel(spec.y_label)
     return figure
-
-
-def _logarithmic(ax: Axes) -> None:
-    log_axis(ax)
-    ax.set_xscale("log")
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: power_of_ten(value)))
-    ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _view(ax: Axes, spec: ScatterFigure, points: Sequence[tuple[int, float, float]]) -> None:

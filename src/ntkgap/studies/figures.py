@@ -137,7 +137,8 @@ class ComparisonFigure:
         x_label: axis label of steps or seconds.
         y_label: axis label of the curves.
         lines: the methods; the same place in the list is the same colour in every figure.
-        level: a constant line, or None.
+        floor: smaller values are not shown.
+        level: name of a scalar in a cell's result that is drawn as a constant line, or None.
         level_label: what that line is.
     """
 
@@ -147,7 +148,8 @@ class ComparisonFigure:
     x_label: str
     y_label: str
     lines: tuple[Line, ...]
-    level: float | None = None
+    floor: float
+    level: str | None = None
     level_label: str = ""
 
 

@@ -78,11 +78,7 @@ class Track:
         object.__setattr__(self, "test", self.start.test.to(torch.float32))
 
     def run(self, method: Method) -> Contestant | None:
-        """Run a method as well as it can; None where the theorem allows no step.
-
-        Raises:
-            ModelError: if there is no K-FAC for the network.
-        """
+        """Run a method as well as it can; None where the theorem allows no step."""
         return _RUNS[method](self)
 
     def first_order(self, optimizer: str, network: nn.Module | None = None, **settings: Any) -> TrainingCurve:

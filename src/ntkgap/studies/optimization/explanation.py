@@ -146,8 +146,8 @@ def explanation_figure(tolerance: float) -> ScatterFigure:
         title="The condition and what it is for",
         caption="Every point is a cell; darker is wider. Right of the vertical line the condition is refuted on "
         "the path: the theorem is silent there, and natural gradient may be fast (below the horizontal line) or "
-        "not. Left of it nothing is refuted; a point above the line there would be slower than linear dynamics "
-        "without the path showing why. Triangles at the edge: diverged.",
+        "not. Left of it nothing is refuted; a point above the line there would be off the rate without the "
+        "path showing why. Triangles at the edge: diverged.",
         x_label="C′, largest on the path",
         y_label="relative error of the predicted rate",
         x=CONDITION,

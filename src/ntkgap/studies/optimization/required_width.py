@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from ntkgap.studies.figures import Table
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.statistics import median_interval
-from ntkgap.studies.verdict import Verdict, number
+from ntkgap.studies.verdict import Verdict, fitted_widths, number
 from ntkgap.theory.required_width import CAVEAT
 from ntkgap.theory.width_bounds import BOUNDS
 
@@ -43,8 +43,8 @@ def required_width_table(cells: Mapping[str, Sequence[Measured]], verdicts: Sequ
         caption=f"{CAVEAT} A factor of a hundred between two of them means nothing. Medians over seeds on the "
         "training inputs, scaled to unit norm as the theorems want them; weights of variance ν² = 1, probability "
         "of failure δ = 0.1; λ0 = λ_min(H∞), φ the smallest distance of two inputs, L the network's hidden "
-        "layers. Every bound is sufficient for the networks and methods named, which need not be the column's; "
-        "narrower networks may well train. Found: from which width on, by the claims above.",
+        "layers. Every bound is sufficient for the networks and methods named, which need not be those of the "
+        "column: narrower networks may well train. Found: from which width on, by the claims above.",
         columns=("source", "formula", "about", *cells),
         rows=(*asked, *found),
     )
@@ -65,7 +65,11 @@ def width_found(verdict: Verdict) -> str:
     if verdict.holds_everywhere:
         return f"{first} or less"
     if verdict.holds_from is not None:
-        return str(verdict.holds_from)
+        c = verdict.crossing
+        # The law is fitted to the widest networks; among narrower ones it is not known to hold.
+        if c is None or not fitted_widths([r.width for r in verdict.widths])[0] <= c.value <= last:
+            return str(verdict.holds_from)
+        return f"{verdict.holds_from} (fitted law: {number(c.value)} [{number(c.low)}, {number(c.high)}])"
     if verdict.extrapolated is not None:
         e = verdict.extrapolated
         if math.isinf(e.high):
