@@ -2,6 +2,7 @@
 
 import re
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -246,8 +247,20 @@ def _exit_with_failures(studies: "list[BaseStudy]", stores: list[Path]) -> None:
     raise typer.Exit(1)
 
 
+def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    """One line for a warning of ntkgap, without the place in its code; others as Python shows them."""
+    if category.__module__ == "ntkgap.errors":
+        Console(stderr=True).print(Text.assemble(("warning: ", "bold yellow"), str(message)), soft_wrap=True)
+    else:
+        _python_warning(message, category, *where, **more)
+
+
+_python_warning = warnings.showwarning
+
+
 def main() -> None:
-    """Run the command line; errors of ntkgap are one red line, not a traceback."""
+    """Run the command line; errors of ntkgap are one red line, not a traceback, and so are warnings."""
+    warnings.showwarning = _show_warning
     try:
         app()
     except NtkgapError as error:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -110,7 +111,9 @@ def images(
     chosen = _check_classes(classes)
     check_flag("flatten", flatten)
     files = find_files(source, root)
-    pixels_train, labels_train, pixels_test, labels_test = source.read(files)
+    pixels_train, labels_train, pixels_test, labels_test = _read_once(
+        source, tuple(files), tuple((file.stat().st_mtime_ns, file.stat().st_size) for file in files)
+    )
     rng = np.random.default_rng(seed)
     parts = []
     for part, pixels, labels, n, file in (
@@ -133,6 +136,21 @@ def images(
     if flatten:
         x_train, x_test = x_train.flatten(1), x_test.flatten(1)
     return Dataset(x_train, y_train, len(chosen)), Dataset(x_test, y_test, len(chosen))
+
+
+@lru_cache(maxsize=2)
+def _read_once(source: ImageSource, files: tuple[Path, ...], stamps: tuple[tuple[int, int], ...]) -> Arrays:
+    """What is in the files; read again only where they have changed since.
+
+    Args:
+        source: which data.
+        files: where they are.
+        stamps: time of the last change and size of each.
+    """
+    arrays = source.read(list(files))
+    for array in arrays:
+        array.setflags(write=False)  # shared by all who ask
+    return arrays
 
 
 def _check_classes(classes: Sequence[int] | None) -> list[int]:
