@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ntkgap.data import Dataset
+from ntkgap.errors import DataError
 from ntkgap.models import learning_rate_factor
 from ntkgap.practice import (
     LogarithmicGrid,
@@ -19,6 +20,7 @@ from ntkgap.practice import (
     train,
     tune,
 )
+from ntkgap.practice.losses import choose_loss
 from ntkgap.studies.optimization.finish import score
 from ntkgap.studies.optimization.race_spec import KFAC_RATES, Method, RaceSpec
 from ntkgap.studies.optimization.start import Start
@@ -56,6 +58,9 @@ class Track:
         learning_rate: η of gradient descent, before the factor of the parametrisation.
         theorem_learning_rate: η that the theorem allows; 0 or NaN if it allows none.
         seed: of the order of examples.
+        unit: training loss of the function that is zero, in which losses are counted: that of the initial network
+            depends on its random outputs.
+        test_unit: the same on the test set.
         network: the network in float32, in which the other methods are trained.
         train: training set in float32.
         test: test set in float32.
@@ -67,14 +72,23 @@ class Track:
     learning_rate: float
     theorem_learning_rate: float
     seed: int
+    unit: float = field(init=False)
+    test_unit: float = field(init=False)
     network: nn.Module = field(init=False)
     train: Dataset = field(init=False)
     test: Dataset = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "unit", loss_of_zero(self.spec.loss, self.start.train))
+        object.__setattr__(self, "test_unit", loss_of_zero(self.spec.loss, self.start.test))
         object.__setattr__(self, "network", copy.deepcopy(self.start.network).float())
         object.__setattr__(self, "train", self.start.train.to(torch.float32))
         object.__setattr__(self, "test", self.start.test.to(torch.float32))
+
+    @property
+    def target(self) -> float:
+        """The training loss to reach."""
+        return self.spec.target * self.unit
 
     def run(self, method: Method) -> Contestant | None:
         """Run a method as well as it can; None where the theorem allows no step."""
@@ -127,12 +141,24 @@ class Track:
 
         Steps, not seconds: a choice by the clock would not be the same twice.
         """
-        best = tune(run, grid, score=lambda curve: score(curve, self.spec.target)).best
+        best = tune(run, grid, score=lambda curve: score(curve, self.target)).best
         return Contestant(best.curve, best.settings)
 
     def grid(self, ends: tuple[float, float], scale: float = 1.0) -> LogarithmicGrid:
         """A search that begins between the ends, times a scale."""
         return LogarithmicGrid(scale * ends[0], scale * ends[1], self.spec.tuning_points)
+
+
+def loss_of_zero(loss: str, data: Dataset) -> float:
+    """The loss of the function that is zero everywhere.
+
+    Raises:
+        DataError: if it is zero: there is nothing to learn.
+    """
+    found = choose_loss(loss, data)(torch.zeros_like(data.y), data.y).item()
+    if found == 0:
+        raise DataError("all targets are zero, so that there is nothing to learn and nothing to race for")
+    return found
 
 
 def _gradient_descent(track: Track) -> Contestant:

@@ -25,9 +25,8 @@ class Bounds:
 
 
 def steps_to(curve: TrainingCurve, target: float) -> int | None:
-    """The first step at which the loss is at most ``target`` times the initial one, or None."""
-    limit = target * curve.losses[0]
-    return next((k for k, loss in enumerate(curve.losses) if loss <= limit), None)
+    """The first step at which the loss is at most ``target``, or None."""
+    return next((k for k, loss in enumerate(curve.losses) if loss <= target), None)
 
 
 def needed(curve: TrainingCurve, target: float, cost: Sequence[float]) -> Bounds:
@@ -35,7 +34,7 @@ def needed(curve: TrainingCurve, target: float, cost: Sequence[float]) -> Bounds
 
     Args:
         curve: a run.
-        target: as a part of the initial loss.
+        target: a training loss.
         cost: of getting to each recorded loss: the number of steps, or the seconds.
     """
     k = steps_to(curve, target)
@@ -62,11 +61,14 @@ def ratio_of_best(ours: Sequence[Bounds], theirs: Sequence[Bounds]) -> float:
 
 
 def _quotient(a: float, b: float) -> float:
-    return math.nan if math.isinf(a) and math.isinf(b) else a / b
+    """NaN for ∞/∞ and 0/0: neither side arrives, or both are there from the start."""
+    if a == b and (a == 0 or math.isinf(a)):
+        return math.nan
+    return a / b if b > 0 else math.inf
 
 
 def score(curve: TrainingCurve, target: float) -> float:
-    """Steps to the target, to be small: k − 1 + L_k / (target · L_0) at the first step k that reaches it.
+    """Steps to the target, to be small: k − 1 + L_k / target at the first step k that reaches it.
 
     For a run that does not, k is its last step. So runs that reach the target are ordered by their steps, and
     by their loss there if these are equal; after them come the others, by their last loss.
@@ -75,4 +77,4 @@ def score(curve: TrainingCurve, target: float) -> float:
     if curve.diverged or (k is None and curve.stopped):
         return HOPELESS / len(curve.losses)
     k = len(curve.losses) - 1 if k is None else k
-    return k - 1 + curve.losses[k] / (target * curve.losses[0])
+    return k - 1 + curve.losses[k] / target

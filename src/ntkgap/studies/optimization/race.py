@@ -9,7 +9,7 @@ from ntkgap.practice import TrainingCurve
 from ntkgap.studies.optimization.contestants import Contestant, Track
 from ntkgap.studies.optimization.drift import PathDrift
 from ntkgap.studies.optimization.finish import Bounds, needed, ratio_of_best
-from ntkgap.studies.optimization.race_spec import FIRST_ORDER, NATURAL_GRADIENT, Method, RaceSpec
+from ntkgap.studies.optimization.race_spec import FIRST_ORDER, NATURAL_GRADIENT, Method
 from ntkgap.studies.optimization.start import Findings, Start
 from ntkgap.studies.optimization.study import OptimizationProblem
 
@@ -38,28 +38,32 @@ def race(problem: OptimizationProblem, start: Start, seed: int, findings: Findin
             _add_absent(method, findings)
         else:
             ran[method] = contestant
-            _add(method, contestant, spec, findings)
-    _compare(ran, spec, findings)
+            _add(method, contestant, track, findings)
+    _compare(ran, track.target, findings)
     if spec.loss == "squared":
         _predict(track, findings)
     if "sgd" in ran:
         _drift_of_sgd(track, ran["sgd"], problem.gradient_descent.observations, findings)
 
 
-def _add(method: Method, contestant: Contestant, spec: RaceSpec, findings: Findings) -> None:
-    """Curves relative to their start, and what the target took."""
+def _add(method: Method, contestant: Contestant, track: Track, findings: Findings) -> None:
+    """Curves in units of the loss of a function that is zero, and what the target took."""
     curve = contestant.curve
     findings.add_stop(f"race of {method}", curve)
+    losses = _in_units(curve.losses, track.unit)
+    test_losses = _in_units(curve.test_losses, track.test_unit)
     findings.curves |= {
-        f"race_{method}_loss": _relative(curve.losses),
-        f"race_{method}_test": _relative(curve.test_losses),
+        f"race_{method}_loss": losses,
+        f"race_{method}_test": test_losses,
         f"seconds_race_{method}": curve.seconds,
     }
     findings.scalars |= {
-        f"race_{method}_steps": _steps(curve, spec).high,
-        f"seconds_race_{method}": _seconds(curve, spec).high,
-        f"race_{method}_final": math.inf if curve.diverged else _relative(curve.losses)[-1],
-        f"race_{method}_test_final": math.inf if curve.diverged else _relative(curve.test_losses)[-1],
+        f"race_{method}_steps": _steps(curve, track.target).high,
+        f"seconds_race_{method}": _seconds(curve, track.target).high,
+        f"race_{method}_final": math.inf if curve.diverged else losses[-1],
+        f"race_{method}_test_final": math.inf
+        if curve.diverged
+        else _in_units(curve.test_losses, track.test_unit)[-1],
     }
     findings.scalars |= {f"race_{method}_{name}": value for name, value in contestant.settings.items()}
 
@@ -70,21 +74,23 @@ def _add_absent(method: Method, findings: Findings) -> None:
     findings.scalars |= dict.fromkeys(names, math.nan)
 
 
-def _steps(curve: TrainingCurve, spec: RaceSpec) -> Bounds:
-    return needed(curve, spec.target, range(len(curve.losses)))
+def _steps(curve: TrainingCurve, target: float) -> Bounds:
+    return needed(curve, target, range(len(curve.losses)))
 
 
-def _seconds(curve: TrainingCurve, spec: RaceSpec) -> Bounds:
-    return needed(curve, spec.target, curve.seconds)
+def _seconds(curve: TrainingCurve, target: float) -> Bounds:
+    return needed(curve, target, curve.seconds)
 
 
-def _compare(ran: dict[Method, Contestant], spec: RaceSpec, findings: Findings) -> None:
+def _compare(ran: dict[Method, Contestant], target: float, findings: Findings) -> None:
     """What the best natural gradient needs by what the best first-order method needs."""
     ours = [ran[method].curve for method in NATURAL_GRADIENT if method in ran]
     theirs = [ran[method].curve for method in FIRST_ORDER if method in ran]
     if ours and theirs:
         for name, cost in (("ngd_steps_ratio", _steps), ("seconds_ratio_ngd", _seconds)):
-            findings.scalars[name] = ratio_of_best([cost(c, spec) for c in ours], [cost(c, spec) for c in theirs])
+            findings.scalars[name] = ratio_of_best(
+                [cost(c, target) for c in ours], [cost(c, target) for c in theirs]
+            )
 
 
 def _predict(track: Track, findings: Findings) -> None:
@@ -98,7 +104,8 @@ def _predict(track: Track, findings: Findings) -> None:
             "ngd": dynamics.natural_gradient_decay(steps=steps["ngd"], **track.natural_gradient),
         }
         for method in decays.keys() & set(track.spec.optimizers):
-            findings.curves[f"race_{method}_{kernel}"] = _relative(dynamics.losses(decays[method]).tolist())
+            losses = dynamics.losses(decays[method]).tolist()
+            findings.curves[f"race_{method}_{kernel}"] = _in_units(losses, track.unit)
 
 
 def _drift_of_sgd(track: Track, sgd: Contestant, points: int, findings: Findings) -> None:
@@ -109,5 +116,5 @@ def _drift_of_sgd(track: Track, sgd: Contestant, points: int, findings: Findings
     drift.record("sgd", curve, findings)
 
 
-def _relative(losses: list[float]) -> list[float]:
-    return [loss / losses[0] for loss in losses]
+def _in_units(losses: list[float], unit: float) -> list[float]:
+    return [loss / unit for loss in losses]

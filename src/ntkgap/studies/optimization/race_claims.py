@@ -68,7 +68,7 @@ def make_race_figures() -> list[StudyFigure]:
         caption=f"{how} Dashed: what the constant kernel K(θ₀) predicts for gradient descent and natural "
         "gradient; dotted: what the infinite-width kernel predicts.",
         x_label="step",
-        y_label="loss / initial loss",
+        y_label="loss / loss of zero outputs",
         lines=tuple(
             Line(
                 LABELS[method],
@@ -100,7 +100,7 @@ def make_race_figures() -> list[StudyFigure]:
             title="The race: test loss over seconds",
             caption=f"{how} Faster on the training set need not be better off it.",
             x_label="seconds",
-            y_label="test loss / initial test loss",
+            y_label="test loss / that of zero outputs",
             level=None,
             lines=tuple(_over_seconds(method, "test") for method in METHODS),
         ),

@@ -36,7 +36,7 @@ class RaceSpec(Spec):
     Attributes:
         steps: updates at most of the first-order methods.
         second_order_steps: updates at most of natural gradient and K-FAC, each of which costs far more.
-        target: training loss to reach, as a part of the initial one.
+        target: training loss to reach, as a part of that of the function that is zero.
         optimizers: who takes part.
         batch_size: examples an update for SGD and Adam; all if not given.
         momenta: μ that SGD is tuned over, with its learning rate.
@@ -71,7 +71,7 @@ class RaceSpec(Spec):
     def describe(self) -> str:
         """Target and budgets."""
         return (
-            f" Race to {self.target:g} of the initial {self.loss.replace('_', '-')} loss, up to "
+            f" Race to {self.target:g} of the {self.loss.replace('_', '-')} loss of zero outputs, up to "
             f"{self.max_parameters} parameters, in at most {self.steps} steps of first-order methods and "
             f"{self.second_order_steps} of second-order ones."
         )
