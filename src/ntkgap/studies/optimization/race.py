@@ -61,9 +61,7 @@ def _add(method: Method, contestant: Contestant, track: Track, findings: Finding
         f"race_{method}_steps": _steps(curve, track.target).high,
         f"seconds_race_{method}": _seconds(curve, track.target).high,
         f"race_{method}_final": math.inf if curve.diverged else losses[-1],
-        f"race_{method}_test_final": math.inf
-        if curve.diverged
-        else _in_units(curve.test_losses, track.test_unit)[-1],
+        f"race_{method}_test_final": math.inf if curve.diverged else test_losses[-1],
     }
     findings.scalars |= {f"race_{method}_{name}": value for name, value in contestant.settings.items()}
 

@@ -39,8 +39,8 @@ def race_table(cells: Mapping[str, Sequence[Measured]]) -> list[Table]:
                 key=f"race_{i}",
                 title=f"Race at width {width}: {problem}",
                 caption="Medians over seeds with intervals. ∞: not reached within the budget, or diverged. Losses "
-                "are parts of those of a function that is zero. Seconds are of the updates alone, on the machine of "
-                "the run.",
+                "are parts of those of a function that is zero. Seconds are of the updates alone, on the machine "
+                "of the run.",
                 columns=("method", *(heading for heading, _ in COLUMNS)),
                 rows=tuple(
                     (LABELS[method], *(_entry(of_width, name.format(method)) for _, name in COLUMNS))
