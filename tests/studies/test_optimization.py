@@ -232,7 +232,7 @@ def test_bad_changes_are_named(changes, words):
 
 
 def test_bad_presets_are_named(tmp_path):
-    with pytest.raises(StudyError, match=r"unknown preset 'loud'.*choose one of quick, smoke"):
+    with pytest.raises(StudyError, match=r"unknown preset 'loud'.*choose one of paper, quick, smoke, standard"):
         ng.OptimizationStudy.preset("loud")
     with pytest.raises(StudyError, match="cannot read the preset"):
         ng.OptimizationStudy.preset(str(tmp_path / "missing.yaml"))

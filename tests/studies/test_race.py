@@ -183,14 +183,17 @@ def curve(*losses, stopped=None):
 
 
 def test_what_a_target_takes():
-    reached, short = curve(8.0, 4.0, 1.0, 2.0, 0.5), curve(8.0, 4.0, 3.0)
+    reached, short = curve(8.0, 4.0, 1.0, 0.9, 0.5), curve(8.0, 4.0, 3.0)
+    passing = curve(8.0, 0.5, 2.0, 0.5)
     ended, diverged = curve(8.0, 4.0, stopped="singular at step 1"), curve(8.0, 1e9, stopped="diverged at step 1")
     assert steps_to(reached, 1.0) == 2
     assert needed(reached, 1.0, range(5)) == Bounds(2, 2)
     assert needed(reached, 1.0, reached.seconds) == Bounds(1.0, 1.0)
     assert needed(short, 1.0, range(3)) == Bounds(2, math.inf)
     assert needed(ended, 1.0, range(2)) == needed(diverged, 1.0, range(2)) == Bounds(math.inf, math.inf)
-    assert steps_to(curve(8.0, math.nan), 1.0) is None
+    assert steps_to(passing, 1.0) == 3
+    assert steps_to(curve(8.0, 0.5, math.nan), 1.0) is None
+    assert steps_to(curve(0.5, 0.4), 1.0) == 0
 
 
 def test_scores_order_runs_by_steps_then_by_loss():

@@ -92,12 +92,13 @@ def follow_natural_gradient(problem: OptimizationProblem, start: Start, seed: in
     # Undamped steps on a Gram matrix that may be singular: the theory has not promised anything there.
     broken = math.nan if math.isnan(start.lambda_min) else math.inf
     findings.curves |= {"ngd_loss": measured, "ngd_loss_predicted": predicted, "ngd_c_prime": c_prime}
+    # A path that ended early can still refute the condition, not speak for it.
+    decided = largest if finished or largest >= STABILITY_LIMIT else math.nan
     findings.scalars |= {
-        # A path that ended early can still refute the condition, not speak for it.
-        "c_prime": largest if finished or largest >= STABILITY_LIMIT else math.nan,
+        "c_prime": decided,
         "c_prime_end": c_prime[-1] if finished else math.nan,
         "initial_norm": norm(p for p in start.network.parameters() if p.requires_grad),
-        "theorem_learning_rate": largest_learning_rate(largest),
+        "theorem_learning_rate": largest_learning_rate(decided),
         "theorem_radius": radius,
         "ngd_learning_rate": settings.learning_rate,
         "ngd_distance": moved[-1] if finished else math.nan,
@@ -154,7 +155,8 @@ def follow_gradient_descent(problem: OptimizationProblem, start: Start, findings
         "gd_loss_end": measured[-1],
         "gd_discrepancy": max(abs(math.sqrt(a) - math.sqrt(b)) for a, b in zip(measured, predicted, strict=True)),
         "kernel_change": relative_change(drift.gram, start.gram),
-        "kernel_distance": kernel_distance(drift.gram, start.gram),
+        # A kernel that has vanished, of a network whose units have all died, has no direction.
+        "kernel_distance": kernel_distance(drift.gram, start.gram) if drift.gram.any() else math.nan,
         "linearization_error": (
             (outputs - predicted_outputs).norm() / (predicted_outputs - test_at.outputs).norm()
         ).item(),

@@ -2,7 +2,8 @@
 
 import copy
 import functools
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,17 +35,47 @@ SGD_RATES = (1 / 16, 1.0)
 KFAC_DAMPINGS = (1e-2, 1.0)
 
 
+# A run is repeated until its clock has been read over so many seconds, so many times at most.
+ENOUGH_SECONDS, MOST_RUNS = 1.0, 5
+
+
 @dataclass(frozen=True)
 class Contestant:
     """One method's run.
 
     Attributes:
-        curve: of the run.
+        curve: of the run; of several equal ones the quickest.
         settings: what it was run with, as far as numbers say so.
+        at_edge: settings whose best value is at an end of what was searched.
     """
 
     curve: TrainingCurve
     settings: Mapping[str, float]
+    at_edge: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A method that is ready to run.
+
+    Attributes:
+        run: called with the settings by name.
+        settings: what it is run with.
+        curve: of a run that was made in choosing them, if there was one.
+        at_edge: as of ``Contestant``.
+    """
+
+    run: Callable[..., TrainingCurve]
+    settings: Mapping[str, float]
+    curve: TrainingCurve | None = None
+    at_edge: tuple[str, ...] = ()
+
+    def quickest(self) -> TrainingCurve:
+        """The quickest of some equal runs: what else a machine does only ever adds to the clock."""
+        curves = [self.run(**self.settings) if self.curve is None else self.curve]
+        while len(curves) < MOST_RUNS and math.fsum(c.seconds[-1] for c in curves) < ENOUGH_SECONDS:
+            curves.append(self.run(**self.settings))
+        return min(curves, key=lambda curve: curve.seconds[-1])
 
 
 @dataclass(frozen=True)
@@ -92,7 +123,8 @@ class Track:
 
     def run(self, method: Method) -> Contestant | None:
         """Run a method as well as it can; None where the theorem allows no step."""
-        return _RUNS[method](self)
+        entry = _ENTRIES[method](self)
+        return None if entry is None else Contestant(entry.quickest(), entry.settings, entry.at_edge)
 
     def first_order(self, optimizer: str, network: nn.Module | None = None, **settings: Any) -> TrainingCurve:
         """Train by gradient descent, SGD or Adam, always with the same order of examples.
@@ -136,13 +168,13 @@ class Track:
             **settings,
         )
 
-    def tuned(self, run: Any, grid: Mapping[str, Any]) -> Contestant:
+    def tuned(self, run: Callable[..., TrainingCurve], grid: Mapping[str, Any]) -> Entry:
         """The settings of a grid with which the target is reached in the fewest steps.
 
         Steps, not seconds: a choice by the clock would not be the same twice.
         """
-        best = tune(run, grid, score=lambda curve: score(curve, self.target)).best
-        return Contestant(best.curve, best.settings)
+        found = tune(run, grid, score=lambda curve: score(curve, self.target))
+        return Entry(run, found.best.settings, found.best.curve, found.at_edge)
 
     def grid(self, ends: tuple[float, float], scale: float = 1.0) -> LogarithmicGrid:
         """A search that begins between the ends, times a scale."""
@@ -161,49 +193,54 @@ def loss_of_zero(loss: str, data: Dataset) -> float:
     return found
 
 
-def _gradient_descent(track: Track) -> Contestant:
-    curve = track.first_order("gd", learning_rate=track.learning_rate)
-    return Contestant(curve, {"learning_rate": track.learning_rate})
+def _gradient_descent(track: Track) -> Entry:
+    run = functools.partial(track.first_order, "gd")
+    if track.spec.loss == "squared":
+        return Entry(run, {"learning_rate": track.learning_rate})
+    # The critical rate is that of the squared loss: elsewhere it is a place to begin.
+    return track.tuned(run, {"learning_rate": _sgd_rates(track)})
 
 
-def _sgd(track: Track) -> Contestant:
-    critical = critical_learning_rate(track.start.gram)
-    grid = {"learning_rate": track.grid(SGD_RATES, critical), "momentum": track.spec.momenta}
+def _sgd(track: Track) -> Entry:
+    grid = {"learning_rate": _sgd_rates(track), "momentum": track.spec.momenta}
     return track.tuned(functools.partial(track.first_order, "sgd"), grid)
 
 
-def _adam(track: Track) -> Contestant:
+def _sgd_rates(track: Track) -> LogarithmicGrid:
+    return track.grid(SGD_RATES, critical_learning_rate(track.start.gram))
+
+
+def _adam(track: Track) -> Entry:
     return track.tuned(functools.partial(track.first_order, "adam"), {"learning_rate": track.grid(ADAM_RATES)})
 
 
-def _natural_gradient(track: Track) -> Contestant:
-    return Contestant(track.natural(**track.natural_gradient), track.natural_gradient)
+def _natural_gradient(track: Track) -> Entry:
+    return Entry(track.natural, track.natural_gradient)
 
 
-def _theorem(track: Track) -> Contestant | None:
+def _theorem(track: Track) -> Entry | None:
     if not track.theorem_learning_rate > 0:  # NaN too
         return None
-    settings = {"learning_rate": track.theorem_learning_rate, "damping": 0.0}
-    return Contestant(track.natural(**settings), settings)
+    return Entry(track.natural, {"learning_rate": track.theorem_learning_rate, "damping": 0.0})
 
 
-def _searched(track: Track) -> Contestant:
+def _searched(track: Track) -> Entry:
     damping = track.natural_gradient["damping"]
-    return Contestant(track.natural(learning_rate="search", damping=damping), {"damping": damping})
+    return Entry(functools.partial(track.natural, learning_rate="search"), {"damping": damping})
 
 
-def _adaptive(track: Track) -> Contestant:
-    return Contestant(track.natural(learning_rate=1.0, damping="adaptive"), {"learning_rate": 1.0})
+def _adaptive(track: Track) -> Entry:
+    return Entry(functools.partial(track.natural, damping="adaptive"), {"learning_rate": 1.0})
 
 
-def _kfac(track: Track) -> Contestant:
+def _kfac(track: Track) -> Entry:
     mean_eigenvalue = track.start.gram.diagonal().mean().item()
     return track.tuned(
         track.kfac, {"learning_rate": KFAC_RATES, "damping": track.grid(KFAC_DAMPINGS, mean_eigenvalue)}
     )
 
 
-_RUNS = {
+_ENTRIES: Mapping[Method, Callable[[Track], Entry | None]] = {
     "gd": _gradient_descent,
     "sgd": _sgd,
     "adam": _adam,

@@ -25,8 +25,10 @@ class Bounds:
 
 
 def steps_to(curve: TrainingCurve, target: float) -> int | None:
-    """The first step at which the loss is at most ``target``, or None."""
-    return next((k for k, loss in enumerate(curve.losses) if loss <= target), None)
+    """The first step from which on the loss stays at most ``target``, or None: in passing does not count."""
+    above = [k for k, loss in enumerate(curve.losses) if not loss <= target]  # NaN too
+    first = above[-1] + 1 if above else 0
+    return first if first < len(curve.losses) else None
 
 
 def needed(curve: TrainingCurve, target: float, cost: Sequence[float]) -> Bounds:
@@ -74,7 +76,7 @@ def score(curve: TrainingCurve, target: float) -> float:
     by their loss there if these are equal; after them come the others, by their last loss.
     """
     k = steps_to(curve, target)
-    if curve.diverged or (k is None and curve.stopped):
+    if k is None and curve.stopped:
         return HOPELESS / len(curve.losses)
     k = len(curve.losses) - 1 if k is None else k
     return k - 1 + curve.losses[k] / target

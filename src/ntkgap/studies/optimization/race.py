@@ -49,6 +49,8 @@ def race(problem: OptimizationProblem, start: Start, seed: int, findings: Findin
 def _add(method: Method, contestant: Contestant, track: Track, findings: Findings) -> None:
     """Curves in units of the loss of a function that is zero, and what the target took."""
     curve = contestant.curve
+    if contestant.at_edge:
+        findings.notes.append(f"race of {method}: the best {', '.join(contestant.at_edge)} may lie further out")
     findings.add_stop(f"race of {method}", curve)
     losses = _in_units(curve.losses, track.unit)
     test_losses = _in_units(curve.test_losses, track.test_unit)

@@ -49,8 +49,10 @@ def make_race_claims() -> list[Claim]:
             direction="below",
             criterion="the ratio of seconds to the target is below 1",
             prediction="none: the theory counts steps, and a step costs a solve with nC rows",
-            caveat=f"Read from a clock, on the machine and with the threads of the run: another machine, another "
-            f"verdict. Tuning is not counted, and was for steps. {RACE}",
+            caveat="Read from a clock, the quickest of some equal runs, on the machine and with the threads of "
+            "the run: another machine, another verdict. First-order methods train in float32, natural gradient in "
+            "float64 as its solves need; its first step includes a look into the network's layers. Tuning is not "
+            f"counted, and was for steps. {RACE}",
             undecidable=UNDECIDABLE,
         ),
     ]

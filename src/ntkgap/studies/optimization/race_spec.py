@@ -17,10 +17,10 @@ KFAC_RATES = (0.5, 1.0)
 # In all figures and tables.
 LABELS: dict[Method, str] = {
     "gd": "gradient descent",
-    "sgd": "SGD, momentum",
+    "sgd": "SGD with momentum",
     "adam": "Adam",
     "ngd": "natural gradient",
-    "ngd_theorem": "natural gradient, step of the theorem",
+    "ngd_theorem": "natural gradient, largest step of the theorem",
     "ngd_search": "natural gradient, step searched",
     "ngd_adaptive": "natural gradient, damping adapted",
     "kfac": "K-FAC",
@@ -69,9 +69,11 @@ class RaceSpec(Spec):
         return self
 
     def describe(self) -> str:
-        """Target and budgets."""
+        """Target, budgets and batches."""
+        batches = f"batches of {self.batch_size}" if self.batch_size else "all examples at once"
         return (
             f" Race to {self.target:g} of the {self.loss.replace('_', '-')} loss of zero outputs, up to "
             f"{self.max_parameters} parameters, in at most {self.steps} steps of first-order methods and "
-            f"{self.second_order_steps} of second-order ones."
+            f"{self.second_order_steps} of second-order ones; SGD (momentum "
+            f"{' or '.join(f'{m:g}' for m in self.momenta)}) and Adam on {batches}."
         )
