@@ -54,7 +54,7 @@ def test_what_goes_together_at_fixed_width_is_said_so():
     )
     e = explain({"p": found}, 0.1)
     assert e.at_fixed_width.rho.low > 0
-    assert "C′ tells more about a network than its width does" in summary(e, 0.1)
+    assert "C′ tells something beyond the width" in summary(e, 0.1)
     against = [cell(c.width, c.seed, **(dict(c.scalars) | {"c_prime": 1 / c.scalars["c_prime"]})) for c in found]
     assert summary(explain({"p": against}, 0.1), 0.1).count("larger C′ have the smaller error") == 2
 

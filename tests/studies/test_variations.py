@@ -186,6 +186,18 @@ def test_a_value_is_shared_by_problems_that_differ_in_nothing_else(tmp_path):
     assert [list(along.points) for along in measured_axes(runs)] == [[1.0, 10.0], [2.0, 10.0]]
 
 
+def test_no_seed_counts_twice(tmp_path):
+    """α = 10 as a varied value, later as the problem's own: one measurement, twice in the store."""
+    measure(study({"model.alpha": [10]}), tmp_path)
+    changed = copy.deepcopy(TINY)
+    changed["problems"][0]["model"]["alpha"] = 10.0
+    changed["problems"][0]["variations"]["axes"] = {"model.alpha": [1]}
+    runs = measure(ng.OptimizationStudy.build(changed), tmp_path)
+    for along in measured_axes(runs):
+        for cells in along.points.values():
+            assert sorted(cell.seed for cell in cells) == sorted({cell.seed for cell in cells})
+
+
 def test_unfinished_axes_show_what_is_there(tmp_path):
     runs = measure(study({"model.alpha": [10, 30]}), tmp_path)
     for stored in runs.cells:

@@ -1,10 +1,9 @@
 """How verdicts look: one symbol, one word and one colour each, in the terminal as on the page."""
 
-import math
 from dataclasses import dataclass
 
 from ntkgap.studies.axes import AxisVerdict
-from ntkgap.studies.verdict import Verdict, WidthResult, number
+from ntkgap.studies.verdict import Verdict, WidthResult, width_text
 
 
 @dataclass(frozen=True)
@@ -56,9 +55,4 @@ def width_mark(verdict: Verdict | AxisVerdict, result: WidthResult) -> Mark:
 
 def outlook(verdict: Verdict) -> str:
     """The width from which a claim would hold, in three words; empty where it holds or nothing can be said."""
-    e = verdict.extrapolated
-    if e is None:
-        return ""
-    if math.isinf(e.high):
-        return f"extrapolated: at least {number(e.low)}"
-    return f"extrapolated: from {number(e.value)} [{number(e.low)}, {number(e.high)}]"
+    return "" if verdict.extrapolated is None else f"extrapolated: from {width_text(verdict.extrapolated)}"

@@ -133,8 +133,12 @@ def measured_axes(runs: Runs) -> list[MeasuredAxis]:
         for axis, width in sorted(places, key=lambda p: (_position(list(axes), p[0]), p)):
             points: dict[Value, list[Measured]] = {}
             for cell in (*own, *(cell for a, cell in here if a == axis)):
-                if cell.width == width:
-                    points.setdefault(flatten(cell.cell)[axis], []).append(cell)
+                if cell.width != width:
+                    continue
+                at_value = points.setdefault(flatten(cell.cell)[axis], [])
+                # A store may hold one measurement twice, as a problem's own and as a varied one.
+                if cell.seed not in {c.seed for c in at_value}:
+                    at_value.append(cell)
             order = _in_order(list(points), base[axis], axes.get(axis, []))
             found.append(MeasuredAxis(problem, axis, width, base[axis], {v: points[v] for v in order}))
     return found

@@ -17,7 +17,8 @@ class Claim:
         statement: the same as a sentence that can be false.
         source: paper and place.
         kind: ``"condition"`` for a sufficient condition of a theorem (if it fails, the theorem is silent:
-            "condition not met"), ``"consequence"`` for what the theory predicts (it "fails").
+            "condition not met"), ``"consequence"`` for what the theory predicts (it "fails"), ``"payoff"`` for
+            what is hoped of it, which no theorem says.
         quantity: name of the measured number in a cell's result.
         label: the quantity as an axis label.
         threshold: the criterion's limit.
@@ -34,7 +35,7 @@ class Claim:
     title: str
     statement: str
     source: str
-    kind: Literal["condition", "consequence"]
+    kind: Literal["condition", "consequence", "payoff"]
     quantity: str
     label: str
     threshold: float

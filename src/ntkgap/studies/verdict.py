@@ -126,15 +126,16 @@ class Verdict:
         if self.state == "holds":
             return ""
         if self.extrapolated is not None:
-            e = self.extrapolated
-            where = f"{number(e.value)} [{number(e.low)}, {number(e.high)}]"
-            if math.isinf(e.high):
-                where = f"{number(e.low)} at the earliest"
+            where = width_text(self.extrapolated)
             return f"Extrapolating the fitted power law, it would hold from width {where}."
-        beyond = "The width from which it would hold is not within reach of extrapolation"
-        return f"{beyond}: {self._obstacle(self.fit)}."
+        return f"The width from which it would hold is not within reach of extrapolation: {self.obstacle}."
 
-    def _obstacle(self, fit: PowerLaw) -> str:
+    @property
+    def obstacle(self) -> str:
+        """Why no width can be named from which the claim would hold."""
+        fit = self.fit
+        if fit is None:
+            return "there are too few widths or seeds to fit a power law"
         e = fit.exponent
         if e.low > 0:
             return "the measurements grow with width"
@@ -144,6 +145,13 @@ class Verdict:
         if fit.flattens:
             return "the measurements flatten with width"
         return "the fitted power law meets the limit too far beyond the widths tested"
+
+
+def width_text(width: Interval) -> str:
+    """An extrapolated width for people: with its interval, or its lower bound where there is no upper one."""
+    if math.isinf(width.high):
+        return f"{number(width.low)} at the earliest"
+    return f"{number(width.value)} [{number(width.low)}, {number(width.high)}]"
 
 
 def number(value: float) -> str:

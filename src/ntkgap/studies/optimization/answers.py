@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from ntkgap.studies.figures import Table
-from ntkgap.studies.verdict import Verdict, WidthResult, number
+from ntkgap.studies.verdict import Verdict, WidthResult, number, width_text
 
 QUESTIONS = (
     "is the theorem's condition met?",
@@ -22,7 +22,8 @@ def answers(verdicts: Sequence[Verdict]) -> Table:
     return Table(
         key="answers",
         title="Four questions",
-        caption="At the largest width tested; numbers are medians over seeds.",
+        caption="At the largest width tested, for seconds the largest that raced; numbers are medians over seeds. "
+        "Seconds: one thread, first-order methods in float32, natural gradient in float64, tuning not counted.",
         columns=("", *QUESTIONS),
         rows=tuple(
             (problem, *(answer(found) for answer in (_condition, _width, _rate, _seconds)))
@@ -36,7 +37,7 @@ def _condition(found: dict[str, Verdict]) -> str:
     for key, where in (("jacobian_stable", "on the path"), ("jacobian_stable_in_ball", "in the ball")):
         verdict = found[key]
         if verdict.state == "fails":
-            return f"No: C′ is {_at_largest(verdict)} {where}, the limit ½."
+            return f"No: C′ is at least {_at_largest(verdict)} {where}, the limit ½."
     path = found["jacobian_stable"]
     if path.state == "holds":
         return f"Not refuted: C′ is {_at_largest(path)} on the path."
@@ -47,13 +48,13 @@ def _width(found: dict[str, Verdict]) -> str:
     """Of the path alone: the ball is not searched at every width."""
     path = found["jacobian_stable"]
     if path.state == "holds":
-        return f"On the path from {path.holds_from}; the ball may want more."
+        or_less = " or less" if path.holds_everywhere else ""
+        return f"On the path from {path.holds_from}{or_less}; the ball may want more."
     if path.extrapolated is not None:
-        low, high = number(path.extrapolated.low), number(path.extrapolated.high)
-        return f"On the path from about {number(path.extrapolated.value)} [{low}, {high}], extrapolated."
+        return f"On the path from {width_text(path.extrapolated)}, extrapolated; the ball may want more."
     if path.state == "undecided":
         return "Undecided."
-    return "Far beyond the widths tested: out of reach of extrapolation."
+    return f"More than {path.widths[-1].width}, which cannot be extrapolated: {path.obstacle}."
 
 
 def _rate(found: dict[str, Verdict]) -> str:
@@ -70,7 +71,7 @@ def _seconds(found: dict[str, Verdict]) -> str:
     """Both ratios at the widest networks that raced."""
     time = found.get("natural_gradient_seconds")
     if time is None:
-        return "Not measured."
+        return "Not measured: no race of natural gradient and first-order methods."
     last = time.widths[-1]
     if last.interval is None:
         return f"Undecided at width {last.width}: {last.reason}."

@@ -125,7 +125,10 @@ def _trend(a: Association) -> str:
 def _at_fixed_width(a: Association) -> str:
     sign, shown = _sign(a), f"ρ = {correlation(a)}"
     if sign > 0:
-        return f"At fixed width they still do ({shown}): C′ tells more about a network than its width does."
+        return (
+            f"At fixed width they do so too ({shown}): C′ tells something beyond the width, though each seed's "
+            "data may be behind both numbers."
+        )
     if sign < 0:
         return f"At fixed width, cells with larger C′ have the smaller error ({shown})."
     return (

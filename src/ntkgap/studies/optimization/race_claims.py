@@ -26,7 +26,7 @@ def make_race_claims() -> list[Claim]:
             statement="The best natural gradient reaches the target in fewer steps than the best of gradient "
             "descent, tuned SGD and tuned Adam.",
             source=SOURCE,
-            kind="consequence",
+            kind="payoff",
             quantity="ngd_steps_ratio",
             label="steps of NGD / of first-order",
             threshold=1.0,
@@ -42,7 +42,7 @@ def make_race_claims() -> list[Claim]:
             statement="The best natural gradient reaches the target in less time than the best of gradient "
             "descent, tuned SGD and tuned Adam.",
             source=SOURCE,
-            kind="consequence",
+            kind="payoff",
             quantity="seconds_ratio_ngd",
             label="seconds of NGD / of first-order",
             threshold=1.0,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from ntkgap.studies.figures import Table
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.statistics import median_interval
-from ntkgap.studies.verdict import Verdict, fitted_widths, number
+from ntkgap.studies.verdict import Verdict, fitted_widths, number, width_text
 from ntkgap.theory.required_width import CAVEAT
 from ntkgap.theory.width_bounds import BOUNDS
 
@@ -71,10 +71,7 @@ def width_found(verdict: Verdict) -> str:
             return str(verdict.holds_from)
         return f"{verdict.holds_from} (fitted law: {number(c.value)} [{number(c.low)}, {number(c.high)}])"
     if verdict.extrapolated is not None:
-        e = verdict.extrapolated
-        if math.isinf(e.high):
-            return f"at least {number(e.low)} (extrapolated)"
-        return f"{number(e.value)} [{number(e.low)}, {number(e.high)}] (extrapolated)"
+        return f"{width_text(verdict.extrapolated)} (extrapolated)"
     if verdict.state == "undecided":
         return f"undecided up to {last}"
-    return f"more than {last}, not within reach"
+    return f"more than {last}: {verdict.obstacle}"
