@@ -73,6 +73,10 @@ def test_variations_have_rows_of_their_own(command, tmp_path):
     )
     status, out, err = command("run", "--preset", "mine.yaml", *SMALL[4:], "--dry-run")
     assert status == 0, err
+    assert "4 of 4 cells to compute" in out  # other widths were asked for than that of the variations
+    arguments = ("--width", "16,32,64", "--seed", "0,1")
+    status, out, err = command("run", "--preset", "mine.yaml", *arguments, "--dry-run")
+    assert status == 0, err
     assert "12 of 12 cells to compute" in out
     rows = re.findall(r"│ +(.*?) +│ +(\d+) │ +(\d+) │", out)
     varied = [("natural gradient's η = 0.2", "32", "2")] + [
@@ -80,7 +84,7 @@ def test_variations_have_rows_of_their_own(command, tmp_path):
     ]
     assert [row for row in rows if "=" in row[0]] == varied
     assert [row[1:] for row in rows if "=" not in row[0]] == [("16", "2"), ("32", "2"), ("64", "2")]
-    study = ntkgap.OptimizationStudy.preset("mine.yaml", widths=[16, 64], seeds=[0, 1])
+    study = ntkgap.OptimizationStudy.preset("mine.yaml", widths=[16, 32, 64], seeds=[0, 1])
     measure(study, tmp_path / "s")
     status, out, _ = command("status", "s")
     assert status == 0

@@ -97,3 +97,10 @@ def test_whether_it_pays(seconds, steps, answer):
     *_, pays = answered(FALLING, seconds=(seconds,) * 2, steps=(steps,) * 2)
     assert pays.startswith(answer)
     assert pays.endswith("(width 32).")
+
+
+def test_a_side_that_never_arrives_is_not_a_number():
+    *_, pays = answered(FALLING, seconds=(0.0,) * 2, steps=(0.0,) * 2)
+    assert pays == "Yes: no first-order method reached the target (width 32)."
+    *_, pays = answered(FALLING, seconds=(math.inf,) * 2, steps=(math.inf,) * 2)
+    assert pays == "No: natural gradient did not reach the target (width 32)."

@@ -135,7 +135,7 @@ class BaseStudy(BaseModel, ABC):
 
         Args:
             name: name of a preset, or path of a YAML file of the same form.
-            widths: replaces the widths of every problem.
+            widths: replaces the widths of every problem; variations are kept where theirs is among them.
             seeds: replaces the seeds.
             data: replaces the data set of every problem (its options are dropped; sizes stay).
             problems: keeps the problems whose names contain one of these texts, case ignored.
@@ -155,6 +155,8 @@ class BaseStudy(BaseModel, ABC):
         for problem in chosen:
             if widths is not None:
                 problem["widths"] = list(widths)
+                if problem.get("variations", {}).get("width") not in problem["widths"]:
+                    problem.pop("variations", None)
             if data is not None:
                 problem["data"] |= {"name": data, "options": {}}
                 problem["name"] = f"{problem['name'].split(',')[0]}, {Path(data).stem}"

@@ -75,6 +75,10 @@ def _seconds(found: dict[str, Verdict]) -> str:
     last = time.widths[-1]
     if last.interval is None:
         return f"Undecided at width {last.width}: {last.reason}."
+    if last.interval.value == 0:
+        return f"Yes: no first-order method reached the target (width {last.width})."
+    if math.isinf(last.interval.value):
+        return f"No: natural gradient did not reach the target (width {last.width})."
     word = {"holds": "Yes", "fails": "No", "undecided": "Undecided"}[last.state]
     steps = found["natural_gradient_steps"].widths[-1]
     in_steps = f" with {_times(steps)} the steps" if steps.interval else ""

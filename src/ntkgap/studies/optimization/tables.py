@@ -38,7 +38,8 @@ def race_table(cells: Mapping[str, Sequence[Measured]]) -> list[Table]:
             Table(
                 key=f"race_{i}",
                 title=f"Race at width {width}: {problem}",
-                caption="Medians over seeds with intervals. ∞: not reached within the budget, or diverged. Losses "
+                caption="Medians over seeds with intervals. ∞: not reached within the budget, or diverged. –: not "
+                "in every seed; the theorem allows no step where C′ ≥ ½. Losses "
                 "are parts of those of a function that is zero. Seconds are of the updates alone, on the machine "
                 "of the run.",
                 columns=("method", *(heading for heading, _ in COLUMNS)),
