@@ -102,3 +102,13 @@ def test_claims_judged_at_fewer_widths_are_said_to_be_and_are_not_counted_at_lar
     assert [card.reach(v) for v in verdicts] == ["", "judged up to width 8", ""]
     assert "At width 16" in bottom_line(card, "p")
     assert "1 of 1 predictions" in bottom_line(card, "p")
+
+
+def test_a_line_says_how_many_seeds_it_stands_for():
+    some = [cell(8, s, {"slow": [1.0, 0.5]} | ({"fast": [1.0, 0.1]} if s < 2 else {})) for s in range(5)]
+    assert {"slow", "fast (2 of 5 seeds)"} < set(drawn(comparison_figure(SPEC, {"p": some})))
+    figure = comparison_figure(SPEC, {"p": some[:2], "q": some})
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["slow", "fast", "target", "fast (2 of 5 seeds, panel 2)"]
+    some[0].curves["theory"] = [1.0, 0.2]
+    assert "fast, by K(θ₀) (1 of 5 seeds)" in drawn(comparison_figure(SPEC, {"p": some}))

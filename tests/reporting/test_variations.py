@@ -2,6 +2,7 @@ import html
 import io
 import json
 import re
+import shutil
 
 import matplotlib as mpl
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 from rich.console import Console
 
 import ntkgap as ng
+from ntkgap.errors import StoreError
 from ntkgap.reporting import print_scorecard
 from ntkgap.reporting.variations import axis_figure, axis_line, axis_sections, most_moved
 from ntkgap.studies import assess, assess_variations
@@ -117,3 +119,29 @@ def test_figures_have_a_place_for_every_value(values, own, scale):
     assert all(low < x < high for x in ax.get_xticks())
     missing = any(q != q or q == float("inf") for seeds in values.values() for q in seeds)
     assert (ax.get_legend() is not None) == missing
+
+
+def test_where_only_varied_cells_are_done_the_page_shows_their_axes(tmp_path):
+    runs = measure(study(seeds=[0]), tmp_path / "store")
+    for cell in runs.cells:
+        if not cell.cell["variation"]:
+            (cell.directory / "result.json").unlink()
+    runs = ng.Runs(tmp_path / "store")
+    page = html.unescape(ng.report(runs, tmp_path / "report.html").read_text())
+    assert "only variations of it are shown" in page
+    assert "Claim by claim" not in page
+    assert "tiny: α, at width 16" in page
+    assert page.count("<svg") == 2
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= set(re.findall(r'\bid="([^"]+)"', page))
+    console = Console(record=True, width=160, file=io.StringIO())
+    print_scorecard(assess(runs), console, "The promise", assess_variations(runs))
+    assert "over α at width 16, claims that hold" in console.export_text()
+
+
+def test_cells_that_belong_to_nothing_are_no_report(tmp_path):
+    runs = measure(study({"model.alpha": [10]}, seeds=[0]), tmp_path / "store")
+    for cell in runs.cells:
+        if not cell.cell["variation"]:
+            shutil.rmtree(cell.directory)
+    with pytest.raises(StoreError, match="belong to no problem and no axis"):
+        ng.report(ng.Runs(tmp_path / "store"), tmp_path / "report.html")

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from ntkgap.reporting.figures import LIMIT, log_axis, panels, power_of_ten, seed_range
+from ntkgap.reporting.figures import LIMIT, PANEL_WIDTH, label_rows, log_axis, panels, power_of_ten, seed_range
 from ntkgap.studies.figures import ComparisonFigure, Line
 from ntkgap.studies.measured import Measured
 
@@ -22,6 +22,8 @@ MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 def comparison_figure(spec: ComparisonFigure, cells: Mapping[str, Sequence[Measured]]) -> Figure | None:
     """Curves of several methods, median and range over seeds, at the largest width with any of them.
 
+    Where not every seed has a curve, its label says how many have; the legend is shared, so also in which panel.
+
     Args:
         spec: what to draw.
         cells: what was measured, by problem.
@@ -33,7 +35,8 @@ def comparison_figure(spec: ComparisonFigure, cells: Mapping[str, Sequence[Measu
     if not chosen:
         return None
     figure, axes = panels(len(chosen))
-    for ax, (problem, found) in zip(axes, chosen.items(), strict=True):
+    for i, (ax, (problem, found)) in enumerate(zip(axes, chosen.items(), strict=True)):
+        panel = f", panel {i + 1}" if len(axes) > 1 else ""
         ax.set_title(f"{problem}, width {found[0].width}")
         ax.set_xlabel(spec.x_label)
         log_axis(ax)
@@ -42,12 +45,12 @@ def comparison_figure(spec: ComparisonFigure, cells: Mapping[str, Sequence[Measu
         ax.xaxis.set_minor_formatter(NullFormatter())
         # A method has its colour by its place among all methods, whoever is missing.
         for line, colour, mark in zip(spec.lines, COLOURS, MARKS, strict=False):
-            _draw(ax, line, [c.curves for c in found], colour, mark)
+            _draw(ax, line, [c.curves for c in found], colour, mark, panel)
         if spec.level is not None:
             ax.axhline(found[0].scalars[spec.level], color=LIMIT, ls="--", lw=1.1, label=spec.level_label)
         low, high = ax.get_ylim()
         ax.set_ylim(max(low, spec.floor), min(high, CEILING))
-    axes[0].set_ylabel(spec.y_label)
+    label_rows(axes, spec.y_label)
     _legend_below(figure, axes)
     return figure
 
@@ -55,7 +58,7 @@ def comparison_figure(spec: ComparisonFigure, cells: Mapping[str, Sequence[Measu
 def _legend_below(figure: Figure, axes: Sequence[Axes]) -> None:
     """One legend for all panels, below them: there are too many curves for room beside them."""
     handles = {label: h for ax in axes for h, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    columns = 2 * len(axes)
+    columns = 2 * round(figure.get_figwidth() / PANEL_WIDTH)
     extra = 0.1 + 0.17 * math.ceil(len(handles) / columns)
     width, height = figure.get_size_inches()
     margins = figure.subplotpars
@@ -71,7 +74,12 @@ def _widest(spec: ComparisonFigure, found: Sequence[Measured]) -> list[Measured]
     return [c for c in with_curves if c.width == max(c.width for c in with_curves)]
 
 
-def _draw(ax: Axes, line: Line, cells: list[Mapping[str, list[float]]], colour: str, mark: str) -> None:
+def _draw(
+    ax: Axes, line: Line, cells: list[Mapping[str, list[float]]], colour: str, mark: str, panel: str
+) -> None:
+    def label(what: str, n: int) -> str:
+        return what if n == len(cells) else f"{what} ({n} of {len(cells)} seeds{panel})"
+
     curves = [c[line.measured] for c in cells if line.measured in c]
     if not curves:
         return
@@ -82,12 +90,12 @@ def _draw(ax: Axes, line: Line, cells: list[Mapping[str, list[float]]], colour: 
         x = x[: len(middle)]
     # The start, which is the same for all, has no place on a logarithmic axis.
     marked = np.unique(np.geomspace(1, max(len(middle) - 1, 1), 6).round().astype(int)) - 1
-    ax.plot(x[1:], middle[1:], color=colour, marker=mark, ms=4, markevery=marked.tolist(), label=line.label)
+    own = label(line.label, len(curves))
+    ax.plot(x[1:], middle[1:], color=colour, marker=mark, ms=4, markevery=marked.tolist(), label=own)
     ax.fill_between(x[1:], low[1:], high[1:], color=colour, alpha=0.12, lw=0)
-    for name, dashes, label in ((line.predicted, "--", "by K(θ₀)"), (line.limit, ":", "by infinite width")):
+    for name, dashes, by in ((line.predicted, "--", "by K(θ₀)"), (line.limit, ":", "by infinite width")):
         predicted = [c[name] for c in cells if name is not None and name in c]
         if predicted:
             _, theory, _ = seed_range(predicted, positive=True)
-            ax.plot(
-                range(1, len(theory)), theory[1:], dashes, color=colour, lw=1.1, label=f"{line.label}, {label}"
-            )
+            own = label(f"{line.label}, {by}", len(predicted))
+            ax.plot(range(1, len(theory)), theory[1:], dashes, color=colour, lw=1.1, label=own)

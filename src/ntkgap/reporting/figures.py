@@ -54,16 +54,32 @@ def style() -> AbstractContextManager[None]:
 
 
 def panels(n: int) -> tuple[Figure, list[Axes]]:
-    """A row of n panels."""
-    width = PANEL_WIDTH * n
-    figure, axes = plt.subplots(1, n, figsize=(width, PANEL_HEIGHT), squeeze=False)
+    """Make n panels, three in a row at most, and four as two rows of two."""
+    columns = 2 if n == 4 else min(n, 3)
+    rows = math.ceil(n / columns)
     # Fixed margins, in inches: measuring every label to find the least ones takes longer than drawing the figure.
-    left, right, gap = 0.75, 0.12, 0.62
-    axes_width = (width - left - right - gap * (n - 1)) / n
+    left, right, bottom, top, gap = 0.75, 0.12, 0.48, 0.3, 0.62
+    width, height = PANEL_WIDTH * columns, PANEL_HEIGHT * rows
+    figure, grid = plt.subplots(rows, columns, figsize=(width, height), squeeze=False)
     figure.subplots_adjust(
-        left / width, 0.48 / PANEL_HEIGHT, 1 - right / width, 1 - 0.3 / PANEL_HEIGHT, gap / axes_width
+        left / width,
+        bottom / height,
+        1 - right / width,
+        1 - top / height,
+        gap / ((width - left - right - gap * (columns - 1)) / columns),
+        (bottom + top) / (PANEL_HEIGHT - bottom - top),
     )
-    return figure, list(axes[0])
+    for unused in grid.flat[n:]:
+        unused.remove()
+    return figure, list(grid.flat[:n])
+
+
+def label_rows(axes: Sequence[Axes], label: str) -> None:
+    """Label the vertical axis of the first panel of every row."""
+    for ax in axes:
+        place = ax.get_subplotspec()
+        if place is not None and place.is_first_col():
+            ax.set_ylabel(label)
 
 
 def log_axis(ax: Axes, horizontal: bool = False) -> None:
@@ -102,7 +118,7 @@ def claim_figure(verdicts: Sequence[Verdict], cells: Mapping[str, Sequence[Measu
         quantity = verdict.claim.quantity
         seeds = [(c.width, c.scalars[quantity]) for c in cells[verdict.problem] if quantity in c.scalars]
         _claim_panel(ax, verdict, seeds)
-    axes[0].set_ylabel(verdicts[0].claim.label)
+    label_rows(axes, verdicts[0].claim.label)
     return figure
 
 
@@ -206,7 +222,7 @@ def width_figure(spec: WidthFigure, cells: Mapping[str, Sequence[Measured]]) -> 
         if missing := sorted({c.width for c in found if not _has_place(c.scalars[spec.measured])}):
             _mark(ax, missing, 0.03, "not for every seed")
         ax.legend(loc="best")
-    axes[0].set_ylabel(spec.y_label)
+    label_rows(axes, spec.y_label)
     return figure
 
 
@@ -260,7 +276,7 @@ def curve_figure(spec: CurveFigure, cells: Mapping[str, Sequence[Measured]], max
         if spec.predicted is not None:
             ax.plot([], [], "--", color="#555", lw=1.1, label="theory: constant kernel")
         ax.legend(loc="best")
-    axes[0].set_ylabel(spec.y_label)
+    label_rows(axes, spec.y_label)
     return figure
 
 

@@ -79,7 +79,8 @@ def report(runs: Runs | Sequence[Runs], path: str | Path = "report.html") -> Pat
         The path of the page.
 
     Raises:
-        StoreError: if no cell is done yet, or the files cannot be written.
+        StoreError: if no cell is done yet, those that are can be judged on nothing, or the files cannot be
+            written.
     """
     all_runs = [runs] if isinstance(runs, Runs) else list(runs)
     path = Path(path)
@@ -90,6 +91,11 @@ def report(runs: Runs | Sequence[Runs], path: str | Path = "report.html") -> Pat
     try:
         (path.parent / "figures").mkdir(parents=True, exist_ok=True)
         pages = [_study_page(r, path.parent / "figures") for r in all_runs if r.counts()["done"]]
+        if not any(page.verdicts or page.axis_verdicts for page in pages):
+            raise StoreError(
+                f"the cells that are done in {', '.join(str(r.path) for r in all_runs)} belong to no problem and "
+                "no axis of the study: there is nothing to report; run the study again"
+            )
         write_tables(path.parent, all_runs, {p.runs.study: (p.verdicts, p.axis_verdicts) for p in pages})
         write_atomically(path, _render(pages))
     except OSError as error:
@@ -123,21 +129,23 @@ def _study_page(runs: Runs, figures: Path) -> StudyPage:
         card=card,
         claim_drawings=claim_drawings,
         drawings=drawings,
-        answers=study.answers(verdicts),
-        tables=study.tables(cells, verdicts),
+        answers=study.answers(verdicts) if verdicts else None,
+        tables=study.tables(cells, verdicts) if cells else [],
         variations=variations,
         configuration=yaml.safe_dump(runs.configuration, sort_keys=False, allow_unicode=True),
         counts=dict(runs.counts()),
         diverged=[f"{describe(c.cell, runs.axes)}: {'; '.join(c.notes)}" for c in done if c.diverged],
         failures=[(describe(c, runs.axes), m) for c, m in runs.failures()],
         seconds=sum(cell.seconds for cell in done),
-        seeds_note=seeds_note(verdicts),
+        seeds_note=seeds_note(verdicts) if verdicts else "",
         described={problem.name: problem.describe() for problem in study.problems},
     )
 
 
 def _draw(spec: StudyFigure, cells: Mapping[str, Sequence[Measured]]) -> Figure | None:
-    """The figure of a specification; None where nothing of what it compares was measured."""
+    """The figure of a specification; None where nothing of what it shows was measured."""
+    if not cells:
+        return None
     match spec:
         case WidthFigure():
             return width_figure(spec, cells)

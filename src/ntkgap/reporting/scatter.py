@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ntkgap.reporting.figures import LIMIT, log_axis, panels
+from ntkgap.reporting.figures import LIMIT, label_rows, log_axis, panels
 from ntkgap.studies.figures import ScatterFigure
 from ntkgap.studies.measured import Measured
 
@@ -44,7 +44,7 @@ def scatter_figure(spec: ScatterFigure, cells: Mapping[str, Sequence[Measured]])
         ax.axhline(spec.y_limit, color=LIMIT, ls="--", lw=1.1)
         _name_quadrants(ax, spec)
         ax.legend(loc="best", fontsize=7, handletextpad=0.3)
-    axes[0].set_ylabel(spec.y_label)
+    label_rows(axes, spec.y_label)
     return figure
 
 

@@ -18,9 +18,20 @@ def print_scorecard(
     verdicts: list[Verdict], console: Console, title: str, variations: Sequence[AxisVerdict] = ()
 ) -> None:
     """Print claims × problems, a strip of widths from narrow to wide under each verdict, then other axes."""
-    if not verdicts:
+    if verdicts:
+        _print_card(verdicts, console, title)
+    elif variations:
+        console.print("No cell of a problem as it stands is done yet, only variations of it.")
+    else:
         console.print("No cell is done yet, so there is nothing to judge.")
-        return
+    for section in axis_sections(variations, {}):
+        console.print(Text.assemble((f"{section.along.problem}, ", "bold"), axis_line(section)))
+    if verdicts:
+        console.print(Text(seeds_note(verdicts), style="dim"))
+
+
+def _print_card(verdicts: list[Verdict], console: Console, title: str) -> None:
+    """Print claims × problems, and a sentence a problem."""
     card = Scorecard.of(verdicts)
     table = Table(title=title, title_justify="left", title_style="bold", show_lines=True, expand=False)
     table.add_column("theory says")
@@ -32,9 +43,6 @@ def print_scorecard(
     console.print(table)
     for problem in card.problems:
         console.print(Text.assemble((f"{problem}: ", "bold"), bottom_line(card, problem)))
-    for section in axis_sections(variations, {}):
-        console.print(Text.assemble((f"{section.along.problem}, ", "bold"), axis_line(section)))
-    console.print(Text(seeds_note(verdicts), style="dim"))
 
 
 def _cell(card: Scorecard, claim: Claim, problem: str) -> Text:
