@@ -134,6 +134,7 @@ def run(
     for runs in finished:
         print_scorecard(assess(runs), console, f"The {runs.study} promise", assess_variations(runs))
     if any(r.counts()["done"] for r in finished):
+        console.print("writing the report …")
         page = report(finished, folder / "report.html")
         console.print(f"report: {page}", soft_wrap=True, highlight=False)
     _exit_with_failures(studies, stores)
@@ -157,6 +158,7 @@ def report(
     console = Console()
     for runs in found:
         print_scorecard(assess(runs), console, f"The {runs.study} promise", assess_variations(runs))
+    console.print("writing the report …")
     page = write_report(found, out or stores[0] / "report.html")
     console.print(f"report: {page}", soft_wrap=True, highlight=False)
 
@@ -241,9 +243,15 @@ def _exit_with_failures(studies: "list[BaseStudy]", stores: list[Path]) -> None:
     console = Console(stderr=True)
     _print_failures(failed, studies[0].axes, console)
     if failed:
-        console.print(f"{len(failed)} cells failed; --retry-failed computes them again", style="red")
+        what = (
+            "1 cell failed; --retry-failed computes it"
+            if len(failed) == 1
+            else (f"{len(failed)} cells failed; --retry-failed computes them")
+        )
+        console.print(f"{what} again", style="red")
     if missing:
-        console.print(f"{missing} cells are still to be computed; run the same command again", style="red")
+        what = "1 cell is" if missing == 1 else f"{missing} cells are"
+        console.print(f"{what} still to be computed; run the same command again", style="red")
     raise typer.Exit(1)
 
 

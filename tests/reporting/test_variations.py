@@ -145,3 +145,10 @@ def test_cells_that_belong_to_nothing_are_no_report(tmp_path):
             shutil.rmtree(cell.directory)
     with pytest.raises(StoreError, match="belong to no problem and no axis"):
         ng.report(ng.Runs(tmp_path / "store"), tmp_path / "report.html")
+
+
+def test_values_with_fewer_seeds_than_others_say_so():
+    (section,) = axis_sections([judge_along(claim(), along({1.0: [1, 2], 2.0: [1, 2, 3], 4.0: [1]}, 1.0))], {})
+    assert section.headings == ["1 (as above, 2 seeds)", "2", "4 (1 seed)"]
+    (section,) = axis_sections([judge_along(claim(), along({1.0: LOW, 2.0: HIGH}, 1.0))], {})
+    assert section.headings == ["1 (as above)", "2"]

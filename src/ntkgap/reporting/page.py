@@ -22,6 +22,7 @@ from ntkgap.reporting.figures import (
     width_figure,
 )
 from ntkgap.reporting.marks import COLOURS, mark, outlook, width_mark
+from ntkgap.reporting.remarks import remarks
 from ntkgap.reporting.scatter import scatter_figure
 from ntkgap.reporting.summary import Scorecard, bottom_line, seeds_note
 from ntkgap.reporting.tables import write_tables
@@ -60,6 +61,7 @@ class StudyPage:
     configuration: str
     counts: dict[str, int]
     diverged: list[str]
+    remarks: list[str]
     failures: list[tuple[str, str]]
     seconds: float
     seeds_note: str
@@ -135,6 +137,7 @@ def _study_page(runs: Runs, figures: Path) -> StudyPage:
         configuration=yaml.safe_dump(runs.configuration, sort_keys=False, allow_unicode=True),
         counts=dict(runs.counts()),
         diverged=[f"{describe(c.cell, runs.axes)}: {'; '.join(c.notes)}" for c in done if c.diverged],
+        remarks=remarks(done),
         failures=[(describe(c, runs.axes), m) for c, m in runs.failures()],
         seconds=sum(cell.seconds for cell in done),
         seeds_note=seeds_note(verdicts) if verdicts else "",

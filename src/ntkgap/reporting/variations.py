@@ -39,9 +39,16 @@ class AxisSection:
 
     @property
     def headings(self) -> list[str]:
-        """The values; the problem's own is marked."""
-        own = self.along.own
-        return [value_text(v) + (" (as above)" if v == own else "") for v in self.along.points]
+        """The values; the problem's own is marked, and those that have fewer seeds than others."""
+        seeds = {value: len({cell.seed for cell in cells}) for value, cells in self.along.points.items()}
+        most = max(seeds.values())
+        found = []
+        for value, n in seeds.items():
+            marks = ["as above"] if value == self.along.own else []
+            if n < most:
+                marks.append(f"{n} seed{'s' if n > 1 else ''}")
+            found.append(value_text(value) + (f" ({', '.join(marks)})" if marks else ""))
+        return found
 
 
 def axis_sections(verdicts: Sequence[AxisVerdict], notes: Mapping[str, str]) -> list[AxisSection]:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ntkgap.errors import NtkgapError, StudyError
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.estimate import Estimate
+from ntkgap.studies.faults import faults
 from ntkgap.studies.figures import StudyFigure, Table
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.spec import DataSpec, Seed, Spec, Width
@@ -105,12 +106,8 @@ class BaseStudy(BaseModel, ABC):
         try:
             return cls.model_validate(dict(configuration))
         except ValidationError as error:
-            faults = "; ".join(
-                f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg']}"
-                + (f", got {e['input']!r}" if not isinstance(e["input"], dict) else "")
-                for e in error.errors()[:5]
-            )
-            raise StudyError(f"{origin} does not describe the study {cls.name!r}: {faults}") from error
+            wrong = faults(error, configuration)
+            raise StudyError(f"{origin} does not describe the study {cls.name!r}: {wrong}") from error
 
     @classmethod
     def presets(cls) -> dict[str, str]:

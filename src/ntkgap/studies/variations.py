@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError
 
+from ntkgap.studies.faults import plain
 from ntkgap.studies.spec import Spec, Width
 
 Value = bool | int | float | str | None
@@ -20,6 +21,7 @@ LABELS = {
     "model.bias_std": "σ_b",
     "model.alpha": "α",
     "model.gamma0": "γ0",
+    "model.trained": "trained parameters",
     "model.antisymmetric": "start at zero",
     "data.n_train": "training examples n",
     "gradient_descent.fraction_of_critical": "step / critical step",
@@ -119,8 +121,8 @@ def with_setting(problem: P, axis: str, value: Value, width: int) -> P:
     try:
         return type(problem).model_validate(settings)
     except ValidationError as error:
-        faults = "; ".join(e["msg"] for e in error.errors())
-        raise ValueError(f"variations: {axis} cannot be {value!r}: {faults}") from None
+        wrong = "; ".join(plain(e["msg"]) for e in error.errors())
+        raise ValueError(f"variations: {axis} cannot be {value!r}: {wrong}") from None
 
 
 def varied(problem: P, variations: Variations) -> dict[str, P]:

@@ -110,7 +110,7 @@ class OptimizationProblem(BaseProblem):
         return (
             f"{self.data.n_train} training examples of {Path(self.data.name).stem}; natural gradient with "
             f"η = {natural.learning_rate:g}{damping} for {natural.steps} steps; gradient descent at "
-            f"{plain.fraction_of_critical:g} of the critical rate for {plain.steps} steps (fewer where the "
+            f"{plain.fraction_of_critical:g} times the critical rate for {plain.steps} steps (fewer where the "
             "predicted loss has vanished before)." + (self.race.describe() if self.race else "")
         )
 

@@ -1,0 +1,43 @@
+import copy
+
+import pytest
+
+import ntkgap as ng
+from ntkgap.errors import StudyError
+from tests.studies.test_variations import TINY
+
+HEAD = "the configuration does not describe the study 'optimization': "
+
+
+def message(change):
+    configuration = copy.deepcopy(TINY)
+    change(configuration["problems"][0], configuration)
+    with pytest.raises(StudyError) as error:
+        ng.OptimizationStudy.build(configuration)
+    return str(error.value)
+
+
+def test_problems_go_by_their_names():
+    assert message(lambda p, _: p.update(widths=[8, 0])) == (
+        f"{HEAD}'tiny', widths.1: Input should be greater than or equal to 1, got 0"
+    )
+    assert message(lambda p, _: p.pop("natural_gradient")) == f"{HEAD}'tiny', natural_gradient: Field required"
+    assert "problems.0.name: Input should be a valid string, got 3" in message(lambda p, _: p.update(name=3))
+    assert "seeds.1: " in message(lambda _, c: c.update(seeds=[0, -1]))
+    assert "problems: Input should be " in message(lambda _, c: c.update(problems=3))
+    assert "problems.1: Input should be " in message(lambda _, c: c["problems"].append(3))
+
+
+def test_the_validators_own_words_are_left_out():
+    text = message(lambda p, _: p["variations"]["axes"].update({"model.alpha": [1]}))
+    assert text == f"{HEAD}'tiny': variations: model.alpha needs a value besides the problem's own, 1.0"
+    for axis, values in (("model.pooling", ["flatten"]), ("data.options", [1])):
+        text = message(lambda p, _, a=axis, v=values: p["variations"]["axes"].update({a: v}))
+        assert text.startswith(f"{HEAD}'tiny': ")
+        assert "Value error" not in text
+
+
+def test_a_value_that_is_none_of_several_kinds_is_one_fault():
+    text = message(lambda p, _: p["variations"]["axes"].update({"model.alpha": [[2]]}))
+    assert text.startswith(f"{HEAD}'tiny', variations.axes.model.alpha.0: Input should be a valid boolean or ")
+    assert text.count("Input should") == text.count("got [2]") == 1
