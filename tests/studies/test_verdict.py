@@ -94,6 +94,7 @@ def test_an_open_interval_gives_only_a_least_width():
 
     verdict = judge(claim(), "p", values(bent))
     assert math.isinf(verdict.extrapolated.high)
+    assert verdict.extrapolated.low >= verdict.widths[-1].width  # where it was tested and does not hold
     assert f"from width {number(verdict.extrapolated.low)} at the earliest" in verdict.sentence
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ntkgap.studies.claim import Claim
@@ -79,7 +79,10 @@ class Verdict:
         largest = self.widths[-1].width
         if self.fit is None or self.fit.flattens or self.crossing is None or self.state == "holds":
             return None
-        return self.crossing if largest < self.crossing.value <= EXTRAPOLATION_LIMIT * largest else None
+        if not largest < self.crossing.value <= EXTRAPOLATION_LIMIT * largest:
+            return None
+        # It does not hold at the largest width, whatever the fit makes of it.
+        return replace(self.crossing, low=max(self.crossing.low, float(largest)))
 
     @property
     def status(self) -> str:
