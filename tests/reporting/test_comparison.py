@@ -89,7 +89,7 @@ def test_the_table_shows_who_raced_at_the_widest_width():
 
 
 def test_claims_judged_at_fewer_widths_are_said_to_be_and_are_not_counted_at_larger_ones():
-    everywhere, raced_only = make_race_claims()
+    everywhere, raced_only = (replace(claim, kind="consequence") for claim in make_race_claims())
     ratios = dict.fromkeys(range(3), 0.5)
     verdicts = [
         judge(everywhere, "p", {8: ratios, 16: ratios}),
@@ -102,6 +102,12 @@ def test_claims_judged_at_fewer_widths_are_said_to_be_and_are_not_counted_at_lar
     assert [card.reach(v) for v in verdicts] == ["", "judged up to width 8", ""]
     assert "At width 16" in bottom_line(card, "p")
     assert "1 of 1 predictions" in bottom_line(card, "p")
+
+
+def test_what_pays_is_no_prediction_of_the_theory():
+    claim, _ = make_race_claims()
+    line = bottom_line(Scorecard.of([judge(claim, "p", {8: dict.fromkeys(range(3), 0.5)})]), "p")
+    assert "prediction" not in line
 
 
 def test_a_line_says_how_many_seeds_it_stands_for():

@@ -172,11 +172,14 @@ def test_a_cell_that_does_not_fit_the_machine_is_foretold(monkeypatch):
 
 def test_the_dearest_cells_come_first_and_hopeless_ones_last():
     study = ng.OptimizationStudy.preset("smoke", seeds=[0])
-    cells = [{k: v for k, v in cell.items() if k != "race"} for cell in study.cells()]  # wide ones do not race
+    raced = study.cells()
+    cells = [{k: v for k, v in cell.items() if k != "race"} for cell in raced]
     costs = {(cell["problem"], cell["width"]): study.cost(cell) for cell in cells}
     name = cells[-1]["problem"]
-    assert costs[name, 128] > costs[name, 64] > 0  # neither is small enough to race
-    assert costs[name, 16] > costs[name, 64]
+    assert costs[name, 128] > costs[name, 64] > costs[name, 16] > 0
+    with_race = {(cell["problem"], cell["width"]): study.cost(cell) for cell in raced}
+    assert with_race[name, 16] > costs[name, 16]
+    assert with_race[name, 128] == costs[name, 128]  # too large to race
     hopeless = copy.deepcopy(cells[0])  # one output, but the digits have ten classes
     hopeless["data"] |= {"name": "digits", "options": {}}
     assert study.cost(hopeless) == 0

@@ -67,6 +67,8 @@ def bottom_line(card: Scorecard, problem: str) -> str:
         parts = "whether the sufficient conditions judged here are met is undecided"
     else:
         parts = "none of the sufficient conditions judged here is refuted"
+    if not predictions:
+        return f"At width {largest}, {parts}."
     counts = [f"{n} {word}" for n, word in ((fails, "refuted"), (undecided, "undecided")) if n]
     outcome = ", ".join([f"{holds} of {len(predictions)} predictions of the theory are borne out", *counts])
     return f"At width {largest}, {parts}, {link} {outcome}."
