@@ -23,9 +23,9 @@ class Environment:
         contexts: what is seen before the choice, [T, d].
         means: expected reward of every arm, [T, K].
         rewards: the reward that every arm would pay, [T, K].
-        encoding: how a network is asked about the arms: ``"disjoint"`` (one output; arm a of context x is the input
-            x ⊗ e_a, d·K entries, all other entries zero; Zhou, Li, Gu 2020) or ``"outputs"`` (one output an arm;
-            Riquelme, Tucker, Snoek 2018).
+        encoding: how a network is asked about the arms: ``"disjoint"`` (one output; arm a of context x is the
+            input x ⊗ e_a, d·K entries, all other entries zero; Zhou, Li, Gu 2020) or ``"outputs"`` (one output an
+            arm; Riquelme, Tucker, Snoek 2018).
 
     Raises:
         DataError: if shapes do not fit, there are fewer than two arms, or an entry is not finite.

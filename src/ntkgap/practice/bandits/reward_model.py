@@ -24,8 +24,8 @@ class RewardTraining:
         steps: J, updates a training.
         learning_rate: η of that loss; of ``"adam"`` its step size.
         every: rounds from one training to the next; 1 as in the papers.
-        start: ``"initial"`` (each training begins at θ₀, as in the paper of NeuralUCB) or ``"current"`` (it goes on
-            from where the last one ended, as in its released code).
+        start: ``"initial"`` (each training begins at θ₀, as in the paper of NeuralUCB) or ``"current"`` (it goes
+            on from where the last one ended, as in its released code).
         optimizer: ``"gd"`` (all examples at once), ``"sgd"`` (plain, minibatches) or ``"adam"``.
         batch_size: of ``"sgd"`` and ``"adam"``, drawn with replacement; all examples if not given.
 
