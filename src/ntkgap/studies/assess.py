@@ -106,4 +106,5 @@ def measured_cells(runs: Runs) -> dict[str, list[Measured]]:
     for stored in runs.cells:
         if stored.state == "done" and stored.directory.name in names:
             found[names[stored.directory.name]].append(Measured.of(stored))
-    return {problem: cells for problem, cells in found.items() if cells}
+    study = study_of(runs)
+    return {problem: study.complete(cells) for problem, cells in found.items() if cells}

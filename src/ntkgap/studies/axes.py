@@ -122,7 +122,7 @@ def measured_axes(runs: Runs) -> list[MeasuredAxis]:
     """
     study = study_of(runs)
     listed = {p.name: p.variations.axes if p.variations else {} for p in study.problems}
-    done = [Measured.of(stored) for stored in runs.cells if stored.state == "done"]
+    done = study.complete([Measured.of(stored) for stored in runs.cells if stored.state == "done"])
     varied = [(axis_of(cell.cell), cell) for cell in done if axis_of(cell.cell)]
     found = []
     for problem, base in problem_settings(runs).items():

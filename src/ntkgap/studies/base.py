@@ -222,9 +222,22 @@ class BaseStudy(BaseModel, ABC):
     def claims(self) -> list[Claim]:
         """The claims this study judges."""
 
-    def answers(self, verdicts: Sequence[Verdict]) -> Table | None:
-        """What a reader in a hurry asks, answered from the verdicts; the first thing a report shows."""
-        return None
+    def complete(self, cells: Sequence[Measured]) -> list[Measured]:
+        """Add to cells what can be said of each only beside others, such as those of other seeds.
+
+        Args:
+            cells: all that are done.
+        """
+        return list(cells)
+
+    def answers(self, cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]) -> list[Table]:
+        """What a reader in a hurry asks, answered; the first thing a report shows.
+
+        Args:
+            cells: those that are done, by problem.
+            verdicts: of all claims on all problems.
+        """
+        return []
 
     def figures(self) -> list[StudyFigure]:
         """What this study draws besides its claims."""

@@ -151,9 +151,9 @@ class OptimizationStudy(BaseStudy):
         """The claims about optimization, eight of them about every network and two about those that race."""
         return [*make_claims(self.tolerances), *make_race_claims()]
 
-    def answers(self, verdicts: Sequence[Verdict]) -> Table:
+    def answers(self, cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]) -> list[Table]:
         """Is the condition met, from which width would it be, is natural gradient fast anyway, does it pay."""
-        return answers(verdicts)
+        return [answers(verdicts)]
 
     def figures(self) -> list[StudyFigure]:
         """Conditions and rate over width and against each other; losses and Jacobian drift; the race."""

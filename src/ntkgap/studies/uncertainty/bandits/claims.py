@@ -1,0 +1,151 @@
+"""What the kernel regime promises of exploration, as claims."""
+
+from ntkgap.studies.claim import Claim
+from ntkgap.studies.spec import Spec
+from pydantic import Field
+
+
+class BanditTolerances(Spec):
+    """How close is close enough.
+
+    Attributes:
+        regret: by how much the regret of a rule may exceed that of the tuned constant.
+        kernel_regret: by how much the regret of the network may differ from that of its infinite-width kernel.
+        schedule: by what factor γ_t may exceed its limit.
+        drift: relative change of the kernel, and relative error of the linearised network.
+    """
+
+    regret: float = Field(default=0.1, gt=0)
+    kernel_regret: float = Field(default=0.25, gt=0)
+    schedule: float = Field(default=1.5, gt=1)
+    drift: float = Field(default=0.1, gt=0)
+
+
+NEURAL_UCB = "Zhou, Li, Gu 2020"
+ORACLE = (
+    "The constant is the best of those tried on the other seeds of the same problem and width: an oracle's choice, "
+    "which nobody has before the game is played."
+)
+
+
+def make_bandit_claims(tolerances: BanditTolerances) -> list[Claim]:
+    """Eight claims about exploration; each cell's regret is relative to that of uniform choice."""
+    at_most = f"the regret is at most {1 + tolerances.regret:g} times that of the tuned constant"
+    return [
+        Claim(
+            key="schedule_of_theory",
+            title="Theory's exploration schedule explores as well as a tuned constant",
+            statement="NeuralUCB with γ_t as the regret theorem wants it has no more regret than with the best "
+            "constant.",
+            source=f"{NEURAL_UCB}, algorithm 1 and equation 5.1; Wenger, Dangel, Kristiadi 2023",
+            kind="payoff",
+            quantity="bandit_theory_over_tuned",
+            label="regret with theory's γ_t / with the tuned constant",
+            threshold=1 + tolerances.regret,
+            direction="below",
+            criterion=at_most,
+            prediction="none: the theorem bounds the regret with γ_t, and compares with nothing",
+            caveat=ORACLE,
+        ),
+        Claim(
+            key="schedule_of_limit",
+            title="The schedule's infinite-width limit explores as well as a tuned constant",
+            statement="NeuralUCB with lim γ_t = ν√(log det Z_t/det λI − 2 log δ) + √λ S has no more regret than with "
+            "the best constant.",
+            source=f"{NEURAL_UCB}, equation 5.1 for m, J → ∞",
+            kind="payoff",
+            quantity="bandit_limit_over_tuned",
+            label="regret with the limit of γ_t / with the tuned constant",
+            threshold=1 + tolerances.regret,
+            direction="below",
+            criterion=at_most,
+            prediction="none",
+            caveat=f"{ORACLE} The limit depends on ν, δ and S, which a user must know.",
+        ),
+        Claim(
+            key="evidence_explores",
+            title="Evidence explores as well as a tuned constant",
+            statement="Laplace-UCB whose prior precision and noise maximise the evidence has no more regret than "
+            "NeuralUCB with the best constant.",
+            source="Wenger, Dangel, Kristiadi 2023, section on uncertainty; Immer et al. 2021",
+            kind="payoff",
+            quantity="bandit_evidence_over_tuned",
+            label="regret with evidence / with the tuned constant",
+            threshold=1 + tolerances.regret,
+            direction="below",
+            criterion=at_most,
+            prediction="none",
+            caveat=ORACLE,
+        ),
+        Claim(
+            key="schedule_near_limit",
+            title="The schedule is near its infinite-width limit",
+            statement="γ_T differs from its limit m, J → ∞ by a factor that is close to one.",
+            source=f"{NEURAL_UCB}, equation 5.1 and the condition on m in theorem 4.5",
+            kind="condition",
+            quantity="bandit_schedule_factor",
+            label="γ_T / its limit",
+            threshold=tolerances.schedule,
+            direction="below",
+            criterion=f"γ_T is at most {tolerances.schedule:g} times its limit",
+            prediction="falls like m^(−1/6) √log m where it is large",
+            caveat="All unknown constants C₁, C₂, C₃ are set to one, which favours the theory.",
+            exponent=-1 / 6,
+        ),
+        Claim(
+            key="bounds_hold",
+            title="The confidence bounds of the limit hold the true rewards",
+            statement="With probability 1 − δ, |f(x) − E r(x)| ≤ γ_t σ_t(x) for every arm and round.",
+            source=f"{NEURAL_UCB}, lemma 5.3 in the limit m, J → ∞",
+            kind="consequence",
+            quantity="bandit_limit_coverage",
+            label="part of arms and rounds inside their bounds",
+            threshold=0.9,
+            direction="above",
+            criterion="at least 90 % of arms and rounds (the lemma wants all of them, for 1 − δ of the runs)",
+            prediction="1",
+            caveat="Where ν or S are set too small for the rewards, bounds fail that the theory does not promise.",
+            log_scale=False,
+        ),
+        Claim(
+            key="network_follows_kernel_bandit",
+            title="The network explores as its infinite-width kernel does",
+            statement="NeuralUCB has the regret of NTK-UCB with the analytic kernel, both with a tuned constant.",
+            source="Kassraie, Krause 2022; Jacot, Gabriel, Hongler 2018",
+            kind="consequence",
+            quantity="bandit_kernel_gap",
+            label="|regret / regret of NTK-UCB − 1|",
+            threshold=tolerances.kernel_regret,
+            direction="below",
+            criterion=f"the regrets differ by less than {tolerances.kernel_regret:.0%}",
+            prediction="0 at infinite width, with training to convergence",
+            caveat="Both regrets have noise of their own: a gap may be chance.",
+        ),
+        Claim(
+            key="reward_kernel_constant",
+            title="The reward network's kernel stays put while it explores",
+            statement="The Gram matrix of seen gradients changes little from θ₀ to the end of the game.",
+            source=f"{NEURAL_UCB}, lemma 5.1 and B.3 (m large); Jacot, Gabriel, Hongler 2018",
+            kind="consequence",
+            quantity="bandit_kernel_drift",
+            label="‖K_T − K_0‖ / ‖K_0‖ on seen arms",
+            threshold=tolerances.drift,
+            direction="below",
+            criterion=f"the relative change is below {tolerances.drift:.0%}",
+            prediction="shrinks at least like m^(−1/2)",
+            exponent=-0.5,
+        ),
+        Claim(
+            key="network_beats_linear",
+            title="Neural exploration beats a linear bandit",
+            statement="NeuralUCB has less regret than LinUCB, both with a tuned constant.",
+            source=f"{NEURAL_UCB}, section 7",
+            kind="payoff",
+            quantity="bandit_tuned_over_linear",
+            label="regret of NeuralUCB / of LinUCB",
+            threshold=1.0,
+            direction="below",
+            criterion="the regret is smaller",
+            prediction="none",
+        ),
+    ]

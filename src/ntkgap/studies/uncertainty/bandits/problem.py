@@ -1,0 +1,154 @@
+"""What a bandit problem of the uncertainty study is: rounds, a network, how it learns, and who plays."""
+
+import itertools
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+from torch import Generator
+
+from ntkgap.data import Dataset
+from ntkgap.errors import StudyError
+from ntkgap.practice.bandits import Environment, RewardTraining, make_environment
+from ntkgap.studies.base import BaseProblem
+from ntkgap.studies.model import ModelSpec
+from ntkgap.studies.spec import Spec
+from ntkgap.studies.uncertainty.bandits.rules import Fixed, Tuned
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class TrainingSpec(Spec):
+    """How the reward network is trained; see ``RewardTraining``.
+
+    Attributes:
+        steps: J, updates a training.
+        learning_rate: η of the loss over the number of rounds seen.
+        every: rounds from one training to the next.
+        start: ``"initial"`` or ``"current"`` parameters.
+        optimizer: ``"gd"``, ``"sgd"`` or ``"adam"``.
+        batch_size: of ``"sgd"`` and ``"adam"``.
+    """
+
+    steps: int = Field(default=100, ge=1)
+    learning_rate: float = Field(default=0.1, gt=0)
+    every: int = Field(default=20, ge=1)
+    start: Literal["initial", "current"] = "initial"
+    optimizer: Literal["gd", "sgd", "adam"] = "gd"
+    batch_size: int | None = Field(default=None, ge=1)
+
+    def settings(self) -> RewardTraining:
+        """As the bandits take it."""
+        return RewardTraining(**self.model_dump())
+
+
+class ScheduleSpec(Spec):
+    """What theory's exploration schedule needs besides the network and its training.
+
+    Attributes:
+        nu: ν, bound of the noise (sub-Gaussian), in units of the scaled rewards.
+        delta: δ, probability with which the confidence bounds may fail.
+        norm_bound: S, bound of the reward function's norm in the kernel's space.
+    """
+
+    nu: float = Field(default=0.1, gt=0)
+    delta: float = Field(default=0.1, gt=0, lt=1)
+    norm_bound: float = Field(default=1.0, gt=0)
+
+
+class BanditProblem(BaseProblem):
+    """Exploration rules that play a contextual bandit with networks of one family.
+
+    The rounds are the training examples of the data: ``data.n_train`` is T.
+
+    Attributes:
+        kind: what tells the two kinds of problems apart.
+        model: the reward network up to its width: an MLP in NTK parametrisation.
+        features: contexts as they are (``"raw"``), divided by their norms (``"unit_norm"``), or put on a sphere of
+            one more dimension (``"lifted"``).
+        encoding: ``"disjoint"`` (one output, input x ⊗ e_a) or ``"outputs"`` (one output an arm).
+        reward_scale: rewards are divided by this before anyone sees them; relative regret does not change.
+        training: of the reward network.
+        regularization: λ.
+        schedule: of theory.
+        gradients: at which parameters gradients are taken: at ``"selection"``, ``"initial"`` or ``"current"`` ones.
+        mean: where the expected rewards come from: ``"network"``, ``"linearized"`` twin, or ``"kernel_ridge"``.
+        rules: those without a constant to tune.
+        tuned: constants to try, by rule.
+        epsilon: of ε-greedy.
+        members: of the ensemble.
+    """
+
+    kind: Literal["bandit"] = "bandit"
+    model: ModelSpec
+    features: Literal["raw", "unit_norm", "lifted"] = "lifted"
+    encoding: Literal["disjoint", "outputs"] = "disjoint"
+    reward_scale: float = Field(default=1.0, gt=0)
+    training: TrainingSpec = TrainingSpec()
+    regularization: float = Field(default=1.0, gt=0)
+    schedule: ScheduleSpec = ScheduleSpec()
+    gradients: Literal["selection", "initial", "current"] = "selection"
+    mean: Literal["network", "linearized", "kernel_ridge"] = "network"
+    rules: list[Fixed] = ["theory", "limit", "evidence"]
+    tuned: dict[Tuned, list[Positive]] = {"ucb": [0.01, 0.1, 1.0]}
+    epsilon: float = Field(default=0.1, ge=0, le=1)
+    members: int = Field(default=5, ge=2)
+
+    @model_validator(mode="after")
+    def _rules_are_told_apart(self) -> Self:
+        if len(set(self.rules)) < len(self.rules):
+            raise ValueError("rules: a rule is named twice")
+        if not self.rules and not self.tuned:
+            raise ValueError("rules: nobody plays; name a rule, or give one constants in tuned")
+        for rule, constants in self.tuned.items():
+            if not constants or len(set(constants)) < len(constants):
+                raise ValueError(f"tuned: {rule} needs at least one constant, and each once")
+        return self
+
+    @model_validator(mode="after")
+    def _network_is_of_theory(self) -> Self:
+        if self.model.architecture != "mlp" or self.model.parametrization != "ntk":
+            raise ValueError(
+                "model: bandits take an MLP in NTK parametrisation, of which the theory is; got "
+                f"{self.model.architecture!r} in {self.model.parametrization!r}"
+            )
+        return self
+
+    @property
+    def candidates(self) -> list[tuple[str, float]]:
+        """Every tuned rule with every constant."""
+        return [(rule, c) for rule, constants in self.tuned.items() for c in constants]
+
+    def environment(self, seed: int) -> Environment:
+        """The rounds of a seed.
+
+        Raises:
+            NtkgapError: if the data cannot be loaded, or are no bandit.
+        """
+        train, _ = self.data.load(seed)
+        return self.environment_of(train, seed)
+
+    def environment_of(self, train: Dataset, seed: int) -> Environment:
+        """The rounds made of a data set."""
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        """Rounds, arms and learning."""
+        t = self.training
+        return (
+            f"{self.data.n_train} rounds of {Path(self.data.name).stem}, encoded as {self.encoding}, contexts "
+            f"{self.features}; λ = {self.regularization:g}; trained every {t.every} rounds for {t.steps} steps of "
+            f"{t.optimizer} with η = {t.learning_rate:g} from the {t.start} parameters; gradients at "
+            f"{self.gradients}; means from {self.mean}."
+        )
+
+    def check(self) -> None:
+        """Load the rounds of one seed, and build the narrowest network."""
+        environment = self.environment(seed=0)
+        width = min(self.widths)
+        try:
+            self.network(environment, width, Generator())(environment.inputs(0))
+        except (RuntimeError, MemoryError) as error:
+            raise StudyError(
+                f"{self.name!r} cannot be built at width {width}: {str(error).splitlines()[0]}"
+            ) from error

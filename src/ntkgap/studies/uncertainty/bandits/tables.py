@@ -1,0 +1,77 @@
+"""Regret of all rules, side by side."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from ntkgap.studies.figures import Table
+from ntkgap.studies.measured import Measured
+from ntkgap.studies.statistics import median_interval
+from ntkgap.studies.uncertainty.bandits.rules import LABELS, scalar_name
+from ntkgap.studies.verdict import number
+
+
+def regret_tables(cells: Mapping[str, Sequence[Measured]]) -> list[Table]:
+    """One table a bandit problem: rules by widths, relative regret; and what each costs and covers.
+
+    Args:
+        cells: those that are done, by problem.
+    """
+    tables = []
+    for i, (problem, found) in enumerate(cells.items()):
+        games = [c for c in found if c.cell.get("kind") == "bandit"]
+        if not games:
+            continue
+        widths = sorted({c.width for c in games})
+        rules = ranked(games)
+        tables.append(
+            Table(
+                key=f"regret_{i}",
+                title=f"Regret: {problem}",
+                caption="Expected regret in parts of that of uniform choice, medians over seeds with intervals, best "
+                "rule at the largest width first. Tuned rules: each seed plays with the constant that was best on "
+                "the other seeds. Coverage: part of arms and rounds at the largest width whose true mean reward lay "
+                "in the interval the rule explored with. Seconds: deciding and learning, one thread. ∞: diverged. "
+                "–: not played.",
+                columns=("rule", *(f"width {w}" for w in widths), "constant", "coverage", "seconds"),
+                rows=tuple(
+                    (
+                        LABELS[rule],
+                        *(_entry([c for c in games if c.width == w], rule, "regret") for w in widths),
+                        *(
+                            _entry([c for c in games if c.width == widths[-1]], rule, of)
+                            for of in ("constant", "coverage")
+                        ),
+                        _seconds([c for c in games if c.width == widths[-1]], rule),
+                    )
+                    for rule in rules
+                ),
+            )
+        )
+    return tables
+
+
+def ranked(games: Sequence[Measured]) -> list[str]:
+    """The rules that played at the largest width, least median regret first."""
+    width = max(c.width for c in games)
+    widest = [c.scalars for c in games if c.width == width]
+    medians = {
+        rule: median_interval([s[scalar_name(rule, "regret")] for s in widest]).value
+        for rule in LABELS
+        if all(scalar_name(rule, "regret") in s for s in widest)
+    }
+    return sorted(medians, key=lambda rule: medians[rule])
+
+
+def _entry(cells: Sequence[Measured], rule: str, of: str) -> str:
+    values = [c.scalars.get(scalar_name(rule, of), math.nan) for c in cells]
+    if any(map(math.isnan, values)):
+        return "–"
+    interval = median_interval(values)
+    if interval.low == interval.high:
+        return number(interval.value)
+    return f"{number(interval.value)} [{number(interval.low)}, {number(interval.high)}]"
+
+
+def _seconds(cells: Sequence[Measured], rule: str) -> str:
+    values = [c.scalars.get(f"seconds_{scalar_name(rule, 'play')}", math.nan) for c in cells]
+    return "–" if any(map(math.isnan, values)) else number(median_interval(values).value)
