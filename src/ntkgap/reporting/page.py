@@ -55,7 +55,7 @@ class StudyPage:
     card: Scorecard
     claim_drawings: dict[str, Drawing]
     drawings: list[tuple[StudyFigure, Drawing]]
-    answers: Table | None
+    answers: list[Table]
     tables: list[Table]
     variations: list[tuple[AxisSection, Drawing]]
     configuration: str
@@ -131,7 +131,7 @@ def _study_page(runs: Runs, figures: Path) -> StudyPage:
         card=card,
         claim_drawings=claim_drawings,
         drawings=drawings,
-        answers=study.answers(verdicts) if verdicts else None,
+        answers=study.answers(verdicts) if verdicts else [],
         tables=study.tables(cells, verdicts) if cells else [],
         variations=variations,
         configuration=yaml.safe_dump(runs.configuration, sort_keys=False, allow_unicode=True),

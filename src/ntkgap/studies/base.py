@@ -222,9 +222,9 @@ class BaseStudy(BaseModel, ABC):
     def claims(self) -> list[Claim]:
         """The claims this study judges."""
 
-    def answers(self, verdicts: Sequence[Verdict]) -> Table | None:
+    def answers(self, verdicts: Sequence[Verdict]) -> list[Table]:
         """What a reader in a hurry asks, answered from the verdicts; the first thing a report shows."""
-        return None
+        return []
 
     def figures(self) -> list[StudyFigure]:
         """What this study draws besides its claims."""

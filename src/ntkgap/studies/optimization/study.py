@@ -14,12 +14,12 @@ from ntkgap.studies.claim import Claim
 from ntkgap.studies.estimate import Estimate
 from ntkgap.studies.figures import StudyFigure, Table
 from ntkgap.studies.measured import Measured
+from ntkgap.studies.model import ModelSpec
 from ntkgap.studies.optimization.answers import answers
 from ntkgap.studies.optimization.axis_notes import AXIS_NOTES
 from ntkgap.studies.optimization.claims import Tolerances, make_claims, make_figures
 from ntkgap.studies.optimization.estimates import check_sizes, estimate
 from ntkgap.studies.optimization.explanation import explanation_figure, explanation_table
-from ntkgap.studies.optimization.model import ModelSpec
 from ntkgap.studies.optimization.race_claims import make_race_claims, make_race_figures
 from ntkgap.studies.optimization.race_spec import RaceSpec
 from ntkgap.studies.optimization.required_width import required_width_table
@@ -151,9 +151,9 @@ class OptimizationStudy(BaseStudy):
         """The claims about optimization, eight of them about every network and two about those that race."""
         return [*make_claims(self.tolerances), *make_race_claims()]
 
-    def answers(self, verdicts: Sequence[Verdict]) -> Table:
+    def answers(self, verdicts: Sequence[Verdict]) -> list[Table]:
         """Is the condition met, from which width would it be, is natural gradient fast anyway, does it pay."""
-        return answers(verdicts)
+        return [answers(verdicts)]
 
     def figures(self) -> list[StudyFigure]:
         """Conditions and rate over width and against each other; losses and Jacobian drift; the race."""
