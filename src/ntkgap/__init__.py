@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     )
     from ntkgap.studies import (
         OptimizationStudy,
+        UncertaintyStudy,
     )
     from ntkgap.sweep import (
         Runs,
@@ -122,7 +123,7 @@ _HOMES = {
         "tune",
     ),
     "reporting": ("report",),
-    "studies": ("OptimizationStudy",),
+    "studies": ("OptimizationStudy", "UncertaintyStudy"),
     "sweep": (
         "Runs",
         "run",
@@ -161,6 +162,7 @@ __all__ = [
     "SelfAttention",
     "ShallowNet",
     "Transformer",
+    "UncertaintyStudy",
     "WideResNet",
     "__version__",
     "as_matrix",

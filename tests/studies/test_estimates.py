@@ -20,9 +20,9 @@ from ntkgap.studies.estimate import (
     sweep_seconds,
 )
 from ntkgap.studies.limit_cost import limit_entries
+from ntkgap.studies.model import ModelSpec
 from ntkgap.studies.network_sizes import NetworkSizes, SizesByWidth
 from ntkgap.studies.optimization import estimates
-from ntkgap.studies.optimization.model import ModelSpec
 from ntkgap.studies.optimization.race_spec import RaceSpec
 from ntkgap.studies.optimization.race_work import race_work
 from ntkgap.studies.optimization.study import OptimizationProblem

@@ -10,7 +10,8 @@ from ntkgap.errors import DataError, KernelError, StudyError
 from ntkgap.practice import train
 from ntkgap.studies import STUDIES
 from ntkgap.studies.figures import CurveFigure, ScatterFigure, WidthFigure
-from ntkgap.studies.optimization.cell import Findings, compute, decay_rate, initialise, rate_error
+from ntkgap.studies.findings import Findings
+from ntkgap.studies.optimization.cell import compute, decay_rate, initialise, rate_error
 from ntkgap.studies.optimization.study import OptimizationProblem
 from ntkgap.theory import critical_learning_rate
 from tests.tolerances import CANCELLING, ITERATED

@@ -5,9 +5,9 @@ import torch
 
 import ntkgap as ng
 from ntkgap.errors import StudyError
+from ntkgap.studies.model import ModelSpec
 from ntkgap.studies.optimization.cell import compute
 from ntkgap.studies.optimization.limit import infinite_width_gram
-from ntkgap.studies.optimization.model import ModelSpec
 from ntkgap.studies.optimization.study import OptimizationProblem
 from tests.tolerances import EXACT
 

@@ -10,13 +10,14 @@ from torch.func import functional_call, jacrev
 import ntkgap as ng
 from ntkgap.errors import StudyError
 from ntkgap.practice import TrainingCurve, train
+from ntkgap.studies.findings import Findings
 from ntkgap.studies.optimization.cell import compute
 from ntkgap.studies.optimization.contestants import Track
 from ntkgap.studies.optimization.drift import PathDrift, observed_steps
 from ntkgap.studies.optimization.estimates import estimate
 from ntkgap.studies.optimization.finish import Bounds, needed, ratio_of_best, score, steps_to
 from ntkgap.studies.optimization.race_spec import FIRST_ORDER, METHODS, RaceSpec
-from ntkgap.studies.optimization.start import Findings, initialise
+from ntkgap.studies.optimization.start import initialise
 from ntkgap.studies.optimization.study import OptimizationProblem
 from ntkgap.theory import critical_learning_rate
 from tests.tolerances import CANCELLING, EXACT, ITERATED, SINGLE

@@ -12,12 +12,14 @@ from ntkgap.data.digits import digits
 from ntkgap.data.files import Source, find_files
 from ntkgap.data.images import IMAGES, images
 from ntkgap.data.sphere import sphere
+from ntkgap.data.toy import toy
 from ntkgap.data.uci import UCI_TABLES, uci
 from ntkgap.errors import DataError
 
 DATASETS: dict[str, Callable[..., tuple[Dataset, Dataset]]] = {
     "digits": digits,
     "sphere": sphere,
+    "toy": toy,
     "mushroom": mushroom,
     "shuttle": shuttle,
     **{name: partial(images, source) for name, source in IMAGES.items()},
@@ -36,8 +38,8 @@ def load_data(
 ) -> tuple[Dataset, Dataset]:
     """Load a training and a test set, always the same for the same arguments.
 
-    ``"digits"`` and ``"sphere"`` need no files. ``"mnist"``, ``"fashion_mnist"``, ``"cifar10"``, ``"mushroom"``,
-    ``"shuttle"`` and ``"uci/…"`` are read from the folder ``root=``; where it is not given, from ``$NTKGAP_DATA``,
+    ``"digits"``, ``"sphere"`` and ``"toy"`` need no files. ``"mnist"``, ``"fashion_mnist"``, ``"cifar10"``,
+    ``"mushroom"``, ``"shuttle"`` and ``"uci/…"`` are read from the folder ``root=``; where it is not given, from ``$NTKGAP_DATA``,
     then from ``ntkgap`` in the user's data directory (``$XDG_DATA_HOME`` or ``~/.local/share``).
 
     Args:

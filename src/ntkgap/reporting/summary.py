@@ -28,6 +28,15 @@ class Scorecard:
         problems = dict.fromkeys(v.problem for v in verdicts)
         return cls(list(claims.values()), list(problems), {(v.claim.key, v.problem): v for v in verdicts})
 
+    def parts(self) -> "list[Scorecard]":
+        """The card in parts whose problems have no claim in common: problems of another kind have other claims."""
+        groups: list[list[str]] = []
+        for problem in self.problems:
+            keys = {v.claim.key for v in self.column(problem)}
+            related = [g for g in groups if any(keys & {v.claim.key for v in self.column(p)} for p in g)]
+            groups = [g for g in groups if g not in related] + [[*(p for g in related for p in g), problem]]
+        return [Scorecard.of([v for problem in group for v in self.column(problem)]) for group in groups]
+
     def row(self, claim: Claim) -> list[Verdict]:
         """Verdicts of a claim on every problem on which it was judged."""
         return [self.cells[claim.key, p] for p in self.problems if (claim.key, p) in self.cells]
@@ -65,13 +74,15 @@ def bottom_line(card: Scorecard, problem: str) -> str:
         link = "yet" if holds > len(predictions) / 2 else "and"
     elif any(v.state == "undecided" for v in conditions):
         parts = "whether the sufficient conditions judged here are met is undecided"
-    else:
+    elif conditions:
         parts = "none of the sufficient conditions judged here is refuted"
+    else:
+        parts = ""
     if not predictions:
-        return f"At width {largest}, {parts}."
+        return f"At width {largest}, {parts or 'nothing was judged'}."
     counts = [f"{n} {word}" for n, word in ((fails, "refuted"), (undecided, "undecided")) if n]
     outcome = ", ".join([f"{holds} of {len(predictions)} predictions of the theory are borne out", *counts])
-    return f"At width {largest}, {parts}, {link} {outcome}."
+    return f"At width {largest}, {f'{parts}, {link} ' if parts else ''}{outcome}."
 
 
 def seeds_note(verdicts: list[Verdict]) -> str:

@@ -8,12 +8,13 @@ from ntkgap.errors import StoreError, StudyError
 from ntkgap.studies.base import BaseStudy
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.optimization import OptimizationStudy
+from ntkgap.studies.uncertainty import UncertaintyStudy
 from ntkgap.studies.variations import axis_of
 from ntkgap.studies.verdict import Verdict, judge
 from ntkgap.sweep import Runs
 from ntkgap.sweep.store import flatten
 
-STUDIES: dict[str, type[BaseStudy]] = {OptimizationStudy.name: OptimizationStudy}
+STUDIES: dict[str, type[BaseStudy]] = {study.name: study for study in (OptimizationStudy, UncertaintyStudy)}
 
 
 def find_study(name: str) -> type[BaseStudy]:

@@ -1,7 +1,12 @@
 """What the kernel regime predicts, computed from Gram matrices alone."""
 
 from ntkgap.theory.ensembles import InfiniteEnsemble, RandomizedPriorEnsemble
-from ntkgap.theory.finite_ensembles import EnsembleErrors, ensemble_errors, ensemble_floor
+from ntkgap.theory.finite_ensembles import (
+    EnsembleErrors,
+    ensemble_errors,
+    ensemble_floor,
+    ensemble_moments,
+)
 from ntkgap.theory.gaussian import Gaussian
 from ntkgap.theory.gaussian_process import GaussianProcess
 from ntkgap.theory.modes import KernelModes
@@ -16,6 +21,7 @@ from ntkgap.theory.natural_gradient import (
 from ntkgap.theory.required_width import RequiredWidth, WidthBound, hidden_layer_limit, required_width
 from ntkgap.theory.solves import PositiveFactor, positive_factor
 from ntkgap.theory.training import KernelDynamics, critical_learning_rate
+from ntkgap.theory.wasserstein import gaussian_wasserstein
 
 __all__ = [
     "STABILITY_LIMIT",
@@ -32,6 +38,8 @@ __all__ = [
     "critical_learning_rate",
     "ensemble_errors",
     "ensemble_floor",
+    "ensemble_moments",
+    "gaussian_wasserstein",
     "guaranteed_decay",
     "hidden_layer_limit",
     "largest_learning_rate",

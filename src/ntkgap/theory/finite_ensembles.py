@@ -1,12 +1,13 @@
 """How far an ensemble of M members may be from its own distribution: the floor under every comparison."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Generator, Tensor
 
 from ntkgap.errors import KernelError
 from ntkgap.theory.gaussian import Gaussian
+from ntkgap.theory.wasserstein import gaussian_wasserstein
 
 
 @dataclass(frozen=True)
@@ -16,12 +17,17 @@ class EnsembleErrors:
     Attributes:
         mean: ‖m̂ − m‖_F in parts of the size of a member, √(‖m‖_F² + C·tr V): defined also where m = 0.
         covariance: ‖V̂ − V‖_F/‖V‖_F, with V̂ the unbiased covariance over members, averaged over outputs.
+        wasserstein: W₂ of the Gaussians of these moments, in parts of the size of a member too.
+        z_score: root mean square over points and outputs of √M (m̂ − m)/σ, expected to be 1; points whose predicted
+            variance is zero are left out, and where all are it is NaN.
 
-    Both have the shape of the leading dimensions, [...].
+    All have the shape of the leading dimensions, [...].
     """
 
     mean: Tensor
     covariance: Tensor
+    wasserstein: Tensor
+    z_score: Tensor
 
 
 def ensemble_errors(outputs: Tensor, predicted: Gaussian) -> EnsembleErrors:
@@ -39,18 +45,31 @@ def ensemble_errors(outputs: Tensor, predicted: Gaussian) -> EnsembleErrors:
             f"outputs must have shape (M, {', '.join(map(str, predicted.mean.shape))}) with M ≥ 2 members, "
             f"got {tuple(outputs.shape)}"
         )
-    members = outputs.double()
-    mean = members.mean(dim=0)
-    deviations = (members - mean).movedim(0, -1)  # [..., k, C, M]
-    flat = deviations.flatten(-2)
-    covariance = flat @ flat.mT / ((len(members) - 1) * outputs.shape[-1])
+    found = ensemble_moments(outputs)
     variance = predicted.variance.sum(dim=-1) * outputs.shape[-1]
     size = (predicted.mean.square().sum(dim=(-2, -1)) + variance).sqrt()
+    apart = found.mean - predicted.mean
+    std = predicted.std[..., None].expand_as(apart)
+    z = torch.where(std > 0, len(outputs) ** 0.5 * apart / std, torch.nan)
     return EnsembleErrors(
-        torch.linalg.matrix_norm(mean - predicted.mean) / size,
-        torch.linalg.matrix_norm(covariance - predicted.covariance)
+        torch.linalg.matrix_norm(apart) / size,
+        torch.linalg.matrix_norm(found.covariance - predicted.covariance)
         / torch.linalg.matrix_norm(predicted.covariance),
+        gaussian_wasserstein(predicted, found) / size,
+        z.square().nanmean(dim=(-2, -1)).sqrt(),
     )
+
+
+def ensemble_moments(outputs: Tensor) -> Gaussian:
+    """The Gaussian with the moments of an ensemble: mean, and unbiased covariance averaged over outputs.
+
+    Args:
+        outputs: of every member, [M, ..., k, C], with M ≥ 2.
+    """
+    members = outputs.double()
+    mean = members.mean(dim=0)
+    deviations = (members - mean).movedim(0, -1).flatten(-2)  # [..., k, CM]
+    return Gaussian(mean, deviations @ deviations.mT / ((len(members) - 1) * outputs.shape[-1]))
 
 
 def ensemble_floor(
@@ -73,4 +92,4 @@ def ensemble_floor(
     if members < 2 or repeats < 1:
         raise KernelError(f"members must be at least 2 and repeats at least 1, got {members!r} and {repeats!r}")
     found = [ensemble_errors(predicted.draw(members, generator), predicted) for _ in range(repeats)]
-    return EnsembleErrors(torch.stack([e.mean for e in found]), torch.stack([e.covariance for e in found]))
+    return EnsembleErrors(*(torch.stack([getattr(e, f.name) for e in found]) for f in fields(EnsembleErrors)))

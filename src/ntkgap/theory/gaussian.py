@@ -1,6 +1,7 @@
 """A Gaussian over functions at some points: what every theory of ensembles and posteriors predicts."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Generator, Tensor
@@ -30,6 +31,13 @@ class Gaussian:
         """Standard deviation of every output at every point, [..., k]."""
         return self.variance.sqrt()
 
+    @cached_property
+    def root(self) -> Tensor:
+        """R with R Rᵀ = V, [..., k, k]."""
+        # Eigenvectors rather than Cholesky: a covariance may be singular, as it is at fitted points.
+        eigenvalues, vectors = torch.linalg.eigh(self.covariance)
+        return vectors * eigenvalues.clamp_min(0).sqrt()[..., None, :]
+
     def draw(self, count: int, generator: Generator | None = None) -> Tensor:
         """Independent functions, [count, ..., k, C].
 
@@ -37,11 +45,8 @@ class Gaussian:
             count: how many.
             generator: source of randomness; torch's global one if not given.
         """
-        # Eigenvectors rather than Cholesky: a covariance may be singular, as it is at fitted points.
-        eigenvalues, vectors = torch.linalg.eigh(self.covariance)
-        root = vectors * eigenvalues.clamp_min(0).sqrt()[..., None, :]
         noise = torch.randn(count, *self.mean.shape, generator=generator, dtype=self.mean.dtype)
-        return self.mean + root @ noise.to(self.mean.device)
+        return self.mean + self.root @ noise.to(self.mean.device)
 
 
 def as_covariance(matrix: Tensor, weights: Tensor, scale: float, unit: float) -> Tensor:

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from ntkgap.models import describe
 from ntkgap.practice import search_jacobian_change
-from ntkgap.studies.optimization.start import Findings, Start
+from ntkgap.studies.findings import Findings
+from ntkgap.studies.optimization.start import Start
 from ntkgap.studies.optimization.study import OptimizationProblem
 from ntkgap.theory import STABILITY_LIMIT, stability_constant
 

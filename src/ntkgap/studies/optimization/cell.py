@@ -17,10 +17,11 @@ from ntkgap.kernels import (
 )
 from ntkgap.models import learning_rate_factor
 from ntkgap.practice import jacobian_change, natural_gradient_descent, train
+from ntkgap.studies.findings import Findings
 from ntkgap.studies.optimization.ball import Inside, may_search, search_ball
 from ntkgap.studies.optimization.drift import PathDrift
 from ntkgap.studies.optimization.race import race
-from ntkgap.studies.optimization.start import Findings, Start, distance, initialise, norm
+from ntkgap.studies.optimization.start import Start, distance, initialise, norm
 from ntkgap.studies.optimization.study import OptimizationProblem
 from ntkgap.theory import (
     STABILITY_LIMIT,
@@ -56,12 +57,7 @@ def compute(cell: dict[str, Any]) -> dict[str, Any]:
     follow_natural_gradient(problem, start, seed, findings)
     follow_gradient_descent(problem, start, findings)
     race(problem, start, seed, findings)
-    return {
-        "scalars": findings.scalars,
-        "curves": findings.curves,
-        "notes": findings.notes,
-        "diverged": findings.diverged,
-    }
+    return findings.result()
 
 
 def follow_natural_gradient(problem: OptimizationProblem, start: Start, seed: int, findings: Findings) -> None:

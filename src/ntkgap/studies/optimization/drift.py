@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from ntkgap.kernels import as_matrix, jacobian
 from ntkgap.practice import TrainingCurve, jacobian_change
-from ntkgap.studies.optimization.start import Findings, Start, distance
+from ntkgap.studies.findings import Findings
+from ntkgap.studies.optimization.start import Start, distance
 from ntkgap.theory import STABILITY_LIMIT, stability_constant
 
 

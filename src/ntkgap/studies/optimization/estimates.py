@@ -13,8 +13,8 @@ from ntkgap.errors import MemoryWarning, StudyError
 from ntkgap.practice.gram_systems import LARGEST_GRAM
 from ntkgap.studies.estimate import Estimate, Work, physical_memory, this_machine
 from ntkgap.studies.limit_cost import limit_entries
+from ntkgap.studies.model import ModelSpec
 from ntkgap.studies.network_sizes import PROBES, SizesByWidth
-from ntkgap.studies.optimization.model import ModelSpec
 from ntkgap.studies.optimization.race_work import race_work
 from ntkgap.studies.optimization.work import CellWork
 from ntkgap.studies.spec import DataSpec

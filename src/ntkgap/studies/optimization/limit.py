@@ -8,7 +8,7 @@ from torch import Generator, Tensor, nn
 from ntkgap.data import Dataset
 from ntkgap.errors import KernelError, ModelError
 from ntkgap.kernels import infinite_width
-from ntkgap.studies.optimization.model import ModelSpec
+from ntkgap.studies.model import ModelSpec
 from ntkgap.studies.optimization.study import OptimizationProblem
 from ntkgap.studies.spec import DataSpec
 

@@ -6,11 +6,12 @@ import math
 import torch
 
 from ntkgap.practice import TrainingCurve
+from ntkgap.studies.findings import Findings
 from ntkgap.studies.optimization.contestants import Contestant, Track
 from ntkgap.studies.optimization.drift import PathDrift
 from ntkgap.studies.optimization.finish import Bounds, needed, ratio_of_best
 from ntkgap.studies.optimization.race_spec import FIRST_ORDER, NATURAL_GRADIENT, Method
-from ntkgap.studies.optimization.start import Findings, Start
+from ntkgap.studies.optimization.start import Start
 from ntkgap.studies.optimization.study import OptimizationProblem
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from ntkgap.kernels import (
     target_alignment,
 )
 from ntkgap.models import describe
-from ntkgap.practice import TrainingCurve
+from ntkgap.studies.findings import Findings
 from ntkgap.studies.optimization.limit import infinite_width_gram
 from ntkgap.studies.optimization.required_width import width_scalar
 from ntkgap.studies.optimization.singular import singular_rows
@@ -45,27 +45,6 @@ class Start:
     def residual_norm(self) -> float:
         """‖f(θ₀) − y‖₂ on the training set."""
         return (self.at.outputs - self.train.y).norm().item()
-
-
-@dataclass
-class Findings:
-    """What a cell yields, gathered measurement by measurement."""
-
-    scalars: dict[str, float | int | bool | None] = field(default_factory=dict)
-    curves: dict[str, list[float]] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    diverged: bool = False
-
-    def number(self, name: str) -> float:
-        """A scalar that was found before, as a number."""
-        value = self.scalars[name]
-        return math.nan if value is None else float(value)
-
-    def add_stop(self, what: str, curve: TrainingCurve) -> None:
-        """Note why a training ended early, if it did."""
-        if curve.stopped:
-            self.notes.append(f"{what}: {curve.stopped}")
-            self.diverged |= "diverged" in curve.stopped
 
 
 def initialise(problem: OptimizationProblem, width: int, seed: int, findings: Findings) -> Start:

@@ -14,12 +14,12 @@ from ntkgap.studies.claim import Claim
 from ntkgap.studies.estimate import Estimate
 from ntkgap.studies.figures import StudyFigure, Table
 from ntkgap.studies.measured import Measured
+from ntkgap.studies.model import ModelSpec
 from ntkgap.studies.optimization.answers import answers
 from ntkgap.studies.optimization.axis_notes import AXIS_NOTES
 from ntkgap.studies.optimization.claims import Tolerances, make_claims, make_figures
 from ntkgap.studies.optimization.estimates import check_sizes, estimate
 from ntkgap.studies.optimization.explanation import explanation_figure, explanation_table
-from ntkgap.studies.optimization.model import ModelSpec
 from ntkgap.studies.optimization.race_claims import make_race_claims, make_race_figures
 from ntkgap.studies.optimization.race_spec import RaceSpec
 from ntkgap.studies.optimization.required_width import required_width_table

@@ -28,7 +28,7 @@ ORACLE = (
 )
 
 
-def make_bandit_claims(tolerances: BanditTolerances) -> list[Claim]:
+def claims(tolerances: BanditTolerances = BanditTolerances()) -> list[Claim]:
     """Eight claims about exploration; each cell's regret is relative to that of uniform choice."""
     at_most = f"the regret is at most {1 + tolerances.regret:g} times that of the tuned constant"
     return [
@@ -127,7 +127,7 @@ def make_bandit_claims(tolerances: BanditTolerances) -> list[Claim]:
             statement="The Gram matrix of seen gradients changes little from θ₀ to the end of the game.",
             source=f"{NEURAL_UCB}, lemma 5.1 and B.3 (m large); Jacot, Gabriel, Hongler 2018",
             kind="consequence",
-            quantity="bandit_kernel_drift",
+            quantity="bandit_ucb_kernel_drift",
             label="‖K_T − K_0‖ / ‖K_0‖ on seen arms",
             threshold=tolerances.drift,
             direction="below",

@@ -11,7 +11,7 @@ TERMS = {
 DIAGNOSED = "bandit_diagnosed"
 
 
-def make_bandit_figures() -> list[StudyFigure]:
+def figures() -> list[StudyFigure]:
     """Regret over rounds and over width, the terms of γ_t, coverage, and what explains them."""
     return [
         ComparisonFigure(

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
-from torch import Generator
+import torch
+from torch import Generator, nn
 
 from ntkgap.data import Dataset
 from ntkgap.errors import StudyError
@@ -125,12 +126,22 @@ class BanditProblem(BaseProblem):
         Raises:
             NtkgapError: if the data cannot be loaded, or are no bandit.
         """
-        train, _ = self.data.load(seed)
-        return self.environment_of(train, seed)
+        rounds, _ = self.data.load(seed)
+        return make_environment(
+            rounds,
+            rewards=self.rewards,
+            features=self.features,
+            encoding=self.encoding,
+            scale=self.reward_scale,
+            seed=seed,
+        )
 
-    def environment_of(self, train: Dataset, seed: int) -> Environment:
-        """The rounds made of a data set."""
-        raise NotImplementedError
+    def network(self, environment: Environment, width: int, generator: Generator) -> nn.Module:
+        """The reward network of a width, before it has learned anything."""
+        like = Dataset(
+            torch.zeros(1, environment.in_features), torch.zeros(1, environment.out_features)
+        )
+        return self.model.build(like, width, generator)
 
     def describe(self) -> str:
         """Rounds, arms and learning."""
@@ -141,6 +152,11 @@ class BanditProblem(BaseProblem):
             f"{t.optimizer} with η = {t.learning_rate:g} from the {t.start} parameters; gradients at "
             f"{self.gradients}; means from {self.mean}."
         )
+
+    def estimate(self, width: int) -> Estimate:
+        """Operations, memory and time of a cell of this width."""
+        environment = self.environment(seed=0)
+        return estimate(self, environment.in_features, environment.out_features, width)
 
     def check(self) -> None:
         """Load the rounds of one seed, and build the narrowest network."""

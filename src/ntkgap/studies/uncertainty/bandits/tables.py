@@ -7,23 +7,24 @@ from ntkgap.studies.figures import Table
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.statistics import median_interval
 from ntkgap.studies.uncertainty.bandits.rules import LABELS, scalar_name
-from ntkgap.studies.verdict import number
+from ntkgap.studies.verdict import Verdict, number
 
 
-def regret_tables(cells: Mapping[str, Sequence[Measured]]) -> list[Table]:
+def tables(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]) -> list[Table]:
     """One table a bandit problem: rules by widths, relative regret; and what each costs and covers.
 
     Args:
         cells: those that are done, by problem.
+        verdicts: not needed.
     """
-    tables = []
+    found_tables = []
     for i, (problem, found) in enumerate(cells.items()):
         games = [c for c in found if c.cell.get("kind") == "bandit"]
         if not games:
             continue
         widths = sorted({c.width for c in games})
         rules = ranked(games)
-        tables.append(
+        found_tables.append(
             Table(
                 key=f"regret_{i}",
                 title=f"Regret: {problem}",
@@ -47,7 +48,7 @@ def regret_tables(cells: Mapping[str, Sequence[Measured]]) -> list[Table]:
                 ),
             )
         )
-    return tables
+    return found_tables
 
 
 def ranked(games: Sequence[Measured]) -> list[str]:

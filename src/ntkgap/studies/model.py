@@ -1,4 +1,4 @@
-"""Which networks the optimization study looks at."""
+"""Which networks the studies look at."""
 
 from typing import Literal, Self
 

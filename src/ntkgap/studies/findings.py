@@ -1,0 +1,44 @@
+"""What a cell yields, gathered measurement by measurement."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from ntkgap.practice import TrainingCurve
+
+
+@dataclass
+class Findings:
+    """What a cell yields, gathered measurement by measurement.
+
+    Attributes:
+        scalars: by name; NaN or None is a number that could not be decided, infinity one that diverged.
+        curves: by name.
+        notes: remarks.
+        diverged: whether a training diverged.
+    """
+
+    scalars: dict[str, float | int | bool | None] = field(default_factory=dict)
+    curves: dict[str, list[float]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    diverged: bool = False
+
+    def number(self, name: str) -> float:
+        """A scalar that was found before, as a number."""
+        value = self.scalars[name]
+        return math.nan if value is None else float(value)
+
+    def add_stop(self, what: str, curve: TrainingCurve) -> None:
+        """Note why a training ended early, if it did."""
+        if curve.stopped:
+            self.notes.append(f"{what}: {curve.stopped}")
+            self.diverged |= "diverged" in curve.stopped
+
+    def result(self) -> dict[str, Any]:
+        """As the sweep stores it."""
+        return {
+            "scalars": self.scalars,
+            "curves": self.curves,
+            "notes": self.notes,
+            "diverged": self.diverged,
+        }

@@ -1,0 +1,10 @@
+"""Exploration rules in contextual bandits, set by theory, by evidence and by hand."""
+
+from ntkgap.studies.uncertainty.bandits.answers import answers
+from ntkgap.studies.uncertainty.bandits.claims import claims
+from ntkgap.studies.uncertainty.bandits.figures import figures
+from ntkgap.studies.uncertainty.bandits.problem import BanditProblem
+from ntkgap.studies.uncertainty.bandits.tables import tables
+from ntkgap.studies.uncertainty.bandits.tuned import complete
+
+__all__ = ["BanditProblem", "answers", "claims", "complete", "figures", "tables"]

@@ -1,0 +1,115 @@
+"""One cell of a bandit: all exploration rules play the same rounds with networks of one width and seed."""
+
+import math
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Generator
+
+from ntkgap.practice.bandits import BanditRun, Environment, Policy, play
+from ntkgap.studies.findings import Findings
+from ntkgap.studies.uncertainty.bandits.players import Players
+from ntkgap.studies.uncertainty.bandits.problem import BanditProblem
+from ntkgap.studies.uncertainty.bandits.rules import WIDTHLESS, scalar_name, tuned_name
+from ntkgap.theory import InfiniteWidthExploration, ZhouExploration
+
+POINTS = 40  # of each curve over the rounds
+DIAGNOSES = 8  # of each policy
+ANY_WIDTH = 8  # of a network whose infinite-width limit is all that is asked for
+
+Numbers = dict[str, float | int | bool | None]
+Curves = dict[str, list[float]]
+
+
+def compute_bandit(problem: BanditProblem, width: int, seed: int) -> Findings:
+    """Let every rule play; the same configuration always gives the same numbers, but for those of clocks.
+
+    Args:
+        problem: what is played.
+        width: of the reward network.
+        seed: of the rounds, the network and everybody's luck.
+    """
+    environment = problem.environment(seed)
+    # One stream a (seed, width): networks of different widths are independent draws.
+    stream = int(np.random.SeedSequence([seed, width]).generate_state(1)[0])
+    network = problem.network(environment, width, Generator().manual_seed(stream))
+    players = Players(problem, environment, network, width, stream)
+    findings = Findings()
+    findings.scalars |= {
+        "bandit_uniform_regret": float(environment.regrets().mean()),
+        "n_parameters": sum(p.numel() for p in network.parameters()),
+    }
+    findings.curves |= {
+        "bandit_rounds": [float(t) for t in checkpoints(environment.rounds, POINTS)],
+        "bandit_diagnosed": [float(t) for t in checkpoints(environment.rounds, DIAGNOSES)],
+    }
+    for rule in problem.rules:
+        add(rule, run(environment, players.fixed(rule)), findings)
+    for rule, constant in problem.candidates:
+        if rule not in WIDTHLESS:
+            add(tuned_name(rule, constant), run(environment, players.tuned(rule, constant)), findings)
+    for name, result in widthless(problem.model_copy(update={"widths": [ANY_WIDTH]}).model_dump_json(), seed):
+        add(name, result, findings)
+    add_schedule(players.theory, players.limit, findings)
+    return findings
+
+
+def run(environment: Environment, policy: Policy) -> BanditRun:
+    """Play all rounds."""
+    return play(environment, policy, diagnose_at=checkpoints(environment.rounds, DIAGNOSES))
+
+
+@lru_cache(maxsize=16)
+def widthless(problem: str, seed: int) -> list[tuple[str, BanditRun]]:
+    """What those did whose fortune no width can change, once for all widths; the problem as JSON."""
+    spec = BanditProblem.model_validate_json(problem)
+    environment = spec.environment(seed)
+    network = spec.network(environment, ANY_WIDTH, Generator().manual_seed(0))
+    players = Players(spec, environment, network, ANY_WIDTH, stream=seed)
+    return [
+        (tuned_name(rule, constant), run(environment, players.tuned(rule, constant)))
+        for rule, constant in spec.candidates
+        if rule in WIDTHLESS
+    ]
+
+
+def checkpoints(rounds: int, points: int) -> list[int]:
+    """Rounds in equal ratios, the last among them."""
+    return sorted({int(t) for t in np.geomspace(1, rounds, points).round()})
+
+
+def add(name: str, result: BanditRun, findings: Findings) -> None:
+    """Note what a rule did: regret, coverage, curves over the rounds, and the last of its diagnoses."""
+    at = torch.tensor(checkpoints(len(result.regret), POINTS)) - 1
+    total = float(result.uniform_regret[-1])
+    findings.scalars |= {
+        scalar_name(name, "regret"): result.relative_regret,
+        scalar_name(name, "reward"): float(result.rewards.mean()) if result.diverged is None else -math.inf,
+        f"seconds_{scalar_name(name, 'play')}": result.seconds,
+    }
+    findings.curves[scalar_name(name, "regret_curve")] = (result.regret[at] / total).tolist()
+    if not math.isnan(result.coverage):
+        findings.scalars[scalar_name(name, "coverage")] = result.coverage
+        findings.scalars[scalar_name(name, "half_width")] = float(result.half_width.nanmean())
+    for what, values in result.diagnoses.items():
+        findings.scalars[scalar_name(name, what)] = values[-1] if result.diverged is None else math.inf
+        findings.curves[scalar_name(name, f"{what}_curve")] = values
+    if result.diverged is not None:
+        findings.diverged = True
+        findings.notes.append(f"{name} diverged in {result.diverged}")
+
+
+def add_schedule(theory: ZhouExploration, limit: InfiniteWidthExploration, findings: Findings) -> None:
+    """Every term of γ_t, along the determinants that NeuralUCB met when it explored with the limit of γ_t."""
+    determinants = findings.curves.get(scalar_name("limit", "log_determinant_curve"))
+    if not determinants:
+        return
+    rounds = [int(t) for t in findings.curves["bandit_diagnosed"][: len(determinants)]]
+    terms = [theory.terms(t, d) for t, d in zip(rounds, determinants, strict=True)]
+    for name in terms[0]:
+        findings.curves[f"bandit_schedule_{name}"] = [term[name] for term in terms]
+    gamma = [theory(t, d) for t, d in zip(rounds, determinants, strict=True)]
+    at_limit = [limit(t, d) for t, d in zip(rounds, determinants, strict=True)]
+    findings.curves |= {"bandit_schedule_gamma": gamma, "bandit_schedule_limit": at_limit}
+    findings.scalars["bandit_schedule_factor"] = gamma[-1] / at_limit[-1]

@@ -1,0 +1,70 @@
+"""The uncertainty study: problems of several kinds, each with claims, figures and tables of its own."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from ntkgap.studies.base import BaseStudy
+from ntkgap.studies.claim import Claim
+from ntkgap.studies.estimate import Estimate
+from ntkgap.studies.figures import StudyFigure, Table
+from ntkgap.studies.measured import Measured
+from ntkgap.studies.uncertainty import bandits, ensembles
+from ntkgap.studies.uncertainty.bandits import BanditProblem
+from ntkgap.studies.uncertainty.ensembles import EnsembleProblem
+from ntkgap.studies.verdict import Verdict
+
+KINDS = (ensembles, bandits)
+UncertaintyProblem = EnsembleProblem | BanditProblem
+
+
+class UncertaintyStudy(BaseStudy):
+    """Is uncertainty that is derived from the NTK right for real networks, and is it of use?
+
+    Problems of kind ``"ensemble"`` train ensembles of networks on regression data, and compare them with the
+    Gaussian that infinite width predicts, at several times of training; then the calibration of what kernels, ensembles
+    and the linearised Laplace approximation say about test targets.
+
+    Problems of kind ``"bandit"`` let exploration rules play contextual bandits: the schedule of NeuralUCB's theory and
+    its infinite-width limit, tuned constants, evidence, and what does without networks.
+    """
+
+    name: ClassVar[str] = "uncertainty"
+    version: ClassVar[int] = 1
+    compute: ClassVar[str] = "ntkgap.studies.uncertainty.cell:compute"
+
+    problems: Sequence[Annotated[UncertaintyProblem, Field(discriminator="kind")]] = Field(min_length=1)
+
+    def claims(self) -> list[Claim]:
+        """Those of every kind of problem; each is judged where its quantity was measured."""
+        return [claim for kind in KINDS for claim in kind.claims()]
+
+    def complete(self, cells: Sequence[Measured]) -> list[Measured]:
+        """Give every bandit's tuned rules the constants that the other seeds recommend."""
+        return bandits.complete(cells)
+
+    def answers(self, cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]) -> list[Table]:
+        """One table a kind of problem that was judged."""
+        return [table for kind in KINDS for table in kind.answers(cells, verdicts)]
+
+    def figures(self) -> list[StudyFigure]:
+        """Those of every kind of problem."""
+        return [figure for kind in KINDS for figure in kind.figures()]
+
+    def tables(self, cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]) -> list[Table]:
+        """Those of every kind of problem."""
+        return [table for kind in KINDS for table in kind.tables(cells, verdicts)]
+
+    def estimate(self, cell: Mapping[str, Any]) -> Estimate:
+        """By the problem that the cell is of."""
+        return problem_of(cell).estimate(cell["width"])
+
+
+def problem_of(cell: Mapping[str, Any]) -> UncertaintyProblem:
+    """The problem that a cell made by ``UncertaintyStudy.cells`` is of, at that cell's width alone."""
+    settings = {k: v for k, v in cell.items() if k not in ("problem", "width", "seed", "variation")}
+    problems = UncertaintyStudy.model_validate(
+        {"seeds": [cell["seed"]], "problems": [{"name": cell["problem"], "widths": [cell["width"]], **settings}]}
+    ).problems
+    return problems[0]
