@@ -12,6 +12,7 @@ from ntkgap.kernels.empirical import (
     jacobian,
     plan_ntk,
 )
+from ntkgap.kernels.evidence import Evidence, EvidenceMaximum
 from ntkgap.kernels.infinite import (
     InfiniteWidth,
     InfiniteWidthKernels,
@@ -22,6 +23,8 @@ from ntkgap.kernels.infinite import (
 from ntkgap.kernels.spectrum import Spectrum, spectrum
 
 __all__ = [
+    "Evidence",
+    "EvidenceMaximum",
     "InfiniteWidth",
     "InfiniteWidthKernels",
     "Jacobian",
