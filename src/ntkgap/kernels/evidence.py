@@ -19,6 +19,10 @@ DECADES = 8
 GRID_POINTS = 33  # a side: half a decade between neighbours
 STARTS = 3
 
+# Nats by which two choices must differ to be told apart. Evidence may rise towards a bound ever more slowly, and
+# then its ascent ends anywhere.
+DISTINCT = 1e-3
+
 
 @dataclass(frozen=True)
 class EvidenceMaximum:
@@ -28,7 +32,8 @@ class EvidenceMaximum:
         prior_precision: δ.
         noise_variance: σ².
         log_evidence: the logarithm of the evidence there.
-        at_edge: whether a value that was sought lies on its bounds, so that the data alone did not choose it.
+        at_edge: whether a value that was sought lies on one of its bounds, or might as well (the evidence there is
+            lower by less than 0.001 nats): the data alone did not choose it.
     """
 
     prior_precision: float
@@ -54,6 +59,8 @@ class Evidence:
 
     Attributes:
         size: number of observations, r, or n·C for C outputs that share a kernel.
+        eigenvalues: κ_i of K, [r]; those of JJᵀ with an eigenvector in the span of J alone if made from features.
+        modes: their eigenvectors in the columns, [r, r] or [r, min(r, P)].
 
     Raises:
         KernelError: if K is not square, finite, symmetric and positive semidefinite, or the residual does not
@@ -63,15 +70,16 @@ class Evidence:
     def __init__(self, gram: Tensor, residual: Tensor) -> None:
         symmetric = check_symmetric(gram)
         columns = _columns(residual, len(gram)).to(symmetric)
-        eigenvalues, vectors = torch.linalg.eigh(symmetric)
+        eigenvalues, self.modes = torch.linalg.eigh(symmetric)
         largest = float(eigenvalues.abs().max())
         if float(eigenvalues[0]) < -100 * len(gram) * torch.finfo(gram.dtype).eps * largest:
             raise KernelError(
                 f"the Gram matrix has the eigenvalue {float(eigenvalues[0]):.3g}, far below what rounding makes "
                 "of zero; a Gram matrix of a kernel is positive semidefinite"
             )
-        power = (vectors.T @ columns).square().sum(dim=1)
-        self._set(eigenvalues.clamp_min(0), power, torch.full_like(power, columns.shape[1]))
+        power = (self.modes.T @ columns).square().sum(dim=1)
+        self.eigenvalues = eigenvalues.clamp_min(0)  # what is left below zero is rounding
+        self._set(self.eigenvalues, power, torch.full_like(power, columns.shape[1]))
 
     @classmethod
     def of_features(cls, features: Tensor, residual: Tensor) -> "Evidence":
@@ -95,6 +103,7 @@ class Evidence:
         unseen = (columns - left @ seen).square().sum()[None]
         c, hidden = columns.shape[1], len(features) - len(values)
         evidence = cls.__new__(cls)
+        evidence.modes, evidence.eigenvalues = left, values.square()
         evidence._set(
             torch.cat([values.square(), values.new_zeros(1)]),
             torch.cat([seen.square().sum(dim=1), unseen if hidden else torch.zeros_like(unseen)]),
@@ -163,8 +172,10 @@ class Evidence:
         best = max(
             (self._ascend(start, limits) for start in self._promising(*axes)), key=lambda found: self._at(found)
         )
-        sought = [k for k, given in enumerate((prior_precision, noise_variance)) if given is None]
-        edge = any(min(abs(best[k] - end) for end in limits[k]) < 1e-6 for k in sought)
+        moves = [(k, end) for k, (low, high) in enumerate(limits) if low < high for end in (low, high)]
+        edge = any(
+            self._at(np.where(np.arange(2) == k, end, best)) > self._at(best) - DISTINCT for k, end in moves
+        )
         found = [math.exp(value) for value in best]
         delta = found[0] if prior_precision is None else prior_precision
         noise = found[1] if noise_variance is None else noise_variance
