@@ -14,8 +14,6 @@ from ntkgap.studies.measured import Measured
 
 # Told apart by readers with any colour vision (Okabe, Ito 2008; its yellow darkened for paper), and by the marks.
 COLOURS = ("#000000", "#0072b2", "#56b4e9", "#d55e00", "#cc79a7", "#e69f00", "#8c6d00", "#009e73")
-# Curves begin at 1; what climbs beyond is on its way out.
-CEILING = 10.0
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
@@ -49,7 +47,7 @@ def comparison_figure(spec: ComparisonFigure, cells: Mapping[str, Sequence[Measu
         if spec.level is not None:
             ax.axhline(found[0].scalars[spec.level], color=LIMIT, ls="--", lw=1.1, label=spec.level_label)
         low, high = ax.get_ylim()
-        ax.set_ylim(max(low, spec.floor), min(high, CEILING))
+        ax.set_ylim(max(low, spec.floor), high if spec.ceiling is None else min(high, spec.ceiling))
     label_rows(axes, spec.y_label)
     _legend_below(figure, axes)
     return figure

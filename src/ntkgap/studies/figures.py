@@ -138,6 +138,7 @@ class ComparisonFigure:
         y_label: axis label of the curves.
         lines: the methods; the same place in the list is the same colour in every figure.
         floor: smaller values are not shown.
+        ceiling: nor are larger ones, if given: relative losses begin at 1, what climbs beyond is on its way out.
         level: name of a scalar in a cell's result that is drawn as a constant line, or None.
         level_label: what that line is.
     """
@@ -149,6 +150,7 @@ class ComparisonFigure:
     y_label: str
     lines: tuple[Line, ...]
     floor: float
+    ceiling: float | None = 10.0
     level: str | None = None
     level_label: str = ""
 

@@ -1,14 +1,21 @@
 """What the study draws of its bandits."""
 
-from ntkgap.studies.figures import ComparisonFigure, CurveFigure, Line, StudyFigure, WidthFigure
+from ntkgap.studies.figures import ComparisonFigure, Line, StudyFigure, WidthFigure
 from ntkgap.studies.uncertainty.bandits.rules import LABELS, scalar_name
 
 SHOWN = ("ucb", "theory", "limit", "evidence", "thompson", "ntk_ucb", "lin_ucb", "greedy")
-TERMS = {
-    "log_determinant": "ν√(log det Z_t/det λI − 2 log δ) + √λ S, the limit",
-    "inflation": "√(1 + C₁ …), inflation of the first product",
-}
-DIAGNOSED = "bandit_diagnosed"
+
+# Curves of a cell and what they are in the formula of γ_t.
+SCHEDULE = (
+    ("gamma", "γ_t"),
+    ("limit", "γ_t for m, J → ∞"),
+    ("inflation", "√(1 + C₁ …)"),
+    ("noise", "ν√(log det + C₂ … − 2 log δ)"),
+    ("norm", "√λ S"),
+    ("confidence", "inflation · (noise + norm)"),
+    ("optimization", "what training leaves over"),
+    ("linearization", "what linearising costs"),
+)
 
 
 def figures() -> list[StudyFigure]:
@@ -37,5 +44,43 @@ def figures() -> list[StudyFigure]:
             references=tuple(
                 (scalar_name(rule, "regret"), LABELS[rule]) for rule in ("limit", "evidence", "ucb", "ntk_ucb")
             ),
+        ),
+        ComparisonFigure(
+            key="schedule",
+            title="The terms of theory's exploration schedule",
+            caption="γ_t = confidence + optimisation + linearisation (Zhou, Li, Gu 2020, algorithm 1, all constants "
+            "one), along the determinants met at the largest width. Only the noise and the norm stay as the width "
+            "grows; the others are what the theorem allows for a network that is not infinitely wide, nor trained "
+            "to convergence.",
+            x_label="round",
+            y_label="term of γ_t",
+            lines=tuple(
+                Line(label, f"bandit_schedule_{name}", seconds="bandit_diagnosed") for name, label in SCHEDULE
+            ),
+            floor=1e-6,
+            ceiling=None,
+        ),
+        WidthFigure(
+            key="drift",
+            title="What becomes of the reward network while it explores",
+            caption="At the end of the game with the tuned constant: relative change of the kernel on seen arms, of "
+            "the parameters, and the error of the linearised network's outputs.",
+            y_label="relative change",
+            measured=scalar_name("ucb", "kernel_drift"),
+            measured_label="kernel",
+            references=(
+                (scalar_name("ucb", "parameter_drift"), "parameters"),
+                (scalar_name("ucb", "linearization_error"), "outputs off the linearised network's"),
+            ),
+        ),
+        WidthFigure(
+            key="bounds",
+            title="How often the true rewards lie in the intervals that rules explore with",
+            caption="Over all arms and rounds. Theory's bounds are to hold with probability 1 − δ; those of evidence "
+            "are one standard deviation wide, which a Gaussian keeps in 68 % of cases.",
+            y_label="part inside",
+            measured=scalar_name("limit", "coverage"),
+            measured_label=LABELS["limit"],
+            references=tuple((scalar_name(rule, "coverage"), LABELS[rule]) for rule in ("theory", "evidence", "ucb")),
         ),
     ]

@@ -1,6 +1,6 @@
 """What a bandit problem of the uncertainty study is: rounds, a network, how it learns, and who plays."""
 
-import itertools
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -10,7 +10,14 @@ from torch import Generator, nn
 
 from ntkgap.data import Dataset
 from ntkgap.errors import StudyError
-from ntkgap.practice.bandits import Environment, RewardTraining, make_environment
+from ntkgap.practice.bandits import (
+    Encoding,
+    Environment,
+    Features,
+    Rewards,
+    RewardTraining,
+    make_environment,
+)
 from ntkgap.studies.base import BaseProblem
 from ntkgap.studies.model import ModelSpec
 from ntkgap.studies.spec import Spec
@@ -65,10 +72,13 @@ class BanditProblem(BaseProblem):
     Attributes:
         kind: what tells the two kinds of problems apart.
         model: the reward network up to its width: an MLP in NTK parametrisation.
+        rewards: ``"class"`` (1 for the right class, else 0), ``"mushroom"`` (eat or not), ``"wheel_paper"`` or
+            ``"wheel_released"``; see ``make_environment``.
         features: contexts as they are (``"raw"``), divided by their norms (``"unit_norm"``), or put on a sphere of
             one more dimension (``"lifted"``).
         encoding: ``"disjoint"`` (one output, input x ⊗ e_a) or ``"outputs"`` (one output an arm).
-        reward_scale: rewards are divided by this before anyone sees them; relative regret does not change.
+        reward_unit: what counts as a reward of 1; rewards are divided by it before anyone sees them, and relative
+            regret does not change.
         training: of the reward network.
         regularization: λ.
         schedule: of theory.
@@ -82,9 +92,10 @@ class BanditProblem(BaseProblem):
 
     kind: Literal["bandit"] = "bandit"
     model: ModelSpec
-    features: Literal["raw", "unit_norm", "lifted"] = "lifted"
-    encoding: Literal["disjoint", "outputs"] = "disjoint"
-    reward_scale: float = Field(default=1.0, gt=0)
+    rewards: Rewards = "class"
+    features: Features = "lifted"
+    encoding: Encoding = "disjoint"
+    reward_unit: float = Field(default=1.0, gt=0)
     training: TrainingSpec = TrainingSpec()
     regularization: float = Field(default=1.0, gt=0)
     schedule: ScheduleSpec = ScheduleSpec()
@@ -129,10 +140,10 @@ class BanditProblem(BaseProblem):
         rounds, _ = self.data.load(seed)
         return make_environment(
             rounds,
-            rewards=self.rewards,
+            self.rewards,
             features=self.features,
             encoding=self.encoding,
-            scale=self.reward_scale,
+            reward_unit=self.reward_unit,
             seed=seed,
         )
 
@@ -155,8 +166,7 @@ class BanditProblem(BaseProblem):
 
     def estimate(self, width: int) -> Estimate:
         """Operations, memory and time of a cell of this width."""
-        environment = self.environment(seed=0)
-        return estimate(self, environment.in_features, environment.out_features, width)
+        return estimate(self, *_network_shape(self.model_copy(update={"widths": [width]}).model_dump_json()), width)
 
     def check(self) -> None:
         """Load the rounds of one seed, and build the narrowest network."""
@@ -168,3 +178,10 @@ class BanditProblem(BaseProblem):
             raise StudyError(
                 f"{self.name!r} cannot be built at width {width}: {str(error).splitlines()[0]}"
             ) from error
+
+
+@lru_cache(maxsize=64)
+def _network_shape(problem: str) -> tuple[int, int]:
+    """Inputs and outputs of the reward networks; the problem as JSON."""
+    environment = BanditProblem.model_validate_json(problem).environment(seed=0)
+    return environment.in_features, environment.out_features
