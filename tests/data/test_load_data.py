@@ -147,6 +147,8 @@ def test_bad_requests_are_named(arguments, words):
         ("digits", {"dim": 3}, "no option dim"),
         ("sphere", {"dim": 1}, "dim must be"),
         ("sphere", {"targets": "loud"}, "unknown targets"),
+        ("wheel", {"delta": 1.0}, "delta must be"),
+        ("wheel", {"variant": "loud"}, "unknown variant"),
     ],
 )
 def test_bad_options_are_named(name, options, words):

@@ -14,12 +14,14 @@ from ntkgap.data.images import IMAGES, images
 from ntkgap.data.sphere import sphere
 from ntkgap.data.toy import toy
 from ntkgap.data.uci import UCI_TABLES, uci
+from ntkgap.data.wheel import wheel
 from ntkgap.errors import DataError
 
 DATASETS: dict[str, Callable[..., tuple[Dataset, Dataset]]] = {
     "digits": digits,
     "sphere": sphere,
     "toy": toy,
+    "wheel": wheel,
     "mushroom": mushroom,
     "shuttle": shuttle,
     **{name: partial(images, source) for name, source in IMAGES.items()},
@@ -38,9 +40,9 @@ def load_data(
 ) -> tuple[Dataset, Dataset]:
     """Load a training and a test set, always the same for the same arguments.
 
-    ``"digits"``, ``"sphere"`` and ``"toy"`` need no files. ``"mnist"``, ``"fashion_mnist"``, ``"cifar10"``,
-    ``"mushroom"``, ``"shuttle"`` and ``"uci/…"`` are read from the folder ``root=``; where it is not given, from ``$NTKGAP_DATA``,
-    then from ``ntkgap`` in the user's data directory (``$XDG_DATA_HOME`` or ``~/.local/share``).
+    ``"digits"``, ``"sphere"``, ``"toy"`` and ``"wheel"`` need no files. ``"mnist"``, ``"fashion_mnist"``,
+    ``"cifar10"``, ``"mushroom"``, ``"shuttle"`` and ``"uci/…"`` are read from the folder ``root=``; where it is not
+    given, from ``$NTKGAP_DATA``, then from ``ntkgap`` in the user's data directory (``$XDG_DATA_HOME`` or ``~/.local/share``).
 
     Args:
         name: a name from ``ntkgap.data.DATASETS``, or the path of an ``.npz`` file with arrays x and y.
@@ -50,7 +52,8 @@ def load_data(
         seed: seed of the draw; for UCI tables the index of the split, 0 … 19.
         **options: what the data set takes besides, for example ``scaling="unit_norm"`` or
             ``targets="plus_minus"`` for digits, ``dim=32`` or ``targets="teacher"`` for the sphere,
-            ``classes=[0, 1]``, ``flatten=True`` or ``root="data"`` for images.
+            ``delta=0.9`` or ``variant="released"`` for the wheel, ``classes=[0, 1]``, ``flatten=True`` or
+            ``root="data"`` for images.
 
     Returns:
         ``(train, test)``: float32 ``Dataset``s with x [n, ...] ([n, C, H, W] for images) and y [n, C].
