@@ -19,6 +19,7 @@ from ntkgap.kernels.infinite import (
     infinite_width,
     monte_carlo_kernel,
 )
+from ntkgap.kernels.sequential_posterior import SequentialPosterior
 from ntkgap.kernels.spectrum import Spectrum, spectrum
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "KernelChange",
     "MonteCarloKernel",
     "NTKOperator",
+    "SequentialPosterior",
     "Spectrum",
     "as_matrix",
     "describe_rows",
