@@ -7,6 +7,7 @@ from ntkgap.kernels.empirical import (
     JacobianChange,
     KernelChange,
     NTKOperator,
+    RepeatedJacobian,
     as_matrix,
     empirical_ntk,
     jacobian,
@@ -20,6 +21,7 @@ from ntkgap.kernels.infinite import (
     infinite_width,
     monte_carlo_kernel,
 )
+from ntkgap.kernels.sequential_posterior import SequentialPosterior
 from ntkgap.kernels.spectrum import Spectrum, spectrum
 
 __all__ = [
@@ -32,6 +34,8 @@ __all__ = [
     "KernelChange",
     "MonteCarloKernel",
     "NTKOperator",
+    "RepeatedJacobian",
+    "SequentialPosterior",
     "Spectrum",
     "as_matrix",
     "describe_rows",

@@ -1,6 +1,7 @@
 """What the kernel regime predicts, computed from Gram matrices alone."""
 
 from ntkgap.theory.ensembles import InfiniteEnsemble, RandomizedPriorEnsemble
+from ntkgap.theory.exploration import ConstantExploration, InfiniteWidthExploration, ZhouExploration
 from ntkgap.theory.finite_ensembles import (
     EnsembleErrors,
     ensemble_errors,
@@ -25,16 +26,19 @@ from ntkgap.theory.wasserstein import gaussian_wasserstein
 
 __all__ = [
     "STABILITY_LIMIT",
+    "ConstantExploration",
     "EnsembleErrors",
     "Gaussian",
     "GaussianProcess",
     "InfiniteEnsemble",
+    "InfiniteWidthExploration",
     "KernelDynamics",
     "KernelModes",
     "PositiveFactor",
     "RandomizedPriorEnsemble",
     "RequiredWidth",
     "WidthBound",
+    "ZhouExploration",
     "critical_learning_rate",
     "ensemble_errors",
     "ensemble_floor",
