@@ -1,0 +1,99 @@
+"""An ensemble beside the Gaussian of which its members should be draws, and beside draws of that Gaussian."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from ntkgap.studies.findings import Findings
+from ntkgap.theory import EnsembleErrors, Gaussian, ensemble_errors, ensemble_floor
+
+# How close is close enough; conventions, not theorems.
+MEAN_TOLERANCE, COVARIANCE_TOLERANCE = 0.1, 0.25
+
+# Ensembles drawn from the prediction itself, and the quantile of their errors that is called the floor.
+FLOOR_DRAWS, FLOOR_QUANTILE = 200, 0.95
+
+ERRORS = ("mean", "covariance", "wasserstein", "z_score")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The predicted Gaussian at T steps, and the errors that ensembles of draws from it show.
+
+    Attributes:
+        predicted: mean [T, k, C] and covariance [T, k, k].
+        floor: quantiles of those errors, [T] each.
+        worst: quantile of the largest ratio over steps of W₂ to its floor. Draws at different steps are
+            independent, those of an ensemble are not: the quantile is, if anything, too large.
+    """
+
+    predicted: Gaussian
+    floor: EnsembleErrors
+    worst: float
+
+    @classmethod
+    def of(cls, predicted: Gaussian, members: int, generator: Generator) -> "Comparison":
+        """Draw ensembles of so many members.
+
+        Args:
+            predicted: mean [T, k, C] and covariance [T, k, k].
+            members: M.
+            generator: source of randomness.
+        """
+        draws = ensemble_floor(predicted, members, FLOOR_DRAWS, generator)
+        floor = EnsembleErrors(*(torch.quantile(getattr(draws, e), FLOOR_QUANTILE, dim=0) for e in ERRORS))
+        largest = (draws.wasserstein / floor.wasserstein).amax(dim=1)
+        return cls(predicted, floor, float(torch.quantile(largest, FLOOR_QUANTILE)))
+
+    def record(self, outputs: Tensor | None, findings: Findings) -> None:
+        """Note the errors of an ensemble at the last and the first step, and at all of them.
+
+        Args:
+            outputs: of the members, [M, T, k, C]; None if they diverged.
+            findings: where to.
+        """
+        steps = len(self.floor.mean)
+        for error in ERRORS:
+            floor = getattr(self.floor, error).tolist()
+            found = [math.inf] * steps if outputs is None else self._errors(outputs, error)
+            findings.curves |= {f"ensemble_{error}": found, f"ensemble_{error}_floor": floor}
+            for place, when in ((-1, ""), (0, "_early")):
+                findings.scalars |= {
+                    f"ensemble_{error}{when}": found[place],
+                    f"ensemble_{error}_floor{when}": floor[place],
+                }
+        mean, covariance = (
+            self._ratios(findings, *which)
+            for which in (("mean", MEAN_TOLERANCE), ("covariance", COVARIANCE_TOLERANCE))
+        )
+        distances = zip(findings.curves["ensemble_wasserstein"], self.floor.wasserstein.tolist(), strict=True)
+        findings.scalars |= {
+            "ensemble_mean_decided": MEAN_TOLERANCE * mean[-1],
+            "ensemble_covariance_decided": COVARIANCE_TOLERANCE * covariance[-1],
+            "ensemble_early": worst([mean[0], covariance[0]]),
+            "ensemble_z_ratio": findings.curves["ensemble_z_score"][-1] / float(self.floor.z_score[-1]),
+            "ensemble_draw": max(found / floor for found, floor in distances) / self.worst,
+        }
+
+    def _errors(self, outputs: Tensor, error: str) -> list[float]:
+        found: Tensor = getattr(ensemble_errors(outputs, self.predicted), error)
+        return found.tolist()
+
+    def _ratios(self, findings: Findings, error: str, tolerance: float) -> list[float]:
+        """Errors as multiples of the tolerance, where they can be told from chance."""
+        pairs = zip(findings.curves[f"ensemble_{error}"], getattr(self.floor, error).tolist(), strict=True)
+        return [decided(found, floor, tolerance) / tolerance for found, floor in pairs]
+
+
+def decided(error: float, floor: float, tolerance: float) -> float:
+    """The error, or NaN where chance alone may have brought one that is not below the tolerance."""
+    return math.nan if tolerance <= error <= floor else error
+
+
+def worst(ratios: list[float]) -> float:
+    """The largest of some ratios to a limit of 1; NaN if one is undecided and none is beyond the limit."""
+    known = [r for r in ratios if not math.isnan(r)]
+    largest = max(known, default=math.nan)
+    return largest if len(known) == len(ratios) or largest >= 1 else math.nan
