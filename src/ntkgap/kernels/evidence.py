@@ -54,6 +54,8 @@ class Evidence:
 
     Attributes:
         size: number of observations, r, or n·C for C outputs that share a kernel.
+        eigenvalues: κ_i of K, [r]; those of JJᵀ with an eigenvector in the span of J alone if made from features.
+        modes: their eigenvectors in the columns, [r, r] or [r, min(r, P)].
 
     Raises:
         KernelError: if K is not square, finite, symmetric and positive semidefinite, or the residual does not
@@ -63,15 +65,16 @@ class Evidence:
     def __init__(self, gram: Tensor, residual: Tensor) -> None:
         symmetric = check_symmetric(gram)
         columns = _columns(residual, len(gram)).to(symmetric)
-        eigenvalues, vectors = torch.linalg.eigh(symmetric)
+        eigenvalues, self.modes = torch.linalg.eigh(symmetric)
         largest = float(eigenvalues.abs().max())
         if float(eigenvalues[0]) < -100 * len(gram) * torch.finfo(gram.dtype).eps * largest:
             raise KernelError(
                 f"the Gram matrix has the eigenvalue {float(eigenvalues[0]):.3g}, far below what rounding makes "
                 "of zero; a Gram matrix of a kernel is positive semidefinite"
             )
-        power = (vectors.T @ columns).square().sum(dim=1)
-        self._set(eigenvalues.clamp_min(0), power, torch.full_like(power, columns.shape[1]))
+        power = (self.modes.T @ columns).square().sum(dim=1)
+        self.eigenvalues = eigenvalues.clamp_min(0)  # what is left below zero is rounding
+        self._set(self.eigenvalues, power, torch.full_like(power, columns.shape[1]))
 
     @classmethod
     def of_features(cls, features: Tensor, residual: Tensor) -> "Evidence":
@@ -95,6 +98,7 @@ class Evidence:
         unseen = (columns - left @ seen).square().sum()[None]
         c, hidden = columns.shape[1], len(features) - len(values)
         evidence = cls.__new__(cls)
+        evidence.modes, evidence.eigenvalues = left, values.square()
         evidence._set(
             torch.cat([values.square(), values.new_zeros(1)]),
             torch.cat([seen.square().sum(dim=1), unseen if hidden else torch.zeros_like(unseen)]),
