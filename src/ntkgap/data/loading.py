@@ -39,8 +39,8 @@ def load_data(
     """Load a training and a test set, always the same for the same arguments.
 
     ``"digits"``, ``"sphere"`` and ``"toy"`` need no files. ``"mnist"``, ``"fashion_mnist"``, ``"cifar10"``,
-    ``"mushroom"``, ``"shuttle"`` and ``"uci/…"`` are read from the folder ``root=``; where it is not given, from ``$NTKGAP_DATA``,
-    then from ``ntkgap`` in the user's data directory (``$XDG_DATA_HOME`` or ``~/.local/share``).
+    ``"mushroom"``, ``"shuttle"`` and ``"uci/…"`` are read from the folder ``root=``; where it is not given, from
+    ``$NTKGAP_DATA``, then from ``ntkgap`` in the user's data directory (``$XDG_DATA_HOME`` or ``~/.local/share``).
 
     Args:
         name: a name from ``ntkgap.data.DATASETS``, or the path of an ``.npz`` file with arrays x and y.

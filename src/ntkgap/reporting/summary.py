@@ -69,9 +69,11 @@ def bottom_line(card: Scorecard, problem: str) -> str:
         parts = "none of the sufficient conditions judged here is refuted"
     if not predictions:
         return f"At width {largest}, {parts}."
+    if not conditions:
+        parts = ""
     counts = [f"{n} {word}" for n, word in ((fails, "refuted"), (undecided, "undecided")) if n]
     outcome = ", ".join([f"{holds} of {len(predictions)} predictions of the theory are borne out", *counts])
-    return f"At width {largest}, {parts}, {link} {outcome}."
+    return f"At width {largest}, {f'{parts}, {link} ' if parts else ''}{outcome}."
 
 
 def seeds_note(verdicts: list[Verdict]) -> str:

@@ -181,7 +181,7 @@ class BandRow:
 
 @dataclass(frozen=True)
 class BandFigure:
-    """Mean and two standard deviations over one-dimensional inputs: a row a method, a column a width, then infinity.
+    """Mean ± 2 standard deviations over one-dimensional inputs: a row a method, a column a width, then infinity.
 
     Drawn from one cell a width, of the smallest seed, of the first problem that has such curves; ``band_x`` holds
     the inputs, ``band_truth`` the function, ``band_train_x`` and ``band_train_y`` the training examples.

@@ -23,8 +23,8 @@ class UncertaintyStudy(BaseStudy):
     """Is uncertainty that is derived from the NTK right for real networks, and is it of use?
 
     Problems of kind ``"ensemble"`` train ensembles of networks on regression data, and compare them with the
-    Gaussian that infinite width predicts, at several times of training; then the calibration of what kernels, ensembles
-    and the linearised Laplace approximation say about test targets.
+    Gaussian that infinite width predicts, at several times of training; then the calibration of what kernels,
+    ensembles and the linearised Laplace approximation say about test targets.
     """
 
     name: ClassVar[str] = "uncertainty"

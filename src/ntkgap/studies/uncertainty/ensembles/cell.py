@@ -11,13 +11,10 @@ from ntkgap.errors import DivergenceError
 from ntkgap.models import learning_rate_factor
 from ntkgap.practice import LinearizedLaplace, train, train_ensemble
 from ntkgap.studies.findings import Findings
+from ntkgap.studies.uncertainty.ensembles.estimates import members_together
 from ntkgap.studies.uncertainty.ensembles.methods import Predictive, add_band, score, score_diverged
 from ntkgap.studies.uncertainty.ensembles.prediction import Prediction, predict
 from ntkgap.studies.uncertainty.ensembles.problem import EnsembleProblem
-
-# Members are trained so many at once that what a step touches takes about this many bytes: more would leave the
-# cache, fewer would wait for Python.
-TOGETHER_BYTES = 12e6
 
 
 def compute_ensemble(problem: EnsembleProblem, width: int, seed: int) -> Findings:
@@ -56,7 +53,7 @@ class Networks:
 
     Attributes:
         parameters: of one network, P.
-        bytes: that a step of one network touches: parameters, gradients, activations.
+        activations: of hidden layers on the training set.
     """
 
     def __init__(self, problem: EnsembleProblem, prediction: Prediction, width: int, seed: int) -> None:
@@ -65,8 +62,7 @@ class Networks:
         first = self.member(0)
         self.factor = learning_rate_factor(first)
         self.parameters = sum(p.numel() for p in first.parameters())
-        units = self.width * problem.model.depth * len(self.data)
-        self.bytes = 4 * (3 * self.parameters + 4 * units)
+        self.activations = len(self.data) * width * problem.model.depth
 
     def member(self, i: int) -> nn.Module:
         """Member i, as it starts: one stream a (seed, width, member), so that all networks are independent."""
@@ -93,7 +89,7 @@ class Networks:
                 observe_at=training.observed_steps,
                 targets=self.data.y + math.sqrt(anchoring) * noise,
                 anchoring=anchoring,
-                together=max(1, int(TOGETHER_BYTES / self.bytes)),
+                together=members_together(self.parameters, self.activations),
             ).outputs
         except DivergenceError as error:
             findings.notes.append(f"{what}: {error}")

@@ -20,11 +20,12 @@ def claims() -> list[Claim]:
 
 
 def _moments() -> list[Claim]:
-    chance = "the error is no larger than chance makes it with so many members, and chance alone exceeds the limit"
+    chance = "nothing is seen beyond chance, but with so few members a bias beyond the limit might not be seen"
     slow = (
         "Measured after the training named above the scorecard. Where the kernel is ill-conditioned the limit is "
         "approached slowly: directions that training has barely reached carry a covariance that wide networks "
-        "still miss by tens of per cent. What M members show contains sampling error: see the floor below."
+        "still miss by tens of per cent. What chance adds with M members is subtracted (in squares, its mean): "
+        "see the errors as they are, and their floor, below."
     )
     return [
         Claim(
@@ -33,12 +34,13 @@ def _moments() -> list[Claim]:
             statement="On test points the mean over members is the infinite ensemble's at the same step.",
             source=LEE,
             kind="consequence",
-            quantity="ensemble_mean_decided",
-            label="‖m̂ − m‖ / size of a member",
+            quantity="ensemble_mean_bias",
+            label="bias of the mean / size of a member",
             threshold=MEAN_TOLERANCE,
             direction="below",
-            criterion=f"the error is below {MEAN_TOLERANCE:.0%} of the root mean square size of a member",
-            prediction="a bias of order 1/width, above a floor ∝ M^(−1/2) that finitely many members leave",
+            criterion=f"the bias is below {MEAN_TOLERANCE:.0%} of the root mean square size of a member",
+            prediction="a bias of order 1/width (Dyer, Gur-Ari 2020)",
+            exponent=-1.0,
             caveat=slow,
             undecidable=chance,
         ),
@@ -48,12 +50,13 @@ def _moments() -> list[Claim]:
             statement="On test points the covariance over members is the infinite ensemble's at the same step.",
             source=LEE,
             kind="consequence",
-            quantity="ensemble_covariance_decided",
-            label="‖V̂ − V‖ / ‖V‖",
+            quantity="ensemble_covariance_bias",
+            label="bias of the covariance / ‖V‖",
             threshold=COVARIANCE_TOLERANCE,
             direction="below",
-            criterion=f"the relative error is below {COVARIANCE_TOLERANCE:.0%}",
-            prediction="a bias of order 1/width, above a floor ∝ M^(−1/2) that finitely many members leave",
+            criterion=f"the relative bias is below {COVARIANCE_TOLERANCE:.0%}",
+            prediction="a bias of order 1/width (Dyer, Gur-Ari 2020)",
+            exponent=-1.0,
             caveat=slow,
             undecidable=chance,
         ),
@@ -64,10 +67,10 @@ def _moments() -> list[Claim]:
             source=LEE,
             kind="consequence",
             quantity="ensemble_early",
-            label="larger of both errors / its limit",
+            label="larger of both biases / its limit",
             threshold=1.0,
             direction="below",
-            criterion=f"both errors are below their limits, {MEAN_TOLERANCE:.0%} and {COVARIANCE_TOLERANCE:.0%}",
+            criterion=f"both biases are below their limits, {MEAN_TOLERANCE:.0%} and {COVARIANCE_TOLERANCE:.0%}",
             prediction="theory holds at every time, not only in the end",
             undecidable=chance,
         ),
@@ -79,8 +82,8 @@ def _draws() -> list[Claim]:
         Claim(
             key="ensemble_draw",
             title="The members cannot be told from draws of the predicted Gaussian",
-            statement="At every observed step the Gaussian of the members' moments is as near to the predicted one "
-            "as that of so many draws is.",
+            statement="At every observed step the Gaussian of the members' moments is as near to the predicted "
+            "one as that of so many draws is.",
             source=LEE,
             kind="consequence",
             quantity="ensemble_draw",

@@ -24,13 +24,15 @@ class Comparison:
 
     Attributes:
         predicted: mean [T, k, C] and covariance [T, k, k].
-        floor: quantiles of those errors, [T] each.
+        floor: 95 % quantiles of those errors, [T] each.
+        chance: their root mean squares, [T] each.
         worst: quantile of the largest ratio over steps of W₂ to its floor. Draws at different steps are
             independent, those of an ensemble are not: the quantile is, if anything, too large.
     """
 
     predicted: Gaussian
     floor: EnsembleErrors
+    chance: EnsembleErrors
     worst: float
 
     @classmethod
@@ -44,8 +46,9 @@ class Comparison:
         """
         draws = ensemble_floor(predicted, members, FLOOR_DRAWS, generator)
         floor = EnsembleErrors(*(torch.quantile(getattr(draws, e), FLOOR_QUANTILE, dim=0) for e in ERRORS))
+        chance = EnsembleErrors(*(getattr(draws, e).square().mean(dim=0).sqrt() for e in ERRORS))
         largest = (draws.wasserstein / floor.wasserstein).amax(dim=1)
-        return cls(predicted, floor, float(torch.quantile(largest, FLOOR_QUANTILE)))
+        return cls(predicted, floor, chance, float(torch.quantile(largest, FLOOR_QUANTILE)))
 
     def record(self, outputs: Tensor | None, findings: Findings) -> None:
         """Note the errors of an ensemble at the last and the first step, and at all of them.
@@ -64,15 +67,13 @@ class Comparison:
                     f"ensemble_{error}{when}": found[place],
                     f"ensemble_{error}_floor{when}": floor[place],
                 }
-        mean, covariance = (
-            self._ratios(findings, *which)
-            for which in (("mean", MEAN_TOLERANCE), ("covariance", COVARIANCE_TOLERANCE))
-        )
+        mean = self._biases(findings, "mean", MEAN_TOLERANCE)
+        covariance = self._biases(findings, "covariance", COVARIANCE_TOLERANCE)
         distances = zip(findings.curves["ensemble_wasserstein"], self.floor.wasserstein.tolist(), strict=True)
         findings.scalars |= {
-            "ensemble_mean_decided": MEAN_TOLERANCE * mean[-1],
-            "ensemble_covariance_decided": COVARIANCE_TOLERANCE * covariance[-1],
-            "ensemble_early": worst([mean[0], covariance[0]]),
+            "ensemble_mean_bias": mean[-1],
+            "ensemble_covariance_bias": covariance[-1],
+            "ensemble_early": worst([mean[0] / MEAN_TOLERANCE, covariance[0] / COVARIANCE_TOLERANCE]),
             "ensemble_z_ratio": findings.curves["ensemble_z_score"][-1] / float(self.floor.z_score[-1]),
             "ensemble_draw": max(found / floor for found, floor in distances) / self.worst,
         }
@@ -81,15 +82,29 @@ class Comparison:
         found: Tensor = getattr(ensemble_errors(outputs, self.predicted), error)
         return found.tolist()
 
-    def _ratios(self, findings: Findings, error: str, tolerance: float) -> list[float]:
-        """Errors as multiples of the tolerance, where they can be told from chance."""
-        pairs = zip(findings.curves[f"ensemble_{error}"], getattr(self.floor, error).tolist(), strict=True)
-        return [decided(found, floor, tolerance) / tolerance for found, floor in pairs]
+    def _biases(self, findings: Findings, error: str, tolerance: float) -> list[float]:
+        """What is left of errors without what chance adds; NaN where that cannot be told."""
+        of_draws = (getattr(self.chance, error).tolist(), getattr(self.floor, error).tolist())
+        triples = zip(findings.curves[f"ensemble_{error}"], *of_draws, strict=True)
+        return [bias(found, chance, floor, tolerance) for found, chance, floor in triples]
 
 
-def decided(error: float, floor: float, tolerance: float) -> float:
-    """The error, or NaN where chance alone may have brought one that is not below the tolerance."""
-    return math.nan if tolerance <= error <= floor else error
+def bias(error: float, chance: float, floor: float, tolerance: float) -> float:
+    r"""The bias behind an error of moments, :math:`\sqrt{e^2 - \mathrm{E}\, e_0^2}` with e_0 that of draws.
+
+    Args:
+        error: e, of the ensemble.
+        chance: root mean square of e_0.
+        floor: 95 % quantile of e_0.
+        tolerance: how large a bias matters.
+
+    Returns:
+        The bias, at least 0; NaN if the error is within the floor, and a bias beyond the tolerance may be hidden.
+    """
+    resolution = math.sqrt(max(floor**2 - chance**2, 0.0))
+    if error <= floor and resolution > tolerance:
+        return math.nan
+    return math.sqrt(max(error**2 - chance**2, 0.0))
 
 
 def worst(ratios: list[float]) -> float:

@@ -68,10 +68,10 @@ def _bands() -> BandFigure:
     return BandFigure(
         key="bands",
         title="What the methods know, and where they know that they do not",
-        caption="Mean ± 2 standard deviations of the function, noise of observations not included, after training. "
-        "Dashed: the method's limit, which the last column fills. The randomised-prior ensemble's limit is that of "
-        "training to convergence. At infinite width the covariance of the linearised Laplace approximation is the "
-        "NTK-GP's; its mean is a single network's, which starts at random.",
+        caption="Mean ± 2 standard deviations of the function, noise of observations not included, after "
+        "training. Dashed: the method's limit, which the last column fills. The randomised-prior ensemble's limit "
+        "is that of training to convergence. At infinite width the covariance of the linearised Laplace "
+        "approximation is the NTK-GP's; its mean is a single network's, which starts at random.",
         x_label="angle of the input",
         rows=(
             BandRow("deep ensemble", "deep_ensemble", "infinite_ensemble", "infinite ensemble"),
