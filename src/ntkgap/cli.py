@@ -104,7 +104,9 @@ def run(
     from ntkgap.studies import assess, assess_variations, find_study
     from ntkgap.sweep import run as run_study
 
-    names = STUDY_NAMES if study is None else (study,)
+    # Without a study all are run that the preset and the problems are of; if there are none, the first says why.
+    asked = [name for name in STUDY_NAMES if study is None and find_study(name).concerns(preset, problem)]
+    names = asked or (STUDY_NAMES if study is None else (study,))
     folder = store or Path("runs") / Path(preset).stem
     studies = [
         find_study(name).preset(

@@ -21,6 +21,10 @@ class StudyError(NtkgapError, ValueError):
     """A study, preset or grid is not well defined."""
 
 
+class DivergenceError(StudyError):
+    """A training has left the finite numbers."""
+
+
 class StoreError(NtkgapError):
     """A store of results cannot be opened, written or combined with this run."""
 

@@ -42,7 +42,8 @@ def load_data(
 
     ``"digits"``, ``"sphere"``, ``"toy"`` and ``"wheel"`` need no files. ``"mnist"``, ``"fashion_mnist"``,
     ``"cifar10"``, ``"mushroom"``, ``"shuttle"`` and ``"uci/…"`` are read from the folder ``root=``; where it is not
-    given, from ``$NTKGAP_DATA``, then from ``ntkgap`` in the user's data directory (``$XDG_DATA_HOME`` or ``~/.local/share``).
+    given, from ``$NTKGAP_DATA``, then from ``ntkgap`` in the user's data directory (``$XDG_DATA_HOME`` or
+    ``~/.local/share``).
 
     Args:
         name: a name from ``ntkgap.data.DATASETS``, or the path of an ``.npz`` file with arrays x and y.

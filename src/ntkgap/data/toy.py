@@ -50,6 +50,11 @@ def toy(
     return train, test
 
 
+def toy_function(angle: Tensor) -> Tensor:
+    """The function without noise, sin 2a + a/2, of angles a of any shape."""
+    return (2 * angle).sin() + angle / 2
+
+
 def toy_angle(x: Tensor) -> Tensor:
     """The angles a of inputs of the toy problem, [n, 2] -> [n]."""
     return torch.atan2(x[:, 1], x[:, 0])
@@ -61,5 +66,5 @@ def _grid(n: int) -> np.ndarray:
 
 def _observe(angle: np.ndarray, noise: float, rng: np.random.Generator) -> Dataset:
     x = math.sqrt(2) * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    y = np.sin(2 * angle) + angle / 2 + noise * rng.standard_normal(len(angle))
-    return Dataset(torch.as_tensor(x).float(), torch.as_tensor(y[:, None]).float())
+    y = toy_function(torch.as_tensor(angle)) + noise * torch.as_tensor(rng.standard_normal(len(angle)))
+    return Dataset(torch.as_tensor(x).float(), y[:, None].float())

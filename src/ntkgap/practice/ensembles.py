@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from ntkgap.data import Dataset
-from ntkgap.errors import ModelError, StudyError
+from ntkgap.errors import DivergenceError, ModelError, StudyError
 from ntkgap.models import parameter_groups
 from ntkgap.practice.checks import check_training
 from ntkgap.practice.losses import squared_loss
@@ -68,7 +68,8 @@ def train_ensemble(
         Outputs and losses at the asked steps, in the type of the members' parameters.
 
     Raises:
-        StudyError: if a number is out of range, a shape does not fit, or a member's outputs cease to be finite.
+        StudyError: if a number is out of range or a shape does not fit.
+        DivergenceError: if a member's outputs cease to be finite; a ``StudyError``.
         ModelError: if the members differ in architecture or cannot be trained in one vectorised call.
     """
     check_training(learning_rate, steps)
@@ -175,12 +176,12 @@ class _Members:
         """Refuse to hand on outputs [M, k, C] of members that diverged.
 
         Raises:
-            StudyError: naming the first such member.
+            DivergenceError: naming the first such member.
         """
         bad = ~torch.isfinite(outputs).flatten(1).all(dim=1)
         if bad.any():
             member = self.first + int(bad.nonzero()[0])
-            raise StudyError(
+            raise DivergenceError(
                 f"member {member} has diverged by step {step}; lower learning_rate = {self.learning_rate:g} "
                 "(stable below 2/κ_max of its kernel)"
             )

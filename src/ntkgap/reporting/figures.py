@@ -255,6 +255,8 @@ def curve_figure(spec: CurveFigure, cells: Mapping[str, Sequence[Measured]], max
     for ax, (problem, found) in zip(axes, cells.items(), strict=True):
         ax.set_title(problem)
         ax.set_xlabel(spec.x_label)
+        if spec.x is not None:
+            log_axis(ax, horizontal=True)
         if spec.log_y:
             log_axis(ax)
         widths = sorted({c.width for c in found})
@@ -263,18 +265,19 @@ def curve_figure(spec: CurveFigure, cells: Mapping[str, Sequence[Measured]], max
         for width, colour in zip(chosen, colours, strict=True):
             of_width = [c.curves for c in found if c.width == width]
             low, middle, high = seed_range([c[spec.measured] for c in of_width], spec.log_y)
-            ax.plot(range(len(middle)), middle, color=colour, label=f"width {width}")
-            ax.fill_between(range(len(middle)), low, high, color=colour, alpha=0.15, lw=0)
+            x = range(len(middle)) if spec.x is None else of_width[0][spec.x]
+            ax.plot(x, middle, color=colour, label=f"width {width}")
+            ax.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
             if spec.predicted is not None:
                 _, predicted, _ = seed_range([c[spec.predicted] for c in of_width], spec.log_y)
-                ax.plot(range(len(predicted)), predicted, "--", color=colour, lw=1.1)
+                ax.plot(x[: len(predicted)], predicted, "--", color=colour, lw=1.1)
         if spec.limit is not None:
             widest = [c.curves for c in found if c.width == widths[-1]]
             _draw_limit(ax, [curves[spec.limit] for curves in widest if spec.limit in curves], spec.log_y)
         if spec.level is not None:
             ax.axhline(spec.level, color=LIMIT, ls="--", lw=1.1, label=spec.level_label)
         if spec.predicted is not None:
-            ax.plot([], [], "--", color="#555", lw=1.1, label="theory: constant kernel")
+            ax.plot([], [], "--", color="#555", lw=1.1, label=spec.predicted_label)
         ax.legend(loc="best")
     label_rows(axes, spec.y_label)
     return figure

@@ -13,6 +13,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from ntkgap.errors import StoreError
+from ntkgap.reporting.bands import band_figure
 from ntkgap.reporting.comparison import comparison_figure
 from ntkgap.reporting.figures import (
     claim_figure,
@@ -29,7 +30,15 @@ from ntkgap.reporting.tables import write_tables
 from ntkgap.reporting.variations import AxisSection, axis_figure, axis_sections
 from ntkgap.studies import AxisVerdict, Verdict, assess, assess_variations, study_of
 from ntkgap.studies.assess import measured_cells
-from ntkgap.studies.figures import ComparisonFigure, CurveFigure, ScatterFigure, StudyFigure, Table, WidthFigure
+from ntkgap.studies.figures import (
+    BandFigure,
+    ComparisonFigure,
+    CurveFigure,
+    ScatterFigure,
+    StudyFigure,
+    Table,
+    WidthFigure,
+)
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.verdict import number
 from ntkgap.sweep import Runs
@@ -147,9 +156,12 @@ def _study_page(runs: Runs, figures: Path) -> StudyPage:
 
 def _draw(spec: StudyFigure, cells: Mapping[str, Sequence[Measured]]) -> Figure | None:
     """The figure of a specification; None where nothing of what it shows was measured."""
+    cells = {problem: found for problem, found in cells.items() if _shows(spec, found)}
     if not cells:
         return None
     match spec:
+        case BandFigure():
+            return band_figure(spec, cells)
         case WidthFigure():
             return width_figure(spec, cells)
         case CurveFigure():
@@ -158,6 +170,21 @@ def _draw(spec: StudyFigure, cells: Mapping[str, Sequence[Measured]]) -> Figure 
             return scatter_figure(spec, cells)
         case ComparisonFigure():
             return comparison_figure(spec, cells)
+
+
+def _shows(spec: StudyFigure, found: Sequence[Measured]) -> bool:
+    """Whether a problem has measured what a figure shows; problems of one study may be of several kinds."""
+    match spec:
+        case WidthFigure():
+            return all(spec.measured in cell.scalars for cell in found)
+        case CurveFigure():
+            return all(spec.measured in cell.curves for cell in found)
+        case ScatterFigure():
+            return all(spec.x in cell.scalars and spec.y in cell.scalars for cell in found)
+        case BandFigure():
+            return any("band_x" in cell.curves for cell in found)
+        case _:
+            return True
 
 
 def _keep(figure: Figure, folder: Path, name: str) -> Drawing:

@@ -162,6 +162,16 @@ class BaseStudy(BaseModel, ABC):
             configuration["seeds"] = list(seeds)
         return cls.build(configuration, origin)
 
+    @classmethod
+    def concerns(cls, preset: str, problems: Sequence[str] | None = None) -> bool:
+        """Whether a preset is one of this study, with problems whose names contain one of these texts."""
+        try:
+            study = cls.build(cls._read_preset(preset))
+        except StudyError:
+            return False
+        texts = [""] if problems is None else [text.lower() for text in problems]
+        return any(text in problem.name.lower() for problem in study.problems for text in texts)
+
     def cells(self) -> list[dict[str, Any]]:
         """Every point of the grid.
 

@@ -61,6 +61,9 @@ class CurveFigure:
         level: a constant line of the theory, or None.
         level_label: what that line is.
         log_y: whether the vertical axis is logarithmic.
+        predicted_label: what the predicted curve is called in the legend.
+        x: name of the curve of training times at which the others stand, drawn on a logarithmic axis; None if they
+            hold every step.
     """
 
     key: str
@@ -74,6 +77,8 @@ class CurveFigure:
     level: float | None = None
     level_label: str = ""
     log_y: bool = True
+    predicted_label: str = "theory: constant kernel"
+    x: str | None = None
 
 
 @dataclass(frozen=True)
@@ -155,4 +160,47 @@ class ComparisonFigure:
     level_label: str = ""
 
 
-StudyFigure = WidthFigure | CurveFigure | ScatterFigure | ComparisonFigure
+@dataclass(frozen=True)
+class BandRow:
+    """One method in a figure of bands, and its limit of infinite width.
+
+    Attributes:
+        label: what a reader calls it.
+        measured: name of the method at finite width; its curves are ``band_{name}_mean`` and ``band_{name}_std``.
+        limit: name of the method at infinite width.
+        limit_label: what a reader calls that.
+        outline: name of a further method that is outlined beside the limit, or None.
+        outline_label: what a reader calls that.
+    """
+
+    label: str
+    measured: str
+    limit: str
+    limit_label: str
+    outline: str | None = None
+    outline_label: str = ""
+
+
+@dataclass(frozen=True)
+class BandFigure:
+    """Mean ± 2 standard deviations over one-dimensional inputs: a row a method, a column a width, then infinity.
+
+    Drawn from one cell a width, of the smallest seed, of the first problem that has such curves; ``band_x`` holds
+    the inputs, ``band_truth`` the function, ``band_train_x`` and ``band_train_y`` the training examples.
+
+    Attributes:
+        key: short name, also of the file.
+        title: what the figure shows.
+        caption: how to read it.
+        x_label: axis label of the inputs.
+        rows: the methods.
+    """
+
+    key: str
+    title: str
+    caption: str
+    x_label: str
+    rows: tuple[BandRow, ...]
+
+
+StudyFigure = WidthFigure | CurveFigure | ScatterFigure | ComparisonFigure | BandFigure

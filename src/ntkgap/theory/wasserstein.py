@@ -28,8 +28,8 @@ def gaussian_wasserstein(first: Gaussian, second: Gaussian) -> Tensor:
     """
     if first.mean.shape[-2:] != second.mean.shape[-2:]:
         raise KernelError(
-            f"the Gaussians must be over the same points and outputs, got means of shape {tuple(first.mean.shape)} "
-            f"and {tuple(second.mean.shape)}"
+            "the Gaussians must be over the same points and outputs, got means of shape "
+            f"{tuple(first.mean.shape)} and {tuple(second.mean.shape)}"
         )
     apart = (first.mean - second.mean).square().sum(dim=(-2, -1))
     spread = first.variance.sum(dim=-1) + second.variance.sum(dim=-1)

@@ -23,11 +23,11 @@ class UncertaintyStudy(BaseStudy):
     """Is uncertainty that is derived from the NTK right for real networks, and is it of use?
 
     Problems of kind ``"ensemble"`` train ensembles of networks on regression data, and compare them with the
-    Gaussian that infinite width predicts, at several times of training; then the calibration of what kernels, ensembles
-    and the linearised Laplace approximation say about test targets.
+    Gaussian that infinite width predicts, at several times of training; then the calibration of what kernels,
+    ensembles and the linearised Laplace approximation say about test targets.
 
-    Problems of kind ``"bandit"`` let exploration rules play contextual bandits: the schedule of NeuralUCB's theory and
-    its infinite-width limit, tuned constants, evidence, and what does without networks.
+    Problems of kind ``"bandit"`` let exploration rules play contextual bandits: the schedule of NeuralUCB's theory
+    and its infinite-width limit, tuned constants, evidence, and what does without networks.
     """
 
     name: ClassVar[str] = "uncertainty"

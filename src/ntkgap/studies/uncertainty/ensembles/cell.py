@@ -1,40 +1,164 @@
 """One cell of an ensemble problem: members of one width trained together, beside what theory predicts of them."""
 
+import math
+
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from ntkgap.data import toy_angle, toy_function
+from ntkgap.errors import DivergenceError
 from ntkgap.models import learning_rate_factor
-from ntkgap.practice import train_ensemble
+from ntkgap.practice import LinearizedLaplace, train, train_ensemble
 from ntkgap.studies.findings import Findings
-from ntkgap.studies.uncertainty.ensembles.prediction import predict
+from ntkgap.studies.uncertainty.ensembles.estimates import members_together
+from ntkgap.studies.uncertainty.ensembles.methods import Predictive, add_band, score, score_diverged
+from ntkgap.studies.uncertainty.ensembles.prediction import Prediction, predict
 from ntkgap.studies.uncertainty.ensembles.problem import EnsembleProblem
-from ntkgap.theory import ensemble_errors
 
 
 def compute_ensemble(problem: EnsembleProblem, width: int, seed: int) -> Findings:
-    """Train an ensemble of a width, and compare it with theory."""
+    """Train the ensembles of a width, compare them with theory, and score every method on test targets."""
     findings = Findings()
     prediction = predict(problem, seed)
-    data = prediction.train.to(torch.float32)
+    findings.notes += prediction.notes
+    networks = Networks(problem, prediction, width, seed)
+    deep = networks.ensemble("deep ensemble", findings)
+    prediction.comparison.record(deep, findings)
+    findings.curves["ensemble_steps"] = [float(step) for step in problem.training.observed_steps]
 
-    def member(i: int) -> nn.Module:
-        # One stream a (seed, width, member): networks of different widths are independent draws.
-        stream = int(np.random.SeedSequence([seed, width, i]).generate_state(1)[0])
-        return problem.model.build(data, width, torch.Generator().manual_seed(stream))
-
-    trained = train_ensemble(
-        member,
-        data,
-        problem.members,
-        learning_rate=prediction.learning_rate / learning_rate_factor(member(0)),
-        steps=prediction.steps[-1],
-        inputs=prediction.test.x.float(),
-        observe_at=prediction.steps,
-    )
-    errors = ensemble_errors(trained.outputs, prediction.ensemble)
-    findings.scalars |= {
-        "ensemble_mean_error": float(errors.mean[-1]),
-        "ensemble_mean_floor": float(prediction.floor.mean[-1]),
+    anchored = networks.ensemble("randomised-prior ensemble", findings, anchoring=prediction.noise_variance)
+    methods: dict[str, Predictive | None] = {
+        **prediction.methods,
+        "deep_ensemble": networks.moments(deep),
+        "prior_ensemble": networks.moments(anchored),
+        **networks.laplace(findings),
     }
+    for name, predictive in methods.items():
+        if predictive is None:
+            score_diverged(name, findings)
+            continue
+        score(name, predictive, prediction.test.y, findings)
+        if problem.data.name == "toy":
+            add_band(name, predictive, findings)
+    if problem.data.name == "toy":
+        add_data(prediction, findings)
+    compare_methods(findings)
+    findings.scalars |= {"n_parameters": networks.parameters, "noise_variance": prediction.noise_variance}
     return findings
+
+
+class Networks:
+    """The networks of one width and seed, and how they are trained.
+
+    Attributes:
+        parameters: of one network, P.
+        activations: of hidden layers on the training set.
+    """
+
+    def __init__(self, problem: EnsembleProblem, prediction: Prediction, width: int, seed: int) -> None:
+        self.problem, self.prediction, self.width, self.seed = problem, prediction, width, seed
+        self.data = prediction.train.to(torch.float32)
+        first = self.member(0)
+        self.factor = learning_rate_factor(first)
+        self.parameters = sum(p.numel() for p in first.parameters())
+        self.activations = len(self.data) * width * problem.model.depth
+
+    def member(self, i: int) -> nn.Module:
+        """Member i, as it starts: one stream a (seed, width, member), so that all networks are independent."""
+        return self.problem.model.build(self.data, self.width, self._generator(i))
+
+    def ensemble(self, what: str, findings: Findings, anchoring: float = 0.0) -> Tensor | None:
+        """Outputs of trained members at the observed steps, [M, T, k, C]; None if they diverged.
+
+        Args:
+            what: the ensemble's name, for remarks.
+            findings: where it is noted if members diverge.
+            anchoring: σ² of a randomised-prior ensemble, which is also the variance that its targets get.
+        """
+        training, members = self.problem.training, self.problem.members
+        noise = torch.randn(members, *self.data.y.shape, generator=self._generator(members))
+        try:
+            return train_ensemble(
+                self.member,
+                self.data,
+                members,
+                learning_rate=self._rate(anchoring),
+                steps=training.steps,
+                inputs=self.prediction.test.x.float(),
+                observe_at=training.observed_steps,
+                targets=self.data.y + math.sqrt(anchoring) * noise,
+                anchoring=anchoring,
+                together=members_together(self.parameters, self.activations),
+            ).outputs
+        except DivergenceError as error:
+            findings.notes.append(f"{what}: {error}")
+            findings.diverged = True
+            return None
+
+    def moments(self, outputs: Tensor | None) -> Predictive | None:
+        """Mean and standard deviation of the members at the last step, every output on its own."""
+        if outputs is None:
+            return None
+        last = outputs[:, -1].double()
+        return Predictive(last.mean(dim=0), last.std(dim=0), self.prediction.noise_variance)
+
+    def laplace(self, findings: Findings) -> dict[str, Predictive | None]:
+        """Linearised Laplace at the first member, with fixed and with fitted hyperparameters."""
+        network = self.member(0).double()
+        data, test = self.prediction.train, self.prediction.test
+        curve = train(network, data, learning_rate=self._rate(0.0), steps=self.problem.training.steps)
+        findings.add_stop("network of the Laplace approximation", curve)
+        if curve.stopped:
+            return {"laplace": None, "laplace_evidence": None}
+        fixed = LinearizedLaplace(network, data, noise_variance=self.prediction.noise_variance)
+        fitted = fixed.fit_evidence()
+        findings.scalars |= {
+            "laplace_evidence_prior_precision": fitted.prior_precision,
+            "laplace_evidence_noise_variance": fitted.noise_variance,
+        }
+        found: dict[str, Predictive | None] = {}
+        for name, laplace in (("laplace", fixed), ("laplace_evidence", fitted)):
+            said = laplace.predict(test.x)
+            found[name] = Predictive(said.network_mean, said.std, laplace.noise_variance)
+        return found
+
+    def _rate(self, anchoring: float) -> float:
+        """η below the critical rate of Θ + λI."""
+        largest = self.prediction.largest_eigenvalue + anchoring
+        return self.problem.training.fraction_of_critical * 2 / largest / self.factor
+
+    def _generator(self, i: int) -> torch.Generator:
+        stream = int(np.random.SeedSequence([self.seed, self.width, i]).generate_state(1)[0])
+        return torch.Generator().manual_seed(stream)
+
+
+def add_data(prediction: Prediction, findings: Findings) -> None:
+    """Keep the toy problem's data, to be drawn below the bands."""
+    angle = toy_angle(prediction.test.x)
+    findings.curves |= {
+        "band_x": angle.tolist(),
+        "band_truth": toy_function(angle).tolist(),
+        "band_train_x": toy_angle(prediction.train.x).tolist(),
+        "band_train_y": prediction.train.y[:, 0].tolist(),
+    }
+
+
+def compare_methods(findings: Findings) -> None:
+    """Differences of scores that claims are about."""
+    number = findings.number
+    for name in ("ntk_gp", "laplace_evidence"):
+        findings.scalars |= {
+            f"{name}_nll_excess": difference(number(f"{name}_nll"), number("deep_ensemble_nll")),
+            f"{name}_crps_ratio": ratio(number(f"{name}_crps"), number("deep_ensemble_crps")),
+        }
+
+
+def difference(a: float, b: float) -> float:
+    """A − b; NaN where both are infinite."""
+    return a - b if math.isfinite(a) or math.isfinite(b) else math.nan
+
+
+def ratio(a: float, b: float) -> float:
+    """a/b; NaN where both are infinite."""
+    return a / b if math.isfinite(a) or math.isfinite(b) else math.nan

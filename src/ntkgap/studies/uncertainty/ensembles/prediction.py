@@ -1,4 +1,4 @@
-"""What infinite width predicts of an ensemble problem: computed once for all widths of a seed."""
+"""What kernels of infinite width say of an ensemble problem: computed once for all widths of a seed."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -7,16 +7,25 @@ import torch
 from torch import Generator, Tensor
 
 from ntkgap.data import Dataset
-from ntkgap.kernels import infinite_width
+from ntkgap.kernels import Evidence, infinite_width
 from ntkgap.studies.model import ModelSpec
+from ntkgap.studies.uncertainty.ensembles.comparison import Comparison
+from ntkgap.studies.uncertainty.ensembles.methods import Predictive
 from ntkgap.studies.uncertainty.ensembles.problem import EnsembleProblem
-from ntkgap.theory import EnsembleErrors, Gaussian, InfiniteEnsemble, critical_learning_rate, ensemble_floor
+from ntkgap.theory import (
+    Gaussian,
+    GaussianProcess,
+    InfiniteEnsemble,
+    RandomizedPriorEnsemble,
+    critical_learning_rate,
+)
 
 # Any width does: in NTK parametrisation the limit does not depend on it.
 ANY_WIDTH = 8
 
-# Ensembles drawn from the prediction itself, and the quantile of their errors that is called the floor.
-FLOOR_DRAWS, FLOOR_QUANTILE = 200, 0.95
+# No noise is sought outside these parts of the mean square of the targets: interpolating processes would say that
+# there is none, and then score every method that takes it over by its worst point alone.
+NOISE_BOUNDS = (1e-4, 1.0)
 
 
 @dataclass(frozen=True)
@@ -41,22 +50,21 @@ class Prediction:
     Attributes:
         train: training set, float64.
         test: test set, float64.
-        ntk: Θ.
-        nngp: Σ.
-        learning_rate: η, a fraction of 2/κ_max(Θ).
-        steps: at which the ensemble is compared, T of them.
-        ensemble: the members' distribution on the test inputs at those steps.
-        floor: errors that ensembles of so many draws from it show, at the quantile, [T] each.
+        largest_eigenvalue: κ_max(Θ).
+        noise_variance: σ² of the greatest evidence of the NNGP, the infinitely wide Bayesian network, which
+            ensembles and Laplace take over.
+        comparison: the members' distribution at the observed steps, with its floor.
+        methods: what needs no network: NTK-GP, NNGP, and the infinite counterparts of both ensembles.
+        notes: remarks.
     """
 
     train: Dataset
     test: Dataset
-    ntk: Kernel
-    nngp: Kernel
-    learning_rate: float
-    steps: list[int]
-    ensemble: Gaussian
-    floor: EnsembleErrors
+    largest_eigenvalue: float
+    noise_variance: float
+    comparison: Comparison
+    methods: dict[str, Predictive]
+    notes: list[str]
 
 
 def predict(problem: EnsembleProblem, seed: int) -> Prediction:
@@ -65,28 +73,54 @@ def predict(problem: EnsembleProblem, seed: int) -> Prediction:
     Raises:
         NtkgapError: if the data cannot be loaded or no limit is known for the network.
     """
-    return _predict(
-        problem.model_copy(update={"name": "", "widths": [ANY_WIDTH], "variations": None}).model_dump_json(), seed
-    )
+    same = problem.model_copy(update={"name": "", "widths": [ANY_WIDTH], "variations": None})
+    return _predict(same.model_dump_json(), seed)
 
 
 @lru_cache(maxsize=8)
 def _predict(problem_json: str, seed: int) -> Prediction:
     problem = EnsembleProblem.model_validate_json(problem_json)
     train, test = (d.to(torch.float64) for d in problem.data.load(seed))
-    ntk, nngp = _kernels(problem.model, train, test)
-    rate = problem.training.fraction_of_critical * critical_learning_rate(ntk.train)
+    ntk, nngp = kernels(problem.model, train, test)
+    notes: list[str] = []
+    noise, ntk_noise = _noise(nngp, train, "NNGP", notes), _noise(ntk, train, "NTK-GP", notes)
+
+    critical = critical_learning_rate(ntk.train)
     steps = problem.training.observed_steps
     ensemble = InfiniteEnsemble(ntk.train, nngp.train, train.y)
-    decay = ensemble.gradient_descent_decay(rate, torch.tensor(steps))
-    predicted = ensemble.predict(decay, ntk.cross, nngp.cross, nngp.test)
-    draws = ensemble_floor(predicted, problem.members, FLOOR_DRAWS, Generator().manual_seed(seed))
-    floor = EnsembleErrors(*(torch.quantile(v, FLOOR_QUANTILE, dim=0) for v in vars(draws).values()))
-    return Prediction(train, test, ntk, nngp, rate, steps, predicted, floor)
+    decay = ensemble.gradient_descent_decay(problem.training.fraction_of_critical * critical, torch.tensor(steps))
+    members = ensemble.predict(decay, ntk.cross, nngp.cross, nngp.test)
+    anchored = RandomizedPriorEnsemble(ntk.train, nngp.train, train.y, noise)
+    methods = {
+        "ntk_gp": Predictive.of(_posterior(ntk, train, ntk_noise), ntk_noise),
+        "nngp": Predictive.of(_posterior(nngp, train, noise), noise),
+        "infinite_ensemble": Predictive.of(Gaussian(members.mean[-1], members.covariance[-1]), noise),
+        "infinite_prior": Predictive.of(anchored.predict(ntk.cross, nngp.cross, nngp.test), noise),
+    }
+    comparison = Comparison.of(members, problem.members, Generator().manual_seed(seed))
+    return Prediction(train, test, 2 / critical, noise, comparison, methods, notes)
 
 
-def _kernels(model: ModelSpec, train: Dataset, test: Dataset) -> tuple[Kernel, Kernel]:
+def kernels(model: ModelSpec, train: Dataset, test: Dataset) -> tuple[Kernel, Kernel]:
+    """NTK Θ and NNGP kernel Σ of the infinitely wide network on training and test inputs."""
     network = model.build(train, ANY_WIDTH, Generator().manual_seed(0)).double()
     found = infinite_width(network).kernels(torch.cat([train.x, test.x]))
     n = len(train)
-    return tuple(Kernel(k[:n, :n], k[n:, :n], k[n:, n:]) for k in (found.ntk, found.nngp))
+    ntk, nngp = (Kernel(k[:n, :n], k[n:, :n], k[n:, n:]) for k in (found.ntk, found.nngp))
+    return ntk, nngp
+
+
+def _noise(kernel: Kernel, data: Dataset, name: str, notes: list[str]) -> float:
+    """σ² of the greatest evidence of the process with this kernel as it is."""
+    size = float(data.y.square().mean())
+    bounds = (NOISE_BOUNDS[0] * size, NOISE_BOUNDS[1] * size)
+    best = Evidence(kernel.train, data.y).maximum(prior_precision=1.0, bounds=((0.5, 2.0), bounds))
+    if best.at_edge:
+        notes.append(
+            f"the evidence of the {name} decides no noise: σ² = {best.noise_variance:.1e} is at its bounds"
+        )
+    return best.noise_variance
+
+
+def _posterior(kernel: Kernel, data: Dataset, noise: float) -> Gaussian:
+    return GaussianProcess(kernel.train, data.y, noise).predict(kernel.cross, kernel.test)
