@@ -7,6 +7,7 @@ from ntkgap.kernels.empirical import (
     JacobianChange,
     KernelChange,
     NTKOperator,
+    RepeatedJacobian,
     as_matrix,
     empirical_ntk,
     jacobian,
@@ -19,6 +20,7 @@ from ntkgap.kernels.infinite import (
     infinite_width,
     monte_carlo_kernel,
 )
+from ntkgap.kernels.sequential_posterior import SequentialPosterior
 from ntkgap.kernels.spectrum import Spectrum, spectrum
 
 __all__ = [
@@ -29,6 +31,8 @@ __all__ = [
     "KernelChange",
     "MonteCarloKernel",
     "NTKOperator",
+    "RepeatedJacobian",
+    "SequentialPosterior",
     "Spectrum",
     "as_matrix",
     "describe_rows",

@@ -1,6 +1,7 @@
 """What the kernel regime predicts, computed from Gram matrices alone."""
 
 from ntkgap.theory.ensembles import InfiniteEnsemble, RandomizedPriorEnsemble
+from ntkgap.theory.exploration import ConstantExploration, InfiniteWidthExploration, ZhouExploration
 from ntkgap.theory.finite_ensembles import EnsembleErrors, ensemble_errors, ensemble_floor
 from ntkgap.theory.gaussian import Gaussian
 from ntkgap.theory.gaussian_process import GaussianProcess
@@ -19,16 +20,19 @@ from ntkgap.theory.training import KernelDynamics, critical_learning_rate
 
 __all__ = [
     "STABILITY_LIMIT",
+    "ConstantExploration",
     "EnsembleErrors",
     "Gaussian",
     "GaussianProcess",
     "InfiniteEnsemble",
+    "InfiniteWidthExploration",
     "KernelDynamics",
     "KernelModes",
     "PositiveFactor",
     "RandomizedPriorEnsemble",
     "RequiredWidth",
     "WidthBound",
+    "ZhouExploration",
     "critical_learning_rate",
     "ensemble_errors",
     "ensemble_floor",

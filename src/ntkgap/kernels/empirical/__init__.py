@@ -13,12 +13,14 @@ the memory (``plan``, ``ntk``). What is too large to form is an operator (``oper
 from ntkgap.kernels.empirical.jacobian import Jacobian, jacobian
 from ntkgap.kernels.empirical.ntk import as_matrix, empirical_ntk, plan_ntk
 from ntkgap.kernels.empirical.operator import JacobianChange, KernelChange, NTKOperator
+from ntkgap.kernels.empirical.repeated import RepeatedJacobian
 
 __all__ = [
     "Jacobian",
     "JacobianChange",
     "KernelChange",
     "NTKOperator",
+    "RepeatedJacobian",
     "as_matrix",
     "empirical_ntk",
     "jacobian",

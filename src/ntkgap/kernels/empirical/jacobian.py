@@ -127,12 +127,12 @@ def jacobian_at(point: Point, x: Tensor, recipe: Recipe) -> Jacobian:
     """The Jacobian at a point whose recipe is known, all examples at once."""
     evaluation = Evaluation(point, x, recipe)
     terms = evaluation.terms(torch.eye(recipe.classes, dtype=point.float_dtype, device=point.device))
-    _keep_private(terms, [x, *point.leaves.values(), *point.constants.values()])
+    keep_private(terms, [x, *point.leaves.values(), *point.constants.values()])
     shapes = {name: leaf.shape for name, leaf in point.leaves.items()}
     return Jacobian(evaluation.outputs.clone(), terms, shapes, evaluation.recipe)
 
 
-def _keep_private(terms: dict[str, Term], owned: list[Tensor]) -> None:
+def keep_private(terms: dict[str, Term], owned: list[Tensor]) -> None:
     """Copy what shares memory with the caller's tensors."""
     pointers = {t.untyped_storage().data_ptr() for t in owned}
     for term in terms.values():
