@@ -62,7 +62,7 @@ class NeuralLinear(Policy):
         phi = last_hidden_features(self.model.network, inputs.to(self.model.dtype))
         mean, variance = self._models(phi.shape[1]).ask(phi)
         a, b = self._noise(phi.shape[1])
-        sigma2 = b / torch._standard_gamma(a, generator=self.generator)
+        sigma2 = b / torch._standard_gamma(a, generator=self.generator)  # torch.distributions takes no generator
         width = (sigma2 * variance).sqrt()
         draw = mean + width * torch.randn(self.arms, dtype=torch.float64, generator=self.generator)
         if not torch.isfinite(draw).all():
