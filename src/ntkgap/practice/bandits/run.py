@@ -22,6 +22,7 @@ class BanditRun:
         rewards: received, [T]; NaN after it diverged.
         regret: cumulative expected regret Σ (max_a μ_a − μ_chosen), [T]; infinite after it diverged.
         uniform_regret: the same in expectation for uniform choice, [T].
+        oracle_reward: cumulative expected reward of the best arms, [T].
         covered: part of the arms whose true mean the policy's interval held, [T]; NaN where it had none.
         half_width: of these intervals, mean over arms, [T]; NaN where it had none.
         diagnosed_at: numbers of rounds after which diagnoses were taken.
@@ -34,6 +35,7 @@ class BanditRun:
     rewards: Tensor
     regret: Tensor
     uniform_regret: Tensor
+    oracle_reward: Tensor
     covered: Tensor
     half_width: Tensor
     diagnosed_at: tuple[int, ...]
@@ -45,6 +47,14 @@ class BanditRun:
     def relative_regret(self) -> float:
         """Total regret as a part of that of uniform choice; infinite if the policy diverged."""
         return float(self.regret[-1] / self.uniform_regret[-1])
+
+    @property
+    def oracle_fraction(self) -> float:
+        """Total expected reward as a part of the oracle's; −infinite if the policy diverged.
+
+        Says little where the oracle's reward is not positive; ``relative_regret`` needs no zero of rewards.
+        """
+        return float((self.oracle_reward[-1] - self.regret[-1]) / self.oracle_reward[-1])
 
     @property
     def coverage(self) -> float:
@@ -106,6 +116,7 @@ def play(
         rewards,
         lost.cumsum(0),
         losses.mean(dim=1).cumsum(0),
+        environment.means.double().amax(dim=1).cumsum(0),
         covered,
         half_width,
         tuple(diagnose_at[: len(found)]),

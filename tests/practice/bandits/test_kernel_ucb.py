@@ -1,0 +1,59 @@
+import pytest
+import torch
+
+import ntkgap as ng
+from ntkgap.practice.bandits import KernelUCB, infinite_kernel, play
+from tests.practice.bandits.games import Spy, small_game
+from tests.practice.bandits.test_linear import dense_ridge
+from tests.tolerances import EXACT, ITERATED
+
+
+def linear_kernel(x1, x2):
+    return x1 @ x2.mT + 1
+
+
+def test_with_the_linear_kernel_it_is_bayesian_linear_regression():
+    """Prior N(0, I) and noise s: mean of a ridge of s, variance s times that of its precision."""
+
+    def check(context, inputs, decision, history):
+        mean, variance = dense_ridge(history, context, 3, 0.3)
+        assert torch.allclose(decision.mean, mean, atol=ITERATED)
+        assert torch.allclose(decision.half_width, 2 * (0.3 * variance).sqrt(), atol=ITERATED)
+
+    play(small_game(), Spy(KernelUCB(linear_kernel, 3, noise=0.3, exploration=lambda t, d: 2.0), check))
+
+
+@pytest.mark.parametrize("kind", ["ntk", "nngp"])
+def test_arms_of_one_network_share_a_process(kind):
+    model = ng.MLP(12, 1, 8, 2, weight_std=2**0.5, bias_std=0.2)
+    kernel = infinite_kernel(model, kind)
+    seen = []
+
+    def gamma(rounds, information):
+        seen.append((rounds, information))
+        return 1.5
+
+    def check(context, inputs, decision, history):
+        own = kernel(inputs.double(), inputs.double()).diagonal()
+        mean, variance, information = torch.zeros(3, dtype=torch.float64), own, 0.0
+        if history:
+            x = torch.stack([i[a] for _, i, a, _ in history]).double()
+            r = torch.tensor([r for *_, r in history], dtype=torch.float64)
+            gram = kernel(x, x)
+            noisy = gram + 0.1 * torch.eye(len(x), dtype=torch.float64)
+            cross = kernel(x, inputs.double())
+            mean = cross.mT @ torch.linalg.solve(noisy, r)
+            variance = own - (cross * torch.linalg.solve(noisy, cross)).sum(0)
+            information = float(torch.logdet(noisy / 0.1))
+        assert torch.allclose(decision.mean, mean, atol=ITERATED)
+        assert torch.allclose(decision.half_width, 1.5 * variance.sqrt(), atol=ITERATED)
+        assert decision.arm == int((mean + 1.5 * variance.sqrt()).argmax())
+        assert seen[-1] == (len(history), pytest.approx(information, abs=EXACT * 100))
+
+    policy = KernelUCB(kernel, 3, noise=0.1, exploration=gamma)
+    play(small_game(rounds=20, encoding="disjoint"), Spy(policy, check))
+
+
+def test_it_learns():
+    run = play(small_game(300), KernelUCB(linear_kernel, 3, noise=0.01, exploration=lambda t, d: 1.0))
+    assert run.relative_regret < 0.1
