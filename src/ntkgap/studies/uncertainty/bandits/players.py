@@ -1,11 +1,15 @@
 """From the name of an exploration rule to the policy that plays it."""
 
+import math
+
+import numpy as np
 from torch import Generator, nn
 
 from ntkgap.practice.bandits import (
     EnsembleTS,
     Environment,
-    GreedyPolicy,
+    EpsilonGreedy,
+    Exploration,
     KernelUCB,
     LaplaceTS,
     LaplaceUCB,
@@ -16,4 +20,119 @@ from ntkgap.practice.bandits import (
     NeuralUCB,
     Policy,
     RewardModel,
+    infinite_kernel,
 )
+from ntkgap.studies.uncertainty.bandits.problem import BanditProblem
+from ntkgap.studies.uncertainty.bandits.rules import Fixed, Tuned
+from ntkgap.theory import InfiniteWidthExploration, ZhouExploration
+
+# How often the evidence is maximised in a game; each time takes an eigendecomposition.
+EVIDENCE_TIMES = 20
+
+
+class Players:
+    """Makes policies that all start from the same network.
+
+    Args:
+        problem: what is played.
+        environment: its rounds.
+        network: before it has learned anything.
+        width: of the network.
+        stream: seed of everybody's luck.
+
+    Attributes:
+        theory: γ_t of NeuralUCB for this network and its training.
+        limit: the same for m, J → ∞.
+    """
+
+    def __init__(
+        self, problem: BanditProblem, environment: Environment, network: nn.Module, width: int, stream: int
+    ) -> None:
+        self.problem, self.environment, self.network, self.width = problem, environment, network, width
+        self.stream = stream
+        schedule = problem.schedule
+        self.limit = InfiniteWidthExploration(
+            schedule.nu, schedule.delta, schedule.norm_bound, problem.regularization
+        )
+        self.theory = ZhouExploration(
+            width=width,
+            depth=problem.model.depth + 1,  # layers with weights
+            regularization=problem.regularization,
+            # Of the summed loss after all rounds, where it is least; in NTK parametrisation it is m times that of
+            # the source.
+            learning_rate=problem.training.learning_rate / environment.rounds / width,
+            steps=problem.training.steps,
+            nu=schedule.nu,
+            delta=schedule.delta,
+            norm_bound=schedule.norm_bound,
+        )
+
+    def fixed(self, rule: Fixed) -> Policy:
+        """A rule that comes with all its settings."""
+        match rule:
+            case "theory":
+                return self._ucb(self.theory)
+            case "limit":
+                return self._ucb(self.limit)
+            case "evidence":
+                return LaplaceUCB(self._model(), evidence_every=self._evidence_every)
+            case "laplace_ts":
+                return LaplaceTS(self._model(), evidence_every=self._evidence_every, generator=self._luck(1))
+            case "neural_linear":
+                return NeuralLinear(self._model(), self.environment.arms, generator=self._luck(2))
+            case "ensemble_ts":
+                networks = [
+                    self.problem.network(self.environment, self.width, self._luck(100 + i))
+                    for i in range(self.problem.members)
+                ]
+                return EnsembleTS([self._model(network) for network in networks], generator=self._luck(3))
+            case "epsilon_greedy":
+                return EpsilonGreedy(self._model(), self.problem.epsilon, generator=self._luck(4))
+            case "greedy":
+                return EpsilonGreedy(self._model(), 0.0, generator=self._luck(5))
+
+    def tuned(self, rule: Tuned, constant: float) -> Policy:
+        """A rule with one of the constants that are tried."""
+        problem, environment = self.problem, self.environment
+        arms, features = environment.arms, environment.contexts.shape[1]
+        match rule:
+            case "ucb":
+                return self._ucb(_constant(constant))
+            case "diagonal":
+                return NeuralUCB(self._model(), constant, at=problem.gradients, design="diagonal")
+            case "thompson":
+                return NeuralTS(
+                    self._model(), constant, at=problem.gradients, mean=problem.mean, generator=self._luck(6)
+                )
+            case "lin_ucb":
+                return LinUCB(arms, features, alpha=constant)
+            case "lin_ts":
+                return LinTS(arms, features, nu=constant, generator=self._luck(7))
+            case "ntk_ucb" | "nngp_ucb":
+                kernel = infinite_kernel(self.network.double(), "ntk" if rule == "ntk_ucb" else "nngp")
+                # The widths of NeuralUCB are posterior standard deviations over √λ: so γ means the same to both.
+                gamma = constant / math.sqrt(problem.regularization)
+                return KernelUCB(kernel, arms, noise=problem.regularization, exploration=_constant(gamma))
+
+    @property
+    def _evidence_every(self) -> int:
+        return max(1, self.environment.rounds // EVIDENCE_TIMES)
+
+    def _ucb(self, exploration: Exploration) -> NeuralUCB:
+        return NeuralUCB(self._model(), exploration, at=self.problem.gradients, mean=self.problem.mean)
+
+    def _model(self, network: nn.Module | None = None) -> RewardModel:
+        return RewardModel(
+            self.network if network is None else network,
+            self.problem.training.settings(),
+            regularization=self.problem.regularization,
+            generator=self._luck(0),
+        )
+
+    def _luck(self, who: int) -> Generator:
+        """A source of randomness of its own for everyone."""
+        return Generator().manual_seed(int(np.random.SeedSequence([self.stream, who]).generate_state(1)[0]))
+
+
+def _constant(factor: float) -> Exploration:
+    return lambda rounds, log_determinant: factor
