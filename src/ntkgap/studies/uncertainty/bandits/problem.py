@@ -4,23 +4,20 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
 import torch
+from pydantic import Field, model_validator
 from torch import Generator, nn
 
 from ntkgap.data import Dataset
 from ntkgap.errors import StudyError
-from ntkgap.practice.bandits import (
-    Encoding,
-    Environment,
-    Features,
-    Rewards,
-    RewardTraining,
-    make_environment,
-)
+from ntkgap.practice.bandits import Environment, RewardTraining, make_environment
+from ntkgap.practice.bandits.environment import Encoding
+from ntkgap.practice.bandits.making import Features, Rewards
 from ntkgap.studies.base import BaseProblem
+from ntkgap.studies.estimate import Estimate
 from ntkgap.studies.model import ModelSpec
 from ntkgap.studies.spec import Spec
+from ntkgap.studies.uncertainty.bandits.estimates import estimate
 from ntkgap.studies.uncertainty.bandits.rules import Fixed, Tuned
 
 Positive = Annotated[float, Field(gt=0)]

@@ -5,9 +5,12 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.uncertainty.bandits.rules import scalar_name, tuned_name
+
+T = TypeVar("T")
 
 
 def complete(cells: Sequence[Measured]) -> list[Measured]:
@@ -73,7 +76,7 @@ def _mean_regret(cells: Sequence[Measured], name: str) -> float:
     return sum(values) / len(values)
 
 
-def _copy[T](source: Mapping[str, T], target: dict[str, T], rule: str, constant: float) -> None:
+def _copy(source: Mapping[str, T], target: dict[str, T], rule: str, constant: float) -> None:
     """What a candidate did becomes what its rule did."""
     prefix = scalar_name(tuned_name(rule, constant), "")
     target |= {
