@@ -187,6 +187,10 @@ def test_every_claim_finds_its_quantity_and_every_figure_its_curves():
     result = compute(tiny(race=RACE))
     assert {claim.quantity for claim in study.claims()} <= set(result["scalars"])
     assert len({claim.key for claim in study.claims()}) == 10
+    # The one contestant without a run: here the theorem allows no step.
+    assert result["scalars"]["theorem_learning_rate"] == 0
+    absent = {"race_ngd_theorem_loss", "race_ngd_theorem_test", "seconds_race_ngd_theorem"}
+    assert not absent & set(result["curves"])
     for figure in study.figures():
         if isinstance(figure, WidthFigure):
             assert {figure.measured, *(name for name, _ in figure.references)} <= set(result["scalars"])
@@ -196,7 +200,7 @@ def test_every_claim_finds_its_quantity_and_every_figure_its_curves():
             assert {figure.measured, figure.predicted or figure.measured} <= set(result["curves"])
         else:
             names = {n for line in figure.lines for n in (line.measured, line.seconds, line.predicted, line.limit)}
-            assert {n for n in names - {None} if "theorem" not in n} <= set(result["curves"])
+            assert names - {None} - absent <= set(result["curves"])
 
 
 def test_presets_can_be_changed():
