@@ -78,6 +78,8 @@ def test_updates_stay_exact_over_refreshes():
     for a, b in zip(followed.ask(x), at_once.ask(x), strict=True):
         assert torch.allclose(a, b, rtol=EXACT)
     assert torch.allclose(followed.residuals(), at_once.residuals(), rtol=EXACT)
+    one_each = followed.ask(torch.stack([x]))
+    assert torch.allclose(one_each[0], followed.ask(x)[0], rtol=EXACT)
     assert followed.counts == at_once.counts == len(phi)
 
 

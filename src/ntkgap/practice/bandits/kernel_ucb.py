@@ -38,25 +38,27 @@ class KernelUCB(Policy):
         self.kernel, self.arms, self.exploration = kernel, arms, exploration
         # One for each arm; where arms share a process, only the first is used.
         self._posteriors = [SequentialPosterior(noise) for _ in range(arms)]
-        self._seen = [_Rows() for _ in range(arms)]
+        self._seen = torch.zeros(0, 0, dtype=torch.float64)  # inputs of all rounds, and room for more
+        self._process: list[int] = []  # which process each of them belongs to
         self._asked: tuple[list[Tensor], Tensor] = [], torch.zeros(0)
 
     def decide(self, context: Tensor, inputs: Tensor) -> Decision:
         """Take the upper confidence bounds' best."""
-        x = inputs.double()
-        own = self.kernel(x, x).double().diagonal().expand(self.arms)
+        x, t = inputs.double(), len(self._process)
+        found = self.kernel(self._seen_and(x), x).double()  # one call a round: evaluating it may cost little more
+        own = found[t:].diagonal().expand(self.arms)
         if len(x) > 1:
-            cross = [self._cross(self._seen[0], x)]
+            cross = [found[:t]]
             mean, variance = self._posteriors[0].mean(cross[0]), self._posteriors[0].variance(cross[0], own)
         else:
-            cross = [self._cross(seen, x) for seen in self._seen]
+            process = torch.tensor(self._process, dtype=torch.long)
+            cross = [found[:t][process == a] for a in range(self.arms)]
             pairs = list(zip(self._posteriors, cross, own, strict=True))
             mean = torch.cat([posterior.mean(k) for posterior, k, _ in pairs])
             variance = torch.cat([posterior.variance(k, k_own[None]) for posterior, k, k_own in pairs])
         self._asked = cross, own
-        rounds = sum(len(posterior) for posterior in self._posteriors)
         information = sum(posterior.log_determinant() for posterior in self._posteriors)
-        width = self.exploration(rounds, information) * variance.sqrt()
+        width = self.exploration(t, information) * variance.sqrt()
         return Decision(int((mean + width).argmax()), mean, width)
 
     def learn(self, context: Tensor, inputs: Tensor, arm: int, reward: float) -> None:
@@ -64,35 +66,18 @@ class KernelUCB(Policy):
         cross, own = self._asked
         process, column = (0, arm) if len(inputs) > 1 else (arm, 0)
         self._posteriors[process].append(cross[process][:, column], own[arm], reward)
-        self._seen[process].add(inputs[column].double())
+        self._seen[len(self._process)] = inputs[column]
+        self._process.append(process)
 
-    def _cross(self, seen: "_Rows", x: Tensor) -> Tensor:
-        """Kernel of what was seen and inputs [k, D], [t, k]."""
-        if not len(seen):
-            return torch.zeros(0, len(x), dtype=torch.float64)
-        return self.kernel(seen.rows, x).double()
-
-
-class _Rows:
-    """A matrix that grows by a row at a time without being copied each time."""
-
-    def __init__(self) -> None:
-        self._rows, self._size = torch.zeros(0, 0, dtype=torch.float64), 0
-
-    def __len__(self) -> int:
-        return self._size
-
-    @property
-    def rows(self) -> Tensor:
-        return self._rows[: self._size]
-
-    def add(self, row: Tensor) -> None:
-        if self._size == len(self._rows):
-            larger = torch.zeros(max(64, 2 * self._size), len(row), dtype=torch.float64)
-            larger[: self._size] = self._rows[: self._size] if self._size else 0
-            self._rows = larger
-        self._rows[self._size] = row
-        self._size += 1
+    def _seen_and(self, x: Tensor) -> Tensor:
+        """Inputs of all rounds and then those asked about, [t + k, D], without a copy of the former."""
+        t, k = len(self._process), len(x)
+        if t + k > len(self._seen):
+            larger = torch.zeros(2 * (t + k), x.shape[1], dtype=torch.float64)
+            larger[:t] = self._seen[:t] if t else 0
+            self._seen = larger
+        self._seen[t : t + k] = x
+        return self._seen[: t + k]
 
 
 def infinite_kernel(model: nn.Module, kind: Literal["ntk", "nngp"] = "ntk") -> Kernel:

@@ -60,7 +60,7 @@ class NeuralLinear(Policy):
     def decide(self, context: Tensor, inputs: Tensor) -> Decision:
         """Draw the noise and each arm's expected reward, and take the best."""
         phi = last_hidden_features(self.model.network, inputs.to(self.model.dtype))
-        mean, variance = self._models(phi.shape[1]).ask(phi)
+        mean, variance = self._models(phi.shape[1]).ask(phi if len(phi) > 1 else phi[0])
         a, b = self._noise(phi.shape[1])
         sigma2 = b / torch._standard_gamma(a, generator=self.generator)  # torch.distributions takes no generator
         width = (sigma2 * variance).sqrt()
