@@ -66,9 +66,8 @@ class LaplacePolicy(NeuralPolicy):
         self.prior_precision, self.noise_variance = prior_precision or 1.0, noise_variance or 1.0
         self.log_evidence, self.at_edge = math.nan, False
         model.regularization = self.prior_precision * self.noise_variance
-        super().__init__(
-            model, lambda rounds, log_determinant: scale * math.sqrt(self.noise_variance), at="current"
-        )
+        self.scale = scale
+        super().__init__(model, self._exploration, at="current")
         self._every, self._next = evidence_every, evidence_every
 
     @abstractmethod
