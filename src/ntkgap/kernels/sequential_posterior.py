@@ -47,7 +47,7 @@ class SequentialPosterior:
         self._asked: tuple[Tensor, Tensor] | None = None  # last cross [t, K] and its L⁻¹ cross, padded
 
     def __len__(self) -> int:
-        """T, the number of observations."""
+        """Number of observations."""
         return self._size
 
     @classmethod

@@ -15,8 +15,8 @@ class RepeatedJacobian:
 
     ``jacobian`` casts the parameters and proves the factors against autograd in every call, which for a few
     inputs of a wide network takes most of the time. Here both are done at the first call and at the first one
-    after ``refresh`` or at inputs of another shape. Between them a forward pass is still checked to do what the
-    proved one did; where it does not, or where a parameter has no factors, the full way is taken.
+    after ``refresh``, for each shape that examples have. Between them a forward pass is still checked to do what
+    the proved one did; where it does not, or where a parameter has no factors, the full way is taken.
 
     Args:
         model: maps [n, ...] to [n] or [n, C].
@@ -25,7 +25,7 @@ class RepeatedJacobian:
 
     def __init__(self, model: nn.Module, dtype: torch.dtype = torch.float64) -> None:
         self._model, self._dtype = model, dtype
-        self._recipes: dict[torch.Size, Recipe] = {}  # by the shape of the inputs
+        self._recipes: dict[torch.Size, Recipe] = {}  # by the shape of an example
         self.refresh()
 
     def refresh(self) -> None:
@@ -44,13 +44,14 @@ class RepeatedJacobian:
             DataError: if the inputs are empty or do not fit.
         """
         x = self._point.inputs(x)
-        recipe = self._recipes.get(x.shape)
+        kind = x.shape[1:]
+        recipe = self._recipes.get(kind)
         if recipe is None:
             recipe = find_recipe(self._point, x)
-        if x.shape not in self._proved or recipe.fallback:
+        if kind not in self._proved or recipe.fallback:
             found = jacobian_at(self._point, x, recipe)
-            self._recipes[x.shape] = found.recipe
-            self._proved.add(x.shape)
+            self._recipes[kind] = found.recipe
+            self._proved.add(kind)
             return found
         made = trace(self._point, x)
         if recipe.matching(made) is not recipe:

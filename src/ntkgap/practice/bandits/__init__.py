@@ -4,8 +4,10 @@ from ntkgap.practice.bandits.classification import classification_environment
 from ntkgap.practice.bandits.ensemble import EnsembleTS
 from ntkgap.practice.bandits.environment import Environment
 from ntkgap.practice.bandits.kernel_ucb import KernelUCB, infinite_kernel
+from ntkgap.practice.bandits.laplace_policy import LaplacePolicy, LaplaceTS, LaplaceUCB
 from ntkgap.practice.bandits.linear import LinTS, LinUCB
 from ntkgap.practice.bandits.making import make_environment
+from ntkgap.practice.bandits.neural import NeuralPolicy, NeuralTS, NeuralUCB
 from ntkgap.practice.bandits.neural_linear import NeuralLinear
 from ntkgap.practice.bandits.policy import Decision, Diverged, Exploration, Policy
 from ntkgap.practice.bandits.reward_model import RewardModel, RewardTraining
@@ -22,9 +24,15 @@ __all__ = [
     "EpsilonGreedy",
     "Exploration",
     "KernelUCB",
+    "LaplacePolicy",
+    "LaplaceTS",
+    "LaplaceUCB",
     "LinTS",
     "LinUCB",
     "NeuralLinear",
+    "NeuralPolicy",
+    "NeuralTS",
+    "NeuralUCB",
     "Policy",
     "RewardModel",
     "RewardTraining",

@@ -42,8 +42,14 @@ class FactoredGradients:
         return cls({name: _block(term, rows) for name, term in jacobian.terms.items()})
 
     def __len__(self) -> int:
-        """R, the number of gradients."""
+        """Number of gradients."""
         return len(next(iter(self.blocks.values()))[0]) if self.blocks else 0
+
+    def rows(self, chosen: slice) -> "FactoredGradients":
+        """Some of the gradients, without a copy."""
+        return FactoredGradients(
+            {name: (u[chosen], None if v is None else v[chosen]) for name, (u, v) in self.blocks.items()}
+        )
 
     def products(self, other: "FactoredGradients") -> Tensor:
         """⟨g_i, g'_j⟩, [r, r']."""
@@ -86,17 +92,21 @@ class GradientHistory:
         self._blocks: dict[str, Block] = {}
         self._size = 0
 
+    @classmethod
+    def of(cls, gradients: FactoredGradients) -> "GradientHistory":
+        """A history that begins with all of these."""
+        history = cls()
+        history._blocks, history._size = dict(gradients.blocks), len(gradients)
+        return history
+
     def __len__(self) -> int:
-        """T, the number of gradients."""
+        """Number of gradients."""
         return self._size
 
     @property
     def gradients(self) -> FactoredGradients:
         """All so far, without a copy."""
-        t = self._size
-        return FactoredGradients(
-            {name: (u[:t], None if v is None else v[:t]) for name, (u, v) in self._blocks.items()}
-        )
+        return FactoredGradients(self._blocks).rows(slice(self._size))
 
     def products(self, queries: FactoredGradients) -> Tensor:
         """⟨g_s, q_k⟩ for the seen gradients and K others: [t, K]."""

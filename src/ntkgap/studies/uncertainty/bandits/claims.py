@@ -1,8 +1,9 @@
 """What the kernel regime promises of exploration, as claims."""
 
+from pydantic import Field
+
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.spec import Spec
-from pydantic import Field
 
 
 class BanditTolerances(Spec):
