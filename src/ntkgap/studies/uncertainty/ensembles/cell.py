@@ -16,6 +16,9 @@ from ntkgap.studies.uncertainty.ensembles.methods import Predictive, add_band, s
 from ntkgap.studies.uncertainty.ensembles.prediction import Prediction, predict
 from ntkgap.studies.uncertainty.ensembles.problem import EnsembleProblem
 
+# Members whose loss is so many times that of the start are on their way out of the finite numbers.
+DIVERGED = 1e6
+
 
 def compute_ensemble(problem: EnsembleProblem, width: int, seed: int) -> Findings:
     """Train the ensembles of a width, compare them with theory, and score every method on test targets."""
@@ -79,7 +82,7 @@ class Networks:
         training, members = self.problem.training, self.problem.members
         noise = torch.randn(members, *self.data.y.shape, generator=self._generator(members))
         try:
-            return train_ensemble(
+            trained = train_ensemble(
                 self.member,
                 self.data,
                 members,
@@ -90,11 +93,17 @@ class Networks:
                 targets=self.data.y + math.sqrt(anchoring) * noise,
                 anchoring=anchoring,
                 together=members_together(self.parameters, self.activations),
-            ).outputs
+            )
         except DivergenceError as error:
-            findings.notes.append(f"{what}: {error}")
-            findings.diverged = True
+            findings.add_divergence(f"{what}: {error}")
             return None
+        start = self.prediction.expected_initial_loss
+        if lost := int((trained.losses[:, -1] > DIVERGED * start).sum()):
+            findings.add_divergence(
+                f"{what}: {lost} members have diverged; their loss exceeds a million initial ones"
+            )
+            return None
+        return trained.outputs
 
     def moments(self, outputs: Tensor | None) -> Predictive | None:
         """Mean and standard deviation of the members at the last step, every output on its own."""

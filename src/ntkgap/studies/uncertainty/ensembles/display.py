@@ -32,7 +32,7 @@ def figures() -> list[StudyFigure]:
     )
     over_width = [
         WidthFigure(
-            key=f"ensemble_{name}",
+            key=f"ensemble_{name}_errors",
             title=f"Ensembles against theory: {what}",
             caption="After training, and after the first observed steps. Below the floor M members cannot be told "
             "from M draws of the predicted Gaussian; it falls with M, not with the width.",
