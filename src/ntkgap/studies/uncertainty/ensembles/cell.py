@@ -13,8 +13,11 @@ from ntkgap.practice import LinearizedLaplace, train, train_ensemble
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.uncertainty.ensembles.estimates import members_together
 from ntkgap.studies.uncertainty.ensembles.methods import Predictive, add_band, score, score_diverged
-from ntkgap.studies.uncertainty.ensembles.prediction import Prediction, predict
+from ntkgap.studies.uncertainty.ensembles.prediction import Prediction, noise_bounds, predict
 from ntkgap.studies.uncertainty.ensembles.problem import EnsembleProblem
+
+# No prior precision of a Laplace approximation is sought beyond these; in NTK parametrisation it is 1 at the start.
+PRECISION_BOUNDS = (1e-4, 1e4)
 
 # Members whose loss is so many times that of the start are on their way out of the finite numbers.
 DIVERGED = 1e6
@@ -121,7 +124,9 @@ class Networks:
         if curve.stopped:
             return {"laplace": None, "laplace_evidence": None}
         fixed = LinearizedLaplace(network, data, noise_variance=self.prediction.noise_variance)
-        fitted = fixed.fit_evidence()
+        fitted = fixed.fit_evidence(bounds=(PRECISION_BOUNDS, noise_bounds(data)))
+        if fitted.maximum is not None and fitted.maximum.at_edge:
+            findings.notes.append("the evidence of the Laplace approximation is greatest at the bounds")
         findings.scalars |= {
             "laplace_evidence_prior_precision": fitted.prior_precision,
             "laplace_evidence_noise_variance": fitted.noise_variance,

@@ -113,11 +113,16 @@ def kernels(model: ModelSpec, train: Dataset, test: Dataset) -> tuple[Kernel, Ke
     return ntk, nngp
 
 
+def noise_bounds(data: Dataset) -> tuple[float, float]:
+    """Between which σ² is sought."""
+    size = float(data.y.square().mean())
+    return NOISE_BOUNDS[0] * size, NOISE_BOUNDS[1] * size
+
+
 def _noise(kernel: Kernel, data: Dataset, name: str, notes: list[str]) -> float:
     """σ² of the greatest evidence of the process with this kernel as it is."""
-    size = float(data.y.square().mean())
-    bounds = (NOISE_BOUNDS[0] * size, NOISE_BOUNDS[1] * size)
-    best = Evidence(kernel.train, data.y).maximum(prior_precision=1.0, bounds=((0.5, 2.0), bounds))
+    bounds = ((0.5, 2.0), noise_bounds(data))  # of the precision, which is given, and the noise
+    best = Evidence(kernel.train, data.y).maximum(prior_precision=1.0, bounds=bounds)
     if best.at_edge:
         notes.append(
             f"the evidence of the {name} decides no noise: σ² = {best.noise_variance:.1e} is at its bounds"
