@@ -130,6 +130,18 @@ def test_nothing_to_explain_is_at_the_edge(generator):
     assert np.isfinite(best.log_evidence)
 
 
+@pytest.mark.parametrize("build", ROUTES.values(), ids=ROUTES)
+def test_residual_out_of_reach_leaves_the_precision_to_the_bounds(generator, build):
+    """Nothing in the residual looks like the features, so the evidence rises, ever more slowly, as δ → ∞."""
+    features, residual = draw(generator, 20, 3), draw(generator, 20)
+    residual = residual - features @ torch.linalg.lstsq(features, residual).solution
+    evidence = build(features, residual)
+    assert evidence.maximum().at_edge
+    noise_alone = evidence.maximum(prior_precision=1e12)
+    assert not noise_alone.at_edge
+    assert noise_alone.noise_variance == pytest.approx(float(residual.square().mean()), rel=1e-4)  # L-BFGS
+
+
 def test_singular_kernel(generator):
     features = draw(generator, 8, 2)
     gram = (features @ features.T).float()

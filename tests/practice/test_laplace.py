@@ -201,12 +201,14 @@ def test_online_prior_stays_where_training_began(generator):
     """Centred on the very network that is trained: a huge decay holds it at its start, a prior at 0 would not."""
     model, data, _ = small_problem(generator)
     start = copy.deepcopy(model)
-    ng.online_laplace(
+    run = ng.online_laplace(
         model, data, learning_rate=1e-4, steps=50, optimizer="gd", prior_precision=1e3, prior_mean=model
     )
     moved = sum((p - q).square().sum() for p, q in zip(model.parameters(), start.parameters(), strict=True))
     length = sum(q.square().sum() for q in start.parameters())
     assert moved < 1e-3 * length
+    afresh = ng.LinearizedLaplace(model, data, prior_precision=1e3, prior_mean=start.state_dict())
+    assert run.laplace.log_evidence == pytest.approx(afresh.log_evidence, rel=ITERATED)
 
 
 def test_diverged_training_is_reported(generator):

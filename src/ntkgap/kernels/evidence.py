@@ -19,6 +19,10 @@ DECADES = 8
 GRID_POINTS = 33  # a side: half a decade between neighbours
 STARTS = 3
 
+# Nats by which two choices must differ to be told apart. Evidence may rise towards a bound ever more slowly, and
+# then its ascent ends anywhere.
+DISTINCT = 1e-3
+
 
 @dataclass(frozen=True)
 class EvidenceMaximum:
@@ -28,7 +32,8 @@ class EvidenceMaximum:
         prior_precision: δ.
         noise_variance: σ².
         log_evidence: the logarithm of the evidence there.
-        at_edge: whether a value that was sought lies on its bounds, so that the data alone did not choose it.
+        at_edge: whether a value that was sought lies on one of its bounds, or might as well (the evidence there is
+            lower by less than 0.001 nats): the data alone did not choose it.
     """
 
     prior_precision: float
@@ -167,8 +172,10 @@ class Evidence:
         best = max(
             (self._ascend(start, limits) for start in self._promising(*axes)), key=lambda found: self._at(found)
         )
-        sought = [k for k, given in enumerate((prior_precision, noise_variance)) if given is None]
-        edge = any(min(abs(best[k] - end) for end in limits[k]) < 1e-6 for k in sought)
+        moves = [(k, end) for k, (low, high) in enumerate(limits) if low < high for end in (low, high)]
+        edge = any(
+            self._at(np.where(np.arange(2) == k, end, best)) > self._at(best) - DISTINCT for k, end in moves
+        )
         found = [math.exp(value) for value in best]
         delta = found[0] if prior_precision is None else prior_precision
         noise = found[1] if noise_variance is None else noise_variance

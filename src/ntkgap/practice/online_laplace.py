@@ -12,8 +12,9 @@ from ntkgap.kernels.evidence import Range
 from ntkgap.models import parameter_groups
 from ntkgap.practice.checks import check_training
 from ntkgap.practice.curves import TrainingCurve
-from ntkgap.practice.laplace import LinearizedLaplace, PriorMean, check_hyperparameters, prior_values
+from ntkgap.practice.laplace import LinearizedLaplace
 from ntkgap.practice.losses import outputs_like, squared_loss
+from ntkgap.practice.weight_prior import PriorMean, check_hyperparameters, prior_values
 
 
 @dataclass(frozen=True)

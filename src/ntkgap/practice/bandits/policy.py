@@ -1,0 +1,63 @@
+"""What a bandit policy is: it decides, it learns, and it can say how sure it was."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ntkgap.errors import StudyError
+
+Exploration = Callable[[int, float], float]
+"""Factor γ of the confidence width after so many rounds and with this log det Z/det λI."""
+
+
+class Diverged(StudyError):
+    """A policy's network no longer gives finite numbers."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A chosen arm, and why.
+
+    Attributes:
+        arm: its index.
+        mean: what the policy expects of every arm, [K]; None if it has no expectations.
+        half_width: of the confidence interval mean ± half_width that it explored with, [K]; None if it has none.
+    """
+
+    arm: int
+    mean: Tensor | None = None
+    half_width: Tensor | None = None
+
+
+class Policy(ABC):
+    """Chooses an arm a round, and learns what that arm paid.
+
+    Both methods get the context and what a network is fed for it (see ``Environment.inputs``); each policy uses
+    what it understands.
+    """
+
+    @abstractmethod
+    def decide(self, context: Tensor, inputs: Tensor) -> Decision:
+        """Choose.
+
+        Args:
+            context: x, [d].
+            inputs: for a network whose flattened outputs are one number an arm.
+
+        Raises:
+            Diverged: if there are no finite numbers to choose by.
+        """
+
+    @abstractmethod
+    def learn(self, context: Tensor, inputs: Tensor, arm: int, reward: float) -> None:
+        """Take in what the chosen arm paid; called once after each ``decide``.
+
+        Raises:
+            Diverged: if the network's parameters are not finite after training.
+        """
+
+    def diagnose(self) -> dict[str, float]:
+        """What explains the policy's fortune now, by name: drift of its kernel and parameters, and the like."""
+        return {}

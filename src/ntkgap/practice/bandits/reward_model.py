@@ -1,0 +1,163 @@
+"""A network that learns what arms pay, retrained on all that was seen."""
+
+import copy
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor, nn
+
+from ntkgap.errors import StudyError
+from ntkgap.models import parameter_groups
+from ntkgap.practice.bandits.policy import Diverged
+from ntkgap.practice.checks import check_training
+
+
+@dataclass(frozen=True)
+class RewardTraining:
+    """When and how a reward model is trained.
+
+    After t rounds the loss is (½Σ(f − r)² + ½λ‖θ − θ₀‖²)/t: its curvature does not grow with t, so that one
+    learning rate does for all rounds (the theorem's η of the sum falls like 1/t too).
+
+    Attributes:
+        steps: J, updates a training.
+        learning_rate: η of that loss; of ``"adam"`` its step size.
+        every: rounds from one training to the next; 1 as in the papers.
+        start: ``"initial"`` (each training begins at θ₀, as in the paper of NeuralUCB) or ``"current"`` (it goes
+            on from where the last one ended, as in its released code).
+        optimizer: ``"gd"`` (all examples at once), ``"sgd"`` (plain, minibatches) or ``"adam"``.
+        batch_size: of ``"sgd"`` and ``"adam"``, drawn with replacement; all examples if not given.
+
+    Raises:
+        StudyError: if a number is out of range.
+    """
+
+    steps: int = 100
+    learning_rate: float = 1e-2
+    every: int = 1
+    start: Literal["initial", "current"] = "initial"
+    optimizer: Literal["gd", "sgd", "adam"] = "gd"
+    batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        check_training(self.learning_rate, self.steps)
+        if self.every < 1:
+            raise StudyError(f"every must be at least 1 round, got {self.every!r}")
+        if self.batch_size is not None and (self.batch_size < 1 or self.optimizer == "gd"):
+            raise StudyError(
+                f"batch_size {self.batch_size!r} must be at least 1, and is for 'sgd' and 'adam' only"
+            )
+
+
+class RewardModel:
+    """A network, what it has been told, and its training.
+
+    Args:
+        network: maps the inputs of ``Environment.inputs`` to one number an arm, flattened; it is copied.
+        training: when and how.
+        regularization: λ ≥ 0, the pull to the initial parameters θ₀.
+        generator: source of minibatches; torch's global one if not given.
+
+    Attributes:
+        network: trained in place.
+        initial: the network at θ₀.
+        trained: number of trainings so far.
+
+    Raises:
+        StudyError: if λ is out of range.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        training: RewardTraining,
+        *,
+        regularization: float = 0.0,
+        generator: Generator | None = None,
+    ) -> None:
+        if not 0 <= regularization < float("inf"):
+            raise StudyError(f"regularization must be finite and at least 0, got {regularization!r}")
+        self.network, self.initial = copy.deepcopy(network), copy.deepcopy(network)
+        self.training, self.regularization, self.generator = training, regularization, generator
+        self.trained = 0
+        self._inputs: list[Tensor] = []  # [D] of the chosen arm, or of the context
+        self._outputs: list[int] = []  # which output is about the chosen arm
+        self._rewards: list[float] = []
+
+    @property
+    def seen(self) -> int:
+        """Rounds t that it has been told about."""
+        return len(self._rewards)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the network's parameters."""
+        return next(self.network.parameters()).dtype
+
+    def predict(self, inputs: Tensor) -> Tensor:
+        """Expected reward of every arm, [K].
+
+        Raises:
+            Diverged: if one is not finite.
+        """
+        with torch.no_grad():
+            rewards = self.network(inputs.to(self.dtype)).flatten()
+        if not torch.isfinite(rewards).all():
+            raise Diverged("the network's outputs are not finite; lower the learning rate")
+        return rewards
+
+    def add(self, inputs: Tensor, arm: int, reward: float) -> bool:
+        """Note what an arm paid, and train if it is time.
+
+        Returns:
+            Whether the network was trained.
+
+        Raises:
+            Diverged: if training made a parameter infinite or NaN.
+        """
+        # One row an arm (one output), or one row for all arms (one output each).
+        row, output = (arm, 0) if len(inputs) > 1 else (0, arm)
+        self._inputs.append(inputs[row].to(self.dtype))
+        self._outputs.append(output)
+        self._rewards.append(reward)
+        if self.seen % self.training.every:
+            return False
+        self.fit()
+        return True
+
+    def history(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Inputs [t, D], outputs [t] that are about the chosen arms, and rewards [t, 1]."""
+        rewards = torch.tensor(self._rewards, dtype=self.dtype)[:, None]
+        return torch.stack(self._inputs), torch.tensor(self._outputs), rewards
+
+    def fit(self) -> None:
+        """Train for J steps on all that was seen.
+
+        Raises:
+            Diverged: if a parameter ends infinite or NaN.
+        """
+        settings = self.training
+        inputs, outputs, rewards = self.history()
+        if settings.start == "initial":
+            self.network.load_state_dict(self.initial.state_dict())
+        groups = parameter_groups(
+            self.network, settings.learning_rate, "adam" if settings.optimizer == "adam" else "gd"
+        )
+        optimizer = (torch.optim.Adam if settings.optimizer == "adam" else torch.optim.SGD)(groups)
+        pairs = list(zip(self.network.parameters(), self.initial.parameters(), strict=True))
+        t = self.seen
+        size = t if settings.batch_size is None else min(t, settings.batch_size)
+        for _ in range(settings.steps):
+            chosen = slice(None) if size == t else torch.randint(t, (size,), generator=self.generator)
+            found = self.network(inputs[chosen]).gather(1, outputs[chosen][:, None])
+            loss = 0.5 * (found - rewards[chosen]).square().mean()
+            if self.regularization:
+                pull = sum((p - start.detach()).square().sum() for p, start in pairs)
+                loss = loss + 0.5 * self.regularization / t * pull
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        self.trained += 1
+        if not all(torch.isfinite(p).all() for p in self.network.parameters()):
+            raise Diverged("training made parameters infinite or NaN; lower the learning rate")

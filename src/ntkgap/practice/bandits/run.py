@@ -1,0 +1,123 @@
+"""A policy plays an environment."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ntkgap.errors import StudyError
+from ntkgap.practice.bandits.environment import Environment
+from ntkgap.practice.bandits.policy import Decision, Diverged, Policy
+
+
+@dataclass(frozen=True)
+class BanditRun:
+    """What a policy did in T rounds.
+
+    Attributes:
+        arms: chosen ones, [T]; −1 after the policy diverged.
+        rewards: received, [T]; NaN after it diverged.
+        regret: cumulative expected regret Σ (max_a μ_a − μ_chosen), [T]; infinite after it diverged.
+        uniform_regret: the same in expectation for uniform choice, [T].
+        covered: part of the arms whose true mean the policy's interval held, [T]; NaN where it had none.
+        half_width: of these intervals, mean over arms, [T]; NaN where it had none.
+        diagnosed_at: numbers of rounds after which diagnoses were taken.
+        diagnoses: by name, one number for each of ``diagnosed_at`` (NaN where it was not given).
+        diverged: what happened, if the policy diverged.
+        seconds: that deciding and learning took.
+    """
+
+    arms: Tensor
+    rewards: Tensor
+    regret: Tensor
+    uniform_regret: Tensor
+    covered: Tensor
+    half_width: Tensor
+    diagnosed_at: tuple[int, ...]
+    diagnoses: dict[str, list[float]]
+    diverged: str | None
+    seconds: float
+
+    @property
+    def relative_regret(self) -> float:
+        """Total regret as a part of that of uniform choice; infinite if the policy diverged."""
+        return float(self.regret[-1] / self.uniform_regret[-1])
+
+    @property
+    def coverage(self) -> float:
+        """Part of all arms and rounds whose true mean the interval held; NaN without intervals."""
+        return float(self.covered.nanmean())
+
+
+def play(
+    environment: Environment,
+    policy: Policy,
+    *,
+    diagnose_at: Sequence[int] = (),
+    progress: Callable[[int], None] | None = None,
+) -> BanditRun:
+    """Play all rounds of an environment.
+
+    Args:
+        environment: the contexts and rewards.
+        policy: chooses and learns.
+        diagnose_at: numbers of rounds, ascending, after which ``policy.diagnose`` is asked.
+        progress: called with the number of rounds played, after each.
+
+    Raises:
+        StudyError: if ``diagnose_at`` is out of range, or all arms are always equally good.
+    """
+    if list(diagnose_at) != sorted(set(diagnose_at)) or not all(1 <= t <= environment.rounds for t in diagnose_at):
+        raise StudyError(
+            f"diagnose_at must be ascending numbers from 1 to {environment.rounds}, got {list(diagnose_at)}"
+        )
+    losses = environment.regrets().double()
+    if not losses.any():
+        raise StudyError("all arms are equally good in every round: there is no regret to measure")
+    n = environment.rounds
+    arms = torch.full((n,), -1)
+    rewards, covered, half_width = (torch.full((n,), math.nan, dtype=torch.float64) for _ in range(3))
+    lost = torch.full((n,), math.inf, dtype=torch.float64)
+    found: list[dict[str, float]] = []
+    diverged, seconds = None, 0.0
+    for t in range(n):
+        context, inputs = environment.contexts[t], environment.inputs(t)
+        start = time.perf_counter()
+        try:
+            decision = policy.decide(context, inputs)
+            policy.learn(context, inputs, decision.arm, float(environment.rewards[t, decision.arm]))
+        except Diverged as error:
+            diverged = f"round {t + 1}: {error}"
+            break
+        seconds += time.perf_counter() - start
+        arms[t], rewards[t] = decision.arm, environment.rewards[t, decision.arm]
+        lost[t] = losses[t, decision.arm]
+        covered[t], half_width[t] = _intervals(decision, environment.means[t])
+        if t + 1 in diagnose_at:
+            found.append(policy.diagnose())
+        if progress is not None:
+            progress(t + 1)
+    names = {name: None for diagnosis in found for name in diagnosis}
+    return BanditRun(
+        arms,
+        rewards,
+        lost.cumsum(0),
+        losses.mean(dim=1).cumsum(0),
+        covered,
+        half_width,
+        tuple(diagnose_at[: len(found)]),
+        {name: [diagnosis.get(name, math.nan) for diagnosis in found] for name in names},
+        diverged,
+        seconds,
+    )
+
+
+def _intervals(decision: Decision, means: Tensor) -> tuple[float, float]:
+    """Part of the true means [K] inside the decision's intervals, and their mean half width."""
+    if decision.mean is None or decision.half_width is None:
+        return math.nan, math.nan
+    inside = (decision.mean.double() - means.double()).abs() <= decision.half_width
+    return float(inside.double().mean()), float(decision.half_width.double().mean())
