@@ -16,7 +16,7 @@ from ntkgap.studies.uncertainty.ensembles.methods import Predictive, add_band, s
 from ntkgap.studies.uncertainty.ensembles.prediction import Prediction, noise_bounds, predict
 from ntkgap.studies.uncertainty.ensembles.problem import EnsembleProblem
 
-# No prior precision of a Laplace approximation is sought beyond these; in NTK parametrisation it is 1 at the start.
+# No prior precision of a Laplace approximation is sought beyond these; networks are drawn from one of 1.
 PRECISION_BOUNDS = (1e-4, 1e4)
 
 # Members whose loss is so many times that of the start are on their way out of the finite numbers.

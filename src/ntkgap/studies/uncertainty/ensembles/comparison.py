@@ -99,8 +99,8 @@ def bias(error: float, chance: float, floor: float, tolerance: float) -> float:
         tolerance: how large a bias matters.
 
     Returns:
-        The bias where the error is above the floor. Within it nothing is seen, and what could hide there is returned,
-        the bias of an error at the floor; NaN if that is beyond the tolerance.
+        The bias where the error is above the floor. Within it nothing is seen, and what could hide there is
+        returned, the bias of an error at the floor; NaN if that is beyond the tolerance.
     """
     if error > floor:
         return math.sqrt(error**2 - chance**2)

@@ -100,7 +100,7 @@ def tables(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict])
                 key=f"calibration_{i}",
                 title=f"Calibration at width {width}: {problem}",
                 caption="On test targets; medians over seeds with intervals; all but coverage better small, and "
-                "coverage best near 0.95. NTK-GP and NNGP have the noise of their own greatest evidence, at prior "
+                "coverage best near 0.95. NTK-GP and NNGP have the noise of their own greatest evidence at prior "
                 "precision 1, sought down to 10⁻⁴ of the targets' mean square. Ensembles and Laplace with δ = 1 "
                 "take over the NNGP's, as they have none of their own; Laplace by evidence has its own. NLL in "
                 "nats, CRPS, scores and widths in the unit of the targets.",
