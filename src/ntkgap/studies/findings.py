@@ -34,6 +34,11 @@ class Findings:
             self.notes.append(f"{what}: {curve.stopped}")
             self.diverged |= "diverged" in curve.stopped
 
+    def add_divergence(self, what: str) -> None:
+        """Note that a training diverged."""
+        self.notes.append(what)
+        self.diverged = True
+
     def result(self) -> dict[str, Any]:
         """As the sweep stores it."""
         return {

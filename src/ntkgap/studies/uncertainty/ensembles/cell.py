@@ -13,8 +13,14 @@ from ntkgap.practice import LinearizedLaplace, train, train_ensemble
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.uncertainty.ensembles.estimates import members_together
 from ntkgap.studies.uncertainty.ensembles.methods import Predictive, add_band, score, score_diverged
-from ntkgap.studies.uncertainty.ensembles.prediction import Prediction, predict
+from ntkgap.studies.uncertainty.ensembles.prediction import Prediction, noise_bounds, predict
 from ntkgap.studies.uncertainty.ensembles.problem import EnsembleProblem
+
+# No prior precision of a Laplace approximation is sought beyond these; networks are drawn from one of 1.
+PRECISION_BOUNDS = (1e-4, 1e4)
+
+# Members whose loss is so many times that of the start are on their way out of the finite numbers.
+DIVERGED = 1e6
 
 
 def compute_ensemble(problem: EnsembleProblem, width: int, seed: int) -> Findings:
@@ -79,7 +85,7 @@ class Networks:
         training, members = self.problem.training, self.problem.members
         noise = torch.randn(members, *self.data.y.shape, generator=self._generator(members))
         try:
-            return train_ensemble(
+            trained = train_ensemble(
                 self.member,
                 self.data,
                 members,
@@ -90,11 +96,17 @@ class Networks:
                 targets=self.data.y + math.sqrt(anchoring) * noise,
                 anchoring=anchoring,
                 together=members_together(self.parameters, self.activations),
-            ).outputs
+            )
         except DivergenceError as error:
-            findings.notes.append(f"{what}: {error}")
-            findings.diverged = True
+            findings.add_divergence(f"{what}: {error}")
             return None
+        start = self.prediction.expected_initial_loss
+        if lost := int((trained.losses[:, -1] > DIVERGED * start).sum()):
+            findings.add_divergence(
+                f"{what}: {lost} members have diverged; their loss exceeds a million initial ones"
+            )
+            return None
+        return trained.outputs
 
     def moments(self, outputs: Tensor | None) -> Predictive | None:
         """Mean and standard deviation of the members at the last step, every output on its own."""
@@ -112,7 +124,9 @@ class Networks:
         if curve.stopped:
             return {"laplace": None, "laplace_evidence": None}
         fixed = LinearizedLaplace(network, data, noise_variance=self.prediction.noise_variance)
-        fitted = fixed.fit_evidence()
+        fitted = fixed.fit_evidence(bounds=(PRECISION_BOUNDS, noise_bounds(data)))
+        if fitted.maximum is not None and fitted.maximum.at_edge:
+            findings.notes.append("the evidence of the Laplace approximation is greatest at the bounds")
         findings.scalars |= {
             "laplace_evidence_prior_precision": fitted.prior_precision,
             "laplace_evidence_noise_variance": fitted.noise_variance,

@@ -24,8 +24,8 @@ def _moments() -> list[Claim]:
     slow = (
         "Measured after the training named above the scorecard. Where the kernel is ill-conditioned the limit is "
         "approached slowly: directions that training has barely reached carry a covariance that wide networks "
-        "still miss by tens of per cent. What chance adds with M members is subtracted (in squares, its mean): "
-        "see the errors as they are, and their floor, below."
+        "still miss by tens of per cent. What chance adds with M members is subtracted (in squares, its mean), "
+        "and no bias is put below what they can resolve: see the errors as they are, and their floor, below."
     )
     return [
         Claim(

@@ -99,12 +99,13 @@ def bias(error: float, chance: float, floor: float, tolerance: float) -> float:
         tolerance: how large a bias matters.
 
     Returns:
-        The bias, at least 0; NaN if the error is within the floor, and a bias beyond the tolerance may be hidden.
+        The bias where the error is above the floor. Within it nothing is seen, and what could hide there is
+        returned, the bias of an error at the floor; NaN if that is beyond the tolerance.
     """
-    resolution = math.sqrt(max(floor**2 - chance**2, 0.0))
-    if error <= floor and resolution > tolerance:
-        return math.nan
-    return math.sqrt(max(error**2 - chance**2, 0.0))
+    if error > floor:
+        return math.sqrt(error**2 - chance**2)
+    hidden = math.sqrt(max(floor**2 - chance**2, 0.0))
+    return hidden if hidden < tolerance else math.nan
 
 
 def worst(ratios: list[float]) -> float:

@@ -32,7 +32,7 @@ def figures() -> list[StudyFigure]:
     )
     over_width = [
         WidthFigure(
-            key=f"ensemble_{name}",
+            key=f"ensemble_{name}_errors",
             title=f"Ensembles against theory: {what}",
             caption="After training, and after the first observed steps. Below the floor M members cannot be told "
             "from M draws of the predicted Gaussian; it falls with M, not with the width.",
@@ -100,7 +100,7 @@ def tables(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict])
                 key=f"calibration_{i}",
                 title=f"Calibration at width {width}: {problem}",
                 caption="On test targets; medians over seeds with intervals; all but coverage better small, and "
-                "coverage best near 0.95. NTK-GP and NNGP have the noise of their own greatest evidence, at prior "
+                "coverage best near 0.95. NTK-GP and NNGP have the noise of their own greatest evidence at prior "
                 "precision 1, sought down to 10⁻⁴ of the targets' mean square. Ensembles and Laplace with δ = 1 "
                 "take over the NNGP's, as they have none of their own; Laplace by evidence has its own. NLL in "
                 "nats, CRPS, scores and widths in the unit of the targets.",

@@ -53,6 +53,7 @@ class Prediction:
         largest_eigenvalue: κ_max(Θ).
         noise_variance: σ² of the greatest evidence of the NNGP, the infinitely wide Bayesian network, which
             ensembles and Laplace take over.
+        expected_initial_loss: of ½‖f − y‖² over random starts.
         comparison: the members' distribution at the observed steps, with its floor.
         methods: what needs no network: NTK-GP, NNGP, and the infinite counterparts of both ensembles.
         notes: remarks.
@@ -62,6 +63,7 @@ class Prediction:
     test: Dataset
     largest_eigenvalue: float
     noise_variance: float
+    expected_initial_loss: float
     comparison: Comparison
     methods: dict[str, Predictive]
     notes: list[str]
@@ -98,7 +100,8 @@ def _predict(problem_json: str, seed: int) -> Prediction:
         "infinite_prior": Predictive.of(anchored.predict(ntk.cross, nngp.cross, nngp.test), noise),
     }
     comparison = Comparison.of(members, problem.members, Generator().manual_seed(seed))
-    return Prediction(train, test, 2 / critical, noise, comparison, methods, notes)
+    start = 0.5 * float(train.y.square().sum() + train.n_outputs * nngp.train.trace())
+    return Prediction(train, test, 2 / critical, noise, start, comparison, methods, notes)
 
 
 def kernels(model: ModelSpec, train: Dataset, test: Dataset) -> tuple[Kernel, Kernel]:
@@ -110,11 +113,16 @@ def kernels(model: ModelSpec, train: Dataset, test: Dataset) -> tuple[Kernel, Ke
     return ntk, nngp
 
 
+def noise_bounds(data: Dataset) -> tuple[float, float]:
+    """Between which σ² is sought."""
+    size = float(data.y.square().mean())
+    return NOISE_BOUNDS[0] * size, NOISE_BOUNDS[1] * size
+
+
 def _noise(kernel: Kernel, data: Dataset, name: str, notes: list[str]) -> float:
     """σ² of the greatest evidence of the process with this kernel as it is."""
-    size = float(data.y.square().mean())
-    bounds = (NOISE_BOUNDS[0] * size, NOISE_BOUNDS[1] * size)
-    best = Evidence(kernel.train, data.y).maximum(prior_precision=1.0, bounds=((0.5, 2.0), bounds))
+    bounds = ((0.5, 2.0), noise_bounds(data))  # of the precision, which is given, and the noise
+    best = Evidence(kernel.train, data.y).maximum(prior_precision=1.0, bounds=bounds)
     if best.at_edge:
         notes.append(
             f"the evidence of the {name} decides no noise: σ² = {best.noise_variance:.1e} is at its bounds"

@@ -19,12 +19,13 @@ class TrainingSpec(Spec):
     """Full-batch gradient descent of all members.
 
     Attributes:
-        fraction_of_critical: learning rate as a fraction of 2/κ_max of the infinite-width kernel.
+        fraction_of_critical: learning rate as a fraction of 2/κ_max of the infinite-width kernel, below 1: from
+            there on infinitely wide networks diverge.
         steps: number of steps.
         observations: at how many steps the ensemble is compared with theory, in equal ratios up to the last.
     """
 
-    fraction_of_critical: float = Field(default=0.5, gt=0)
+    fraction_of_critical: float = Field(default=0.5, gt=0, lt=1)
     steps: int = Field(ge=1)
     observations: int = Field(default=5, ge=1)
 
@@ -59,7 +60,7 @@ class EnsembleProblem(BaseProblem):
             )
         if model.antisymmetric or model.trained != "all":
             raise ValueError(
-                "members start from random functions and train all layers; drop antisymmetric and trained"
+                "members start from random functions and train all layers: no antisymmetric, no trained"
             )
         return self
 
