@@ -41,8 +41,8 @@ def load_data(
     """Load a training and a test set, always the same for the same arguments.
 
     ``"digits"``, ``"sphere"``, ``"toy"`` and ``"wheel"`` need no files. ``"mnist"``, ``"fashion_mnist"``,
-    ``"cifar10"``, ``"mushroom"``, ``"shuttle"`` and ``"uci/…"`` are read from the folder ``root=``; where it is not
-    given, from ``$NTKGAP_DATA``, then from ``ntkgap`` in the user's data directory (``$XDG_DATA_HOME`` or
+    ``"cifar10"``, ``"mushroom"``, ``"shuttle"`` and ``"uci/…"`` are read from the folder ``root=``; where it is
+    not given, from ``$NTKGAP_DATA``, then from ``ntkgap`` in the user's data directory (``$XDG_DATA_HOME`` or
     ``~/.local/share``).
 
     Args:

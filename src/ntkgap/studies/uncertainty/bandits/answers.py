@@ -46,8 +46,8 @@ def answers(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]
         Table(
             key="exploration",
             title="Exploration",
-            caption="At the largest width tested; medians over seeds. Regret is a part of that of uniform choice. Tuned "
-            "constants were the best on the other seeds: an oracle's choice, to compare with.",
+            caption="At the largest width tested; medians over seeds. Regret is a part of that of uniform choice. "
+            "Tuned constants were the best on the other seeds: an oracle's choice, to compare with.",
             columns=("", *QUESTIONS),
             rows=tuple(rows),
         )

@@ -44,13 +44,13 @@ def compute_bandit(problem: BanditProblem, width: int, seed: int) -> Findings:
         "bandit_rounds": [float(t) for t in checkpoints(environment.rounds, POINTS)],
         "bandit_diagnosed": [float(t) for t in checkpoints(environment.rounds, DIAGNOSES)],
     }
-    for rule in problem.rules:
-        add(rule, run(environment, players.fixed(rule)), findings)
+    for name in problem.rules:
+        add(name, run(environment, players.fixed(name)), findings)
     for rule, constant in problem.candidates:
         if rule not in WIDTHLESS:
             add(tuned_name(rule, constant), run(environment, players.tuned(rule, constant)), findings)
-    for name, result in widthless(problem.model_copy(update={"widths": [ANY_WIDTH]}).model_dump_json(), seed):
-        add(name, result, findings)
+    for candidate, result in widthless(problem.model_copy(update={"widths": [ANY_WIDTH]}).model_dump_json(), seed):
+        add(candidate, result, findings)
     add_schedule(players.theory, players.limit, findings)
     return findings
 

@@ -1,37 +1,26 @@
 """What the kernel regime promises of exploration, as claims."""
 
-from pydantic import Field
-
 from ntkgap.studies.claim import Claim
-from ntkgap.studies.spec import Spec
 
-
-class BanditTolerances(Spec):
-    """How close is close enough.
-
-    Attributes:
-        regret: by how much the regret of a rule may exceed that of the tuned constant.
-        kernel_regret: by how much the regret of the network may differ from that of its infinite-width kernel.
-        schedule: by what factor γ_t may exceed its limit.
-        drift: relative change of the kernel, and relative error of the linearised network.
-    """
-
-    regret: float = Field(default=0.1, gt=0)
-    kernel_regret: float = Field(default=0.25, gt=0)
-    schedule: float = Field(default=1.5, gt=1)
-    drift: float = Field(default=0.1, gt=0)
-
+# By how much the regret of a rule may exceed that of the tuned constant.
+REGRET = 0.1
+# By how much the regret of the network may differ from that of its infinite-width kernel.
+KERNEL_REGRET = 0.25
+# By what factor γ_t may exceed its limit.
+SCHEDULE = 1.5
+# Relative change of the kernel.
+DRIFT = 0.1
 
 NEURAL_UCB = "Zhou, Li, Gu 2020"
 ORACLE = (
-    "The constant is the best of those tried on the other seeds of the same problem and width: an oracle's choice, "
-    "which nobody has before the game is played."
+    "The constant is the best of those tried on the other seeds of the same problem and width: an oracle's "
+    "choice, which nobody has before the game is played."
 )
 
 
-def claims(tolerances: BanditTolerances = BanditTolerances()) -> list[Claim]:
+def claims() -> list[Claim]:
     """Eight claims about exploration; each cell's regret is relative to that of uniform choice."""
-    at_most = f"the regret is at most {1 + tolerances.regret:g} times that of the tuned constant"
+    at_most = f"the regret is at most {1 + REGRET:g} times that of the tuned constant"
     return [
         Claim(
             key="schedule_of_theory",
@@ -42,7 +31,7 @@ def claims(tolerances: BanditTolerances = BanditTolerances()) -> list[Claim]:
             kind="payoff",
             quantity="bandit_theory_over_tuned",
             label="regret with theory's γ_t / with the tuned constant",
-            threshold=1 + tolerances.regret,
+            threshold=1 + REGRET,
             direction="below",
             criterion=at_most,
             prediction="none: the theorem bounds the regret with γ_t, and compares with nothing",
@@ -51,13 +40,13 @@ def claims(tolerances: BanditTolerances = BanditTolerances()) -> list[Claim]:
         Claim(
             key="schedule_of_limit",
             title="The schedule's infinite-width limit explores as well as a tuned constant",
-            statement="NeuralUCB with lim γ_t = ν√(log det Z_t/det λI − 2 log δ) + √λ S has no more regret than with "
-            "the best constant.",
+            statement="NeuralUCB with lim γ_t = ν√(log det Z_t/det λI − 2 log δ) + √λ S has no more regret than "
+            "with the best constant.",
             source=f"{NEURAL_UCB}, equation 5.1 for m, J → ∞",
             kind="payoff",
             quantity="bandit_limit_over_tuned",
             label="regret with the limit of γ_t / with the tuned constant",
-            threshold=1 + tolerances.regret,
+            threshold=1 + REGRET,
             direction="below",
             criterion=at_most,
             prediction="none",
@@ -72,7 +61,7 @@ def claims(tolerances: BanditTolerances = BanditTolerances()) -> list[Claim]:
             kind="payoff",
             quantity="bandit_evidence_over_tuned",
             label="regret with evidence / with the tuned constant",
-            threshold=1 + tolerances.regret,
+            threshold=1 + REGRET,
             direction="below",
             criterion=at_most,
             prediction="none",
@@ -86,9 +75,9 @@ def claims(tolerances: BanditTolerances = BanditTolerances()) -> list[Claim]:
             kind="condition",
             quantity="bandit_schedule_factor",
             label="γ_T / its limit",
-            threshold=tolerances.schedule,
+            threshold=SCHEDULE,
             direction="below",
-            criterion=f"γ_T is at most {tolerances.schedule:g} times its limit",
+            criterion=f"γ_T is at most {SCHEDULE:g} times its limit",
             prediction="falls like m^(−1/6) √log m where it is large",
             caveat="All unknown constants C₁, C₂, C₃ are set to one, which favours the theory.",
             exponent=-1 / 6,
@@ -116,9 +105,9 @@ def claims(tolerances: BanditTolerances = BanditTolerances()) -> list[Claim]:
             kind="consequence",
             quantity="bandit_kernel_gap",
             label="|regret / regret of NTK-UCB − 1|",
-            threshold=tolerances.kernel_regret,
+            threshold=KERNEL_REGRET,
             direction="below",
-            criterion=f"the regrets differ by less than {tolerances.kernel_regret:.0%}",
+            criterion=f"the regrets differ by less than {KERNEL_REGRET:.0%}",
             prediction="0 at infinite width, with training to convergence",
             caveat="Both regrets have noise of their own: a gap may be chance.",
         ),
@@ -130,9 +119,9 @@ def claims(tolerances: BanditTolerances = BanditTolerances()) -> list[Claim]:
             kind="consequence",
             quantity="bandit_ucb_kernel_drift",
             label="‖K_T − K_0‖ / ‖K_0‖ on seen arms",
-            threshold=tolerances.drift,
+            threshold=DRIFT,
             direction="below",
-            criterion=f"the relative change is below {tolerances.drift:.0%}",
+            criterion=f"the relative change is below {DRIFT:.0%}",
             prediction="shrinks at least like m^(−1/2)",
             exponent=-0.5,
         ),

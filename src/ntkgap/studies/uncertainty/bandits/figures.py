@@ -48,9 +48,9 @@ def figures() -> list[StudyFigure]:
         ComparisonFigure(
             key="schedule",
             title="The terms of theory's exploration schedule",
-            caption="γ_t = confidence + optimisation + linearisation (Zhou, Li, Gu 2020, algorithm 1, all constants "
-            "one), along the determinants met at the largest width. Only the noise and the norm stay as the width "
-            "grows; the others are what the theorem allows for a network that is not infinitely wide, nor trained "
+            caption="γ_t = confidence + optimisation + linearisation (Zhou, Li, Gu 2020, algorithm 1, all "
+            "constants one), along the determinants met at the largest width. Only the noise and the norm stay as "
+            "the width grows; the others are what the theorem allows for a network that is not infinitely wide, nor trained "
             "to convergence.",
             x_label="round",
             y_label="term of γ_t",
@@ -63,8 +63,8 @@ def figures() -> list[StudyFigure]:
         WidthFigure(
             key="drift",
             title="What becomes of the reward network while it explores",
-            caption="At the end of the game with the tuned constant: relative change of the kernel on seen arms, of "
-            "the parameters, and the error of the linearised network's outputs.",
+            caption="At the end of the game with the tuned constant: relative change of the kernel on seen arms, "
+            "of the parameters, and the error of the linearised network's outputs.",
             y_label="relative change",
             measured=scalar_name("ucb", "kernel_drift"),
             measured_label="kernel",
@@ -76,11 +76,13 @@ def figures() -> list[StudyFigure]:
         WidthFigure(
             key="bounds",
             title="How often the true rewards lie in the intervals that rules explore with",
-            caption="Over all arms and rounds. Theory's bounds are to hold with probability 1 − δ; those of evidence "
-            "are one standard deviation wide, which a Gaussian keeps in 68 % of cases.",
+            caption="Over all arms and rounds. Theory's bounds are to hold with probability 1 − δ; those of "
+            "evidence are one standard deviation wide, which a Gaussian keeps in 68 % of cases.",
             y_label="part inside",
             measured=scalar_name("limit", "coverage"),
             measured_label=LABELS["limit"],
-            references=tuple((scalar_name(rule, "coverage"), LABELS[rule]) for rule in ("theory", "evidence", "ucb")),
+            references=tuple(
+                (scalar_name(rule, "coverage"), LABELS[rule]) for rule in ("theory", "evidence", "ucb")
+            ),
         ),
     ]

@@ -79,7 +79,8 @@ class BanditProblem(BaseProblem):
         training: of the reward network.
         regularization: λ.
         schedule: of theory.
-        gradients: at which parameters gradients are taken: at ``"selection"``, ``"initial"`` or ``"current"`` ones.
+        gradients: at which parameters gradients are taken: those at ``"selection"``, ``"initial"`` or
+            ``"current"`` ones.
         mean: where the expected rewards come from: ``"network"``, ``"linearized"`` twin, or ``"kernel_ridge"``.
         rules: those without a constant to tune.
         tuned: constants to try, by rule.
@@ -98,8 +99,8 @@ class BanditProblem(BaseProblem):
     schedule: ScheduleSpec = ScheduleSpec()
     gradients: Literal["selection", "initial", "current"] = "selection"
     mean: Literal["network", "linearized", "kernel_ridge"] = "network"
-    rules: list[Fixed] = ["theory", "limit", "evidence"]
-    tuned: dict[Tuned, list[Positive]] = {"ucb": [0.01, 0.1, 1.0]}
+    rules: list[Fixed] = Field(default=["theory", "limit", "evidence"])
+    tuned: dict[Tuned, list[Positive]] = Field(default={"ucb": [0.01, 0.1, 1.0]})
     epsilon: float = Field(default=0.1, ge=0, le=1)
     members: int = Field(default=5, ge=2)
 
@@ -124,7 +125,7 @@ class BanditProblem(BaseProblem):
         return self
 
     @property
-    def candidates(self) -> list[tuple[str, float]]:
+    def candidates(self) -> list[tuple[Tuned, float]]:
         """Every tuned rule with every constant."""
         return [(rule, c) for rule, constants in self.tuned.items() for c in constants]
 
@@ -146,9 +147,7 @@ class BanditProblem(BaseProblem):
 
     def network(self, environment: Environment, width: int, generator: Generator) -> nn.Module:
         """The reward network of a width, before it has learned anything."""
-        like = Dataset(
-            torch.zeros(1, environment.in_features), torch.zeros(1, environment.out_features)
-        )
+        like = Dataset(torch.zeros(1, environment.in_features), torch.zeros(1, environment.out_features))
         return self.model.build(like, width, generator)
 
     def describe(self) -> str:
@@ -163,7 +162,8 @@ class BanditProblem(BaseProblem):
 
     def estimate(self, width: int) -> Estimate:
         """Operations, memory and time of a cell of this width."""
-        return estimate(self, *_network_shape(self.model_copy(update={"widths": [width]}).model_dump_json()), width)
+        shape = _network_shape(self.model_copy(update={"widths": [width]}).model_dump_json())
+        return estimate(self, *shape, width)
 
     def check(self) -> None:
         """Load the rounds of one seed, and build the narrowest network."""

@@ -9,6 +9,14 @@ from ntkgap.studies.statistics import median_interval
 from ntkgap.studies.uncertainty.bandits.rules import LABELS, scalar_name
 from ntkgap.studies.verdict import Verdict, number
 
+CAPTION = (
+    "Expected regret in parts of that of uniform choice, medians over seeds with intervals, best rule at the "
+    "largest width first. Tuned rules: each seed plays with the constant that was best on the other seeds. "
+    "Coverage: part of arms and rounds at the largest width whose true mean reward lay in the interval the rule "
+    "explored with. "
+    "Seconds: deciding and learning, one thread. ∞: diverged. –: not played."
+)
+
 
 def tables(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]) -> list[Table]:
     """One table a bandit problem: rules by widths, relative regret; and what each costs and covers.
@@ -28,11 +36,7 @@ def tables(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict])
             Table(
                 key=f"regret_{i}",
                 title=f"Regret: {problem}",
-                caption="Expected regret in parts of that of uniform choice, medians over seeds with intervals, best "
-                "rule at the largest width first. Tuned rules: each seed plays with the constant that was best on "
-                "the other seeds. Coverage: part of arms and rounds at the largest width whose true mean reward lay "
-                "in the interval the rule explored with. Seconds: deciding and learning, one thread. ∞: diverged. "
-                "–: not played.",
+                caption=CAPTION,
                 columns=("rule", *(f"width {w}" for w in widths), "constant", "coverage", "seconds"),
                 rows=tuple(
                     (
