@@ -13,6 +13,7 @@ from ntkgap.kernels.empirical import (
     jacobian,
     plan_ntk,
 )
+from ntkgap.kernels.evidence import Evidence, EvidenceMaximum
 from ntkgap.kernels.infinite import (
     InfiniteWidth,
     InfiniteWidthKernels,
@@ -24,6 +25,8 @@ from ntkgap.kernels.sequential_posterior import SequentialPosterior
 from ntkgap.kernels.spectrum import Spectrum, spectrum
 
 __all__ = [
+    "Evidence",
+    "EvidenceMaximum",
     "InfiniteWidth",
     "InfiniteWidthKernels",
     "Jacobian",

@@ -32,7 +32,7 @@ class ConstantExploration:
             raise KernelError(f"gamma must be finite and at least 0, got {self.gamma!r}")
 
     def __call__(self, rounds: int, log_determinant: float) -> float:
-        """Γ."""
+        """The constant γ."""
         return self.gamma
 
 
@@ -75,9 +75,10 @@ class ZhouExploration:
     With :math:`a = m^{-1/6}\sqrt{\log m}`,
 
     .. math::
-        \gamma_t = \sqrt{1 + C_1 a L^4 t^{7/6} \lambda^{-7/6}} \Bigl(\nu \sqrt{\log\tfrac{\det Z_t}{\det \lambda I}
-        + C_2 a L^4 t^{5/3} \lambda^{-1/6} - 2\log\delta} + \sqrt\lambda S\Bigr) + (\lambda + C_3 t L)
-        \Bigl[(1 - \eta m \lambda)^{J/2} \sqrt{t/\lambda} + a L^{7/2} t^{5/3} \lambda^{-5/3} (1 + \sqrt{t/\lambda})\Bigr]
+        \gamma_t = \sqrt{1 + C_1 a L^4 t^{7/6} \lambda^{-7/6}} \Bigl(\nu
+        \sqrt{\log\tfrac{\det Z_t}{\det \lambda I} + C_2 a L^4 t^{5/3} \lambda^{-1/6} - 2\log\delta}
+        + \sqrt\lambda S\Bigr) + (\lambda + C_3 t L) \Bigl[(1 - \eta m \lambda)^{J/2} \sqrt{t/\lambda}
+        + a L^{7/2} t^{5/3} \lambda^{-5/3} (1 + \sqrt{t/\lambda})\Bigr]
 
     The constants C_1, C_2, C_3 are not known; 1 is a choice. At practical width the terms in a, which vanish for
     m → ∞, are many orders of magnitude larger than the rest.

@@ -1,5 +1,6 @@
 """The Jacobian of a network's outputs with respect to its parameters, at one point of parameter space."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -65,6 +66,26 @@ class Jacobian:
             name: self.terms[name].transposed_product(v).view(shape) if name in self.terms else v.new_zeros(shape)
             for name, shape in self._shapes.items()
         }
+
+    def jvp(self, w: Mapping[str, Tensor]) -> Tensor:
+        """J w for w by parameter name, each of the parameter's shape: [n, C]."""
+        if {name: v.shape for name, v in w.items()} != self._shapes:
+            raise KernelError(
+                f"w must hold a tensor of the parameter's shape for each of {', '.join(self._shapes)}, no other"
+            )
+        product = torch.zeros_like(self.outputs.mT)
+        for name, term in self.terms.items():
+            product = product + term.product(w[name].to(self.outputs).flatten())
+        return product.mT
+
+    def matrix(self) -> Tensor:
+        """J written out, [n·C, P], parameters flattened one after another; for small networks only."""
+        n, c = self.outputs.shape
+        blocks = [
+            self.terms[name].explicit() if name in self.terms else self.outputs.new_zeros(c, n, shape.numel())
+            for name, shape in self._shapes.items()
+        ]
+        return torch.cat(blocks, dim=2).transpose(0, 1).reshape(n * c, -1)
 
     def __sub__(self, other: "Jacobian") -> "Jacobian":
         """J − J', both at the same inputs, in factors that hold the differences: nothing cancels later on.

@@ -1,0 +1,239 @@
+"""The evidence of a linear-Gaussian model for every prior precision and noise, from one decomposition."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from torch import Tensor
+
+from ntkgap.errors import KernelError
+from ntkgap.kernels.spectrum import check_symmetric
+
+Range = tuple[float, float]
+
+# Without bounds of the caller's, both are sought this many decades around what a model would have that explains
+# the residual by the kernel alone (δ), or by noise alone (σ²).
+DECADES = 8
+GRID_POINTS = 33  # a side: half a decade between neighbours
+STARTS = 3
+
+# Nats by which two choices must differ to be told apart. Evidence may rise towards a bound ever more slowly, and
+# then its ascent ends anywhere.
+DISTINCT = 1e-3
+
+
+@dataclass(frozen=True)
+class EvidenceMaximum:
+    """Where the evidence is greatest.
+
+    Attributes:
+        prior_precision: δ.
+        noise_variance: σ².
+        log_evidence: the logarithm of the evidence there.
+        at_edge: whether a value that was sought lies on one of its bounds, or might as well (the evidence there is
+            lower by less than 0.001 nats): the data alone did not choose it.
+    """
+
+    prior_precision: float
+    noise_variance: float
+    log_evidence: float
+    at_edge: bool
+
+
+class Evidence:
+    r"""Evidence of ỹ = J w + ε with w ~ N(0, I/δ) and ε ~ N(0, σ²I), from the Gram matrix K = JJᵀ.
+
+    .. math:: \log p(\tilde y \mid \delta, \sigma^2) = \log N(\tilde y; 0, K/\delta + \sigma^2 I)
+
+    One eigendecomposition, O(r³), serves every δ and σ², each then O(r). With K the kernel of an infinitely wide
+    network the same function tells the hyperparameters of its Gaussian process. The data fit enters once: with
+    the residual at the posterior mean in place of ỹ the prior would be counted twice.
+    Source: MacKay 1992, *Bayesian interpolation*; Rasmussen, Williams 2006, equation 5.8.
+
+    Args:
+        gram: K, [r, r]; of a kernel over several outputs in the layout of ``as_matrix``, r = nC.
+        residual: ỹ, [r]; or [n, C], which is laid out example by example where K is [nC, nC], and stands for C
+            independent outputs of one kernel where K is [n, n].
+
+    Attributes:
+        size: number of observations, r, or n·C for C outputs that share a kernel.
+        eigenvalues: κ_i of K, [r]; those of JJᵀ with an eigenvector in the span of J alone if made from features.
+        modes: their eigenvectors in the columns, [r, r] or [r, min(r, P)].
+
+    Raises:
+        KernelError: if K is not square, finite, symmetric and positive semidefinite, or the residual does not
+            fit it or is not finite; by the methods, if δ or σ² is not positive and finite.
+    """
+
+    def __init__(self, gram: Tensor, residual: Tensor) -> None:
+        symmetric = check_symmetric(gram)
+        columns = _columns(residual, len(gram)).to(symmetric)
+        eigenvalues, self.modes = torch.linalg.eigh(symmetric)
+        largest = float(eigenvalues.abs().max())
+        if float(eigenvalues[0]) < -100 * len(gram) * torch.finfo(gram.dtype).eps * largest:
+            raise KernelError(
+                f"the Gram matrix has the eigenvalue {float(eigenvalues[0]):.3g}, far below what rounding makes "
+                "of zero; a Gram matrix of a kernel is positive semidefinite"
+            )
+        power = (self.modes.T @ columns).square().sum(dim=1)
+        self.eigenvalues = eigenvalues.clamp_min(0)  # what is left below zero is rounding
+        self._set(self.eigenvalues, power, torch.full_like(power, columns.shape[1]))
+
+    @classmethod
+    def of_features(cls, features: Tensor, residual: Tensor) -> "Evidence":
+        """The same from J itself: O(rP²) by a thin singular value decomposition, no r × r matrix if P < r.
+
+        Args:
+            features: J, [r, P].
+            residual: as for the class.
+
+        Raises:
+            KernelError: as the class does.
+        """
+        if features.ndim != 2 or 0 in features.shape:
+            raise KernelError(f"features must be a matrix [r, P], got shape {tuple(features.shape)}")
+        if not features.is_floating_point() or not torch.isfinite(features).all():
+            raise KernelError("features must be finite floating-point numbers")
+        columns = _columns(residual, len(features)).to(features).double()
+        left, values, _ = torch.linalg.svd(features.double(), full_matrices=False)
+        seen = left.T @ columns
+        # What J cannot reach belongs to eigenvalues of zero, which the decomposition does not list.
+        unseen = (columns - left @ seen).square().sum()[None]
+        c, hidden = columns.shape[1], len(features) - len(values)
+        evidence = cls.__new__(cls)
+        evidence.modes, evidence.eigenvalues = left, values.square()
+        evidence._set(
+            torch.cat([values.square(), values.new_zeros(1)]),
+            torch.cat([seen.square().sum(dim=1), unseen if hidden else torch.zeros_like(unseen)]),
+            torch.cat([torch.full_like(values, c), values.new_full((1,), c * hidden)]),
+        )
+        return evidence
+
+    def _set(self, eigenvalues: Tensor, power: Tensor, multiplicity: Tensor) -> None:
+        """κ_i, the squared length of the residual along its modes, and the number of those modes."""
+        self._kappa, self._power, self._count = (t.cpu().numpy() for t in (eigenvalues, power, multiplicity))
+        self.size = int(self._count.sum())
+
+    def log_evidence(self, prior_precision: float, noise_variance: float) -> float:
+        """Logarithm of N(ỹ; 0, K/δ + σ²I), in nats."""
+        _check_positive(prior_precision=prior_precision, noise_variance=noise_variance)
+        return float(self._log_evidence(np.asarray(prior_precision), np.asarray(noise_variance)))
+
+    def log_determinant(self, prior_precision: float, noise_variance: float) -> float:
+        """Logarithm of det(K/δ + σ²I), added up over outputs that share K."""
+        _check_positive(prior_precision=prior_precision, noise_variance=noise_variance)
+        return float(self._count @ np.log(self._kappa / prior_precision + noise_variance))
+
+    def effective_parameters(self, prior_precision: float, noise_variance: float) -> float:
+        """Σ_i κ_i/(κ_i + δσ²): how many directions of parameter space the data decide rather than the prior."""
+        _check_positive(prior_precision=prior_precision, noise_variance=noise_variance)
+        return float(self._count @ (self._kappa / (self._kappa + prior_precision * noise_variance)))
+
+    def gradient(self, prior_precision: float, noise_variance: float) -> tuple[float, float]:
+        """Derivatives of the log evidence with respect to log δ and log σ²."""
+        _check_positive(prior_precision=prior_precision, noise_variance=noise_variance)
+        signal = self._kappa / prior_precision
+        variance = signal + noise_variance
+        slope = 0.5 * (self._power / variance - self._count) / variance  # of log N with respect to the variance
+        return -float(slope @ signal), noise_variance * float(slope.sum())
+
+    def maximum(
+        self,
+        prior_precision: float | None = None,
+        noise_variance: float | None = None,
+        bounds: tuple[Range, Range] | None = None,
+    ) -> EvidenceMaximum:
+        """The δ and σ² of the greatest evidence: a grid over the bounds, then ascent from its best local maxima.
+
+        Args:
+            prior_precision: δ, where it is given and not sought.
+            noise_variance: σ², where it is given and not sought.
+            bounds: of δ and of σ², in which what is not given is sought. By default eight decades either way
+                of tr K/‖ỹ‖² (per output) and of the mean square of ỹ.
+
+        Raises:
+            KernelError: if a number is not positive and finite, or a lower bound is not below its upper bound.
+        """
+        ranges = self._default_bounds() if bounds is None else bounds
+        axes, limits = [], []
+        for name, given, (low, high) in zip(
+            ("prior_precision", "noise_variance"), (prior_precision, noise_variance), ranges, strict=True
+        ):
+            if given is not None:
+                _check_positive(**{name: given})
+                low = high = given
+            elif not 0 < low < high < math.inf:
+                raise KernelError(f"bounds of {name} must be 0 < low < high < ∞, got {(low, high)!r}")
+            limits.append((math.log(low), math.log(high)))
+            axes.append(np.linspace(*limits[-1], 1 if given is not None else GRID_POINTS))
+
+        best = max(
+            (self._ascend(start, limits) for start in self._promising(*axes)), key=lambda found: self._at(found)
+        )
+        moves = [(k, end) for k, (low, high) in enumerate(limits) if low < high for end in (low, high)]
+        edge = any(
+            self._at(np.where(np.arange(2) == k, end, best)) > self._at(best) - DISTINCT for k, end in moves
+        )
+        found = [math.exp(value) for value in best]
+        delta = found[0] if prior_precision is None else prior_precision
+        noise = found[1] if noise_variance is None else noise_variance
+        return EvidenceMaximum(delta, noise, self.log_evidence(delta, noise), edge)
+
+    def _log_evidence(self, prior_precision: np.ndarray, noise_variance: np.ndarray) -> np.ndarray:
+        """At every pair of [...] and [...]."""
+        variance = self._kappa / prior_precision[..., None] + noise_variance[..., None]
+        fit = (self._power / variance).sum(axis=-1)
+        return -0.5 * (fit + np.log(variance) @ self._count + self.size * math.log(2 * math.pi))
+
+    def _at(self, logarithms: np.ndarray) -> float:
+        return float(self._log_evidence(*np.exp(logarithms)))
+
+    def _default_bounds(self) -> tuple[Range, Range]:
+        outside = 10.0**DECADES
+        noise = float(self._power.sum()) / self.size or 1.0  # a residual of zero has no scale of its own
+        signal = float(self._count @ self._kappa) / self.size or 1.0
+        delta = signal / noise
+        return (delta / outside, delta * outside), (noise / outside, noise * outside)
+
+    def _promising(self, log_precisions: np.ndarray, log_noises: np.ndarray) -> list[np.ndarray]:
+        """The best local maxima of the grid, as pairs of logarithms."""
+        noises = np.exp(log_noises)
+        values = np.stack([self._log_evidence(np.full_like(noises, d), noises) for d in np.exp(log_precisions)])
+        padded = np.pad(values, 1, constant_values=-np.inf)
+        rows, columns = values.shape
+        around = [padded[i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
+        peaks = sorted(np.argwhere(values >= np.max(around, axis=0)), key=lambda at: -values[tuple(at)])
+        return [np.array([log_precisions[i], log_noises[j]]) for i, j in peaks[:STARTS]]
+
+    def _ascend(self, start: np.ndarray, limits: list[Range]) -> np.ndarray:
+        """L-BFGS-B on the negative log evidence an observation, so that tolerances have a scale."""
+
+        def cost(logarithms: np.ndarray) -> tuple[float, np.ndarray]:
+            slope = np.array(self.gradient(*np.exp(logarithms)))
+            return -self._at(logarithms) / self.size, -slope / self.size
+
+        options = {"ftol": 1e-15, "gtol": 1e-9, "maxiter": 200}
+        found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=limits, options=options).x
+        return found if self._at(found) >= self._at(start) else start
+
+
+def _columns(residual: Tensor, rows: int) -> Tensor:
+    """The residual as [rows, c], c outputs on one kernel."""
+    if not residual.is_floating_point() or not torch.isfinite(residual).all():
+        raise KernelError("the residual must hold finite floating-point numbers; did the network diverge?")
+    if residual.ndim in (1, 2) and residual.numel() == rows:
+        return residual.reshape(rows, 1)
+    if residual.ndim == 2 and len(residual) == rows and residual.shape[1] > 0:
+        return residual
+    raise KernelError(
+        f"the residual has shape {tuple(residual.shape)}, the kernel {rows} rows; give [{rows}], or [n, C] with "
+        f"n·C = {rows}, or [{rows}, C] for C outputs that share the kernel"
+    )
+
+
+def _check_positive(**numbers: float) -> None:
+    for name, value in numbers.items():
+        if not 0 < value < math.inf:
+            raise KernelError(f"{name} must be positive and finite, got {value!r}")

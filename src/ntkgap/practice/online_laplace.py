@@ -1,0 +1,143 @@
+"""Training that chooses its own weight decay and noise: evidence maximisation along the way."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ntkgap.data import Dataset
+from ntkgap.errors import StudyError
+from ntkgap.kernels.empirical.selection import select_parameters
+from ntkgap.kernels.evidence import Range
+from ntkgap.models import parameter_groups
+from ntkgap.practice.checks import check_training
+from ntkgap.practice.curves import TrainingCurve
+from ntkgap.practice.laplace import LinearizedLaplace
+from ntkgap.practice.losses import outputs_like, squared_loss
+from ntkgap.practice.weight_prior import PriorMean, check_hyperparameters, prior_values
+
+
+@dataclass(frozen=True)
+class HyperparameterChoice:
+    """What the evidence chose at one step of training.
+
+    Attributes:
+        step: how many updates came before.
+        prior_precision: δ from then on.
+        noise_variance: σ² from then on.
+        log_evidence: of the network linearised there, in nats.
+        at_edge: whether δ or σ² lies on its bounds.
+    """
+
+    step: int
+    prior_precision: float
+    noise_variance: float
+    log_evidence: float
+    at_edge: bool
+
+
+@dataclass(frozen=True)
+class OnlineLaplace:
+    """A network trained with online evidence maximisation.
+
+    Attributes:
+        model: the network, trained in place.
+        curve: ½‖f − y‖² before each step and after the last; ``stopped`` says if training diverged.
+        path: what the evidence chose, and when.
+        laplace: the posterior of the final network with the last choice; None if training diverged.
+    """
+
+    model: nn.Module
+    curve: TrainingCurve
+    path: tuple[HyperparameterChoice, ...]
+    laplace: LinearizedLaplace | None
+
+
+def online_laplace(
+    model: nn.Module,
+    data: Dataset,
+    *,
+    learning_rate: float,
+    steps: int,
+    every: int | None = None,
+    optimizer: str = "adam",
+    prior_precision: float = 1.0,
+    noise_variance: float = 1.0,
+    prior_mean: PriorMean = None,
+    bounds: tuple[Range, Range] | None = None,
+    route: str = "auto",
+) -> OnlineLaplace:
+    r"""Train ``model`` in place towards the mode of its posterior while the evidence chooses δ and σ².
+
+    .. math:: \sigma^2 \left( \tfrac{1}{2\sigma^2} \lVert f(X; \theta) - y \rVert^2
+              + \tfrac{\delta}{2} \lVert \theta - \theta_{\mathrm{prior}} \rVert^2 \right)
+
+    is what full-batch steps descend: the negative log posterior times σ², that is ½‖f − y‖² with weight decay δσ².
+    Gradient descent is stable below the learning rate 2/(κ_max + δσ²); ``bounds`` keep δσ² in reach. After every
+    so many steps, and after the last, the network is linearised where it is, and δ and σ² are set to the maximum
+    of the evidence. Source: Immer et al. 2021, *Scalable marginal likelihood estimation for model selection in
+    deep learning*, algorithm 1; there a few gradient steps are taken where here the maximum is found, which the
+    eigendecomposition gives for nothing.
+
+    Args:
+        model: any network mapping [n, ...] to [n, C].
+        data: training set.
+        learning_rate: η of the summed loss, times the factors of ``models.parameter_groups``.
+        steps: number of updates.
+        every: updates between two choices; what comes before the first is trained with the given δ and σ². If not
+            given they are kept to the end.
+        optimizer: ``"gd"`` or ``"adam"``, both with all examples at once.
+        prior_precision: δ, to begin with.
+        noise_variance: σ², to begin with.
+        prior_mean: θ_prior, as for ``LinearizedLaplace``.
+        bounds: of δ and of σ², as for ``Evidence.maximum``.
+        route: as for ``LinearizedLaplace``.
+
+    Raises:
+        StudyError: if a number or the optimiser is out of range.
+        KernelError, ModelError: as ``LinearizedLaplace`` does.
+    """
+    check_training(learning_rate, steps)
+    check_hyperparameters(prior_precision, noise_variance)
+    if every is not None and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
+        raise StudyError(f"every must be an integer of at least 1, got {every!r}")
+    if optimizer not in ("gd", "adam"):
+        raise StudyError(f"unknown optimizer {optimizer!r}; choose 'gd' or 'adam'")
+    groups = parameter_groups(model, learning_rate, optimizer)
+    update: torch.optim.Optimizer = torch.optim.Adam(groups) if optimizer == "adam" else torch.optim.SGD(groups)
+    chosen = select_parameters(model)
+    trained = {name: p for name, p in model.named_parameters() if name in chosen}
+    # θ_prior is fixed before the first step: the prior mean may well be the very network that is trained.
+    prior64 = prior_values(model, prior_mean)
+    prior = {name: value.to(trained[name]) for name, value in prior64.items()}
+
+    delta, noise = float(prior_precision), float(noise_variance)
+    curve, path = TrainingCurve(), []
+    laplace: LinearizedLaplace | None = None
+
+    def posterior() -> LinearizedLaplace:
+        return LinearizedLaplace(model, data, prior_mean=prior64, route=route)
+
+    for step in range(steps + 1):
+        misfit = squared_loss(outputs_like(model(data.x), data.y), data.y)
+        curve.losses.append(misfit.item())
+        if curve.has_diverged():
+            break
+        if every is not None and ((step > 0 and step % every == 0) or step == steps):
+            laplace = posterior()
+            best = laplace.evidence.maximum(bounds=bounds)
+            delta, noise = best.prior_precision, best.noise_variance
+            path.append(HyperparameterChoice(step, delta, noise, best.log_evidence, best.at_edge))
+        if step == steps:
+            laplace = (laplace or posterior()).at(delta, noise)
+            break
+        update.zero_grad()
+        (misfit + 0.5 * delta * noise * _squared_distance(trained, prior)).backward()
+        update.step()
+    update.zero_grad()
+    return OnlineLaplace(model, curve, tuple(path), None if curve.stopped else laplace)
+
+
+def _squared_distance(parameters: dict[str, nn.Parameter], prior: dict[str, Tensor]) -> Tensor:
+    """‖θ − θ_prior‖²."""
+    return torch.stack([(p - prior[name]).square().sum() for name, p in parameters.items()]).sum()
