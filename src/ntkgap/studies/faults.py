@@ -28,14 +28,21 @@ def plain(message: str) -> str:
 
 
 def _place(loc: Place, configuration: Mapping[str, Any], missing: bool) -> Place:
-    """The part of a location that is in the configuration; beyond it are members of a union that were tried."""
+    """The part of a location that is in the configuration; beyond it are members of a union that were tried.
+
+    Where the members are told apart by their ``kind``, the location has that in it, and the configuration not.
+    """
     part: Any = configuration
-    for i, name in enumerate(loc):
+    place: Place = ()
+    for name in loc:
+        if isinstance(part, Mapping) and name not in part and name == part.get("kind"):
+            continue
         try:
             part = part[name]
         except (KeyError, IndexError, TypeError):
-            return loc[: i + 1] if missing else loc[:i]
-    return loc
+            return (*place, name) if missing else place
+        place = (*place, name)
+    return place
 
 
 def _sentence(place: Place, at: Sequence[Any], configuration: Mapping[str, Any]) -> str:

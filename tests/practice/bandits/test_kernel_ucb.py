@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import ntkgap as ng
-from ntkgap.practice.bandits import KernelUCB, infinite_kernel, play
+from ntkgap.practice.bandits import KernelUCB, TabulatedKernelUCB, infinite_kernel, play
 from tests.practice.bandits.games import Spy, small_game
 from tests.practice.bandits.test_linear import dense_ridge
 from tests.tolerances import EXACT, ITERATED
@@ -57,3 +57,23 @@ def test_arms_of_one_network_share_a_process(kind):
 def test_it_learns():
     run = play(small_game(300), KernelUCB(linear_kernel, 3, noise=0.01, exploration=lambda t, d: 1.0))
     assert run.relative_regret < 0.1
+
+
+@pytest.mark.parametrize("encoding", ["disjoint", "outputs"])
+def test_a_table_of_all_rounds_makes_the_same_decisions(encoding):
+    game = small_game(rounds=30, encoding=encoding)
+    kernel = infinite_kernel(ng.MLP(game.in_features, game.out_features, 8, 2, weight_std=2**0.5, bias_std=0.2))
+    one_by_one = KernelUCB(kernel, 3, noise=0.1, exploration=lambda t, d: 1.0)
+    decided = []
+
+    def record(context, inputs, decision, history):
+        decided.append(decision)
+
+    def compare(context, inputs, decision, history):
+        other = decided[len(history)]
+        assert decision.arm == other.arm
+        assert torch.allclose(decision.mean, other.mean, atol=ITERATED)
+        assert torch.allclose(decision.half_width, other.half_width, atol=ITERATED)
+
+    play(game, Spy(one_by_one, record))
+    play(game, Spy(TabulatedKernelUCB(game, kernel, noise=0.1, exploration=lambda t, d: 1.0), compare))

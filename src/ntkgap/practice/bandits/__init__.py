@@ -3,7 +3,7 @@
 from ntkgap.practice.bandits.classification import classification_environment
 from ntkgap.practice.bandits.ensemble import EnsembleTS
 from ntkgap.practice.bandits.environment import Environment
-from ntkgap.practice.bandits.kernel_ucb import KernelUCB, infinite_kernel
+from ntkgap.practice.bandits.kernel_ucb import KernelUCB, TabulatedKernelUCB, infinite_kernel
 from ntkgap.practice.bandits.laplace_policy import LaplacePolicy, LaplaceTS, LaplaceUCB
 from ntkgap.practice.bandits.linear import LinTS, LinUCB
 from ntkgap.practice.bandits.making import make_environment
@@ -36,6 +36,7 @@ __all__ = [
     "Policy",
     "RewardModel",
     "RewardTraining",
+    "TabulatedKernelUCB",
     "UniformPolicy",
     "classification_environment",
     "infinite_kernel",

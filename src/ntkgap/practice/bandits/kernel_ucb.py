@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ntkgap.kernels import SequentialPosterior, infinite_width
+from ntkgap.practice.bandits.environment import Environment
 from ntkgap.practice.bandits.policy import Decision, Exploration, Policy
 
 Kernel = Callable[[Tensor, Tensor], Tensor]
@@ -45,7 +46,7 @@ class KernelUCB(Policy):
     def decide(self, context: Tensor, inputs: Tensor) -> Decision:
         """Take the upper confidence bounds' best."""
         x, t = inputs.double(), len(self._process)
-        found = self.kernel(self._seen_and(x), x).double()  # one call a round: evaluating it may cost little more
+        found = self._with_seen(x)
         own = found[t:].diagonal().expand(self.arms)
         if len(x) > 1:
             cross = [found[:t]]
@@ -66,8 +67,16 @@ class KernelUCB(Policy):
         cross, own = self._asked
         process, column = (0, arm) if len(inputs) > 1 else (arm, 0)
         self._posteriors[process].append(cross[process][:, column], own[arm], reward)
-        self._seen[len(self._process)] = inputs[column]
+        self._note(inputs[column], arm)
         self._process.append(process)
+
+    def _note(self, x: Tensor, arm: int) -> None:
+        """Keep what the kernel will be asked about: the input of the chosen arm."""
+        self._seen[len(self._process)] = x
+
+    def _with_seen(self, x: Tensor) -> Tensor:
+        """Kernel of the inputs of all rounds, and then of those asked about, with the latter: [t + k, k]."""
+        return self.kernel(self._seen_and(x), x).double()  # one call a round: evaluating it may cost little more
 
     def _seen_and(self, x: Tensor) -> Tensor:
         """Inputs of all rounds and then those asked about, [t + k, D], without a copy of the former."""
@@ -78,6 +87,53 @@ class KernelUCB(Policy):
             self._seen = larger
         self._seen[t : t + k] = x
         return self._seen[: t + k]
+
+
+class TabulatedKernelUCB(KernelUCB):
+    """The same policy where all contexts are known beforehand, as they are to who plays it on stored data.
+
+    The kernel is evaluated once for all rounds instead of once a round. It must treat arms alike: a permutation of
+    the inputs leaves it as it is, which kernels of fully connected networks do.
+
+    Args:
+        environment: that will be played, from its first round on.
+        kernel: as for ``KernelUCB``, with its other arguments.
+        noise: s.
+        exploration: γ.
+    """
+
+    def __init__(
+        self, environment: Environment, kernel: Kernel, *, noise: float, exploration: Exploration
+    ) -> None:
+        super().__init__(kernel, environment.arms, noise=noise, exploration=exploration)
+        self._same, self._other = kernel_table(environment, kernel)
+        self._chosen: list[int] = []
+
+    def _note(self, x: Tensor, arm: int) -> None:
+        """Keep the arm; its input is in the table."""
+        self._chosen.append(arm)
+
+    def _with_seen(self, x: Tensor) -> Tensor:
+        t, k = len(self._process), len(x)
+        if k == 1:
+            return self._same[: t + 1, t, None]
+        chosen = torch.tensor(self._chosen, dtype=torch.long)[:, None] == torch.arange(k)
+        seen = torch.where(chosen, self._same[:t, t, None], self._other[:t, t, None])
+        own = torch.full((k, k), float(self._other[t, t]), dtype=torch.float64)
+        return torch.cat([seen, own.fill_diagonal_(float(self._same[t, t]))])
+
+
+def kernel_table(environment: Environment, kernel: Kernel) -> tuple[Tensor, Tensor]:
+    """The kernel of all contexts for one arm and for two different ones, [T, T] both.
+
+    Where every arm has an output of its own there is nothing between different arms.
+    """
+    rounds = [environment.inputs(t).double() for t in range(environment.rounds)]
+    first = torch.stack([x[0] for x in rounds])
+    same = kernel(first, first).double()
+    if len(rounds[0]) == 1:
+        return same, torch.zeros_like(same)
+    return same, kernel(first, torch.stack([x[1] for x in rounds])).double()
 
 
 def infinite_kernel(model: nn.Module, kind: Literal["ntk", "nngp"] = "ntk") -> Kernel:

@@ -10,7 +10,6 @@ from ntkgap.practice.bandits import (
     Environment,
     EpsilonGreedy,
     Exploration,
-    KernelUCB,
     LaplaceTS,
     LaplaceUCB,
     LinTS,
@@ -20,6 +19,7 @@ from ntkgap.practice.bandits import (
     NeuralUCB,
     Policy,
     RewardModel,
+    TabulatedKernelUCB,
     infinite_kernel,
 )
 from ntkgap.studies.uncertainty.bandits.problem import BanditProblem
@@ -112,7 +112,9 @@ class Players:
                 kernel = infinite_kernel(self.network.double(), "ntk" if rule == "ntk_ucb" else "nngp")
                 # The widths of NeuralUCB are posterior standard deviations over √λ: so γ means the same to both.
                 gamma = constant / math.sqrt(problem.regularization)
-                return KernelUCB(kernel, arms, noise=problem.regularization, exploration=_constant(gamma))
+                return TabulatedKernelUCB(
+                    environment, kernel, noise=problem.regularization, exploration=_constant(gamma)
+                )
 
     @property
     def _evidence_every(self) -> int:
