@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
+from torch.func import stack_module_state, vmap
 
 from ntkgap.data import Dataset
 from ntkgap.errors import DivergenceError, ModelError, StudyError
 from ntkgap.models import parameter_groups
+from ntkgap.models.substitution import call_with, places
 from ntkgap.practice.checks import check_training
 from ntkgap.practice.losses import squared_loss
 
@@ -115,6 +116,7 @@ class _Members:
         self.first, self.x, self.targets = first, x, targets
         self.learning_rate, self.anchoring = learning_rate, anchoring
         self.skeleton = networks[0]
+        self.check_shared(networks)
         try:
             parameters, self.buffers = stack_module_state(networks)
         except (RuntimeError, ValueError) as error:
@@ -130,11 +132,25 @@ class _Members:
         # Only anchored members need to remember where they began; a copy may be a lot of memory.
         self.start = {k: p.clone() for k, p in self.trained.items()} if anchoring else {}
 
+    def check_shared(self, networks: list[nn.Module]) -> None:
+        """Refuse members whose parameters have other names, or are shared between other places, than the first's.
+
+        Raises:
+            ModelError: naming the first such member.
+        """
+        expected = places(self.skeleton)
+        for i, network in enumerate(networks):
+            if places(network) != expected:
+                raise ModelError(
+                    f"the members of an ensemble must share one architecture: member {self.first + i} has other "
+                    f"parameters than member {self.first}, or ties them differently; build all alike"
+                )
+
     def outputs(self, trained: dict[str, Tensor], x: Tensor) -> Tensor:
         """Outputs of every member, [M, n, C]."""
 
         def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> Tensor:
-            return functional_call(self.skeleton, (parameters, buffers), (x,))
+            return call_with(self.skeleton, parameters | buffers, (x,))
 
         try:
             return vmap(one)(trained | self.fixed, self.buffers)

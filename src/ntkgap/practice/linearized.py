@@ -3,9 +3,10 @@
 import copy
 
 from torch import Tensor, nn
-from torch.func import functional_call, jvp
+from torch.func import jvp
 
 from ntkgap.errors import ModelError
+from ntkgap.models.substitution import call_with
 
 
 class LinearizedModel(nn.Module):
@@ -27,7 +28,7 @@ class LinearizedModel(nn.Module):
         buffers = dict(self.network.named_buffers())
 
         def outputs(parameters: dict[str, Tensor]) -> Tensor:
-            return functional_call(self.network, (parameters, buffers), (x,))
+            return call_with(self.network, parameters | buffers, (x,))
 
         try:
             value, change = jvp(outputs, (anchor,), (step,))  # type: ignore[misc]  # three values only with has_aux

@@ -94,6 +94,32 @@ def tied_convolutions():
     return nn.Sequential(a, nn.Tanh(), b, nn.Flatten(), nn.Linear(75, 2))
 
 
+def linear_at_two_paths():
+    shared = nn.Linear(5, 5)
+    return nn.Sequential(shared, nn.Tanh(), shared)
+
+
+def block_at_two_paths():
+    block = nn.Sequential(nn.Linear(5, 5), nn.Tanh(), nn.LayerNorm(5))
+
+    def forward(m, x):
+        for layer in m.blocks:
+            x = x + layer(x)
+        return m.out(x)
+
+    return With(forward, blocks=nn.ModuleList([block, block]), out=nn.Linear(5, 2))
+
+
+def convolution_at_two_paths():
+    shared = nn.Conv2d(2, 2, 3, padding=1)
+    return nn.Sequential(shared, nn.Tanh(), shared, nn.Flatten(), nn.Linear(32, 2))
+
+
+def normalisation_at_two_paths():
+    shared = nn.BatchNorm1d(5).eval()
+    return nn.Sequential(nn.Linear(5, 5), shared, nn.Tanh(), nn.Linear(5, 5), shared, nn.Tanh(), nn.Linear(5, 2))
+
+
 def autoencoder():
     return Functional(lambda m, x: torch.tanh(x @ m.w) @ m.w.t() + m.b, w=(5, 3), b=(5,))
 
@@ -282,6 +308,11 @@ def lstm(kind=nn.LSTM):
     )
 
 
+def recurrent_at_two_paths():
+    rnn = nn.RNN(4, 4, batch_first=True)
+    return With(lambda m, x: m.out(m.second(m.first(x)[0])[0][:, -1]), first=rnn, second=rnn, out=nn.Linear(4, 2))
+
+
 def mixer():
     return Functional(lambda m, x: (m.w @ x).tanh().mean(2) @ m.v, w=(4, 5), v=(4, 2))
 
@@ -317,6 +348,7 @@ def branch_on_data():
 
 
 RNN = {"rnn.weight_ih_l0", "rnn.weight_hh_l0", "rnn.bias_ih_l0", "rnn.bias_hh_l0"}
+RNN_TWICE = {name.replace("rnn", "first") for name in RNN}
 WN = {"0.parametrizations.weight.original0", "0.parametrizations.weight.original1"}
 
 CASES = [
@@ -407,6 +439,12 @@ CASES = [
     Case("module twice", twice, (5,)),
     Case("tied linears", tied_modules, (5,)),
     Case("tied convolutions", tied_convolutions, (3, 5, 5)),
+    # torch.func.functional_call spoils modules at two paths: the reference is the model itself.
+    Case("linear at two paths", linear_at_two_paths, (5,), rows=True),
+    Case("block at two paths", block_at_two_paths, (5,), rows=True),
+    Case("convolution at two paths", convolution_at_two_paths, (2, 4, 4), rows=True),
+    Case("batch norm at two paths", normalisation_at_two_paths, (5,), rows=True),
+    Case("recurrent at two paths", recurrent_at_two_paths, (3, 4), RNN_TWICE, rows=True),
     Case("tied transpose matmul", autoencoder, (5,)),
     Case("tied transpose linear", autoencoder_linear, (5,)),
     Case("tied embedding", language_model, (5,), tokens=7),

@@ -24,7 +24,7 @@ def test_kernels_and_products_agree_with_the_written_out_jacobian(case):
     reference = row_jacobian if case.rows else batched_jacobian
     names = selected(case, model)
     j1, j2 = reference(model, x1, names), reference(model, x2, names)
-    before = {k: (p.clone(), p.requires_grad) for k, p in model.named_parameters()}
+    before = {k: (p, p.clone(), p.requires_grad) for k, p in model.named_parameters()}
     buffers = {k: b.clone() for k, b in model.named_buffers()}
 
     at = jacobian(model, x1, parameters=case.parameters)
@@ -37,7 +37,9 @@ def test_kernels_and_products_agree_with_the_written_out_jacobian(case):
     assert relative_error(flat, torch.einsum("iap,ia->p", j1, v)) <= EXACT_F64
 
     for name, p in model.named_parameters():  # nothing was left behind
-        assert p.requires_grad is before[name][1]
+        same, value, trained = before[name]
+        assert p is same
+        assert p.requires_grad is trained
         assert p.grad is None
-        assert torch.equal(p, before[name][0])
+        assert torch.equal(p, value)
     assert all(torch.equal(b, buffers[k]) for k, b in model.named_buffers())

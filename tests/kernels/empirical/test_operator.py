@@ -22,6 +22,7 @@ NAMES = [
     "conv2d groups",
     "conv transpose 2d",
     "tied embedding",
+    "block at two paths",
     "attention",
     "scaled parameters",
     "chunked weight",

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from ntkgap.errors import DataError, KernelError, ModelError
 from ntkgap.kernels.empirical.selection import ParameterSelection, select_parameters
+from ntkgap.models.substitution import call_with
 
 
 class Point:
@@ -80,7 +80,7 @@ class Point:
         tensors = self.constants | (self.leaves if leaves is None else leaves)
         try:
             with _recurrent_weights(self.model, tensors):
-                out = functional_call(self.model, tensors, (x,))
+                out = call_with(self.model, tensors, (x,))
         except RuntimeError as error:
             if not x.is_floating_point() and "type" in str(error):
                 raise DataError(

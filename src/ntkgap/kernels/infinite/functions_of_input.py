@@ -8,6 +8,7 @@ from torch import Tensor, fx, nn
 
 from ntkgap.errors import ModelError
 from ntkgap.kernels.infinite.tracing import attribute
+from ntkgap.models.substitution import call_with
 
 
 class FunctionsOfInput:
@@ -74,7 +75,7 @@ class FunctionsOfInput:
         if node.op == "call_module":
             module = self._root.get_submodule(str(node.target))
             buffers = {name: b.to(x) for name, b in module.named_buffers() if b.is_floating_point()}
-            return torch.func.functional_call(module, buffers, args, kwargs)
+            return call_with(module, buffers, args, kwargs)
         if node.op == "call_function":
             return node.target(*args, **kwargs)  # type: ignore[operator]
         return getattr(args[0], str(node.target))(*args[1:], **kwargs)

@@ -1,0 +1,53 @@
+"""Call a network with other tensors in place of its own, without leaving a trace on it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.func import functional_call
+
+
+def call_with(
+    module: nn.Module,
+    tensors: Mapping[str, Tensor],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any] | None = None,
+) -> Any:
+    """What ``module`` returns with ``tensors`` in place of its parameters and buffers of these names.
+
+    Does what ``torch.func.functional_call`` does for tied weights: one value goes to all places that hold the
+    same tensor. Unlike it, it also restores a module that sits at several paths: ``functional_call`` swaps once
+    for every path, and the second time takes the value it has just put there for the original.
+
+    Args:
+        module: any network; its parameters and buffers are its own again when this returns or raises.
+        tensors: name -> tensor, the names as in ``named_parameters`` and ``named_buffers``; whatever is not
+            among them stays as it is.
+        args: positional arguments of the call.
+        kwargs: its keyword arguments.
+    """
+    given = {name: tensors[shared] for name, shared in places(module).items() if shared in tensors}
+    return functional_call(module, given, args, kwargs, tie_weights=False)
+
+
+def places(module: nn.Module) -> dict[str, str]:
+    """Where a module holds its tensors: one name of each place -> the name of the tensor that is there.
+
+    A place is an entry in a submodule's table of parameters or buffers, whatever number of paths lead to it.
+    Several places may hold one tensor, which goes by the name that ``named_parameters`` or ``named_buffers``
+    gives it.
+    """
+    found: dict[str, str] = {}
+    first: dict[Tensor, str] = {}
+    for kind in ("_parameters", "_buffers"):
+        seen: set[int] = set()
+        for path, submodule in module.named_modules():
+            table = getattr(submodule, kind)
+            if id(table) in seen:  # a shallow copy of a module shares its tables
+                continue
+            seen.add(id(table))
+            for key, tensor in table.items():
+                if tensor is not None:
+                    name = f"{path}.{key}" if path else key
+                    found[name] = first.setdefault(tensor, name)
+    return found
