@@ -3,9 +3,9 @@
     python benchmarks/bandits.py [--rounds 5000] [--width 1024] [--threads 2]
 
 Five arms, contexts of the wheel (two numbers, disjoint encoding: ten inputs), three hidden layers. The network is
-never trained; what is timed is the work of the posterior: the gradients of all arms, their products with those seen,
-the triangular solve, the new row. "Processor" seconds are of all threads together; on a shared machine they say more
-than those of the wall clock.
+never trained; what is timed is the work of the posterior: the gradients of all arms, their products with those
+seen, the triangular solve, the new row. "Processor" seconds are of all threads together; on a shared machine they
+say more than those of the wall clock.
 
 The alternative is Z⁻¹ itself, P × P numbers, updated by the Sherman–Morrison formula: its cost a round does not
 depend on the round. It is timed at widths where it fits, and its drift is measured where it runs in float32.
@@ -101,9 +101,8 @@ def main() -> None:
     print(f"ntkgap {ng.__version__}, torch {torch.__version__}, {args.threads} threads")
     full_design(args.width, args.rounds)
     print("\nSherman–Morrison, P × P")
-    print(
-        f"{'width':>6} {'P':>6} {'type':>8} {'λ':>7} {'ms a round':>11} {'GB':>6} {'rounds':>7} {'error of widths':>16}"
-    )
+    header = f"{'width':>6} {'P':>6} {'type':>8} {'λ':>7} {'ms a round':>11} {'GB':>6} {'rounds':>7}"
+    print(f"{header} {'error of widths':>16}")
     single, double = torch.float32, torch.float64
     rows = [(16, double, 1.0, 3000), (16, single, 1.0, 3000), (16, single, 1e-3, 3000), (16, double, 1e-3, 3000)]
     for width, dtype, rate, rounds in [*rows, (64, double, 1.0, 20)]:

@@ -34,13 +34,13 @@ def test_fixed_hyperparameters_give_the_dense_posterior(encoding):
 @pytest.mark.parametrize("fixed", [{}, {"noise_variance": 0.04}])
 def test_evidence_is_maximised_online(fixed):
     environment = game("outputs")
-    policy = LaplaceUCB(reward_model(environment, learning_rate=0.05), evidence_every=9, **fixed)
+    policy = LaplaceUCB(reward_model(environment, learning_rate=0.05), evidence_every=6, **fixed)
     path = []
     for _, inputs, dense, decision in _rounds(environment, policy):
         std = _dense_std(dense, inputs, policy.prior_precision, policy.noise_variance)
         torch.testing.assert_close(decision.half_width, std, **CLOSE)
         path.append((policy.prior_precision, policy.noise_variance))
-    assert len(set(path)) == 3  # rounds 9 and 18; nothing was known before
+    assert len(set(path)) == 3  # rounds 6 and 12; nothing was known before
     assert policy.model.regularization == pytest.approx(policy.prior_precision * policy.noise_variance)
     if fixed:
         assert {noise for _, noise in path} == {0.04}
@@ -86,7 +86,7 @@ def test_thompson_draws_follow_the_posterior():
     wins = sum(policy.choose(mean, width).arm == 0 for _ in range(4000)) / 4000
     expected = 0.5 * (1 + math.erf(0.5 / math.sqrt(2 * 0.5**2) / math.sqrt(2)))  # Φ(0.5/√(2σ²)), σ = ½
     assert abs(wins - expected) < 4 * math.sqrt(expected * (1 - expected) / 4000)
-    assert math.isfinite(play(environment, policy, diagnose_at=(25,)).diagnoses["noise_variance"][0])
+    assert math.isfinite(play(environment, policy, diagnose_at=(16,)).diagnoses["noise_variance"][0])
 
 
 def test_refusals():

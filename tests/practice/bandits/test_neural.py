@@ -117,7 +117,7 @@ def test_diagnoses_measure_the_distance_to_the_linearisation():
     environment = game("outputs")
     model = reward_model(environment)
     policy = NeuralUCB(model, 0.5)
-    run = play(environment, policy, diagnose_at=(2, 25))
+    run = play(environment, policy, diagnose_at=(2, 16))
     first, last = ({name: values[k] for name, values in run.diagnoses.items()} for k in (0, 1))
     assert first["kernel_drift"] == first["parameter_drift"] == 0  # not yet trained
     assert math.isnan(first["linearization_error"])
@@ -187,3 +187,10 @@ def test_refusals():
         NeuralTS(reward_model(environment), -1.0)
     with pytest.raises(StudyError, match="width_factor"):
         NeuralUCB(reward_model(environment), 1.0, width_factor=0.0)
+
+
+def test_exploring_by_gradients_learns_what_arms_pay():
+    environment = game("disjoint", rounds=120)
+    model = reward_model(environment, regularization=0.1, every=120)  # the network itself is not used
+    run = play(environment, NeuralUCB(model, 0.3, mean="kernel_ridge", at="initial"))
+    assert run.relative_regret < 0.4
