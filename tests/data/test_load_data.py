@@ -1,3 +1,4 @@
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,7 @@ def test_npz_labels_may_be_texts_or_a_column(tmp_path):
         (np.zeros((4, 2)), np.zeros((4, 2), dtype=int), "must be .n. or .n, 1. for class labels"),
         (np.zeros((4, 2)), np.zeros((4, 2, 2)), "y has shape"),
         (np.zeros((80, 2)), np.arange(80), "80 different labels for 80 examples"),
+        (np.ones((4, 2)), np.zeros(4), "all 4 inputs x are the same; give inputs that differ"),
     ],
 )
 def test_arrays_that_make_no_sense_are_named(tmp_path, x, y, words):
@@ -154,6 +156,32 @@ def test_bad_options_are_named(name, options, words):
         ng.load_data(name, 10, 10, **options)
 
 
+def test_junk_in_the_place_of_npz_is_named(tmp_path):
+    path = tmp_path / "junk.npz"
+    with path.open("wb") as file:
+        np.save(file, np.eye(3))
+    with pytest.raises(DataError, match=r"cannot be read as \.npz \(it is a single array, as of \.npy"):
+        ng.load_data(str(path), 2, 1)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x", "no array")
+        archive.writestr("y.npy", "no array either")
+    with pytest.raises(DataError, match="files that are no arrays: x, y"):
+        ng.load_data(str(path), 2, 1)
+    np.savez(path, x=np.eye(3), y=np.arange(3.0))
+    whole = path.read_bytes()
+    broken_header = whole.replace(b"descr", b"desks")
+    for junk in (b"", b"PK\x03\x04", whole[:50], whole[:-30], broken_header, bytes(range(256))):
+        path.write_bytes(junk)
+        with pytest.raises(DataError, match=r"cannot be read as \.npz"):
+            ng.load_data(str(path), 2, 1)
+    whole = bytearray(whole)
+    whole[6] |= 1  # an encrypted archive, says its first header
+    whole[whole.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(whole)
+    with pytest.raises(DataError, match=r"cannot be read as \.npz.*encrypted"):
+        ng.load_data(str(path), 2, 1)
+
+
 def test_bad_files_are_named(tmp_path):
     path = tmp_path / "bad.npz"
     path.write_text("not a zip file")
@@ -170,7 +198,7 @@ def test_bad_files_are_named(tmp_path):
     np.savez(path, x=x, y=np.zeros(10))
     with pytest.raises(DataError, match=r"1 of 10 examples.*example 7"):
         ng.load_data(str(path), 5, 2)
-    np.savez(path, x=np.zeros((4, 2)), y=np.zeros(4))
+    np.savez(path, x=np.eye(4, 2), y=np.zeros(4))
     with pytest.raises(DataError, match="all zero"):
         ng.load_data(str(path), 2, 2, scaling="unit_norm")
 

@@ -112,7 +112,7 @@ def test_an_unfinished_store_gives_an_interim_report(tmp_path):
     runs = ng.run(study, tmp_path / "store", workers=1, progress=False)
     (runs.cells[0].directory / "result.json").unlink()
     page = ng.report(ng.Runs(tmp_path / "store"), tmp_path / "report.html").read_text()
-    assert "1 of 4 cells are not computed yet" in page
+    assert "1 of 4 cells is not computed yet" in page
     for cell in runs.cells[1:]:
         (cell.directory / "result.json").unlink()
     with pytest.raises(StoreError, match="nothing to report"):

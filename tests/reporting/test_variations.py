@@ -121,6 +121,7 @@ def test_figures_have_a_place_for_every_value(values, own, scale):
     assert (ax.get_legend() is not None) == missing
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")  # of a panel with a single point
 def test_where_only_varied_cells_are_done_the_page_shows_their_axes(tmp_path):
     runs = measure(study(seeds=[0]), tmp_path / "store")
     for cell in runs.cells:

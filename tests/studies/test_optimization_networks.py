@@ -1,5 +1,7 @@
 """The networks of the optimization study: what is built, what is trained, and the limit they share."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -98,3 +100,6 @@ def test_image_networks_want_images(architecture):
     flat, _ = ng.load_data("digits", 4, 3, 0)
     with pytest.raises(StudyError, match=f"architecture '{architecture}' takes images"):
         ModelSpec(architecture=architecture).build(flat, 4, torch.Generator())
+    without_channels = replace(flat, x=flat.x.reshape(4, 8, 8))
+    with pytest.raises(StudyError, match=r"their one channel, x\[:, None\]"):
+        ModelSpec(architecture=architecture).build(without_channels, 4, torch.Generator())

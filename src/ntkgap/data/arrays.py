@@ -16,15 +16,22 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
     """Read every array of an ``.npz`` file.
 
     Raises:
-        DataError: if the file is missing, is not an ``.npz`` file, or holds Python objects.
+        DataError: if the file is missing, is not an ``.npz`` file, or holds what is not an array.
     """
     path = Path(path)
     if not path.is_file():
         raise DataError(f"no data file at {path.absolute()}; give the path of an .npz file with arrays x and y")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, BadZipFile, zlib.error) as error:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            raise ValueError("it is a single array, as of .npy")
+        with loaded as archive:
+            found = {name: archive[name] for name in archive.files}
+        if others := [name for name, array in found.items() if not isinstance(array, np.ndarray)]:
+            raise ValueError(f"it holds files that are no arrays: {', '.join(others)}")
+        return found
+    # A RuntimeError is what zip archives raise that are encrypted or of an unknown compression.
+    except (ValueError, OSError, EOFError, BadZipFile, zlib.error, RuntimeError) as error:
         raise DataError(
             f"{path} cannot be read as .npz ({error}); write it with numpy.savez(path, x=..., y=...)"
         ) from error
@@ -82,7 +89,7 @@ def arrays(
 
 
 def _check_arrays(path: str | Path, x: np.ndarray, y: np.ndarray) -> None:
-    """Refuse arrays that are not numbers, labels or of matching length.
+    """Refuse arrays that are not numbers, labels or of matching length, and inputs that are all the same.
 
     Raises:
         DataError: naming the array and what is wrong with it.
@@ -104,3 +111,5 @@ def _check_arrays(path: str | Path, x: np.ndarray, y: np.ndarray) -> None:
             f"{path}: y has {len(np.unique(y))} different labels for {len(y)} examples; if they are regression "
             "targets, store them as floating-point numbers"
         )
+    if len(x) > 1 and (x == x[:1]).all():
+        raise DataError(f"{path}: all {len(x)} inputs x are the same; give inputs that differ")

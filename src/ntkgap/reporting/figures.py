@@ -15,6 +15,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from ntkgap.reporting.fonts import font_families
 from ntkgap.reporting.marks import COLOURS
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.figures import CurveFigure, WidthFigure
@@ -28,7 +29,6 @@ DASHES = ("--", ":", "-.", (0, (6, 2, 1, 2, 1, 2)))
 
 STYLE: Any = {
     "font.size": 9,
-    "font.family": "DejaVu Sans",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -38,6 +38,7 @@ STYLE: Any = {
     "axes.titlesize": 9.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
+    "axes.titley": 1.0,  # given, or else each title is placed by measuring all there is around its panel
     "legend.frameon": True,
     "legend.edgecolor": "none",
     "legend.framealpha": 0.75,
@@ -50,7 +51,7 @@ STYLE: Any = {
 
 def style() -> AbstractContextManager[None]:
     """The look of all figures, as a context."""
-    return mpl.rc_context(STYLE)
+    return mpl.rc_context({**STYLE, "font.family": font_families()})
 
 
 def panels(n: int) -> tuple[Figure, list[Axes]]:

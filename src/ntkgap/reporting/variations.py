@@ -116,6 +116,8 @@ def _panel(ax: Axes, verdict: AxisVerdict) -> None:
     ax.set_xlabel(along.label)
     if claim.log_scale:
         log_axis(ax)
+    # First, so that the view has an extent before a single point is drawn, which has none.
+    ax.axhline(claim.threshold, color=LIMIT, ls="--", lw=1.1)
 
     def drawable(value: float) -> bool:
         return math.isfinite(value) and (value > 0 or not claim.log_scale)
@@ -135,7 +137,6 @@ def _panel(ax: Axes, verdict: AxisVerdict) -> None:
         )
     else:
         ax.set_ylim(claim.threshold / 10, claim.threshold * 10)
-    ax.axhline(claim.threshold, color=LIMIT, ls="--", lw=1.1)
     if along.own in places:
         ax.axvline(places[along.own], color="#8a8a93", ls=":", lw=0.9, zorder=0)
     ax.set_xticks([places[v] for v in values], [value_text(v) for v in values])

@@ -258,6 +258,11 @@ class BaseStudy(BaseModel, ABC):
         source: Traversable | Path
         if name.endswith((".yaml", ".yml")):
             source = Path(name)
+            if not source.is_file():
+                raise StudyError(
+                    f"no preset file at {source.absolute()}; give the path of a YAML file, or choose one of "
+                    f"{', '.join(cls.presets())}"
+                )
         elif name in cls.presets():
             source = cls._preset_folder() / f"{name}.yaml"
         else:

@@ -85,9 +85,12 @@ class ModelSpec(Spec):
                 )
             return ShallowNet(data.n_features, width, self.nonlinearity, generator=generator)
         if data.x.ndim != 4:
+            remedy = "choose images with flatten false, or architecture 'mlp'"
+            if data.x.ndim == 3:
+                remedy = "give grey images their one channel, x[:, None], or choose architecture 'mlp'"
             raise StudyError(
                 f"architecture {self.architecture!r} takes images [n, C, H, W], but the data have x of shape "
-                f"{tuple(data.x.shape)}; choose images with flatten false, or architecture 'mlp'"
+                f"{tuple(data.x.shape)}; {remedy}"
             )
         channels, height, width_of_image = data.x.shape[1:]
         if self.architecture == "wideresnet":

@@ -61,7 +61,8 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
             prediction="shallow network, hidden layer trained: C′ ∝ m^(−1/4) for ReLU, m^(−1/2) for smooth units",
             caveat="The condition is about a whole ball of parameters; the path is one curve in it. A C′ of ½ or "
             "more on the path refutes the condition; a smaller one does not confirm it. And the condition is "
-            "sufficient: where it is not met, natural gradient may still be fast (see the next claim). The "
+            "sufficient: where it is not met, natural gradient may still be fast: see the claim "
+            "'Natural gradient descent follows its predicted rate'. The "
             "theorem also limits the step size, η ≤ (1 − 2C)/(1 + C)²: see the figure below.",
             undecidable=f"{below_floor}, or the path ended early",
         ),

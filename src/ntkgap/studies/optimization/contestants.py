@@ -4,7 +4,7 @@ import copy
 import functools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -78,7 +78,7 @@ class Entry:
         return min(curves, key=lambda curve: curve.seconds[-1])
 
 
-@dataclass(frozen=True)
+@dataclass
 class Track:
     """From where to where the methods race.
 
@@ -103,18 +103,13 @@ class Track:
     learning_rate: float
     theorem_learning_rate: float
     seed: int
-    unit: float = field(init=False)
-    test_unit: float = field(init=False)
-    network: nn.Module = field(init=False)
-    train: Dataset = field(init=False)
-    test: Dataset = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "unit", loss_of_zero(self.spec.loss, self.start.train))
-        object.__setattr__(self, "test_unit", loss_of_zero(self.spec.loss, self.start.test))
-        object.__setattr__(self, "network", copy.deepcopy(self.start.network).float())
-        object.__setattr__(self, "train", self.start.train.to(torch.float32))
-        object.__setattr__(self, "test", self.start.test.to(torch.float32))
+        self.unit = loss_of_zero(self.spec.loss, self.start.train)
+        self.test_unit = loss_of_zero(self.spec.loss, self.start.test)
+        self.network: nn.Module = copy.deepcopy(self.start.network).float()
+        self.train = self.start.train.to(torch.float32)
+        self.test = self.start.test.to(torch.float32)
 
     @property
     def target(self) -> float:

@@ -15,8 +15,8 @@ from ntkgap.theory import STABILITY_LIMIT, stability_constant
 
 
 def observed_steps(steps: int, points: int) -> list[int]:
-    """Steps in equal ratios from the first to the last, fewer where they coincide; the last is always one."""
-    return sorted({round(step) for step in np.geomspace(1, steps, points)} | {steps}) if steps > 0 else [0]
+    """Steps in equal ratios from the first to the last, fewer where they coincide; of one point, the last."""
+    return sorted({round(step) for step in np.geomspace(steps, 1, points)}) if steps > 0 else [0]
 
 
 class PathDrift:

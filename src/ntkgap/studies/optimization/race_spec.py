@@ -64,6 +64,8 @@ class RaceSpec(Spec):
                 f"the theory of natural gradient is about the squared loss, and so are {', '.join(second_order)}; "
                 f"race only {', '.join(FIRST_ORDER)} on cross_entropy, or use loss 'squared'"
             )
+        if twice := sorted({name for name in self.optimizers if self.optimizers.count(name) > 1}):
+            raise ValueError(f"every optimizer races once; {', '.join(twice)} is listed more often")
         if any(not 0 <= momentum < 1 for momentum in self.momenta):
             raise ValueError(f"momenta must be at least 0 and below 1, got {self.momenta}")
         return self

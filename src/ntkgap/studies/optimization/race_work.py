@@ -1,7 +1,7 @@
 """What a race of optimisers has to do."""
 
 from ntkgap.studies.estimate import Work
-from ntkgap.studies.optimization.race_spec import FIRST_ORDER, Method, RaceSpec
+from ntkgap.studies.optimization.race_spec import FIRST_ORDER, KFAC_RATES, Method, RaceSpec
 from ntkgap.studies.optimization.work import CHOLESKY, CellWork
 
 # Passes of first-order methods and K-FAC are in float32, which is twice as fast.
@@ -10,8 +10,8 @@ SINGLE = 0.5
 # Values by which a search goes on beyond the ends of its grid, as a rule.
 EXTENSIONS = 2
 
-# Rates that K-FAC is tuned over, and steps or dampings that a natural gradient tries in a step, as a rule.
-KFAC_RATES, TRIES = 2, 2
+# Steps or dampings that a natural gradient tries in a step, as a rule.
+TRIES = 2
 
 
 def race_work(spec: RaceSpec, cell: CellWork, observations: int) -> Work:
@@ -35,7 +35,7 @@ def race_work(spec: RaceSpec, cell: CellWork, observations: int) -> Work:
 
 def _runs(method: Method, spec: RaceSpec) -> int:
     tried = spec.tuning_points + EXTENSIONS
-    return {"sgd": tried * len(spec.momenta), "adam": tried, "kfac": tried * KFAC_RATES}.get(method, 1)
+    return {"sgd": tried * len(spec.momenta), "adam": tried, "kfac": tried * len(KFAC_RATES)}.get(method, 1)
 
 
 def _first_order_step(spec: RaceSpec, cell: CellWork) -> Work:
