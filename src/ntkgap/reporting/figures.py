@@ -271,7 +271,8 @@ def curve_figure(spec: CurveFigure, cells: Mapping[str, Sequence[Measured]], max
             ax.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
             if spec.predicted is not None:
                 _, predicted, _ = seed_range([c[spec.predicted] for c in of_width], spec.log_y)
-                ax.plot(x[: len(predicted)], predicted, "--", color=colour, lw=1.1)
+                at = range(len(predicted)) if spec.x is None else of_width[0][spec.x]
+                ax.plot(at, predicted, "--", color=colour, lw=1.1)
         if spec.limit is not None:
             widest = [c.curves for c in found if c.width == widths[-1]]
             _draw_limit(ax, [curves[spec.limit] for curves in widest if spec.limit in curves], spec.log_y)
