@@ -95,6 +95,13 @@ class RewardModel:
         """Of the network's parameters."""
         return next(self.network.parameters()).dtype
 
+    @property
+    def step_size(self) -> float:
+        """η, and for gradient descent at most t/λ: a longer step would overshoot by the penalty alone."""
+        if self.training.optimizer == "adam" or not self.regularization:
+            return self.training.learning_rate
+        return min(self.training.learning_rate, max(self.seen, 1) / self.regularization)
+
     def predict(self, inputs: Tensor) -> Tensor:
         """Expected reward of every arm, [K].
 
@@ -141,9 +148,7 @@ class RewardModel:
         inputs, outputs, rewards = self.history()
         if settings.start == "initial":
             self.network.load_state_dict(self.initial.state_dict())
-        groups = parameter_groups(
-            self.network, settings.learning_rate, "adam" if settings.optimizer == "adam" else "gd"
-        )
+        groups = parameter_groups(self.network, self.step_size, "adam" if settings.optimizer == "adam" else "gd")
         optimizer = (torch.optim.Adam if settings.optimizer == "adam" else torch.optim.SGD)(groups)
         pairs = list(zip(self.network.parameters(), self.initial.parameters(), strict=True))
         t = self.seen

@@ -51,6 +51,7 @@ class Players:
         self.problem, self.environment, self.network, self.width = problem, environment, network, width
         self.stream = stream
         schedule = problem.schedule
+        # In the theory's own units, in which the network is that of α = 1.
         self.limit = InfiniteWidthExploration(
             schedule.nu, schedule.delta, schedule.norm_bound, problem.regularization
         )
@@ -111,9 +112,9 @@ class Players:
             case "ntk_ucb" | "nngp_ucb":
                 kernel = infinite_kernel(self.network.double(), "ntk" if rule == "ntk_ucb" else "nngp")
                 # The widths of NeuralUCB are posterior standard deviations over √λ: so γ means the same to both.
-                gamma = constant / math.sqrt(problem.regularization)
+                gamma = constant / math.sqrt(problem.penalty)
                 return TabulatedKernelUCB(
-                    environment, kernel, noise=problem.regularization, exploration=_constant(gamma)
+                    environment, kernel, noise=problem.penalty, exploration=_constant(gamma)
                 )
 
     @property
@@ -127,7 +128,7 @@ class Players:
         return RewardModel(
             self.network if network is None else network,
             self.problem.training.settings(),
-            regularization=self.problem.regularization,
+            regularization=self.problem.penalty,
             generator=self._luck(0),
         )
 

@@ -77,7 +77,8 @@ class BanditProblem(BaseProblem):
         reward_unit: what counts as a reward of 1; rewards are divided by it before anyone sees them, and relative
             regret does not change.
         training: of the reward network.
-        regularization: λ.
+        regularization: λ of the network at α = 1. With another α the kernel is α² times as large, and λ is taken α²
+            times as large too: then laziness alone changes, not the prior.
         schedule: of theory.
         gradients: at which parameters gradients are taken: those at ``"selection"``, ``"initial"`` or
             ``"current"`` ones.
@@ -123,6 +124,11 @@ class BanditProblem(BaseProblem):
                 f"{self.model.architecture!r} in {self.model.parametrization!r}"
             )
         return self
+
+    @property
+    def penalty(self) -> float:
+        """α²λ, in units of the network's own kernel."""
+        return self.regularization * self.model.alpha**2
 
     @property
     def candidates(self) -> list[tuple[Tuned, float]]:
