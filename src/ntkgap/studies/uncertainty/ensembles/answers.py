@@ -25,7 +25,9 @@ def answers(verdicts: Sequence[Verdict]) -> list[Table]:
     )
     if not rows:
         return []
-    caption = "At the largest width tested; numbers are medians over seeds."
+    caption = (
+        "At the largest width tested; medians over seeds. Where no bias is seen, what may hide in chance is given."
+    )
     return [Table("ensemble_answers", "Ensembles in four questions", caption, ("", *QUESTIONS), rows)]
 
 
