@@ -85,7 +85,7 @@ class LinearizedMean(MeanRewards):
                 "optimizer 'gd' and a parametrisation without learning rates of its layers' own"
             )
         self._model, self._initial, self._history = model, initial, GradientHistory()
-        self._learning_rate = groups[0]["lr"]
+        self._factor = groups[0]["lr"] / model.training.learning_rate
         self._gram = torch.zeros(64, 64, dtype=torch.float64)
         self._residual: list[float] = []  # f(x; θ₀) − r
         self._weights = torch.zeros(0, dtype=torch.float64)  # α
@@ -115,6 +115,7 @@ class LinearizedMean(MeanRewards):
         if self._model.training.start == "current":
             start[: len(self._weights)] = self._weights
         gram, residual = self._gram[:t, :t], torch.tensor(self._residual, dtype=torch.float64)
+        learning_rate = self._factor * self._model.step_size
         for _ in range(self._model.training.steps):
-            start = start - self._learning_rate / t * (gram @ start + residual + rate * start)
+            start = start - learning_rate / t * (gram @ start + residual + rate * start)
         self._weights = start
