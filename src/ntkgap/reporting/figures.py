@@ -213,9 +213,8 @@ def width_figure(spec: WidthFigure, cells: Mapping[str, Sequence[Measured]]) -> 
         ax.set_xlabel("width")
         log_axis(ax)
         widths = sorted({c.width for c in found})
-        _draw_over_width(
-            ax, [(c.width, c.scalars[spec.measured]) for c in found], MEASURED, "o-", spec.measured_label
-        )
+        values = [(c.width, c.scalars[spec.measured]) for c in found]
+        _draw_over_width(ax, values, MEASURED, "-", spec.measured_label, marker="o")
         for (name, label), dashes in zip(spec.references, DASHES, strict=False):
             values = [(c.width, c.scalars[name]) for c in found if name in c.scalars]
             _draw_over_width(ax, values, THEORY, dashes, label)
@@ -227,7 +226,9 @@ def width_figure(spec: WidthFigure, cells: Mapping[str, Sequence[Measured]]) -> 
     return figure
 
 
-def _draw_over_width(ax: Axes, values: list[tuple[int, float]], colour: str, line: Any, label: str) -> None:
+def _draw_over_width(
+    ax: Axes, values: list[tuple[int, float]], colour: str, line: Any, label: str, marker: str = ""
+) -> None:
     """Median and interval at every width at which each seed has a place on a logarithmic axis."""
     by_width: dict[int, list[float]] = {}
     for width, value in sorted(values):
@@ -236,7 +237,7 @@ def _draw_over_width(ax: Axes, values: list[tuple[int, float]], colour: str, lin
     if not drawable:
         return
     widths, intervals = list(drawable), list(drawable.values())
-    ax.plot(widths, [i.value for i in intervals], line, color=colour, ms=4.5, label=label)
+    ax.plot(widths, [i.value for i in intervals], marker=marker, ls=line, color=colour, ms=4.5, label=label)
     ax.fill_between(widths, [i.low for i in intervals], [i.high for i in intervals], color=colour, alpha=0.15)
 
 

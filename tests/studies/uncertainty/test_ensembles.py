@@ -10,6 +10,7 @@ import ntkgap as ng
 from ntkgap.errors import StudyError
 from ntkgap.kernels import Evidence
 from ntkgap.studies.uncertainty import cell as cells
+from ntkgap.studies.uncertainty import ensembles
 from ntkgap.studies.uncertainty.ensembles import cell as ensemble_cell
 from ntkgap.studies.uncertainty.ensembles.cell import Networks
 from ntkgap.studies.uncertainty.ensembles.estimates import members_together
@@ -50,7 +51,7 @@ def test_a_cell_is_a_pure_function_of_its_configuration(measured):
 
 def test_a_cell_measures_all_that_claims_and_figures_are_about(measured):
     study = tiny()
-    for claim in study.claims():
+    for claim in ensembles.claims():
         assert claim.quantity in measured["scalars"], claim.key
     assert len({claim.key for claim in study.claims()}) == len(study.claims())
     keys = [*(f.key for f in study.figures()), *(claim.key for claim in study.claims())]
@@ -153,7 +154,8 @@ def test_problems_are_checked_before_the_sweep():
 def test_cells_lead_back_to_their_problem():
     study = ng.UncertaintyStudy.preset("smoke")
     for cell in study.cells():
-        assert problem_of(cell).training == study.problems[0].training
+        (origin,) = (p for p in study.problems if p.name == cell["problem"])
+        assert problem_of(cell).training == origin.training
         assert study.estimate(cell).seconds > 0
 
 

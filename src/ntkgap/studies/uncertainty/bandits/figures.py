@@ -50,8 +50,8 @@ def figures() -> list[StudyFigure]:
             title="The terms of theory's exploration schedule",
             caption="γ_t = confidence + optimisation + linearisation (Zhou, Li, Gu 2020, algorithm 1, all "
             "constants one), along the determinants met at the largest width. Only the noise and the norm stay as "
-            "the width grows; the others are what the theorem allows for a network that is not infinitely wide, nor trained "
-            "to convergence.",
+            "the width grows; the others are what the theorem allows for a network that is not infinitely wide, "
+            "nor trained to convergence.",
             x_label="round",
             y_label="term of γ_t",
             lines=tuple(

@@ -113,9 +113,7 @@ class Players:
                 kernel = infinite_kernel(self.network.double(), "ntk" if rule == "ntk_ucb" else "nngp")
                 # The widths of NeuralUCB are posterior standard deviations over √λ: so γ means the same to both.
                 gamma = constant / math.sqrt(problem.penalty)
-                return TabulatedKernelUCB(
-                    environment, kernel, noise=problem.penalty, exploration=_constant(gamma)
-                )
+                return TabulatedKernelUCB(environment, kernel, noise=problem.penalty, exploration=_constant(gamma))
 
     @property
     def _evidence_every(self) -> int:

@@ -77,8 +77,8 @@ class BanditProblem(BaseProblem):
         reward_unit: what counts as a reward of 1; rewards are divided by it before anyone sees them, and relative
             regret does not change.
         training: of the reward network.
-        regularization: λ of the network at α = 1. With another α the kernel is α² times as large, and λ is taken α²
-            times as large too: then laziness alone changes, not the prior.
+        regularization: λ of the network at α = 1. With another α the kernel is α² times as large, and λ is taken
+            α² times as large too: then laziness alone changes, not the prior.
         schedule: of theory.
         gradients: at which parameters gradients are taken: those at ``"selection"``, ``"initial"`` or
             ``"current"`` ones.
@@ -122,6 +122,22 @@ class BanditProblem(BaseProblem):
             raise ValueError(
                 "model: bandits take an MLP in NTK parametrisation, of which the theory is; got "
                 f"{self.model.architecture!r} in {self.model.parametrization!r}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _training_suits_theory(self) -> Self:
+        training = self.training
+        if self.mean == "linearized" and (training.optimizer != "gd" or training.batch_size is not None):
+            raise ValueError(
+                "mean: a linearised mean is computed for full-batch gradient descent; choose optimizer 'gd' in "
+                "training"
+            )
+        if training.learning_rate * self.regularization >= self.data.n_train:
+            raise ValueError(
+                f"regularization: theory's schedule needs η·m·λ < 1, with its η the learning rate over the rounds "
+                f"and over m; {training.learning_rate:g} · {self.regularization:g} / {self.data.n_train} is "
+                f"{training.learning_rate * self.regularization / self.data.n_train:.3g}; lower one of them"
             )
         return self
 

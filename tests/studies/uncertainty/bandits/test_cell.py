@@ -1,0 +1,115 @@
+"""A cell of a bandit: all rules play, and what claims and figures are about is measured."""
+
+import math
+
+import pytest
+
+import ntkgap as ng
+from ntkgap.errors import StudyError
+from ntkgap.studies.figures import ComparisonFigure, WidthFigure
+from ntkgap.studies.measured import Measured
+from ntkgap.studies.uncertainty import bandits
+from ntkgap.studies.uncertainty.cell import compute
+
+EVERYBODY = {
+    "rules": [
+        "theory",
+        "limit",
+        "evidence",
+        "laplace_ts",
+        "neural_linear",
+        "ensemble_ts",
+        "epsilon_greedy",
+        "greedy",
+    ],
+    "tuned": {
+        "ucb": [0.1, 1],
+        "thompson": [0.1],
+        "diagonal": [0.1],
+        "lin_ucb": [1],
+        "lin_ts": [1],
+        "ntk_ucb": [1],
+        "nngp_ucb": [1],
+    },
+}
+
+
+def tiny(**changes):
+    """A study with one small wheel; changes are to its problem."""
+    problem = {
+        "name": "wheel",
+        "kind": "bandit",
+        "model": {"architecture": "mlp", "depth": 1, "weight_std": 1.4, "antisymmetric": True},
+        "data": {"name": "wheel", "n_train": 12, "n_test": 1, "options": {"delta": 0.5}},
+        "rewards": "wheel_paper",
+        "reward_unit": 50,
+        "encoding": "outputs",
+        "training": {"steps": 5, "every": 4},
+        "widths": [8],
+        **EVERYBODY,
+        **changes,
+    }
+    return ng.UncertaintyStudy.build({"seeds": [0], "problems": [problem]})
+
+
+@pytest.fixture(scope="module")
+def measured():
+    (cell,) = tiny().cells()
+    result = compute(cell)
+    found = Measured(cell, result["scalars"], result["curves"], result["notes"], result["diverged"], 1.0)
+    return tiny().complete([found])[0]
+
+
+def test_all_that_claims_and_figures_are_about_is_measured(measured):
+    for claim in bandits.claims():
+        assert claim.quantity in measured.scalars, claim.key
+    for figure in bandits.figures():
+        if isinstance(figure, WidthFigure):
+            assert {figure.measured, *(name for name, _ in figure.references)} <= set(measured.scalars)
+        if isinstance(figure, ComparisonFigure):
+            for line in figure.lines:
+                assert len(measured.curves[line.measured]) == len(measured.curves[line.seconds]), line
+    assert not measured.diverged
+
+
+def test_a_cell_is_a_function_of_its_configuration_but_for_its_clocks(measured):
+    again = compute(tiny().cells()[0])
+    for name, value in again["scalars"].items():
+        if not name.startswith("seconds"):
+            assert value == measured.scalars[name] or math.isnan(value), name
+
+
+def test_the_tables_and_answers_name_every_rule(measured):
+    (table,) = bandits.tables({"wheel": [measured]}, [])
+    assert {row[0] for row in table.rows} == set(bandits.rules.LABELS.values())
+    (answers,) = bandits.answers({"wheel": [measured]}, [])
+    assert answers.rows[0][0] == "wheel"
+    assert bandits.answers({}, []) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"rules": ["theory", "theory"]}, "named twice"),
+        ({"rules": [], "tuned": {}}, "nobody plays"),
+        ({"tuned": {"ucb": [0.1, 0.1]}}, "each once"),
+        ({"model": {"architecture": "shallow"}}, "NTK parametrisation"),
+        ({"training": {"steps": 0}}, "steps"),
+        ({"mean": "linearized", "training": {"optimizer": "adam"}}, "linearised mean"),
+        ({"regularization": 100.0, "training": {"learning_rate": 1.0}}, "η·m·λ"),
+    ],
+)
+def test_games_that_cannot_be_played_are_refused(changes, words):
+    with pytest.raises(StudyError, match=words):
+        tiny(**changes)
+
+
+def test_laziness_leaves_the_prior_alone():
+    """α² times the kernel with α² times λ: at θ₀ the rule explores alike."""
+    lazy = {"architecture": "mlp", "depth": 1, "weight_std": 1.4, "antisymmetric": True, "alpha": 10.0}
+    scalars = [
+        compute(tiny(training={"steps": 1, "every": 12, "learning_rate": 1e-9}, **change).cells()[0])["scalars"]
+        for change in ({}, {"model": lazy})
+    ]
+    for name in ("bandit_limit_half_width", "bandit_limit_log_determinant", "bandit_ucb_1_regret"):
+        assert scalars[0][name] == pytest.approx(scalars[1][name], rel=1e-5), name
