@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PIP) torch==2.13.0 -e '.[dev]'
 	@touch $(STAMP)
 
-run: $(STAMP)    ## measure the optimization promise on embedded data -> runs/quick/report.html
+run: $(STAMP)    ## measure the promises on embedded data -> runs/quick/report.html
 	$(BIN)/ntkgap run
 
 test: $(STAMP)   ## the whole test suite
