@@ -2,8 +2,8 @@
 
     python benchmarks/bandit_regret.py wheel_paper|wheel_released|mushroom|mnist [--rounds N] [--seeds 2]
 
-Mushroom and MNIST are read from $NTKGAP_DATA. All policies of a seed play the same rounds. Without a game nothing is
-played: each takes minutes.
+Mushroom and MNIST are read from $NTKGAP_DATA. All policies of a seed play the same rounds. Without a game nothing
+is played: each takes minutes.
 """
 
 import argparse
