@@ -1,0 +1,138 @@
+"""Tasks that are learned one after the other."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ntkgap.data.dataset import Dataset
+from ntkgap.errors import DataError
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task of a stream.
+
+    Attributes:
+        name: what a reader calls it, like ``"45°"`` or ``"classes 2, 3"``.
+        train: what is learned, x [n, ...] and y [n, c].
+        test: what is asked, in the same form.
+        columns: which c outputs of the network the targets are for, ascending; all networks of a stream have the
+            same outputs, and a task with a head of its own uses only some of them.
+    """
+
+    name: str
+    train: Dataset
+    test: Dataset
+    columns: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TaskStream:
+    """Tasks in the order in which they are learned; all of one input shape and one kind.
+
+    Attributes:
+        name: what a reader calls the stream.
+        tasks: T of them, at least two.
+
+    Raises:
+        DataError: if there are fewer than two tasks, or their inputs differ in shape, or their targets do not go
+            with their columns, or some tasks are classification and others regression.
+    """
+
+    name: str
+    tasks: tuple[Task, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.tasks) < 2:
+            raise DataError(
+                f"the stream {self.name!r} has {len(self.tasks)} task(s); forgetting takes at least two, one to "
+                "forget and one to learn"
+            )
+        first = self.tasks[0]
+        for task in self.tasks:
+            self._check(task, first)
+
+    def _check(self, task: Task, first: Task) -> None:
+        for part, data in (("training", task.train), ("test", task.test)):
+            if data.x.shape[1:] != first.train.x.shape[1:]:
+                raise DataError(
+                    f"task {task.name!r} has {part} inputs of shape {tuple(data.x.shape[1:])}, task {first.name!r} "
+                    f"of shape {tuple(first.train.x.shape[1:])}; one network learns all tasks: give them one shape"
+                )
+            if data.n_outputs != len(task.columns):
+                raise DataError(
+                    f"task {task.name!r} has {data.n_outputs} {part} targets an example, but is for "
+                    f"{len(task.columns)} outputs of the network, {task.columns}"
+                )
+            if (data.n_classes is None) != (first.train.n_classes is None):
+                raise DataError(
+                    f"task {task.name!r} and task {first.name!r} are not of one kind, classification or regression"
+                )
+        if not task.columns or list(task.columns) != sorted(set(task.columns)) or task.columns[0] < 0:
+            raise DataError(
+                f"task {task.name!r} must name different outputs of the network, ascending from 0; "
+                f"got {task.columns}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    @property
+    def n_outputs(self) -> int:
+        """Outputs C that a network for this stream needs."""
+        return 1 + max(task.columns[-1] for task in self.tasks)
+
+    @property
+    def classification(self) -> bool:
+        """Whether the tasks are scored by accuracy; else by explained variance."""
+        return self.tasks[0].train.n_classes is not None
+
+    @property
+    def separate_heads(self) -> bool:
+        """Whether no two tasks use the same output."""
+        used = [column for task in self.tasks for column in task.columns]
+        return len(used) == len(set(used))
+
+    def template(self) -> Dataset:
+        """A data set of the shapes that a network for this stream must have: the first task, all outputs."""
+        train = self.tasks[0].train
+        return Dataset(train.x, torch.zeros(len(train), self.n_outputs, dtype=train.y.dtype), train.n_classes)
+
+    def to(self, dtype: torch.dtype) -> "TaskStream":
+        """Cast inputs and targets of all tasks."""
+        return TaskStream(
+            self.name,
+            tuple(Task(t.name, t.train.to(dtype), t.test.to(dtype), t.columns) for t in self.tasks),
+        )
+
+
+def score(outputs: Tensor, data: Dataset, columns: Sequence[int]) -> Tensor:
+    r"""How good outputs are on a task: accuracy, or for regression the explained variance.
+
+    .. math:: \frac1n \sum_i 1[\arg\max_c f_c(x_i) = \arg\max_c y_{ic}], \qquad
+              1 - \frac{\sum_i \lVert f(x_i) - y_i \rVert^2}{\sum_i \lVert y_i - \bar y \rVert^2} .
+
+    The largest output is sought among the task's own columns. Targets of one column are signs: the accuracy is
+    that of the output's sign.
+
+    Args:
+        outputs: of the network, or of several, [..., n, C].
+        data: inputs and targets of the task, y [n, c].
+        columns: the c outputs that the task is about.
+
+    Returns:
+        The score, [...]; NaN where outputs are not finite.
+    """
+    found = outputs[..., list(columns)]
+    y = data.y.to(found)
+    if data.n_classes is None:
+        spread = (y - y.mean(dim=0)).square().sum()
+        scores = 1 - (found - y).square().sum(dim=(-2, -1)) / spread
+    elif len(columns) == 1:
+        scores = ((found > 0) == (y > 0)).to(found.dtype).mean(dim=(-2, -1))
+    else:
+        scores = (found.argmax(dim=-1) == y.argmax(dim=-1)).to(found.dtype).mean(dim=-1)
+    finite = torch.isfinite(found).flatten(-2).all(dim=-1)
+    return torch.where(finite, scores, torch.nan)
