@@ -59,7 +59,8 @@ class TaskStream:
             if data.x.shape[1:] != first.train.x.shape[1:]:
                 raise DataError(
                     f"task {task.name!r} has {part} inputs of shape {tuple(data.x.shape[1:])}, "
-                    f"task {first.name!r} of shape {tuple(first.train.x.shape[1:])}; one network learns all tasks: give them one shape"
+                    f"task {first.name!r} of shape {tuple(first.train.x.shape[1:])}; one network learns all "
+                    "tasks: give them one shape"
                 )
             if data.n_outputs != len(task.columns):
                 raise DataError(
