@@ -30,7 +30,9 @@ def matrix_figure(spec: MatrixFigure, cells: Mapping[str, Sequence[Measured]]) -
     width = LEFT + columns * (PANEL + GAP)
     height = rows * (PANEL + TOP) + BOTTOM
     figure, grid = plt.subplots(rows, columns, figsize=(width, height), squeeze=False)
-    figure.subplots_adjust(LEFT / width, BOTTOM / height, 1 - GAP / width, 1 - TOP / height, GAP / PANEL, TOP / PANEL)
+    figure.subplots_adjust(
+        LEFT / width, BOTTOM / height, 1 - GAP / width, 1 - TOP / height, GAP / PANEL, TOP / PANEL
+    )
     for row, (problem, found) in zip(grid, cells.items(), strict=True):
         drawn = [_draw(ax, matrix, found) for ax, matrix in zip(row, spec.matrices, strict=True)]
         for ax, shown in zip(row, drawn, strict=True):

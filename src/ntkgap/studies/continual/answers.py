@@ -77,9 +77,8 @@ def _advice(found: Mapping[str, Verdict]) -> str:
     if long == "holds":
         return "Yes, also when every task is trained to convergence."
     if long == "fails" and short == "holds":
-        return (
-            "Only if tasks are trained briefly"
-            + (", and then because wide networks were trained less." if matched == "fails" else ".")
+        return "Only if tasks are trained briefly" + (
+            ", and then because wide networks were trained less." if matched == "fails" else "."
         )
     if long == "fails" and short == "fails":
         return "No, neither briefly trained nor to convergence."

@@ -35,7 +35,7 @@ def _width() -> list[Claim]:
             threshold=DROP,
             direction="above",
             criterion=f"it forgets less by more than {DROP:.0%} of accuracy",
-            prediction="theory says nothing of finite widths; at infinite width it foretells the dashed lines below",
+            prediction="nothing of finite widths; what infinite width forgets is drawn in the figures below",
             caveat=caveat,
             undecidable=undecidable,
             log_scale=False,
@@ -86,7 +86,7 @@ def _foretold() -> list[Claim]:
                 Claim(
                     key=f"{name}_foretells_{when}",
                     title=f"The kernel {which} foretells what is left after {word} training",
-                    statement=f"Accuracies of all tasks learned so far are those of kernel regression with {symbol}, "
+                    statement=f"Accuracies of tasks learned so far are those of kernel regression with {symbol}, "
                     "one task after the other, stopped after the same number of steps.",
                     source=f"{BENNANI}, section 4; {JACOT}",
                     kind="consequence",
@@ -111,7 +111,7 @@ def _foretold() -> list[Claim]:
         Claim(
             key="forgetting_foretold",
             title="The kernel at the start foretells how much is forgotten after long training",
-            statement="Forgetting is that of kernel regression with K(θ₀), stopped after the same number of steps.",
+            statement="Forgetting is that of kernel regression with K(θ₀), stopped after the same steps.",
             source=f"{BENNANI}, section 4",
             kind="consequence",
             quantity="forgetting_gap_initial_long",

@@ -26,8 +26,8 @@ def _forgetting() -> list[StudyFigure]:
         WidthFigure(
             key=f"forgetting_{when}",
             title=f"Forgetting after {word} training: predicted and observed",
-            caption=f"After the {most} steps a task. Each network's prediction starts from its own function and is "
-            "stopped after the same number of steps.",
+            caption=f"After the {most} steps a task. Each network's prediction starts from its own function "
+            "and is stopped after the same number of steps.",
             y_label="forgetting",
             measured=f"forgetting_{when}",
             references=tuple((f"forgetting_{name}_{when}", label) for name, label in KERNELS.items()),
@@ -42,8 +42,8 @@ def _over_time() -> StudyFigure:
     return CurveFigure(
         key="forgetting_over_time",
         title="Forgetting grows with the time a task is trained for",
-        caption="Every stopping time is a training of its own. Dashed: predicted by the kernel at the start, of the "
-        "same network; dotted: by infinite width.",
+        caption="Every stopping time is a training of its own. Dashed: predicted by the kernel at the start, of "
+        "the same network; dotted: by infinite width.",
         x_label="steps a task",
         y_label="forgetting",
         measured="forgetting",
@@ -133,8 +133,8 @@ def tables(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict])
             Table(
                 key=f"accuracies_{i}",
                 title=f"Accuracies: {problem}",
-                caption="In per cent, medians over seeds with intervals. Learned: accuracy on a task's test set right "
-                "after it was learned, mean over tasks. In the end: after the last task. On training examples: "
+                caption="In per cent, medians over seeds with intervals. Learned: accuracy on a task's test set "
+                "right after it was learned, mean over tasks. In the end: after the last task. On training examples: "
                 "score on a task's training set right after it was learned.",
                 columns=("", "learned", "in the end", "forgetting", "on training examples"),
                 rows=tuple(rows),
@@ -173,5 +173,8 @@ def _entry(values: Sequence[float]) -> str:
     if any(map(math.isnan, values)):
         return "–"
     interval = median_interval([100 * v for v in values])
-    texts = [number(round(v, 1)) if math.isfinite(v) else number(v) for v in (interval.value, interval.low, interval.high)]
+    texts = [
+        number(round(v, 1)) if math.isfinite(v) else number(v)
+        for v in (interval.value, interval.low, interval.high)
+    ]
     return texts[0] if texts[1] == texts[2] else f"{texts[0]} [{texts[1]}, {texts[2]}]"

@@ -42,7 +42,9 @@ def estimate(problem: "ContinualProblem", width: int) -> Estimate:
     steps, depth = problem.training.steps, problem.model.depth
 
     batch = min(problem.training.batch_size or n, n)
-    step = Work(3.0 * sizes.forward_flops * batch / STEP + 6.0 * sizes.trainable, calls=CALLS + CALLS_A_LAYER * depth)
+    step = Work(
+        3.0 * sizes.forward_flops * batch / STEP + 6.0 * sizes.trainable, calls=CALLS + CALLS_A_LAYER * depth
+    )
     methods = problem.methods
     asked = [methods.joint, methods.ogd, methods.ewc, methods.replay]
     training = tasks * (sum(steps) + sum(map(bool, asked)) * steps[-1]) * step

@@ -1,9 +1,9 @@
-"""What kernels say of a stream: the scores of every task after every task, at the times at which training stops."""
+"""What kernels say of a stream: the scores of every task after every task, at every stopping time."""
 
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import Generator, Tensor, nn
@@ -43,7 +43,9 @@ class Points:
 
     def scores(self, stream: TaskStream, function: Tensor) -> tuple[Tensor, Tensor]:
         """Scores on all tasks' test sets and training sets, [..., T] each, of functions [..., k, C]."""
-        tested = [score(function[..., i, :], t.test, t.columns) for i, t in zip(self.test, stream.tasks, strict=True)]
+        tested = [
+            score(function[..., i, :], t.test, t.columns) for i, t in zip(self.test, stream.tasks, strict=True)
+        ]
         fitted = [
             score(function[..., i, :], t.train, t.columns) for i, t in zip(self.train, stream.tasks, strict=True)
         ]
@@ -91,7 +93,7 @@ def predict_scores(
             points.train[t],
             task.train.y.double(),
             columns=task.columns,
-            decay=lambda m, t=t: decays(m, rates[t], steps),
+            decay=partial(decays, rate=rates[t], steps=steps),
             modes=None if modes is None else modes(t),
         )
         test, train = points.scores(stream, regression.function)
@@ -101,10 +103,8 @@ def predict_scores(
 
 
 def decays(modes: KernelModes, rate: float, steps: Sequence[int]) -> Tensor:
-    """Of gradient descent after each number of steps, and without end, [S + 1, n]."""
-    return torch.cat(
-        [modes.gradient_descent_decay(rate, torch.tensor(steps)), modes.converged_decay(rate)[None]]
-    )
+    """Of gradient descent after each number of steps, and of gradient flow without end, [S + 1, n]."""
+    return torch.cat([modes.gradient_descent_decay(rate, torch.tensor(steps)), modes.converged_decay()[None]])
 
 
 @dataclass(frozen=True)
@@ -154,11 +154,11 @@ def finite_kernel(network: nn.Module, stream: TaskStream, points: Points, full: 
 
 def largest_eigenvalues(network: nn.Module, points: Points) -> list[float]:
     """κ_max of the network's own kernel on the training inputs of every task."""
-    return [NTKOperator(network, points.x[at]).spectral_norm().value for at in points.train]
+    return [float(NTKOperator(network, points.x[at]).spectral_norm()) for at in points.train]
 
 
 def critical_rates(problem: ContinualProblem, seed: int, network: nn.Module, points: Points) -> list[float]:
-    """2/κ_max of every task: of infinite width where that is asked to predict, else of the network at its start."""
+    """2/κ_max of every task: of infinite width where that is to predict, else of the network at its start."""
     if "infinite" in problem.kernels:
         return [2 / float(modes.eigenvalues[-1]) for modes in limit_of(problem, seed).modes]
     return [2 / largest for largest in largest_eigenvalues(network, points)]

@@ -153,7 +153,9 @@ class ContinualProblem(BaseProblem):
     stream: StreamSpec
     training: TrainingSpec
     methods: MethodsSpec = MethodsSpec()
-    kernels: list[Literal["infinite", "initial", "task_start"]] = ["infinite", "initial", "task_start"]
+    kernels: list[Literal["infinite", "initial", "task_start"]] = Field(
+        default=["infinite", "initial", "task_start"]
+    )
     full_kernel: bool = True
     probes: int = Field(default=20, ge=2)
 
@@ -189,7 +191,8 @@ class ContinualProblem(BaseProblem):
             batch = f", batches of {training.batch_size}" if training.batch_size else ""
             how = f"{training.optimizer} at η = {training.learning_rate:g}{batch}"
         return (
-            f"{describe_stream(self.stream)} of {Path(self.data.name).stem}, {self.data.n_train} training examples a "
+            f"{describe_stream(self.stream)} of {Path(self.data.name).stem}, {self.data.n_train} training "
+            f"examples a "
             f"task; {how}, stopped after {steps} steps a task."
         )
 

@@ -5,8 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from ntkgap.practice import AccuracyMatrix
-from ntkgap.practice.continual import TaskRuns
+from ntkgap.practice.continual import AccuracyMatrix, TaskRuns
 from ntkgap.studies.continual.learner import Learner
 from ntkgap.studies.continual.prediction import PredictedScores
 from ntkgap.studies.continual.task_start import TaskStart
@@ -86,7 +85,7 @@ def ends(findings: Findings) -> None:
 
 def summary(prefix: str, scores: Tensor, diverged: bool) -> dict[str, float]:
     """Forgetting, average and learning accuracy of R, [T, T]."""
-    if diverged:
+    if diverged or not torch.isfinite(scores).all():
         return {f"{prefix}forgetting": math.inf, f"{prefix}average": math.nan, f"{prefix}learning": math.nan}
     matrix = AccuracyMatrix(scores.double())
     return {
@@ -106,7 +105,7 @@ def _names(kernel: str) -> tuple[str, str, str]:
 
 def _compare(kernel: str, predicted: Tensor, observed: Tensor, findings: Findings) -> None:
     """Forgetting as predicted; the mean distance of the two R; the distance of both forgettings."""
-    if not torch.isfinite(observed).all():
+    if not (torch.isfinite(observed).all() and torch.isfinite(predicted).all()):
         values = (_forgetting(predicted, False), math.inf, math.inf)
     else:
         foretold, seen = _forgetting(predicted, False), _forgetting(observed, False)

@@ -30,12 +30,12 @@ class ContinualStudy(BaseStudy):
     version: ClassVar[int] = 1
     compute: ClassVar[str] = "ntkgap.studies.continual.cell:compute"
     axis_notes: ClassVar[Mapping[str, str]] = {
-        "stream.angle": "A similarity: tasks a small angle apart are nearly one. Theory asks for no order; most is "
-        "forgotten, as a rule, between the extremes (Lee, Goldt, Saxe 2021).",
+        "stream.angle": "A similarity: tasks a small angle apart are nearly one. Theory asks for no order; most "
+        "is forgotten, as a rule, between the extremes (Lee, Goldt, Saxe 2021).",
         "stream.fraction": "A similarity: few exchanged pixels make tasks that are nearly one.",
         "stream.overlap": "A similarity: how many classes two tasks in a row share.",
-        "model.alpha": "Large α is lazy: the kernel stays, and its predictions must become right whatever the width "
-        "(Chizat, Oyallon, Bach 2019).",
+        "model.alpha": "Large α is lazy: the kernel stays, and its predictions must become right whatever the "
+        "width (Chizat, Oyallon, Bach 2019).",
     }
 
     problems: Sequence[ContinualProblem] = Field(min_length=1)

@@ -15,8 +15,8 @@ from ntkgap.theory import SequentialRegression
 class TaskStart:
     """Watches a network learn a stream.
 
-    Each task is predicted from the network as it is when the task begins, with its own kernel and its own function:
-    what such a prediction gets wrong has happened within that task.
+    Each task is predicted from the network as it is when the task begins, with its own kernel and its own
+    function: what such a prediction gets wrong has happened within that task.
 
     Args:
         learner: the network.
@@ -65,9 +65,11 @@ class TaskStart:
         self.train.append(train)
 
     def changes(self) -> tuple[list[float], float]:
-        """‖K_t − K_{t−1}‖/‖K_{t−1}‖ over every task, and ‖K_T − K_0‖/‖K_0‖ over all; infinite where it diverged."""
+        """‖K_t − K_{t−1}‖/‖K_{t−1}‖ over every task, ‖K_T − K_0‖/‖K_0‖ over all; infinite where it diverged."""
         whole = 1 + len(self._learner.stream)
-        found = [relative_change(after, before) for before, after in zip(self.kernels, self.kernels[1:], strict=False)]
+        found = [
+            relative_change(after, before) for before, after in zip(self.kernels, self.kernels[1:], strict=False)
+        ]
         if len(self.kernels) < whole:
             return found + [float("inf")] * (whole - 1 - len(found)), float("inf")
         return found, relative_change(self.kernels[-1], self.kernels[0])
