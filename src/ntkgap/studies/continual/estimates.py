@@ -51,7 +51,7 @@ def estimate(problem: "ContinualProblem", width: int) -> Estimate:
     if methods.joint:
         training += tasks * steps[-1] * Work(3.0 * sizes.forward_flops * (tasks * n - batch) / STEP)
     if methods.ogd:
-        stored = methods.ogd * outputs * tasks / 2
+        stored = methods.ogd * (outputs if methods.ogd_directions == "all" else 1) * tasks / 2
         training += tasks * steps[-1] * Work(4.0 * stored * sizes.trainable)
 
     rows = n * (outputs if problem.full_kernel else 1)
