@@ -134,8 +134,8 @@ def tables(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict])
                 key=f"accuracies_{i}",
                 title=f"Accuracies: {problem}",
                 caption="In per cent, medians over seeds with intervals. Learned: accuracy on a task's test set "
-                "right after it was learned, mean over tasks. In the end: after the last task. On training examples: "
-                "score on a task's training set right after it was learned.",
+                "right after it was learned, mean over tasks. In the end: after the last task. On training "
+                "examples: score on a task's training set right after it was learned.",
                 columns=("", "learned", "in the end", "forgetting", "on training examples"),
                 rows=tuple(rows),
             )
