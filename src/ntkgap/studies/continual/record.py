@@ -26,6 +26,7 @@ def record_stop(learner: Learner, runs: TaskRuns, seen: TaskStart, findings: Fin
         findings,
         {
             "train_score": math.nan if diverged else float(runs.train_scores[0].diagonal().mean()),
+            "start_loss": float(runs.initial_losses[0].sum()) / targets,
             "train_loss": math.inf if diverged else float(runs.train_losses[0].sum()) / targets,
             "train_forgetting": _forgetting(runs.train_scores[0], diverged),
             "kernel_change": change,
