@@ -46,10 +46,12 @@ if TYPE_CHECKING:
         parameter_groups,
     )
     from ntkgap.practice import (
+        AccuracyMatrix,
         LinearizedLaplace,
         calibration,
         classification_calibration,
         coordinate_check,
+        import_accuracy_matrix,
         kfac_descent,
         linearize,
         natural_gradient_descent,
@@ -119,10 +121,12 @@ _HOMES = {
         "parameter_groups",
     ),
     "practice": (
+        "AccuracyMatrix",
         "LinearizedLaplace",
         "calibration",
         "classification_calibration",
         "coordinate_check",
+        "import_accuracy_matrix",
         "kfac_descent",
         "linearize",
         "natural_gradient_descent",
@@ -152,6 +156,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "MLP",
     "VGG",
+    "AccuracyMatrix",
     "Antisymmetric",
     "ConvNet",
     "Dataset",
@@ -184,6 +189,7 @@ __all__ = [
     "critical_learning_rate",
     "describe",
     "empirical_ntk",
+    "import_accuracy_matrix",
     "infinite_width",
     "kernel_distance",
     "kfac_descent",

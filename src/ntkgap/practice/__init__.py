@@ -6,6 +6,8 @@ from ntkgap.practice.calibration import (
     calibration,
     classification_calibration,
 )
+from ntkgap.practice.continual.import_matrix import import_accuracy_matrix
+from ntkgap.practice.continual.metrics import AccuracyMatrix
 from ntkgap.practice.coordinates import CoordinateCheck, coordinate_check
 from ntkgap.practice.curves import TrainingCurve
 from ntkgap.practice.ensembles import TrainedEnsemble, train_ensemble
@@ -20,6 +22,7 @@ from ntkgap.practice.training import train
 from ntkgap.practice.tuning import LogarithmicGrid, Trial, Tuning, final_loss, mean_loss, tune
 
 __all__ = [
+    "AccuracyMatrix",
     "Calibration",
     "ClassCalibration",
     "CoordinateCheck",
@@ -38,6 +41,7 @@ __all__ = [
     "classification_calibration",
     "coordinate_check",
     "final_loss",
+    "import_accuracy_matrix",
     "jacobian_change",
     "kfac_descent",
     "linearize",
