@@ -29,11 +29,11 @@ def import_accuracy_matrix(
     """Read R[t, s], the accuracy on task s after learning task t.
 
     Args:
-        source: a T × T array, tensor or nested list; the dict of Avalanche's ``get_all_metrics()``; or a
-            file: ``.npy``, ``.npz`` (of one array), ``.json`` (a nested list, or Avalanche's dict), ``.csv`` (T lines of T
-            numbers, with or without a header, or Avalanche's ``eval_results.csv``), or Mammoth's ``logs.pyd``.
+        source: a T × T array, tensor or nested list; the dict of Avalanche's ``get_all_metrics()``; or a file:
+            ``.npy``, ``.npz`` (of one array), ``.json`` (a nested list, or Avalanche's dict), ``.csv`` (T lines of
+            T numbers, with or without a header, or Avalanche's ``eval_results.csv``), or Mammoth's ``logs.pyd``.
             Scores that were not taken before a task was learned are left empty or NaN; rows of a nested list
-            that grow by one entry, T = 1, 2, …, are read as such.
+            may instead grow by one entry, 1, 2, …, T.
         percent: whether accuracies are in percent. Mammoth's are; elsewhere numbers above 1 are refused unless this
             says what they are.
         format: "matrix", "avalanche" or "mammoth"; found from the source if not given.
