@@ -1,8 +1,8 @@
 """What "forgetting" means: every convention in use, by name.
 
 R[t, s] is the score on task s after learning task t (both 0…T−1), and L = T − 1 is the last row. A convention
-says how much of task s is lost, and with what weight it counts. Entries R[t, s] with t < s, tasks scored before they were
-learned, may be missing (NaN); a maximum passes over them.
+says how much of task s is lost, and with what weight it counts. Entries R[t, s] with t < s, tasks scored before
+they were learned, may be missing (NaN); a maximum passes over them.
 """
 
 from collections.abc import Callable

@@ -34,8 +34,8 @@ def import_accuracy_matrix(
             T numbers, with or without a header, or Avalanche's ``eval_results.csv``), or Mammoth's ``logs.pyd``.
             Scores that were not taken before a task was learned are left empty or NaN; rows of a nested list
             may instead grow by one entry, 1, 2, …, T.
-        percent: whether accuracies are in percent. Mammoth's are; elsewhere numbers above 1 are refused unless this
-            says what they are.
+        percent: whether accuracies are in percent. Mammoth's are; elsewhere numbers above 1 are refused unless
+            this says what they are.
         format: "matrix", "avalanche" or "mammoth"; found from the source if not given.
         run: which run of a Mammoth log, from 0 (−1: the last), if it holds several.
 
