@@ -12,7 +12,11 @@ from ntkgap.errors import NtkgapError
 if TYPE_CHECKING:
     from ntkgap.data import (
         Dataset,
+        Task,
+        TaskStream,
         load_data,
+        load_stream,
+        stream_of,
     )
     from ntkgap.kernels import (
         Evidence,
@@ -46,12 +50,10 @@ if TYPE_CHECKING:
         parameter_groups,
     )
     from ntkgap.practice import (
-        AccuracyMatrix,
         LinearizedLaplace,
         calibration,
         classification_calibration,
         coordinate_check,
-        import_accuracy_matrix,
         kfac_descent,
         linearize,
         natural_gradient_descent,
@@ -61,10 +63,25 @@ if TYPE_CHECKING:
         train_ensemble,
         tune,
     )
+    from ntkgap.practice.continual import (
+        EWC,
+        OGD,
+        PCAOGD,
+        AccuracyMatrix,
+        Epochs,
+        Joint,
+        KernelTime,
+        Replay,
+        Steps,
+        UntilAccuracy,
+        import_accuracy_matrix,
+        train_tasks,
+    )
     from ntkgap.reporting import (
         report,
     )
     from ntkgap.studies import (
+        ContinualStudy,
         OptimizationStudy,
         UncertaintyStudy,
     )
@@ -77,8 +94,11 @@ if TYPE_CHECKING:
         InfiniteEnsemble,
         KernelDynamics,
         RandomizedPriorEnsemble,
+        SequentialRegression,
         critical_learning_rate,
         required_width,
+        sequential_duals,
+        task_overlap,
     )
 
 __version__ = "0.1.0.dev0"
@@ -87,7 +107,11 @@ __version__ = "0.1.0.dev0"
 _HOMES = {
     "data": (
         "Dataset",
+        "Task",
+        "TaskStream",
         "load_data",
+        "load_stream",
+        "stream_of",
     ),
     "kernels": (
         "Evidence",
@@ -121,12 +145,10 @@ _HOMES = {
         "parameter_groups",
     ),
     "practice": (
-        "AccuracyMatrix",
         "LinearizedLaplace",
         "calibration",
         "classification_calibration",
         "coordinate_check",
-        "import_accuracy_matrix",
         "kfac_descent",
         "linearize",
         "natural_gradient_descent",
@@ -136,8 +158,26 @@ _HOMES = {
         "train_ensemble",
         "tune",
     ),
+    "practice.continual": (
+        "EWC",
+        "OGD",
+        "PCAOGD",
+        "AccuracyMatrix",
+        "Epochs",
+        "Joint",
+        "KernelTime",
+        "Replay",
+        "Steps",
+        "UntilAccuracy",
+        "import_accuracy_matrix",
+        "train_tasks",
+    ),
     "reporting": ("report",),
-    "studies": ("OptimizationStudy", "UncertaintyStudy"),
+    "studies": (
+        "ContinualStudy",
+        "OptimizationStudy",
+        "UncertaintyStudy",
+    ),
     "sweep": (
         "Runs",
         "run",
@@ -147,26 +187,36 @@ _HOMES = {
         "InfiniteEnsemble",
         "KernelDynamics",
         "RandomizedPriorEnsemble",
+        "SequentialRegression",
         "critical_learning_rate",
         "required_width",
+        "sequential_duals",
+        "task_overlap",
     ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "EWC",
     "MLP",
+    "OGD",
+    "PCAOGD",
     "VGG",
     "AccuracyMatrix",
     "Antisymmetric",
+    "ContinualStudy",
     "ConvNet",
     "Dataset",
+    "Epochs",
     "Evidence",
     "GaussianProcess",
     "InfiniteEnsemble",
     "Initialization",
     "JacobianChange",
+    "Joint",
     "KernelChange",
     "KernelDynamics",
+    "KernelTime",
     "LinearizedLaplace",
     "NTKConv2d",
     "NTKLinear",
@@ -174,12 +224,18 @@ __all__ = [
     "NtkgapError",
     "OptimizationStudy",
     "RandomizedPriorEnsemble",
+    "Replay",
     "Runs",
     "Scaled",
     "SelfAttention",
+    "SequentialRegression",
     "ShallowNet",
+    "Steps",
+    "Task",
+    "TaskStream",
     "Transformer",
     "UncertaintyStudy",
+    "UntilAccuracy",
     "WideResNet",
     "__version__",
     "as_matrix",
@@ -195,6 +251,7 @@ __all__ = [
     "kfac_descent",
     "linearize",
     "load_data",
+    "load_stream",
     "monte_carlo_kernel",
     "natural_gradient_descent",
     "online_laplace",
@@ -205,10 +262,14 @@ __all__ = [
     "required_width",
     "run",
     "search_jacobian_change",
+    "sequential_duals",
     "spectrum",
+    "stream_of",
     "target_alignment",
+    "task_overlap",
     "train",
     "train_ensemble",
+    "train_tasks",
     "tune",
 ]
 

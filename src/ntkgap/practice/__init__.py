@@ -6,8 +6,6 @@ from ntkgap.practice.calibration import (
     calibration,
     classification_calibration,
 )
-from ntkgap.practice.continual.import_matrix import import_accuracy_matrix
-from ntkgap.practice.continual.metrics import AccuracyMatrix
 from ntkgap.practice.coordinates import CoordinateCheck, coordinate_check
 from ntkgap.practice.curves import TrainingCurve
 from ntkgap.practice.ensembles import TrainedEnsemble, train_ensemble
@@ -22,7 +20,6 @@ from ntkgap.practice.training import train
 from ntkgap.practice.tuning import LogarithmicGrid, Trial, Tuning, final_loss, mean_loss, tune
 
 __all__ = [
-    "AccuracyMatrix",
     "Calibration",
     "ClassCalibration",
     "CoordinateCheck",
@@ -41,7 +38,6 @@ __all__ = [
     "classification_calibration",
     "coordinate_check",
     "final_loss",
-    "import_accuracy_matrix",
     "jacobian_change",
     "kfac_descent",
     "linearize",

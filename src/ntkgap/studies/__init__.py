@@ -3,6 +3,7 @@
 from ntkgap.studies.assess import STUDIES, assess, find_study, study_of
 from ntkgap.studies.axes import AxisVerdict, assess_variations
 from ntkgap.studies.claim import Claim
+from ntkgap.studies.continual import ContinualStudy
 from ntkgap.studies.optimization import OptimizationStudy
 from ntkgap.studies.uncertainty import UncertaintyStudy
 from ntkgap.studies.verdict import Verdict, judge
@@ -11,6 +12,7 @@ __all__ = [
     "STUDIES",
     "AxisVerdict",
     "Claim",
+    "ContinualStudy",
     "OptimizationStudy",
     "UncertaintyStudy",
     "Verdict",

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -37,6 +38,8 @@ def test_files(tmp_path):
     (tmp_path / "r.json").write_text(json.dumps(LOWER))
     np.savetxt(tmp_path / "r.csv", FULL, delimiter=",")
     (tmp_path / "h.csv").write_text("a,b,c\n0.75,,\n0.5,1,\n0.25,0.375,0.875\n")
+    (tmp_path / "n.csv").write_text(pd.DataFrame(FULL).to_csv())
+    same(ng.import_accuracy_matrix(tmp_path / "n.csv"), FULL)
     for name, expected in (
         ("r.npy", FULL),
         ("r.npz", FULL),
@@ -45,6 +48,20 @@ def test_files(tmp_path):
         ("h.csv", lower()),
     ):
         same(ng.import_accuracy_matrix(tmp_path / name), expected)
+
+
+def test_joint_and_initial_scores_beside_the_matrix(tmp_path):
+    parts = {"R": FULL, "joint": [0.75, 0.5, 1.0], "initial": [0.125, 0.25, 0.0]}
+    np.savez(tmp_path / "r.npz", **{name: 100 * np.array(part) for name, part in parts.items()})
+    (tmp_path / "r.json").write_text(json.dumps(parts))
+    for name, percent in (("r.npz", True), ("r.json", None)):
+        found = ng.import_accuracy_matrix(tmp_path / name, percent=percent)
+        same(found, FULL)
+        assert found.joint.tolist() == parts["joint"]
+        assert found.initial.tolist() == parts["initial"]
+    np.savez(tmp_path / "r.npz", a=FULL, b=FULL)
+    with pytest.raises(DataError, match="'R' or 'scores'"):
+        ng.import_accuracy_matrix(tmp_path / "r.npz")
 
 
 def test_avalanche_metrics():

@@ -24,6 +24,7 @@ BY_HAND = {
     "max_with_last_minus_last": (0 + 0.20 + 0.20) / 3,
     "max_minus_last_all": (-0.05 + 0.25 + 0.20) / 4,
     "learned_minus_last": (-0.05 + 0.20 + 0.20) / 3,
+    "relative": (-0.05 / 0.80 + 0.20 / 0.90 + 0.20 / 0.70) / 3,
     "learned_minus_later": (0.30 + 0.20 - 0.05 + 0.50 + 0.20 + 0.20) / 6,
     "first_task": -0.05,
     # Rows 0 and 1, tasks 0 and 1 only.
@@ -73,6 +74,7 @@ def test_summaries_by_hand():
     assert matrix.average_accuracy == pytest.approx((0.85 + 0.70 + 0.50 + 0.99) / 4)
     assert matrix.learning_accuracy == pytest.approx((0.80 + 0.90 + 0.70 + 0.99) / 4)
     assert matrix.joint_accuracy == pytest.approx(0.85)
+    assert matrix.intransigence == pytest.approx(0.85 - (0.80 + 0.90 + 0.70 + 0.99) / 4)
     assert matrix.backward_transfer == pytest.approx((0.05 - 0.20 - 0.20) / 3)
     assert matrix.forward_transfer == pytest.approx((0.80 + 0.20 + 0.10) / 3)
     assert matrix.after(2) == pytest.approx((0.20 + 0.55) / 2)

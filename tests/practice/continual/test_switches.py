@@ -4,7 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+import ntkgap as ng
+from ntkgap.data import Task, TaskStream
 from ntkgap.errors import DataError
+from ntkgap.practice.continual import Steps, train_tasks
 from ntkgap.practice.continual.switches import KernelSwitches
 from tests.tolerances import EXACT
 
@@ -60,3 +63,21 @@ def test_phases_come_in_order():
         seen(0, lambda i: Quadratic(1.0))
     with pytest.raises(DataError, match="at least one input"):
         KernelSwitches(torch.ones(0, 1), 1)
+
+
+def test_training_calls_it_and_a_linear_model_keeps_its_kernel(generator):
+    x = torch.randn(2, 6, 3, dtype=torch.float64, generator=generator)
+    y = torch.randn(2, 6, 1, dtype=torch.float64, generator=generator)
+    parts = [ng.Dataset(x[t], y[t], None) for t in range(2)]
+    stream = TaskStream("random", tuple(Task(str(t), part, part, (0,)) for t, part in enumerate(parts)))
+    linear = ng.NTKLinear(3, 1).double()
+    deep = ng.MLP(3, 1, 8, 2, "tanh", generator=generator).double()
+    for network in (linear, deep):
+        seen = KernelSwitches(x[0], 1)
+        runs = train_tasks([network], stream, learning_rate=0.05, stop=Steps(5), observe=seen)
+        assert seen.change.shape == runs.moved.shape == (1, 2)
+        assert (runs.moved > 0.01).all()
+        if network is linear:
+            assert seen.change.abs().max() < EXACT
+        else:
+            assert (seen.change > 1e-4).all()

@@ -57,6 +57,11 @@ def _learned_minus_last(scores: Array) -> Array:
     return np.diagonal(scores) - scores[-1]
 
 
+def _relative(scores: Array) -> Array:
+    learned = np.diagonal(scores)
+    return np.divide(learned - scores[-1], learned, out=np.full(len(learned), np.nan), where=learned > 0)
+
+
 def _learned_minus_later(scores: Array) -> Array:
     n = len(scores)
     later = [scores[s + 1 :, s].mean() for s in range(n - 1)]
@@ -105,6 +110,12 @@ CONVENTIONS: dict[str, Convention] = {
         "1/(T−1) Σ_{s<L} (R[s, s] − R[L, s]), minus the backward transfer",
         "Lopez-Paz and Ranzato 2017, Gradient episodic memory; Avalanche",
         _learned_minus_last,
+        _earlier_tasks,
+    ),
+    "relative": Convention(
+        "1/(T−1) Σ_{s<L} (R[s, s] − R[L, s]) / R[s, s], as a part of what was learned; NaN where that is nothing",
+        "learned_minus_last, relative to the score when just learned",
+        _relative,
         _earlier_tasks,
     ),
     "learned_minus_later": Convention(

@@ -30,8 +30,9 @@ def import_accuracy_matrix(
 
     Args:
         source: a T × T array, tensor or nested list; the dict of Avalanche's ``get_all_metrics()``; or a file:
-            ``.npy``, ``.npz`` (of one array), ``.json`` (a nested list, or Avalanche's dict), ``.csv`` (T lines of
-            T numbers, with or without a header, or Avalanche's ``eval_results.csv``), or Mammoth's ``logs.pyd``.
+            ``.npy``, ``.npz`` and ``.json`` (a matrix alone, or named ``R`` or ``scores`` beside ``joint`` and
+            ``initial``; or Avalanche's dict), ``.csv`` (T lines of T numbers, with or without a header and a
+            column of names, or Avalanche's ``eval_results.csv``), or Mammoth's ``logs.pyd``.
             Scores that were not taken before a task was learned are left empty or NaN; rows of a nested list
             may instead grow by one entry, 1, 2, …, T.
         percent: whether accuracies are in percent. Mammoth's are; elsewhere numbers above 1 are refused unless
@@ -44,11 +45,15 @@ def import_accuracy_matrix(
     """
     if isinstance(source, str | Path):
         source = _read(Path(source), format)
+    joint = initial = None
+    name = next((n for n in ("R", "scores") if isinstance(source, Mapping) and n in source), None)
+    if name is not None:
+        joint, initial = (None if source.get(n) is None else _matrix(source[n]) for n in ("joint", "initial"))
+        source = source[name]
     if format is None:
         format = "avalanche" if isinstance(source, Mapping | _Lines) else "matrix"
         if isinstance(source, _Runs):
             format = "mammoth"
-    initial = None
     if format == "mammoth":
         scores = _mammoth(source, run)
         percent = True if percent is None else percent
@@ -59,7 +64,8 @@ def import_accuracy_matrix(
     else:
         raise DataError(f"format must be 'matrix', 'avalanche' or 'mammoth', got {format!r}")
     scale = 100.0 if _is_percent(scores, percent) else 1.0
-    return AccuracyMatrix(scores / scale, initial=None if initial is None else initial / scale)
+    joint, initial = (None if part is None else part / scale for part in (joint, initial))
+    return AccuracyMatrix(scores / scale, joint, initial)
 
 
 class _Lines(list[dict[str, str]]):
@@ -79,9 +85,12 @@ def _read(path: Path, format: Format | None) -> Any:
             return np.load(path)
         if kind == ".npz":
             with np.load(path) as arrays:
-                if len(arrays.files) != 1:
-                    raise DataError(f"{path} holds {len(arrays.files)} arrays ({arrays.files}); give one array")
-                return arrays[arrays.files[0]]
+                named = dict(arrays)
+            if len(named) == 1:
+                return named.popitem()[1]
+            if not {"R", "scores"} & named.keys():
+                raise DataError(f"{path} holds the arrays {', '.join(named)}; name the matrix 'R' or 'scores'")
+            return named
         text = path.read_text(encoding="utf-8")
         if kind == ".json":
             return json.loads(text)
@@ -103,8 +112,11 @@ def _table(text: str, path: Path) -> Any:
     if lines[0].replace(" ", "").startswith("eval_exp,training_exp,eval_accuracy"):
         return _Lines(csv.DictReader(lines))
     rows = list(csv.reader(lines))
-    if not all(_is_number(entry) for entry in rows[0]):
+    # The first score cannot be missing: an empty corner belongs to a header over a column of names.
+    if not rows[0][0].strip() or not all(_is_number(entry) for entry in rows[0]):
         rows = rows[1:]
+    if all(len(row) == len(rows) + 1 for row in rows):
+        rows = [row[1:] for row in rows]
     for number, row in enumerate(rows):
         for entry in row:
             if not _is_number(entry):

@@ -106,6 +106,17 @@ class AccuracyMatrix:
         return float(self.joint.mean())
 
     @property
+    def intransigence(self) -> float:
+        """Joint minus learning accuracy: what is not learned for the sake of the past (Chaudhry et al. 2018).
+
+        Their reference has learned the tasks so far; here it is joint training on all tasks.
+
+        Raises:
+            DataError: if the scores of joint training were not given.
+        """
+        return self.joint_accuracy - self.learning_accuracy
+
+    @property
     def backward_transfer(self) -> float:
         """mean_{s<T−1} (R[T−1, s] − R[s, s]) (Lopez-Paz and Ranzato 2017)."""
         return -self.forgetting("learned_minus_last")
