@@ -128,6 +128,7 @@ class _School:
         self.lessons = [Lesson.of(streams, t, outputs) for t in range(len(streams[0]))]
         self.diverged = torch.zeros(len(networks), dtype=torch.bool)
         self.initial = self.tested()
+        self.initial_losses = torch.stack([self._losses(lesson) for lesson in self.lessons], dim=1)
         self._noted: dict[str, list[Tensor]] = {}
 
     def learning(self, optimizer: str) -> Learning:
@@ -164,14 +165,16 @@ class _School:
         scores = torch.stack(found, dim=1).double()
         return scores.masked_fill(self.diverged[:, None], torch.nan)
 
+    def watch(self, lesson: Lesson) -> None:
+        """Notice networks whose loss on a lesson is no longer finite."""
+        self.diverged |= ~torch.isfinite(self._losses(lesson))
+
     def note(self, lesson: Lesson, taken: Tensor) -> None:
         """Keep what is to be known after a phase."""
-        with torch.no_grad():
-            left = losses(self.loss, self._outputs(lesson.x), lesson).double()
         found = {
             "scores": self.tested(),
             "train_scores": self.fitted(),
-            "train_losses": left.masked_fill(self.diverged, torch.nan),
+            "train_losses": self._losses(lesson).masked_fill(self.diverged, torch.nan),
             "steps": taken,
             "moved": self._distance(self._before),
             "distance": self._distance(self._start),
@@ -179,6 +182,10 @@ class _School:
         for name, value in found.items():
             self._noted.setdefault(name, []).append(value)
         self._before = {k: p.detach().clone() for k, p in self.trained.items()}
+
+    def _losses(self, lesson: Lesson) -> Tensor:
+        """On a lesson, [M]."""
+        return losses(self.loss, self._outputs(lesson.x), lesson).double()
 
     def _distance(self, place: Tensors) -> Tensor:
         squares = [
@@ -198,6 +205,7 @@ class _School:
         return TaskRuns(
             **noted,
             initial=self.initial,
+            initial_losses=self.initial_losses,
             diverged=self.diverged,
             curve_steps=torch.tensor(curve_steps, dtype=torch.long),
             curves=torch.stack(curves, dim=1) if curves else torch.zeros(shape, dtype=torch.float64),
@@ -253,7 +261,7 @@ class _Teacher:
             if self._reached(step, phase, active):
                 break
         self._taken += int(taken.max())
-        school.diverged |= ~torch.isfinite(losses(school.loss, school._outputs(lesson.x), lesson))
+        school.watch(lesson)
         return taken
 
     def _outputs(self, part: Lesson) -> Tensor:

@@ -57,9 +57,9 @@ def _width() -> list[Claim]:
             "Width helps at matched training",
             "Compared with the narrowest one at the same training loss,",
             "drop_matched",
-            "Mean over the stopping times. The narrowest network's forgetting is interpolated between its own "
-            "stopping times to the loss that the wider one has reached.",
-            "the narrowest network never had that training loss",
+            "Mean over the stopping times. The better trained of the two is taken at the earlier time at which it had "
+            "the other's training loss, interpolated between its stopping times.",
+            "a training diverged",
         ),
         claim(
             "width_helps_converged",

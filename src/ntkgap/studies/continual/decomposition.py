@@ -1,14 +1,16 @@
 r"""How much of "wide networks forget less" is "wide networks were trained less".
 
 Let F(m, τ) be what a network of width m forgets when every task is trained for τ steps, and ℓ(m, τ) the training
-loss it has reached by then. The narrowest network m₀ reaches the loss of a wider one at a time τ′ of its own,
-ℓ(m₀, τ′) = ℓ(m, τ), and
+loss it has reached by then. Of a wide network m and the narrowest one m₀, stopped after the same τ, one has the
+larger loss ℓ*. The other one had it too, at an earlier time τ*. If it is the narrowest that had,
 
 .. math:: F(m_0, \tau) - F(m, \tau)
-          = \underbrace{F(m_0, \tau) - F(m_0, \tau')}_{\text{trained less}}
-          + \underbrace{F(m_0, \tau') - F(m, \tau)}_{\text{width, at matched training}} .
+          = \underbrace{F(m_0, \tau) - F(m_0, \tau^*)}_{\text{trained less}}
+          + \underbrace{F(m_0, \tau^*) - F(m, \tau)}_{\text{width, at matched training}}
 
-F(m₀, ·) is interpolated linearly in log ℓ between the stopping times that were measured, and nothing beyond them.
+and if it is the wide one, F(m, τ*) − F(m, τ) is the first part, negative as a rule, for it was trained more, and
+F(m₀, τ) − F(m, τ*) the second. F(m, ·) is interpolated linearly in log ℓ between the stopping times, and the start,
+where nothing is forgotten.
 """
 
 import json
@@ -31,8 +33,8 @@ class Drop:
 
     Attributes:
         total: F(m₀, τ) − F(m, τ).
-        training: what the narrowest network would forget less, had it been trained to the loss of this one.
-        matched: the rest: what it forgets more than this one at the same training loss.
+        training: the part of it that comes from having been trained to another loss.
+        matched: the rest: the difference at the same training loss.
     """
 
     total: float
@@ -68,30 +70,34 @@ def _completed(cell: Measured, narrow: Measured) -> Measured:
     return replace(cell, scalars={**cell.scalars, **scalars}, curves={**cell.curves, **curves})
 
 
-def drop(cell: Mapping[str, list[float]], narrow: Mapping[str, list[float]], i: int) -> Drop:
-    """The parts of the difference at stopping time i; NaN where the narrow network never had that loss.
+def drop(wide: Mapping[str, list[float]], narrow: Mapping[str, list[float]], i: int) -> Drop:
+    """The parts of the difference at stopping time i; NaN where a training diverged.
 
     Args:
-        cell: curves over stopping times of a network.
+        wide: curves over stopping times of a network.
         narrow: those of the narrowest.
         i: which stopping time.
     """
-    forgotten, at_narrow = cell["forgetting"][i], narrow["forgetting"][i]
-    if math.isinf(forgotten):
+    forgotten, of_narrow = wide["forgetting"][i], narrow["forgetting"][i]
+    if math.isinf(forgotten) and math.isfinite(of_narrow):
         return Drop(-math.inf, math.nan, math.nan)  # what diverges has forgotten all
-    if not all(map(math.isfinite, narrow["forgetting"])):
-        return Drop(math.nan, math.nan, math.nan)
-    matched = _at_loss(cell["train_loss"][i], narrow)
-    return Drop(at_narrow - forgotten, at_narrow - matched, matched - forgotten)
+    if not all(map(math.isfinite, (*wide["forgetting"], *narrow["forgetting"]))):
+        return Drop(of_narrow - forgotten if math.isfinite(of_narrow) else math.nan, math.nan, math.nan)
+    if wide["train_loss"][i] <= narrow["train_loss"][i]:
+        then = _at_loss(narrow["train_loss"][i], wide)
+        return Drop(of_narrow - forgotten, then - forgotten, of_narrow - then)
+    then = _at_loss(wide["train_loss"][i], narrow)
+    return Drop(of_narrow - forgotten, of_narrow - then, then - forgotten)
 
 
 def _at_loss(loss: float, curves: Mapping[str, list[float]]) -> float:
-    """What a network would have forgotten at a training loss, by interpolation over its stopping times."""
-    order = np.argsort(curves["train_loss"])
-    losses, forgotten = np.array(curves["train_loss"])[order], np.array(curves["forgetting"])[order]
-    if not losses[0] <= loss <= losses[-1]:
+    """What a network had forgotten when it had a training loss; NaN if it had none as large."""
+    losses = np.array([curves["start_loss"][0], *curves["train_loss"]])
+    forgotten = np.array([0.0, *curves["forgetting"]])
+    if not losses.min() <= loss <= losses.max() or losses.min() <= 0:
         return math.nan
-    return float(np.interp(math.log(loss), np.log(losses), forgotten))
+    order = np.argsort(losses, kind="stable")
+    return float(np.interp(math.log(loss), np.log(losses[order]), forgotten[order]))
 
 
 def _mean(values: Sequence[float]) -> float:

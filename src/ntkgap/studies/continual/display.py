@@ -78,12 +78,12 @@ def _drops() -> list[StudyFigure]:
         WidthFigure(
             key=f"drops_{when}",
             title=f"How much less wide networks forget than the narrowest, and why: {word} training",
-            caption="The whole difference, and its two parts: what the narrowest network would forget less had it "
-            "been trained to the same loss as the wider one, and the rest.",
+            caption="The whole difference, and its two parts: what comes from one of the two having been trained to a "
+            "lower loss, and what is left at the same training loss.",
             y_label="forgetting, narrowest − this width",
             measured=f"drop_total_{when}",
             references=(
-                (f"drop_training_{when}", "as it was trained less"),
+                (f"drop_training_{when}", "as it was trained less, or more"),
                 (f"drop_matched_{when}", "at the same training loss"),
             ),
             measured_label="whole difference",
@@ -134,8 +134,8 @@ def tables(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict])
                 key=f"accuracies_{i}",
                 title=f"Accuracies: {problem}",
                 caption="In per cent, medians over seeds with intervals. Learned: accuracy on a task's test set "
-                "right after it was learned, mean over tasks. In the end: after the last task. On training examples: "
-                "score on a task's training set right after it was learned.",
+                "right after it was learned, mean over tasks. In the end: after the last task. On training "
+                "examples: score on a task's training set right after it was learned.",
                 columns=("", "learned", "in the end", "forgetting", "on training examples"),
                 rows=tuple(rows),
             )

@@ -51,7 +51,7 @@ def estimate(problem: "ContinualProblem", width: int) -> Estimate:
     if methods.joint:
         training += tasks * steps[-1] * Work(3.0 * sizes.forward_flops * (tasks * n - batch) / STEP)
     if methods.ogd:
-        stored = methods.ogd * outputs * tasks / 2
+        stored = methods.ogd * (outputs if methods.ogd_directions == "all" else 1) * tasks / 2
         training += tasks * steps[-1] * Work(4.0 * stored * sizes.trainable)
 
     rows = n * (outputs if problem.full_kernel else 1)
@@ -68,7 +68,9 @@ def estimate(problem: "ContinualProblem", width: int) -> Estimate:
         once = Work(LIMIT_ENTRY * family.entries * points**2 / 2 + tasks * DECOMPOSITION * n**3)
 
     machine = this_machine()
-    memory = PROCESS_BYTES + 8.0 * 4 * points * n * pairs**2 + 8.0 * points**2 + 24.0 * sizes.trainable
+    entries = points * n * pairs**2 if {"initial", "task_start"} & set(problem.kernels) else 0
+    entries += points**2 if "infinite" in problem.kernels else 0
+    memory = PROCESS_BYTES + 8.0 * 4 * entries + 24.0 * sizes.trainable
     foretold = machine.seconds(once) + family.seconds
     work = training + kernels
     return Estimate((once + work).flops, memory, foretold + machine.seconds(work), foretold)

@@ -123,12 +123,14 @@ class MethodsSpec(Spec):
     Attributes:
         joint: whether all tasks are also learned at once: what forgets nothing.
         ogd: orthogonal gradient descent: stored examples a task; their outputs' gradients are left alone.
+        ogd_directions: of ``"all"`` their outputs, or of the one of their ``"label"``, which is cheaper.
         ewc: elastic weight consolidation: λ.
         replay: stored examples a task, rehearsed with every step.
     """
 
     joint: bool = False
     ogd: Count | None = None
+    ogd_directions: Literal["all", "label"] = "all"
     ewc: Positive | None = None
     replay: Count | None = None
 

@@ -21,15 +21,16 @@ def record_stop(learner: Learner, runs: TaskRuns, seen: TaskStart, findings: Fin
         findings.add_divergence(f"training for {int(runs.steps[0].max())} steps a task diverged")
     _append(findings, summary("", scores, diverged))
     targets = sum(0.5 * float(task.train.y.square().sum()) for task in learner.stream.tasks)
-    changes, change = seen.changes()
+    change, change_total = seen.changes()
     _append(
         findings,
         {
             "train_score": math.nan if diverged else float(runs.train_scores[0].diagonal().mean()),
+            "start_loss": float(runs.initial_losses[0].sum()) / targets,
             "train_loss": math.inf if diverged else float(runs.train_losses[0].sum()) / targets,
             "train_forgetting": _forgetting(runs.train_scores[0], diverged),
-            "kernel_change": max(changes),
-            "kernel_change_total": change,
+            "kernel_change": change,
+            "kernel_change_total": change_total,
             "moved": float(runs.distance[0, -1]),
         },
     )

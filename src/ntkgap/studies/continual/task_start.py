@@ -1,12 +1,14 @@
 """What is seen at the switch from one task to the next: the kernel there, and what it says of the task to come."""
 
 import copy
+import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from ntkgap.kernels import empirical_ntk, relative_change
+from ntkgap.kernels import empirical_ntk
 from ntkgap.studies.continual.learner import Learner
 from ntkgap.studies.continual.prediction import finite_kernel
 from ntkgap.theory import SequentialRegression
@@ -64,12 +66,19 @@ class TaskStart:
         self.test.append(test)
         self.train.append(train)
 
-    def changes(self) -> tuple[list[float], float]:
-        """‖K_t − K_{t−1}‖/‖K_{t−1}‖ over every task, ‖K_T − K_0‖/‖K_0‖ over all; infinite where it diverged."""
-        whole = 1 + len(self._learner.stream)
-        found = [
-            relative_change(after, before) for before, after in zip(self.kernels, self.kernels[1:], strict=False)
-        ]
-        if len(self.kernels) < whole:
-            return found + [float("inf")] * (whole - 1 - len(found)), float("inf")
-        return found, relative_change(self.kernels[-1], self.kernels[0])
+    def changes(self) -> tuple[float, float]:
+        """Largest ‖K_t − K_{t−1}‖/‖K_{t−1}‖ over the tasks, and ‖K_T − K_0‖/‖K_0‖.
+
+        Infinite where training diverged; NaN where all units had died, and there was no kernel to begin with.
+        """
+        if len(self.kernels) <= len(self._learner.stream):
+            return math.inf, math.inf
+        steps = [_change(after, before) for before, after in pairwise(self.kernels)]
+        largest = math.nan if any(map(math.isnan, steps)) else max(steps)
+        return largest, _change(self.kernels[-1], self.kernels[0])
+
+
+def _change(kernel: Tensor, reference: Tensor) -> float:
+    """‖K − K′‖/‖K′‖, of a kernel that may have become zero."""
+    size = float(torch.linalg.vector_norm(reference))
+    return float(torch.linalg.vector_norm(kernel - reference)) / size if size > 0 else math.nan
