@@ -57,8 +57,8 @@ def _width() -> list[Claim]:
             "Width helps at matched training",
             "Compared with the narrowest one at the same training loss,",
             "drop_matched",
-            "Mean over the stopping times. The better trained of the two is taken at the earlier time at which it had "
-            "the other's training loss, interpolated between its stopping times.",
+            "Mean over the stopping times. The better trained of the two is taken at the earlier time at which it "
+            "had the other's training loss, interpolated between its stopping times.",
             "a training diverged",
         ),
         claim(

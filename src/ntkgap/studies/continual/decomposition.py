@@ -9,7 +9,7 @@ larger loss ℓ*. The other one had it too, at an earlier time τ*. If it is the
           + \underbrace{F(m_0, \tau^*) - F(m, \tau)}_{\text{width, at matched training}}
 
 and if it is the wide one, F(m, τ*) − F(m, τ) is the first part, negative as a rule, for it was trained more, and
-F(m₀, τ) − F(m, τ*) the second. F(m, ·) is interpolated linearly in log ℓ between the stopping times, and the start,
+F(m₀, τ) − F(m, τ*) the second. F(m, ·) is interpolated linearly in log ℓ between the stopping times and the start,
 where nothing is forgotten.
 """
 

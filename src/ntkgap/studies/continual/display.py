@@ -78,8 +78,8 @@ def _drops() -> list[StudyFigure]:
         WidthFigure(
             key=f"drops_{when}",
             title=f"How much less wide networks forget than the narrowest, and why: {word} training",
-            caption="The whole difference, and its two parts: what comes from one of the two having been trained to a "
-            "lower loss, and what is left at the same training loss.",
+            caption="The whole difference, and its two parts: what comes from one of the two having been trained to "
+            "a lower loss, and what is left at the same training loss.",
             y_label="forgetting, narrowest − this width",
             measured=f"drop_total_{when}",
             references=(
