@@ -1,273 +1,193 @@
-"""What is forgotten, in every convention that is in use, from the matrix of scores after every task."""
+"""What was learned and what was forgotten, read off the scores on every task after every task."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
 
-from ntkgap.errors import StudyError
-
-Forgetting = Callable[[np.ndarray], np.ndarray]
-
-
-def _max_minus_last(r: np.ndarray) -> np.ndarray:
-    return r[:-1, :-1].max(axis=0) - r[-1, :-1]
-
-
-def _max_since_learned_minus_last(r: np.ndarray) -> np.ndarray:
-    return np.array([r[s:-1, s].max() - r[-1, s] for s in range(len(r) - 1)])
-
-
-def _max_minus_last_all(r: np.ndarray) -> np.ndarray:
-    return r.max(axis=0) - r[-1]
-
-
-def _learned_minus_last(r: np.ndarray) -> np.ndarray:
-    return r.diagonal()[:-1] - r[-1, :-1]
-
-
-def _relative(r: np.ndarray) -> np.ndarray:
-    learned = r.diagonal()[:-1]
-    return np.divide(learned - r[-1, :-1], learned, out=np.full(len(learned), np.nan), where=learned > 0)
-
-
-@dataclass(frozen=True)
-class Convention:
-    """One way to say how much is forgotten.
-
-    Attributes:
-        formula: in the notation of R[t, s], the score on task s after task t, of T.
-        source: who says so.
-        per_task: forgetting of every task that counts, which are averaged.
-    """
-
-    formula: str
-    source: str
-    per_task: Forgetting
-
-
-CONVENTIONS: dict[str, Convention] = {
-    "max_minus_last": Convention(
-        "mean over s < T of max over t < T of R[t, s] − R[T, s]",
-        "Chaudhry et al. 2018; Mirzadeh et al. 2022, CL-Gym, Mammoth",
-        _max_minus_last,
-    ),
-    "max_since_learned_minus_last": Convention(
-        "mean over s < T of max over s ≤ t < T of R[t, s] − R[T, s]",
-        "as the one before, where scores of tasks that were not yet learned are not known",
-        _max_since_learned_minus_last,
-    ),
-    "max_minus_last_all": Convention(
-        "mean over s ≤ T of max over t ≤ T of R[t, s] − R[T, s]; the last task counts, as nearly never forgotten",
-        "Guha, Lakshman 2024",
-        _max_minus_last_all,
-    ),
-    "learned_minus_last": Convention(
-        "mean over s < T of R[s, s] − R[T, s]; minus the backward transfer",
-        "Lopez-Paz, Ranzato 2017; Avalanche",
-        _learned_minus_last,
-    ),
-    "relative": Convention(
-        "mean over s < T of (R[s, s] − R[T, s]) / R[s, s]",
-        "as a part of what was learned",
-        _relative,
-    ),
-    "first_task": Convention(
-        "R[1, 1] − R[T, 1]",
-        "curves of a first task, as in Mirzadeh et al. 2022",
-        lambda r: _learned_minus_last(r)[:1],
-    ),
-}
+from ntkgap.errors import DataError
+from ntkgap.practice.continual.conventions import CONVENTIONS, Array, Convention
 
 
 @dataclass(frozen=True, eq=False)
 class AccuracyMatrix:
-    """R[t, s]: the score on task s after training on task t, and all that is made of it.
+    """Scores R[t, s] on task s after learning task t.
 
-    Scores are parts of one, not per cent; of regressions the explained variance, which may be negative. Above the
-    diagonal stand tasks that were not yet learned; whoever has not tested those has NaN there.
-
-    Args:
-        scores: R, [T, T], T ≥ 2; rows are times, columns tasks.
-        joint: scores after training on all tasks at once, [T], if known.
+    Attributes:
+        scores: R, [T, T]. Entries above the diagonal, tasks scored before they were learned, may be NaN.
+        joint: scores of joint training on all tasks, [T], if known.
         initial: scores before any training, [T], if known.
-        names: of the tasks; numbers if not given.
+        names: of the tasks; numbered from 0 if not given.
+        kind: "accuracy", fractions between 0 and 1, or "explained_variance", at most 1.
 
     Raises:
-        StudyError: if it is not square, has fewer than two tasks, NaN on or below the diagonal, infinite entries,
-            or entries above one.
+        DataError: if a shape is wrong, there are fewer than two tasks, or an entry is not a score.
     """
 
-    scores: Tensor
-    joint: Tensor | None = None
-    initial: Tensor | None = None
+    scores: Array
+    joint: Array | None = None
+    initial: Array | None = None
     names: Sequence[str] | None = None
+    kind: Literal["accuracy", "explained_variance"] = "accuracy"
 
     def __post_init__(self) -> None:
-        scores = _numbers(self.scores, "R")
+        if self.kind not in ("accuracy", "explained_variance"):
+            raise DataError(f"kind must be 'accuracy' or 'explained_variance', got {self.kind!r}")
+        scores = _numbers("scores", self.scores)
         if scores.ndim != 2 or scores.shape[0] != scores.shape[1]:
-            raise StudyError(
-                f"R must be square, a row a time and a column a task; got shape {tuple(scores.shape)}"
+            raise DataError(
+                f"scores must be a square matrix, a row after each task and a column for each; "
+                f"got shape {scores.shape}"
             )
-        if len(scores) < 2:
-            raise StudyError("R has a single task; forgetting takes at least two")
-        _check_scores(scores, "R")
-        if (missing := np.argwhere(np.tril(np.isnan(scores.numpy())))).size:
-            t, s = missing[0] + 1
-            raise StudyError(
-                f"R has NaN for task {s} after task {t}; only tasks that were not yet learned, above the "
-                f"diagonal, "
-                "may be missing"
+        n = len(scores)
+        if n < 2:
+            raise DataError(
+                f"scores are of {n} task(s); forgetting takes at least two, one to forget, one to learn"
             )
+        self._check("scores", scores, np.triu(np.ones((n, n), dtype=bool), k=1))
         object.__setattr__(self, "scores", scores)
         for name in ("joint", "initial"):
-            values = getattr(self, name)
-            if values is None:
-                continue
-            values = _numbers(values, name)
-            if values.shape != (len(scores),):
-                raise StudyError(
-                    f"{name} must hold one score a task, {len(scores)}, got shape {tuple(values.shape)}"
-                )
-            _check_scores(values, name)
-            if torch.isnan(values).any():
-                raise StudyError(f"{name} has NaN entries; leave it out if it is not known")
-            object.__setattr__(self, name, values)
-        if self.names is not None and len(self.names) != len(scores):
-            raise StudyError(f"there are {len(scores)} tasks but {len(self.names)} names")
+            given = getattr(self, name)
+            if given is not None:
+                vector = _numbers(name, given)
+                if vector.shape != (n,):
+                    raise DataError(f"{name} must hold one score for each of {n} tasks; got shape {vector.shape}")
+                self._check(name, vector, np.zeros(n, dtype=bool))
+                object.__setattr__(self, name, vector)
+        names = [str(s) for s in range(n)] if self.names is None else [str(name) for name in self.names]
+        if len(names) != n:
+            raise DataError(f"{len(names)} names were given for {n} tasks")
+        object.__setattr__(self, "names", tuple(names))
+
+    def _check(self, name: str, values: Array, may_miss: Any) -> None:
+        bad = ~np.isfinite(values) & ~(np.isnan(values) & may_miss)
+        if bad.any():
+            at = tuple(int(i) for i in np.argwhere(bad)[0])
+            raise DataError(
+                f"{name}{list(at)} is {values[at]}; only scores of tasks not yet learned, above the diagonal, may "
+                "be missing (NaN)"
+            )
+        outside = values > 1
+        if self.kind == "accuracy":
+            outside |= values < 0
+        if outside.any():
+            at = tuple(int(i) for i in np.argwhere(outside)[0])
+            span = "between 0 and 1" if self.kind == "accuracy" else "at most 1"
+            raise DataError(
+                f"{name}{list(at)} is {values[at]:g}, but must be {span}; import percentages with "
+                "import_accuracy_matrix(..., percent=True), and give scores of regression "
+                "kind='explained_variance'"
+            )
 
     def __len__(self) -> int:
         return len(self.scores)
 
     @property
     def average_accuracy(self) -> float:
-        """Mean over tasks of R[T, s]."""
+        """Mean over tasks of the last scores: mean_s R[T−1, s]."""
         return float(self.scores[-1].mean())
 
     @property
     def learning_accuracy(self) -> float:
-        """Mean over tasks of R[t, t]: how well tasks are learned."""
-        return float(self.scores.diagonal().mean())
+        """Mean score of tasks just learned: mean_t R[t, t]."""
+        return float(np.diagonal(self.scores).mean())
 
     @property
     def joint_accuracy(self) -> float:
-        """Mean over tasks after training on all at once.
+        """Mean score of joint training.
 
         Raises:
-            StudyError: if that was not measured.
+            DataError: if it was not given.
         """
-        return float(self._known("joint").mean())
+        if self.joint is None:
+            raise DataError("joint accuracy takes the scores of joint training: give joint=")
+        return float(self.joint.mean())
 
     @property
     def intransigence(self) -> float:
-        """Joint less learning accuracy: what is not learned for the sake of the past (Chaudhry et al. 2018).
+        """Joint minus learning accuracy: what is not learned for the sake of the past (Chaudhry et al. 2018).
+
+        Their reference has learned the tasks so far; here it is joint training on all tasks.
 
         Raises:
-            StudyError: if joint training was not measured.
+            DataError: if the scores of joint training were not given.
         """
         return self.joint_accuracy - self.learning_accuracy
 
     @property
     def backward_transfer(self) -> float:
-        """Mean over s < T of R[T, s] − R[s, s] (Lopez-Paz, Ranzato 2017); negative where it is forgotten."""
+        """mean_{s<T−1} (R[T−1, s] − R[s, s]) (Lopez-Paz and Ranzato 2017)."""
         return -self.forgetting("learned_minus_last")
 
     @property
     def forward_transfer(self) -> float:
-        """Mean over s > 1 of R[s − 1, s] less the score before any training (Lopez-Paz, Ranzato 2017).
+        """mean_{s>0} (R[s−1, s] − initial[s]) (Lopez-Paz and Ranzato 2017).
 
         Raises:
-            StudyError: if tasks were not tested before they were learned.
+            DataError: if the scores before training were not given, or a task was not scored before being learned.
         """
-        initial, before = self._known("initial"), self.scores.diagonal(1)
-        if torch.isnan(before).any():
-            raise StudyError("R has NaN above its diagonal: tasks were not tested before they were learned")
-        return float((before - initial[1:]).mean())
+        if self.initial is None:
+            raise DataError("forward transfer takes the scores before training: give initial=")
+        before = np.diagonal(self.scores, offset=1)
+        if np.isnan(before).any():
+            s = int(np.argmax(np.isnan(before)))
+            raise DataError(
+                f"forward transfer takes scores[{s}, {s + 1}], that of task {s + 1} before it was learned, "
+                "which is missing"
+            )
+        return float((before - self.initial[1:]).mean())
+
+    def per_task(self, convention: str = "max_minus_last") -> Array:
+        """What is lost of each task by a convention, [T]; NaN for tasks that do not count.
+
+        Raises:
+            DataError: if there is no such convention.
+        """
+        chosen = _convention(convention)
+        return np.where(chosen.weights(len(self)) > 0, chosen.lost(self.scores), np.nan)
 
     def forgetting(self, convention: str = "max_minus_last") -> float:
-        """How much is forgotten in the end, mean over tasks.
-
-        Args:
-            convention: a name from ``CONVENTIONS``.
+        """Forgetting by one of the conventions in ``CONVENTIONS``, which gives the formulas and sources.
 
         Raises:
-            StudyError: if there is no such convention, or it needs scores that are missing.
+            DataError: if there is no such convention.
         """
-        return float(self.per_task(convention).mean())
+        weights = _convention(convention).weights(len(self))
+        counts = weights > 0
+        return float(weights[counts] @ self.per_task(convention)[counts])
 
-    def per_task(self, convention: str = "max_minus_last") -> Tensor:
-        """How much of every task is forgotten in the end, without those that do not count.
+    def after(self, t: int, convention: str = "max_minus_last") -> float:
+        """Forgetting as it stood after task t, when tasks 0…t had been learned.
 
         Raises:
-            StudyError: as ``forgetting``.
+            DataError: if t is not between 1 and T − 1, or there is no such convention.
         """
-        if convention not in CONVENTIONS:
-            raise StudyError(f"unknown convention {convention!r}; choose one of {', '.join(CONVENTIONS)}")
-        found = CONVENTIONS[convention].per_task(self.scores.numpy())
-        if np.isnan(found).any():
-            raise StudyError(
-                f"convention {convention!r} needs scores that are missing above the diagonal, or divides by a "
-                f"score "
-                "of zero; choose 'max_since_learned_minus_last' or 'learned_minus_last'"
-            )
-        return torch.as_tensor(found)
-
-    def after(self, t: int) -> "AccuracyMatrix":
-        """What it was after the first t tasks, t ≥ 2: forgetting over time."""
-        if not 2 <= t <= len(self):
-            raise StudyError(f"t must be between 2 and the {len(self)} tasks, got {t!r}")
-        names = None if self.names is None else self.names[:t]
-        return AccuracyMatrix(self.scores[:t, :t], None, None, names)
+        if not 1 <= t < len(self):
+            raise DataError(f"forgetting is defined after tasks 1 to {len(self) - 1}, not after task {t}")
+        return AccuracyMatrix(self.scores[: t + 1, : t + 1], kind=self.kind).forgetting(convention)
 
     def table(self) -> pd.DataFrame:
-        """All numbers with their formulas, those that need what was not measured left out."""
-        rows: list[dict[str, Any]] = [
-            {"number": "average accuracy", "value": self.average_accuracy, "formula": "mean over s of R[T, s]"},
-            {"number": "learning accuracy", "value": self.learning_accuracy, "formula": "mean over t of R[t, t]"},
-        ]
-        if self.joint is not None:
-            rows.append({"number": "joint accuracy", "value": self.joint_accuracy, "formula": "all tasks at once"})
-        rows.append(
-            {
-                "number": "backward transfer",
-                "value": self.backward_transfer,
-                "formula": "mean over s < T of R[T, s] − R[s, s]",
-            }
-        )
-        for name, convention in CONVENTIONS.items():
-            values = convention.per_task(self.scores.numpy())
-            if not np.isnan(values).any():
-                rows.append(
-                    {"number": f"forgetting, {name}", "value": values.mean(), "formula": convention.formula}
-                )
-        return pd.DataFrame(rows).set_index("number")
-
-    def _known(self, name: str) -> Tensor:
-        values = getattr(self, name)
-        if values is None:
-            raise StudyError(f"the {name} scores were not given; pass {name}=")
-        return values
+        """Forgetting by every convention: a row each, with formula and source."""
+        rows = {
+            name: {"forgetting": self.forgetting(name), "formula": entry.formula, "source": entry.source}
+            for name, entry in CONVENTIONS.items()
+        }
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("convention")
 
 
-def _numbers(values: Any, name: str) -> Tensor:
+def _convention(name: str) -> Convention:
+    if name not in CONVENTIONS:
+        raise DataError(f"there is no convention of forgetting {name!r}; known are {', '.join(CONVENTIONS)}")
+    return CONVENTIONS[name]
+
+
+def _numbers(name: str, values: Any) -> Array:
+    """A float64 copy that nobody can write to."""
     try:
-        return torch.as_tensor(np.asarray(values, dtype=float)).clone()
+        array = np.array(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise StudyError(f"{name} must be an array of numbers: {error}") from error
-
-
-def _check_scores(values: Tensor, name: str) -> None:
-    known = values[~torch.isnan(values)]
-    if known.numel() and math.isinf(float(known.abs().max())):
-        raise StudyError(f"{name} has infinite entries")
-    if known.numel() and float(known.max()) > 1 + 1e-9:
-        raise StudyError(
-            f"{name} has scores up to {float(known.max()):g}; scores are parts of one: divide per cents by 100, "
-            f"or "
-            "read them with import_accuracy_matrix(..., percent=True)"
-        )
+        raise DataError(f"{name} must be numbers in rows of one length: {error}") from None
+    array.flags.writeable = False
+    return array

@@ -88,7 +88,8 @@ def summary(prefix: str, scores: Tensor, diverged: bool) -> dict[str, float]:
     """Forgetting, average and learning accuracy of R, [T, T]."""
     if diverged or not torch.isfinite(scores).all():
         return {f"{prefix}forgetting": math.inf, f"{prefix}average": math.nan, f"{prefix}learning": math.nan}
-    matrix = AccuracyMatrix(scores.double())
+    # Of regressions too, whose scores may be negative.
+    matrix = AccuracyMatrix(scores.double().numpy(), kind="explained_variance")
     return {
         f"{prefix}forgetting": matrix.forgetting(CONVENTION),
         f"{prefix}average": matrix.average_accuracy,
