@@ -124,16 +124,16 @@ def score(outputs: Tensor, data: Dataset, columns: Sequence[int]) -> Tensor:
         columns: the c outputs that the task is about.
 
     Returns:
-        The score, [...]; NaN where outputs are not finite.
+        The score, [...], float64; NaN where outputs are not finite.
     """
-    found = outputs[..., list(columns)]
+    found = outputs[..., list(columns)].double()
     y = data.y.to(found)
     if data.n_classes is None:
         spread = (y - y.mean(dim=0)).square().sum()
         scores = 1 - (found - y).square().sum(dim=(-2, -1)) / spread
     elif len(columns) == 1:
-        scores = ((found > 0) == (y > 0)).to(found.dtype).mean(dim=(-2, -1))
+        scores = ((found > 0) == (y > 0)).double().mean(dim=(-2, -1))
     else:
-        scores = (found.argmax(dim=-1) == y.argmax(dim=-1)).to(found.dtype).mean(dim=-1)
+        scores = (found.argmax(dim=-1) == y.argmax(dim=-1)).double().mean(dim=-1)
     finite = torch.isfinite(found).flatten(-2).all(dim=-1)
     return torch.where(finite, scores, torch.nan)

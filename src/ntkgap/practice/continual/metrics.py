@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from torch import Tensor
 
 from ntkgap.errors import DataError
 from ntkgap.practice.continual.conventions import CONVENTIONS, Array, Convention
@@ -186,7 +187,8 @@ def _convention(name: str) -> Convention:
 def _numbers(name: str, values: Any) -> Array:
     """A float64 copy that nobody can write to."""
     try:
-        array = np.array(values, dtype=np.float64)
+        plain = values.detach().cpu().numpy() if isinstance(values, Tensor) else values
+        array = np.array(plain, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"{name} must be numbers in rows of one length: {error}") from None
     array.flags.writeable = False

@@ -25,7 +25,7 @@ def compute(cell: dict[str, Any]) -> dict[str, Any]:
     stops = problem.training.steps
     for stop in stops:
         seen = TaskStart(learner, stop)
-        record_stop(learner, learner.train(stop, Plain(), seen), seen, findings)
+        record_stop(learner, stop, learner.train(stop, Plain(), seen), seen, findings)
     for name, prediction in learner.predictions().items():
         record_prediction(name, prediction, findings)
     ends(findings)

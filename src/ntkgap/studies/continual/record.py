@@ -14,11 +14,11 @@ from ntkgap.studies.findings import Findings
 CONVENTION = "max_minus_last"
 
 
-def record_stop(learner: Learner, runs: TaskRuns, seen: TaskStart, findings: Findings) -> None:
+def record_stop(learner: Learner, stop: int, runs: TaskRuns, seen: TaskStart, findings: Findings) -> None:
     """Append to the curves over stopping times what plain training of one stopping time has shown."""
     scores, diverged = runs.scores[0], bool(runs.diverged[0])
     if diverged:
-        findings.add_divergence(f"training for {int(runs.steps[0].max())} steps a task diverged")
+        findings.add_divergence(f"training for {stop} steps a task diverged after {int(runs.steps.sum())}")
     _append(findings, summary("", scores, diverged))
     targets = sum(0.5 * float(task.train.y.square().sum()) for task in learner.stream.tasks)
     change, change_total = seen.changes()
