@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ntkgap.data import TaskStream, score
 from ntkgap.errors import StudyError
+from ntkgap.kernels.empirical.refusals import refuse_coupling_layers
 from ntkgap.models.learning_rates import OPTIMIZERS
 from ntkgap.practice.checks import check_momentum, check_training
 from ntkgap.practice.continual.lessons import Lesson, losses, stacked
@@ -65,7 +66,8 @@ def train_tasks(
 
     Raises:
         StudyError: if a number is out of range, an option unknown, or streams do not go with networks.
-        ModelError: if networks differ in architecture or have too few outputs.
+        ModelError: if networks differ in architecture, or have layers that share statistics between examples or
+            draw random numbers.
     """
     every = [streams] * len(networks) if isinstance(streams, TaskStream) else list(streams)
     if not networks or len(every) != len(networks):
@@ -114,6 +116,8 @@ class _School:
     """The networks, their streams, and what was noted of them after every phase."""
 
     def __init__(self, networks: Sequence[nn.Module], streams: Sequence[TaskStream], loss: str) -> None:
+        for network in networks:
+            refuse_coupling_layers(network)
         self.networks, self.streams, self.loss = StackedNetworks(networks), streams, loss
         self.trained: Tensors = self.networks.trained
         self._start = {k: p.clone() for k, p in self.trained.items()}
