@@ -73,10 +73,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--depths", type=int, nargs="+", default=[1, 2])
     arguments = parser.parse_args()
-    print(
-        "| hidden layers | steps a task | average accuracy | forgetting | learning accuracy "
-        "|\n|---|---|---|---|---|"
-    )
+    print("| hidden layers | steps a task | average accuracy | forgetting | learning accuracy |")
+    print("|---|---|---|---|---|")
     for depth in arguments.depths:
         matrices = torch.stack([predicted(seed, depth) for seed in range(arguments.seeds)])
         for i, steps in enumerate((*map(str, STEPS), "∞")):

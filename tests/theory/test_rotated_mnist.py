@@ -13,10 +13,9 @@ from tests.data.test_real_files import ROOT
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "rotated_mnist_reference.py"
 
-# One hidden layer, mean of seeds 0, 1, 2, in per cent: average accuracy, forgetting, learning accuracy after 1,
-10 and # 100 steps a task,
-and without end. TABLE = [(53.6, 5.5, 50.3), (64.5, 13.7, 72.8), (61.4, 30.4, 85.7), (74.2, 21.4,
-91.3)]
+# One hidden layer, mean of seeds 0, 1, 2, in per cent: average accuracy, forgetting and learning accuracy after 1,
+# 10 and 100 steps a task, and without end.
+TABLE = [(53.6, 5.5, 50.3), (64.5, 13.7, 72.8), (61.4, 30.4, 85.7), (74.2, 21.4, 91.3)]
 
 # The figures have one decimal.
 DIGITS = 0.051

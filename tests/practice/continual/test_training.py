@@ -369,7 +369,7 @@ def test_networks_that_cannot_be_run_together_are_refused():
         )
         for _ in range(2)
     ]
-    with pytest.raises(ModelError, match="model.eval"):
+    with pytest.raises(ModelError, match=r"model\.eval"):
         ng.train_tasks(networks, stream(), learning_rate=0.1, stop=ng.Steps(2))
     with pytest.raises(ModelError, match="one architecture"):
         ng.train_tasks([mlp(), linear()], stream(), learning_rate=0.1, stop=ng.Steps(2))

@@ -22,7 +22,7 @@ def load_stream(
     kind: str,
     data: str | None = None,
     n_train: int = 100,
-    n_test: int = 300,
+    n_test: int = 100,
     seed: int = 0,
     **options: object,
 ) -> TaskStream:

@@ -11,7 +11,7 @@ from ntkgap.data.streams.stream import TaskStream
 def permuted(
     data: str = "digits",
     n_train: int = 100,
-    n_test: int = 300,
+    n_test: int = 100,
     seed: int = 0,
     *,
     tasks: int = 5,

@@ -15,7 +15,7 @@ FULL_TURN = 360.0
 def rotated(
     data: str = "digits",
     n_train: int = 100,
-    n_test: int = 300,
+    n_test: int = 100,
     seed: int = 0,
     *,
     tasks: int = 5,

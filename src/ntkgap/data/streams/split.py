@@ -15,7 +15,7 @@ HEADS = ("single", "shared", "per_task")
 def split(
     data: str = "digits",
     n_train: int = 100,
-    n_test: int = 300,
+    n_test: int = 100,
     seed: int = 0,
     *,
     tasks: int | None = None,

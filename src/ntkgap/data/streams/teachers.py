@@ -17,7 +17,7 @@ HIDDEN = 64
 def teachers(
     data: str = "sphere",
     n_train: int = 100,
-    n_test: int = 300,
+    n_test: int = 100,
     seed: int = 0,
     *,
     tasks: int = 5,
