@@ -84,6 +84,7 @@ if TYPE_CHECKING:
         ContinualStudy,
         OptimizationStudy,
         UncertaintyStudy,
+        predict_tasks,
     )
     from ntkgap.sweep import (
         Runs,
@@ -177,6 +178,7 @@ _HOMES = {
         "ContinualStudy",
         "OptimizationStudy",
         "UncertaintyStudy",
+        "predict_tasks",
     ),
     "sweep": (
         "Runs",
@@ -257,6 +259,7 @@ __all__ = [
     "online_laplace",
     "parameter_groups",
     "plan_ntk",
+    "predict_tasks",
     "relative_change",
     "report",
     "required_width",

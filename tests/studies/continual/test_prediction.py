@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import ntkgap as ng
+from ntkgap.errors import StudyError
 from ntkgap.practice.continual import Plain
 from ntkgap.studies.continual import ContinualProblem
 from ntkgap.studies.continual.learner import Learner
@@ -92,3 +93,40 @@ def test_points_hold_every_input_where_they_say():
     for part, places in (("train", points.train), ("test", points.test)):
         for at, task in zip(places, stream.tasks, strict=True):
             torch.testing.assert_close(points.x[at], getattr(task, part).x.double(), rtol=0, atol=0)
+
+
+def test_the_public_prediction_is_the_one_of_the_study():
+    learner = Learner(tiny(), 8, 0)
+    for kernel in ("initial", "infinite"):
+        found = ng.predict_tasks(
+            learner.network(), learner.stream, learning_rate=learner.rates, steps=STEPS, kernel=kernel
+        )
+        torch.testing.assert_close(found.test, learner.predictions()[kernel].test, rtol=0, atol=ITERATED)
+    assert found.matrix(-1).forgetting() == pytest.approx(found.matrix(2).forgetting())
+
+
+@pytest.mark.parametrize("parametrization", ["mup", "mean_field"])
+def test_layers_with_rates_of_their_own_follow_the_prediction_if_they_are_linear(parametrization):
+    """One factor for all layers: the kernel is multiplied by it."""
+    stream = tiny().load(0).to(torch.float64)
+    network = ng.MLP(64, 10, 6, 1, "gelu", parametrization, generator=torch.Generator().manual_seed(0)).double()
+    found = ng.predict_tasks(network, stream, learning_rate=0.02, steps=[9])
+    runs = ng.train_tasks([ng.linearize(network)], stream, learning_rate=0.02, stop=ng.Steps(9))
+    torch.testing.assert_close(found.test[0], runs.scores[0], rtol=0, atol=ITERATED)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"steps": []}, "at least one number"),
+        ({"steps": [-1]}, "steps must be an integer"),
+        ({"learning_rate": [0.1]}, "3 tasks but 1 learning rates"),
+        ({"learning_rate": float("nan")}, "learning_rate must be positive"),
+        ({"kernel": "finite"}, "'initial' or 'infinite'"),
+        ({"network": ng.MLP(64, 3, 4, 1)}, "is about 10 outputs"),
+    ],
+)
+def test_predictions_that_make_no_sense_are_refused(settings, words):
+    given = {"network": ng.MLP(64, 10, 4, 1), "learning_rate": 0.1, "steps": [2]} | settings
+    with pytest.raises(StudyError, match=words):
+        ng.predict_tasks(given.pop("network"), tiny().load(0), **given)

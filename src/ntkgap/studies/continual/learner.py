@@ -13,6 +13,7 @@ from ntkgap.studies.continual.prediction import (
     PredictedScores,
     critical_rates,
     finite_kernel,
+    limit_kernel,
     limit_of,
     predict_scores,
 )
@@ -98,7 +99,7 @@ class Learner:
             found["infinite"] = predict_scores(
                 self.stream,
                 self.points,
-                lambda t: limit.gram[:, self.points.train[t]],
+                limit_kernel(limit.gram, self.points),
                 self.rates,
                 steps,
                 initial,

@@ -1,15 +1,21 @@
 """What kernels say of a stream: the scores of every task after every task, at every stopping time."""
 
+import copy
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from typing import Literal
 
 import torch
 from torch import Generator, Tensor, nn
 
 from ntkgap.data import TaskStream, score
+from ntkgap.errors import StudyError
 from ntkgap.kernels import NTKOperator, empirical_ntk, infinite_width
+from ntkgap.models import learning_rate_factor
+from ntkgap.practice.checks import check_training
+from ntkgap.practice.continual import AccuracyMatrix
 from ntkgap.studies.continual.problem import ContinualProblem
 from ntkgap.theory import KernelModes, SequentialRegression
 
@@ -63,6 +69,63 @@ class PredictedScores:
 
     test: Tensor
     train: Tensor
+
+    def matrix(self, i: int) -> AccuracyMatrix:
+        """R after stopping time i; −1 is training without end."""
+        return AccuracyMatrix(self.test[i].numpy(), kind="explained_variance")
+
+
+def predict_tasks(
+    network: nn.Module,
+    stream: TaskStream,
+    *,
+    learning_rate: float | Sequence[float],
+    steps: Sequence[int],
+    kernel: Literal["initial", "infinite"] = "initial",
+    full: bool = True,
+) -> PredictedScores:
+    """What a network will score on every task after every task, if its kernel does not move.
+
+    Gradient descent on ½‖f − y‖², summed over a task's examples, one task after the other, from the network's own
+    function (Bennani, Doan, Sugiyama 2020, section 4); ``train_tasks`` with the same numbers shows what it does.
+
+    Args:
+        network: any network with the outputs that the stream needs.
+        stream: T tasks.
+        learning_rate: η, or one a task.
+        steps: S numbers of steps a task, each a prediction of its own.
+        kernel: ``"initial"``: the network's own, as it is; ``"infinite"``: of infinite width, for networks that
+            ``infinite_width`` can trace, in NTK parametrisation.
+        full: whether the network's own kernel is taken for all pairs of outputs, [k, n, C, C] of k inputs, or for
+            their mean, which is what wide networks come near to and takes C² times less.
+
+    Raises:
+        StudyError: if a number is out of range or the network has too few outputs.
+        NtkgapError: if there is no such kernel of the network.
+    """
+    if not steps:
+        raise StudyError("steps must name at least one number of steps a task")
+    rates = [float(learning_rate)] * len(stream) if isinstance(learning_rate, int | float) else list(learning_rate)
+    if len(rates) != len(stream):
+        raise StudyError(f"there are {len(stream)} tasks but {len(rates)} learning rates; give one a task, or one")
+    for rate in rates:
+        for count in steps:
+            check_training(rate, count)
+    if kernel not in ("initial", "infinite"):
+        raise StudyError(f"kernel must be 'initial' or 'infinite', got {kernel!r}")
+    network, points = copy.deepcopy(network).double(), Points.of(stream)
+    with torch.no_grad():
+        initial = network(points.x)
+    if initial.ndim != 2 or initial.shape[1] < stream.n_outputs:
+        raise StudyError(
+            f"the network's outputs have shape {tuple(initial.shape)}, but the stream {stream.name!r} is about "
+            f"{stream.n_outputs} outputs; build it with that many"
+        )
+    chosen = limit_kernel(infinite_width(network).ntk(points.x), points) if kernel == "infinite" else None
+    if chosen is None:
+        chosen = finite_kernel(network, stream, points, full)
+    factor = learning_rate_factor(network)
+    return predict_scores(stream, points, chosen, [rate * factor for rate in rates], steps, initial)
 
 
 def predict_scores(
@@ -138,6 +201,11 @@ def _limit(problem_json: str, seed: int) -> Limit:
     network = problem.build(stream, ANY_WIDTH, Generator().manual_seed(0)).double()
     gram = infinite_width(network).ntk(points.x)
     return Limit(gram, tuple(KernelModes(gram[i][:, i]) for i in points.train))
+
+
+def limit_kernel(gram: Tensor, points: Points) -> Kernel:
+    """K(points, X_t) of the kernel Θ on all points, [k, k]."""
+    return lambda t: gram[:, points.train[t]]
 
 
 def finite_kernel(network: nn.Module, stream: TaskStream, points: Points, full: bool) -> Kernel:
