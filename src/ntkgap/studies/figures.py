@@ -122,6 +122,7 @@ class Line:
         seconds: name of the curve of seconds at the same steps; None to draw over steps.
         predicted: name of the curve that the kernel at initialisation predicts, or None.
         limit: name of the curve that the infinite-width kernel predicts, or None.
+        wide: whether it is drawn broad and pale, so that lines on top of it do not hide it.
     """
 
     label: str
@@ -129,6 +130,7 @@ class Line:
     seconds: str | None = None
     predicted: str | None = None
     limit: str | None = None
+    wide: bool = False
 
 
 @dataclass(frozen=True)
