@@ -48,8 +48,11 @@ def estimate(problem: "ContinualProblem", width: int) -> Estimate:
     methods = problem.methods
     asked = [methods.joint, methods.ogd, methods.ewc, methods.replay]
     training = tasks * (sum(steps) + sum(map(bool, asked)) * steps[-1]) * step
-    if methods.joint:
-        training += tasks * steps[-1] * Work(3.0 * sizes.forward_flops * (tasks * n - batch) / STEP)
+    if methods.joint and problem.training.batch_size is None:
+        training += tasks * steps[-1] * Work(3.0 * sizes.forward_flops * (tasks - 1) * n / STEP)
+    if methods.replay:
+        stored = methods.replay * (tasks - 1) / 2
+        training += tasks * steps[-1] * Work(3.0 * sizes.forward_flops * stored / STEP)
     if methods.ogd:
         stored = methods.ogd * (outputs if methods.ogd_directions == "all" else 1) * tasks / 2
         training += tasks * steps[-1] * Work(4.0 * stored * sizes.trainable)
