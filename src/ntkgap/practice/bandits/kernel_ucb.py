@@ -146,8 +146,8 @@ def infinite_kernel(model: nn.Module, kind: Literal["ntk", "nngp"] = "ntk") -> K
     """
     if kind == "nngp" and any(isinstance(module, Antisymmetric) for module in model.modules()):
         raise ModelError(
-            "the NNGP kernel of an antisymmetric network is zero, as its function is at the start: nothing could be "
-            "learned with it; give the network without antisymmetric=True"
+            "the NNGP kernel of an antisymmetric network is zero, as its function is at the start: nothing could "
+            "be learned with it; give the network without antisymmetric=True"
         )
     limit = infinite_width(model)
     return limit.ntk if kind == "ntk" else limit.nngp

@@ -116,7 +116,7 @@ class Players:
                 return TabulatedKernelUCB(environment, kernel, noise=problem.penalty, exploration=_constant(gamma))
 
     def _for_kernel(self) -> nn.Module:
-        """A network for its infinite width: started at random, since one that starts at zero has no NNGP kernel."""
+        """A network for its infinite width, started at random: one that starts at zero has no NNGP kernel."""
         model = self.problem.model.model_copy(update={"antisymmetric": False})
         problem = self.problem.model_copy(update={"model": model})
         return problem.network(self.environment, self.width, self._luck(7)).double()
