@@ -12,7 +12,10 @@ from ntkgap.errors import NtkgapError
 if TYPE_CHECKING:
     from ntkgap.data import (
         Dataset,
+        Task,
+        TaskStream,
         load_data,
+        load_stream,
     )
     from ntkgap.kernels import (
         Evidence,
@@ -85,7 +88,10 @@ __version__ = "0.1.0.dev0"
 _HOMES = {
     "data": (
         "Dataset",
+        "Task",
+        "TaskStream",
         "load_data",
+        "load_stream",
     ),
     "kernels": (
         "Evidence",
@@ -173,6 +179,8 @@ __all__ = [
     "Scaled",
     "SelfAttention",
     "ShallowNet",
+    "Task",
+    "TaskStream",
     "Transformer",
     "UncertaintyStudy",
     "WideResNet",
@@ -189,6 +197,7 @@ __all__ = [
     "kfac_descent",
     "linearize",
     "load_data",
+    "load_stream",
     "monte_carlo_kernel",
     "natural_gradient_descent",
     "online_laplace",

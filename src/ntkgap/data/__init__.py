@@ -3,15 +3,20 @@
 from ntkgap.data.dataset import Dataset
 from ntkgap.data.files import data_folders, fingerprint
 from ntkgap.data.loading import DATASETS, data_files, load_data
+from ntkgap.data.streams import STREAMS, Task, TaskStream, load_stream
 from ntkgap.data.toy import toy_angle, toy_function
 
 __all__ = [
     "DATASETS",
+    "STREAMS",
     "Dataset",
+    "Task",
+    "TaskStream",
     "data_files",
     "data_folders",
     "fingerprint",
     "load_data",
+    "load_stream",
     "toy_angle",
     "toy_function",
 ]
