@@ -143,8 +143,8 @@ def _draw_groups(
         train, test = draw(data, drawn_classes * need_train, drawn_classes * need_test, seed, root, everything)
     except DataError as error:
         raise DataError(
-            f"{len(groups)} tasks of {n_train} training images each, and {n_test} test images, take {need_train} and "
-            f"{need_test} of a class: {error}"
+            f"{len(groups)} tasks of {n_train} training images each, and {n_test} test images, take {need_train} "
+            f"and {need_test} of a class: {error}"
         ) from error
     for what, wanted, (_, labels) in (("training", wanted_train, train), ("test", wanted_test, test)):
         for c in everything:
