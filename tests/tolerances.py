@@ -11,3 +11,6 @@ SINGLE = 1e-4
 
 # Spectral norms obtained by subtracting Gram matrices in float64: √(n ε) relative to ‖J‖ (jacobian_drift.py).
 CANCELLING = 1e-6
+
+# Gradient flow integrated numerically for a long time, with a relative error of 1e-10 a step.
+FLOW = 1e-6

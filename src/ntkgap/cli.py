@@ -29,7 +29,7 @@ app = typer.Typer(
     add_completion=False,
 )
 
-STUDY_NAMES = ("optimization", "uncertainty")
+STUDY_NAMES = ("optimization", "uncertainty", "continual")
 SEED_HELP = "Seeds: '0:5' for 0 to 4, or '0,3,7'; in place of the preset's."
 
 

@@ -130,3 +130,10 @@ def test_impossible_truth_costs_infinitely_much():
 def test_bad_probabilities_are_refused(arguments, message):
     with pytest.raises(DataError, match=message):
         ng.classification_calibration(*arguments)
+
+
+def test_targets_far_out_have_a_large_score_and_not_an_infinite_one():
+    """The density is zero in floating point from 39 standard deviations on; its logarithm is not."""
+    for z, sigma in ((1e3, 1.0), (50.0, 1e-8)):
+        found = ng.calibration([0.0], [sigma], [z * sigma]).nll
+        assert found == pytest.approx(0.5 * z**2 + math.log(sigma) + 0.5 * math.log(2 * math.pi), rel=1e-12)

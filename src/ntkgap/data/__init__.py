@@ -3,12 +3,11 @@
 from ntkgap.data.dataset import Dataset
 from ntkgap.data.files import data_folders, fingerprint
 from ntkgap.data.loading import DATASETS, data_files, load_data
-from ntkgap.data.streams import STREAMS, Task, TaskStream, load_stream
+from ntkgap.data.streams import Task, TaskStream, load_stream, score, stream_of
 from ntkgap.data.toy import toy_angle, toy_function
 
 __all__ = [
     "DATASETS",
-    "STREAMS",
     "Dataset",
     "Task",
     "TaskStream",
@@ -17,6 +16,8 @@ __all__ = [
     "fingerprint",
     "load_data",
     "load_stream",
+    "score",
+    "stream_of",
     "toy_angle",
     "toy_function",
 ]

@@ -84,7 +84,8 @@ def calibration(
     half = norm.ppf((1 + level) / 2) * sigma
     lower, upper = mu - half, mu + half
     return Calibration(
-        nll=float(np.mean(scoringrules.logs_normal(y, mu, sigma))),
+        # Not the log of the density, which is zero in floating point from 39 standard deviations on.
+        nll=float(-np.mean(norm.logpdf(y, mu, sigma))),
         crps=float(np.mean(scoringrules.crps_normal(y, mu, sigma))),
         interval_score=float(np.mean(scoringrules.interval_score(y, lower, upper, 1 - level))),
         coverage=float(np.mean((lower <= y) & (y <= upper))),

@@ -5,14 +5,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.func import stack_module_state, vmap
 
 from ntkgap.data import Dataset
-from ntkgap.errors import DivergenceError, ModelError, StudyError
-from ntkgap.models import parameter_groups
-from ntkgap.models.substitution import call_with, places
+from ntkgap.errors import DivergenceError, StudyError
 from ntkgap.practice.checks import check_training
 from ntkgap.practice.losses import squared_loss
+from ntkgap.practice.stacked import StackedNetworks
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ def train_ensemble(
 
 
 class _Members:
-    """Networks of one architecture with their parameters stacked, while they are trained."""
+    """Members of an ensemble while they are trained."""
 
     def __init__(
         self,
@@ -115,50 +113,11 @@ class _Members:
     ) -> None:
         self.first, self.x, self.targets = first, x, targets
         self.learning_rate, self.anchoring = learning_rate, anchoring
-        self.skeleton = networks[0]
-        self.check_shared(networks)
-        try:
-            parameters, self.buffers = stack_module_state(networks)
-        except (RuntimeError, ValueError) as error:
-            raise ModelError(f"the members of an ensemble must share one architecture: {error}") from error
-        rates = {
-            p: group["lr"] for group in parameter_groups(self.skeleton, learning_rate) for p in group["params"]
-        }
-        self.rates = {k: rates[p] for k, p in self.skeleton.named_parameters() if p.requires_grad}
-        self.trained = {k: p.detach() for k, p in parameters.items() if p.requires_grad}
-        self.fixed = {k: p.detach() for k, p in parameters.items() if not p.requires_grad}
-        if not self.trained:
-            raise ModelError("the members have no parameters to train")
+        self.networks = StackedNetworks(networks, first)
+        self.rates = self.networks.rates(learning_rate)
+        self.trained = self.networks.trained
         # Only anchored members need to remember where they began; a copy may be a lot of memory.
         self.start = {k: p.clone() for k, p in self.trained.items()} if anchoring else {}
-
-    def check_shared(self, networks: list[nn.Module]) -> None:
-        """Refuse members whose parameters have other names, or are shared between other places, than the first's.
-
-        Raises:
-            ModelError: naming the first such member.
-        """
-        expected = places(self.skeleton)
-        for i, network in enumerate(networks):
-            if places(network) != expected:
-                raise ModelError(
-                    f"the members of an ensemble must share one architecture: member {self.first + i} has other "
-                    f"parameters than member {self.first}, or ties them differently; build all alike"
-                )
-
-    def outputs(self, trained: dict[str, Tensor], x: Tensor) -> Tensor:
-        """Outputs of every member, [M, n, C]."""
-
-        def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> Tensor:
-            return call_with(self.skeleton, parameters | buffers, (x,))
-
-        try:
-            return vmap(one)(trained | self.fixed, self.buffers)
-        except RuntimeError as error:
-            raise ModelError(
-                f"the members cannot be run in one vectorised call ({error}); put them in eval mode if it is "
-                "dropout or batch normalisation that stands in the way, or train them one by one"
-            ) from error
 
     def run(self, asked: tuple[int, ...], inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs [M, T, k, C] and losses [M, T] at the asked steps."""
@@ -168,8 +127,8 @@ class _Members:
                 self.update()
             done = step
             with torch.no_grad():
-                found = self.outputs(self.trained, inputs)
-                fitted = self.outputs(self.trained, self.x)
+                found = self.networks.outputs(self.trained, inputs)
+                fitted = self.networks.outputs(self.trained, self.x)
                 self.check_finite(found, step)
                 self.check_finite(fitted, step)
                 outputs.append(found)
@@ -180,7 +139,7 @@ class _Members:
         """One step of gradient descent for every member, in place."""
         trained = {k: p.requires_grad_() for k, p in self.trained.items()}
         # No member's loss depends on another's parameters: the gradient of the sum holds that of each.
-        loss = squared_loss(self.outputs(trained, self.x), self.targets)
+        loss = squared_loss(self.networks.outputs(trained, self.x), self.targets)
         gradients = torch.autograd.grad(loss, list(trained.values()), allow_unused=True, materialize_grads=True)
         with torch.no_grad():
             for (name, p), g in zip(self.trained.items(), gradients, strict=True):

@@ -89,7 +89,18 @@ def _draw(
     # The start, which is the same for all, has no place on a logarithmic axis.
     marked = np.unique(np.geomspace(1, max(len(middle) - 1, 1), 6).round().astype(int)) - 1
     own = label(line.label, len(curves))
-    ax.plot(x[1:], middle[1:], color=colour, marker=mark, ms=4, markevery=marked.tolist(), label=own)
+    weight, alpha = (5.0, 0.4) if line.wide else (None, None)
+    ax.plot(
+        x[1:],
+        middle[1:],
+        color=colour,
+        marker=mark,
+        ms=4,
+        markevery=marked.tolist(),
+        label=own,
+        lw=weight,
+        alpha=alpha,
+    )
     ax.fill_between(x[1:], low[1:], high[1:], color=colour, alpha=0.12, lw=0)
     for name, dashes, by in ((line.predicted, "--", "by K(θ₀)"), (line.limit, ":", "by infinite width")):
         predicted = [c[name] for c in cells if name is not None and name in c]

@@ -211,15 +211,15 @@ def width_figure(spec: WidthFigure, cells: Mapping[str, Sequence[Measured]]) -> 
         ax.set_title(problem)
         ax.set_xscale("log")
         ax.set_xlabel("width")
-        log_axis(ax)
-        widths = sorted({c.width for c in found})
-        values = [(c.width, c.scalars[spec.measured]) for c in found]
-        _draw_over_width(ax, values, MEASURED, "-", spec.measured_label, marker="o")
+        if spec.log_y:
+            log_axis(ax)
+        values = [(c.width, c.scalars[spec.measured]) for c in found if spec.measured in c.scalars]
+        _draw_over_width(ax, values, spec.log_y, MEASURED, "-", spec.measured_label, marker="o")
         for (name, label), dashes in zip(spec.references, DASHES, strict=False):
-            values = [(c.width, c.scalars[name]) for c in found if name in c.scalars]
-            _draw_over_width(ax, values, THEORY, dashes, label)
-        _tick_widths(ax, widths)
-        if missing := sorted({c.width for c in found if not _has_place(c.scalars[spec.measured])}):
+            others = [(c.width, c.scalars[name]) for c in found if name in c.scalars]
+            _draw_over_width(ax, others, spec.log_y, THEORY, dashes, label)
+        _tick_widths(ax, sorted({width for width, _ in values}))
+        if missing := sorted({width for width, value in values if not _has_place(value, spec.log_y)}):
             _mark(ax, missing, 0.03, "not for every seed")
         ax.legend(loc="best")
     label_rows(axes, spec.y_label)
@@ -227,13 +227,13 @@ def width_figure(spec: WidthFigure, cells: Mapping[str, Sequence[Measured]]) -> 
 
 
 def _draw_over_width(
-    ax: Axes, values: list[tuple[int, float]], colour: str, line: Any, label: str, marker: str = ""
+    ax: Axes, values: list[tuple[int, float]], log_y: bool, colour: str, line: Any, label: str, marker: str = ""
 ) -> None:
-    """Median and interval at every width at which each seed has a place on a logarithmic axis."""
+    """Median and interval at every width at which each seed has a place on the axis."""
     by_width: dict[int, list[float]] = {}
     for width, value in sorted(values):
         by_width.setdefault(width, []).append(value)
-    drawable = {w: median_interval(v) for w, v in by_width.items() if all(map(_has_place, v))}
+    drawable = {w: median_interval(v) for w, v in by_width.items() if all(_has_place(x, log_y) for x in v)}
     if not drawable:
         return
     widths, intervals = list(drawable), list(drawable.values())
@@ -241,8 +241,8 @@ def _draw_over_width(
     ax.fill_between(widths, [i.low for i in intervals], [i.high for i in intervals], color=colour, alpha=0.15)
 
 
-def _has_place(value: float) -> bool:
-    return math.isfinite(value) and value > 0
+def _has_place(value: float, log_y: bool) -> bool:
+    return math.isfinite(value) and (value > 0 or not log_y)
 
 
 def curve_figure(spec: CurveFigure, cells: Mapping[str, Sequence[Measured]], max_widths: int = 5) -> Figure:
@@ -270,13 +270,14 @@ def curve_figure(spec: CurveFigure, cells: Mapping[str, Sequence[Measured]], max
             x = range(len(middle)) if spec.x is None else of_width[0][spec.x]
             ax.plot(x, middle, color=colour, label=f"width {width}")
             ax.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
-            if spec.predicted is not None:
+            if spec.predicted is not None and all(spec.predicted in c for c in of_width):
                 _, predicted, _ = seed_range([c[spec.predicted] for c in of_width], spec.log_y)
                 at = range(len(predicted)) if spec.x is None else of_width[0][spec.x]
                 ax.plot(at, predicted, "--", color=colour, lw=1.1)
         if spec.limit is not None:
             widest = [c.curves for c in found if c.width == widths[-1]]
-            _draw_limit(ax, [curves[spec.limit] for curves in widest if spec.limit in curves], spec.log_y)
+            limits = [curves[spec.limit] for curves in widest if spec.limit in curves]
+            _draw_limit(ax, limits, spec.log_y, None if spec.x is None else widest[0][spec.x])
         if spec.level is not None:
             ax.axhline(spec.level, color=LIMIT, ls="--", lw=1.1, label=spec.level_label)
         if spec.predicted is not None:
@@ -286,11 +287,12 @@ def curve_figure(spec: CurveFigure, cells: Mapping[str, Sequence[Measured]], max
     return figure
 
 
-def _draw_limit(ax: Axes, curves: list[list[float]], log_y: bool) -> None:
+def _draw_limit(ax: Axes, curves: list[list[float]], log_y: bool, x: Sequence[float] | None) -> None:
     """What infinite width predicts, from where the widest networks start."""
     if curves:
         _, middle, _ = seed_range(curves, log_y)
-        ax.plot(range(len(middle)), middle, ":", color=THEORY, lw=1.8, label="theory: infinite width")
+        at = range(len(middle)) if x is None else x
+        ax.plot(at, middle, ":", color=THEORY, lw=1.8, label="theory: infinite width")
 
 
 def seed_range(curves: list[list[float]], positive: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

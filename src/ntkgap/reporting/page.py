@@ -23,6 +23,7 @@ from ntkgap.reporting.figures import (
     width_figure,
 )
 from ntkgap.reporting.marks import COLOURS, mark, outlook, width_mark
+from ntkgap.reporting.matrices import matrix_figure
 from ntkgap.reporting.remarks import remarks
 from ntkgap.reporting.scatter import scatter_figure
 from ntkgap.reporting.summary import Scorecard, bottom_line, seeds_note
@@ -34,6 +35,7 @@ from ntkgap.studies.figures import (
     BandFigure,
     ComparisonFigure,
     CurveFigure,
+    MatrixFigure,
     ScatterFigure,
     StudyFigure,
     Table,
@@ -170,19 +172,23 @@ def _draw(spec: StudyFigure, cells: Mapping[str, Sequence[Measured]]) -> Figure 
             return scatter_figure(spec, cells)
         case ComparisonFigure():
             return comparison_figure(spec, cells)
+        case MatrixFigure():
+            return matrix_figure(spec, cells)
 
 
 def _shows(spec: StudyFigure, found: Sequence[Measured]) -> bool:
     """Whether a problem has measured what a figure shows; problems of one study may be of several kinds."""
     match spec:
         case WidthFigure():
-            return all(spec.measured in cell.scalars for cell in found)
+            return any(spec.measured in cell.scalars for cell in found)
         case CurveFigure():
             return all(spec.measured in cell.curves for cell in found)
         case ScatterFigure():
             return all(spec.x in cell.scalars and spec.y in cell.scalars for cell in found)
         case BandFigure():
             return any("band_x" in cell.curves for cell in found)
+        case MatrixFigure():
+            return any(matrix.curve in cell.curves for matrix in spec.matrices for cell in found)
         case _:
             return True
 

@@ -3,6 +3,7 @@
 from ntkgap.studies.assess import STUDIES, assess, find_study, study_of
 from ntkgap.studies.axes import AxisVerdict, assess_variations
 from ntkgap.studies.claim import Claim
+from ntkgap.studies.continual import ContinualStudy, predict_tasks
 from ntkgap.studies.optimization import OptimizationStudy
 from ntkgap.studies.uncertainty import UncertaintyStudy
 from ntkgap.studies.verdict import Verdict, judge
@@ -11,6 +12,7 @@ __all__ = [
     "STUDIES",
     "AxisVerdict",
     "Claim",
+    "ContinualStudy",
     "OptimizationStudy",
     "UncertaintyStudy",
     "Verdict",
@@ -18,5 +20,6 @@ __all__ = [
     "assess_variations",
     "find_study",
     "judge",
+    "predict_tasks",
     "study_of",
 ]

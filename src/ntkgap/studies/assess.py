@@ -6,6 +6,7 @@ from typing import Any
 
 from ntkgap.errors import StoreError, StudyError
 from ntkgap.studies.base import BaseStudy
+from ntkgap.studies.continual import ContinualStudy
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.optimization import OptimizationStudy
 from ntkgap.studies.uncertainty import UncertaintyStudy
@@ -14,7 +15,9 @@ from ntkgap.studies.verdict import Verdict, judge
 from ntkgap.sweep import Runs
 from ntkgap.sweep.store import flatten
 
-STUDIES: dict[str, type[BaseStudy]] = {study.name: study for study in (OptimizationStudy, UncertaintyStudy)}
+STUDIES: dict[str, type[BaseStudy]] = {
+    study.name: study for study in (OptimizationStudy, UncertaintyStudy, ContinualStudy)
+}
 
 
 def find_study(name: str) -> type[BaseStudy]:

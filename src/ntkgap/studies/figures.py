@@ -15,6 +15,7 @@ class WidthFigure:
         measured: name of the measured scalar in a cell's result.
         references: names and labels of scalars drawn as lines beside it, four at most; of the theory, as a rule.
         measured_label: what the measured number is called in the legend.
+        log_y: whether the vertical axis is logarithmic.
     """
 
     key: str
@@ -24,6 +25,7 @@ class WidthFigure:
     measured: str
     references: tuple[tuple[str, str], ...]
     measured_label: str = "measured"
+    log_y: bool = True
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,7 @@ class Line:
         seconds: name of the curve of seconds at the same steps; None to draw over steps.
         predicted: name of the curve that the kernel at initialisation predicts, or None.
         limit: name of the curve that the infinite-width kernel predicts, or None.
+        wide: whether it is drawn broad and pale, so that lines on top of it do not hide it.
     """
 
     label: str
@@ -127,6 +130,7 @@ class Line:
     seconds: str | None = None
     predicted: str | None = None
     limit: str | None = None
+    wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -203,4 +207,42 @@ class BandFigure:
     rows: tuple[BandRow, ...]
 
 
-StudyFigure = WidthFigure | CurveFigure | ScatterFigure | ComparisonFigure | BandFigure
+@dataclass(frozen=True)
+class Matrix:
+    """One matrix in a row of them.
+
+    Attributes:
+        label: what a reader calls it.
+        curve: name of the curve that holds its entries, row after row.
+        widest: whether it is taken at the largest width, or at the smallest.
+        predicted: whether theory says it, or it was measured.
+    """
+
+    label: str
+    curve: str
+    widest: bool = True
+    predicted: bool = False
+
+
+@dataclass(frozen=True)
+class MatrixFigure:
+    """Square matrices of parts of one beside each other, means over seeds; a row a problem.
+
+    Attributes:
+        key: short name, also of the file.
+        title: what the figure shows.
+        caption: how to read it.
+        x_label: what a column is.
+        y_label: what a row is.
+        matrices: from left to right; a problem that has not all of them shows those it has.
+    """
+
+    key: str
+    title: str
+    caption: str
+    x_label: str
+    y_label: str
+    matrices: tuple[Matrix, ...]
+
+
+StudyFigure = WidthFigure | CurveFigure | ScatterFigure | ComparisonFigure | BandFigure | MatrixFigure

@@ -65,12 +65,20 @@ class DataSpec(Spec):
         Raises:
             DataError: if the data cannot be loaded, or their files are not those of the fingerprint.
         """
+        self.check_unchanged()
+        return load_data(self.name, self.n_train, self.n_test, seed, **self.options)
+
+    def check_unchanged(self) -> None:
+        """Refuse files that are not those of the fingerprint.
+
+        Raises:
+            DataError: if they have changed.
+        """
         if self.fingerprint is not None and fingerprint(self._files()) != self.fingerprint:
             raise DataError(
                 f"the files of {self.name!r} have changed since this was planned; put the old files back, or plan "
                 "it again with the new ones"
             )
-        return load_data(self.name, self.n_train, self.n_test, seed, **self.options)
 
     def _files(self) -> list[Path]:
         return data_files(self.name, self.options.get("root"))

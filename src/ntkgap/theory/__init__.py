@@ -1,5 +1,6 @@
 """What the kernel regime predicts, computed from Gram matrices alone."""
 
+from ntkgap.theory.block_triangular import forgotten_residuals, joint_duals, sequential_duals
 from ntkgap.theory.ensembles import InfiniteEnsemble, RandomizedPriorEnsemble
 from ntkgap.theory.exploration import ConstantExploration, InfiniteWidthExploration, ZhouExploration
 from ntkgap.theory.finite_ensembles import (
@@ -19,7 +20,9 @@ from ntkgap.theory.natural_gradient import (
     stability_constant,
     theorem_radius,
 )
+from ntkgap.theory.orthogonal import forgetting_by_overlap, project_out, task_overlap
 from ntkgap.theory.required_width import RequiredWidth, WidthBound, hidden_layer_limit, required_width
+from ntkgap.theory.sequential import SequentialRegression
 from ntkgap.theory.solves import PositiveFactor, positive_factor
 from ntkgap.theory.training import KernelDynamics, critical_learning_rate
 from ntkgap.theory.wasserstein import gaussian_wasserstein
@@ -37,19 +40,26 @@ __all__ = [
     "PositiveFactor",
     "RandomizedPriorEnsemble",
     "RequiredWidth",
+    "SequentialRegression",
     "WidthBound",
     "ZhouExploration",
     "critical_learning_rate",
     "ensemble_errors",
     "ensemble_floor",
     "ensemble_moments",
+    "forgetting_by_overlap",
+    "forgotten_residuals",
     "gaussian_wasserstein",
     "guaranteed_decay",
     "hidden_layer_limit",
+    "joint_duals",
     "largest_learning_rate",
     "linearised_decay",
     "positive_factor",
+    "project_out",
     "required_width",
+    "sequential_duals",
     "stability_constant",
+    "task_overlap",
     "theorem_radius",
 ]

@@ -1,83 +1,74 @@
-"""The same images, their pixels in another order in every task."""
-
-from pathlib import Path
+"""Images with their pixels in another order in every task."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ntkgap.data.streams.options import check_count, check_number
-from ntkgap.data.streams.pictures import as_vectors, draw_per_task, image_stream
+from ntkgap.data.streams.pool import Appearance, check_count, check_number
 from ntkgap.data.streams.stream import TaskStream
 
 
 def permuted(
     data: str = "digits",
     n_train: int = 100,
-    n_test: int = 300,
+    n_test: int = 100,
     seed: int = 0,
     *,
     tasks: int = 5,
     fraction: float = 1.0,
     scaling: str = "standardize",
     targets: str = "one_hot",
-    flatten: bool | None = None,
-    root: str | Path | None = None,
+    flatten: bool = False,
+    shrink: int = 1,
+    root: object = None,
 ) -> TaskStream:
-    """Tasks with pixels in a fixed random order of each task's own; the first task leaves them in place.
+    """The first task shows images as they are; every other one exchanges pixels in an order of its own.
 
-    Every task has training images of its own, as balanced in classes as can be; all tasks have the same test
-    images, in each task's order. (Permuted MNIST: Goodfellow et al., *An empirical investigation of catastrophic
-    forgetting*, 2013.)
+    Every task has training images of its own; all are tested on the same ones. All channels of a pixel move
+    together.
 
     Args:
         data: ``"digits"``, ``"mnist"``, ``"fashion_mnist"`` or ``"cifar10"``.
-        n_train: number of training images of one task.
-        n_test: number of test images.
-        seed: the same seed gives the same stream.
+        n_train: training images a task.
+        n_test: test images a task.
+        seed: of the draw and of the orders.
         tasks: T.
-        fraction: which part of the pixels, drawn anew for every task, change places with each other; 0 gives tasks
-            that differ in their draw of training images alone.
-        scaling: ``"standardize"`` (each channel by one mean and standard deviation, those of the first task's
-            training images, for all tasks), ``"unit_norm"`` (each image to norm 1), or ``"none"`` (as read).
+        fraction: of the pixels that may change places, chosen anew for every task; 0 makes all tasks alike.
+        scaling: ``"standardize"``, ``"unit_norm"`` or ``"none"``.
         targets: ``"one_hot"`` or ``"plus_minus"``.
-        flatten: whether to give vectors [n, C·H·W] in place of images [n, C, H, W]; if not given, as ``load_data``
-            does: vectors for the digits, else images.
-        root: the folder with data; if not given, ``$NTKGAP_DATA``, then the user's data directory.
+        flatten: vectors in place of images.
+        shrink: every shrink × shrink pixels become their mean, before they change places.
+        root: the folder with data.
 
     Raises:
-        DataError: if a number is out of range, the data are no images or do not reach, or an option is unknown.
+        DataError: if a number is out of range, or data do not reach.
     """
     check_count("tasks", tasks, 2)
-    check_number("fraction", fraction, 0, 1)
-    trains, (x_test, labels_test) = draw_per_task(data, n_train, n_test, seed, tasks, root)
-    shuffled = []
-    for t, (x, labels) in enumerate(trains):
-        places = pixel_order(x.shape[-2] * x.shape[-1], fraction if t else 0.0, np.random.default_rng([seed, t]))
-        name = f"order {t}" if t else "as they are"
-        shuffled.append((name, (rearrange(x, places), labels), (rearrange(x_test, places), labels_test)))
-    return image_stream(f"permuted {data}", shuffled, scaling, targets, as_vectors(flatten, data))
+    check_count("n_train", n_train)
+    check_number("fraction", fraction, 0, 1, "of the pixels that change places")
+    look = Appearance(scaling, targets, flatten, shrink, root)
+    pool = look.pool(data, tasks * n_train, n_test, seed, f"{tasks} tasks of {n_train} training images")
+    rng = np.random.default_rng([seed, tasks])
+    pixels = pool.x_train[0, 0].numel()
+    found = []
+    for t in range(tasks):
+        order = _order(pixels, fraction, rng) if t else np.arange(pixels)
+        own = slice(t * n_train, (t + 1) * n_train)
+        parts = (
+            (_permute(pool.x_train[own], order), pool.labels_train[own]),
+            (_permute(pool.x_test, order), pool.labels_test),
+        )
+        found.append(look.task(f"order {t + 1}", parts, range(10)))
+    return look.stream(f"permuted {data}", found)
 
 
-def pixel_order(n_pixels: int, fraction: float, rng: np.random.Generator) -> np.ndarray:
-    """A permutation of 0 … n_pixels − 1 that moves at most a fraction of them, drawn at random.
-
-    Args:
-        n_pixels: how many places there are.
-        fraction: which part of them take part, rounded to whole places.
-        rng: source of randomness.
-    """
-    chosen = rng.permutation(n_pixels)[: round(fraction * n_pixels)]
-    order = np.arange(n_pixels)
+def _order(pixels: int, fraction: float, rng: np.random.Generator) -> np.ndarray:
+    """Where each pixel comes from: some exchange places, the others stay."""
+    order = np.arange(pixels)
+    chosen = rng.permutation(pixels)[: round(fraction * pixels)]
     order[chosen] = rng.permutation(chosen)
     return order
 
 
-def rearrange(images: Tensor, order: np.ndarray) -> Tensor:
-    """Put pixels of images [..., H, W] in another order, the same for all channels.
-
-    Args:
-        images: to be rearranged.
-        order: place i takes the pixel of place ``order[i]``, counted row by row.
-    """
-    return images.flatten(-2)[..., torch.as_tensor(order)].reshape(images.shape)
+def _permute(images: Tensor, order: np.ndarray) -> Tensor:
+    return images.flatten(2)[:, :, torch.as_tensor(order)].reshape(images.shape)

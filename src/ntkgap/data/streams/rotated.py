@@ -1,79 +1,76 @@
-"""The same images, seen at one angle after the other."""
+"""Images, rotated further by every task."""
 
-from pathlib import Path
-
+import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor
 
-from ntkgap.data.streams.options import check_count, check_number
-from ntkgap.data.streams.pictures import as_vectors, draw_per_task, image_stream
+from ntkgap.data.streams.pool import Appearance, check_count, check_number
 from ntkgap.data.streams.stream import TaskStream
 from ntkgap.errors import DataError
 
-FULL_TURN = 360
+FULL_TURN = 360.0
 
 
 def rotated(
     data: str = "digits",
     n_train: int = 100,
-    n_test: int = 300,
+    n_test: int = 100,
     seed: int = 0,
     *,
     tasks: int = 5,
     angle: float = 22.5,
     scaling: str = "standardize",
     targets: str = "one_hot",
-    flatten: bool | None = None,
-    root: str | Path | None = None,
+    flatten: bool = False,
+    shrink: int = 1,
+    root: object = None,
 ) -> TaskStream:
-    """Tasks t = 0 … T − 1 that rotate images by t times an angle, before anything is scaled.
+    """Task t shows images turned counter-clockwise by t·angle degrees.
 
-    Every task has training images of its own, as balanced in classes as can be; all tasks have the same test
-    images, each task at its angle. An angle of 0 gives tasks that differ in their draw of training images alone.
-    (Rotated MNIST: Lopez-Paz, Ranzato, *Gradient episodic memory*, 2017.)
+    Every task has training images of its own; all are tested on the same ones, turned.
 
     Args:
         data: ``"digits"``, ``"mnist"``, ``"fashion_mnist"`` or ``"cifar10"``.
-        n_train: number of training images of one task.
-        n_test: number of test images.
-        seed: the same seed gives the same stream.
+        n_train: training images a task.
+        n_test: test images a task.
+        seed: of the draw.
         tasks: T.
-        angle: degrees from one task to the next, in [0, 360); the last angle stays below 360.
-        scaling: ``"standardize"`` (each channel by one mean and standard deviation, those of the first task's
-            training images, for all tasks), ``"unit_norm"`` (each image to norm 1), or ``"none"`` (as read).
+        angle: from one task to the next; 0 makes all tasks alike, and the last must stay below a full turn.
+        scaling: ``"standardize"``, ``"unit_norm"`` or ``"none"``, after the rotation.
         targets: ``"one_hot"`` or ``"plus_minus"``.
-        flatten: whether to give vectors [n, C·H·W] in place of images [n, C, H, W]; if not given, as ``load_data``
-            does: vectors for the digits, else images.
-        root: the folder with data; if not given, ``$NTKGAP_DATA``, then the user's data directory.
+        flatten: vectors in place of images.
+        shrink: every shrink × shrink pixels become their mean, before the rotation.
+        root: the folder with data.
 
     Raises:
-        DataError: if a number is out of range, the data are no images or do not reach, or an option is unknown.
+        DataError: if a number is out of range, or data do not reach.
     """
     check_count("tasks", tasks, 2)
-    check_number("angle", angle, 0, FULL_TURN, below=True)
-    if (last := (tasks - 1) * angle) >= FULL_TURN:
+    check_count("n_train", n_train)
+    check_number("angle", angle, 0, FULL_TURN, "in degrees from one task to the next")
+    if angle * (tasks - 1) >= FULL_TURN:
         raise DataError(
-            f"{tasks} tasks {angle:g}° apart end at {last:g}°, where images come round to what they were; choose "
-            f"an angle below {FULL_TURN / (tasks - 1):g}, or fewer tasks"
+            f"{tasks} tasks, each {angle:g}° further, come full circle; the last must stay below 360°: lower the "
+            "angle or the number of tasks"
         )
-    trains, (x_test, labels_test) = draw_per_task(data, n_train, n_test, seed, tasks, root)
-    turned = [
-        (f"{t * angle:g}°", (rotate(x, t * angle), labels), (rotate(x_test, t * angle), labels_test))
-        for t, (x, labels) in enumerate(trains)
-    ]
-    return image_stream(f"rotated {data}", turned, scaling, targets, as_vectors(flatten, data))
+    look = Appearance(scaling, targets, flatten, shrink, root)
+    why = f"{tasks} tasks of {n_train} training images"
+    pool = look.pool(data, tasks * n_train, n_test, seed, why)
+    found = []
+    for t in range(tasks):
+        own = slice(t * n_train, (t + 1) * n_train)
+        parts = (
+            (rotate(pool.x_train[own], t * angle), pool.labels_train[own]),
+            (rotate(pool.x_test, t * angle), pool.labels_test),
+        )
+        found.append(look.task(f"{t * angle:g}°", parts, range(10)))
+    return look.stream(f"rotated {data}", found)
 
 
 def rotate(images: Tensor, degrees: float) -> Tensor:
-    """Rotate images about their centre, counterclockwise, with bilinear interpolation; corners turn out of sight.
-
-    Args:
-        images: [..., H, W]; what lies outside is 0.
-        degrees: by how much.
-
-    Returns:
-        Images of the same shape.
-    """
-    turned = ndimage.rotate(images.numpy(), degrees, axes=(-2, -1), order=1, reshape=False)
-    return torch.as_tensor(turned)
+    """Turn images [n, C, H, W] counter-clockwise about their centre: bilinear, zeros from outside, same size."""
+    if degrees % FULL_TURN == 0:
+        return images
+    turned = ndimage.rotate(images.numpy(), degrees, axes=(-1, -2), order=1, reshape=False)
+    return torch.as_tensor(np.ascontiguousarray(turned), dtype=images.dtype)

@@ -9,8 +9,6 @@ from torch import Tensor
 from ntkgap.data.dataset import Dataset
 from ntkgap.errors import DataError
 
-HEADS = ("single", "per_task")
-
 
 @dataclass(frozen=True)
 class Task:
@@ -45,49 +43,6 @@ class TaskStream:
 
     name: str
     tasks: tuple[Task, ...]
-
-    @classmethod
-    def of(
-        cls,
-        datasets: Sequence[tuple[Dataset, Dataset]],
-        names: Sequence[str] | None = None,
-        heads: str = "single",
-        name: str = "own tasks",
-    ) -> "TaskStream":
-        """Make a stream of one's own data.
-
-        Args:
-            datasets: (training set, test set) of each task, in the order of learning.
-            names: what a reader calls the tasks; ``"task 0"`` and so on if not given.
-            heads: ``"single"`` (all tasks use the same outputs; their targets have equally many columns) or
-                ``"per_task"`` (each has outputs of its own).
-            name: what a reader calls the stream.
-
-        Raises:
-            DataError: if there are fewer than two tasks, their shapes or kinds do not go together, a test set asks
-                for a class that its training set does not show, or names are too few, too many or not different.
-        """
-        pairs = [tuple(pair) if isinstance(pair, tuple | list) else () for pair in datasets]
-        for t, pair in enumerate(pairs):
-            if len(pair) != 2 or not all(isinstance(part, Dataset) for part in pair):
-                raise DataError(f"task {t} must be a pair of Datasets, (training set, test set)")
-        called = [f"task {t}" for t in range(len(pairs))] if names is None else list(names)
-        if len(called) != len(pairs) or len(set(called)) < len(called):
-            raise DataError(f"{len(pairs)} tasks need {len(pairs)} different names, got {called}")
-        if heads not in HEADS:
-            raise DataError(f"unknown heads {heads!r}; choose 'single' or 'per_task'")
-        tasks, first = [], 0
-        for task_name, (train, test) in zip(called, pairs, strict=True):
-            _check_classes(task_name, train, test)
-            tasks.append(Task(task_name, train, test, tuple(range(first, first + train.n_outputs))))
-            if heads == "per_task":
-                first += train.n_outputs
-            elif train.n_outputs != pairs[0][0].n_outputs:
-                raise DataError(
-                    f"task {task_name!r} has {train.n_outputs} targets an example, task {called[0]!r} has "
-                    f"{pairs[0][0].n_outputs}; give all tasks the same columns, or heads='per_task'"
-                )
-        return cls(name, tuple(tasks))
 
     def __post_init__(self) -> None:
         if len(self.tasks) < 2:
@@ -154,26 +109,6 @@ class TaskStream:
         )
 
 
-def _check_classes(name: str, train: Dataset, test: Dataset) -> None:
-    """Refuse a test set with a class that the task's training set does not show.
-
-    Raises:
-        DataError: naming the task and the classes.
-    """
-    if train.n_classes is None or test.n_outputs != train.n_outputs:
-        return
-    shown, asked = (set(_classes(part).unique().tolist()) for part in (train, test))
-    if missing := sorted(asked - shown):
-        raise DataError(
-            f"task {name!r} tests class {', '.join(map(str, missing))} (columns of y count from 0), of which its "
-            "training set has no example; add some, or take the class out of its test set"
-        )
-
-
-def _classes(data: Dataset) -> Tensor:
-    return (data.y[:, 0] > 0).long() if data.n_outputs == 1 else data.y.argmax(dim=1)
-
-
 def score(outputs: Tensor, data: Dataset, columns: Sequence[int]) -> Tensor:
     r"""How good outputs are on a task: accuracy, or for regression the explained variance.
 
@@ -189,16 +124,16 @@ def score(outputs: Tensor, data: Dataset, columns: Sequence[int]) -> Tensor:
         columns: the c outputs that the task is about.
 
     Returns:
-        The score, [...]; NaN where outputs are not finite.
+        The score, [...], float64; NaN where outputs are not finite.
     """
-    found = outputs[..., list(columns)]
+    found = outputs[..., list(columns)].double()
     y = data.y.to(found)
     if data.n_classes is None:
         spread = (y - y.mean(dim=0)).square().sum()
         scores = 1 - (found - y).square().sum(dim=(-2, -1)) / spread
     elif len(columns) == 1:
-        scores = ((found > 0) == (y > 0)).to(found.dtype).mean(dim=(-2, -1))
+        scores = ((found > 0) == (y > 0)).double().mean(dim=(-2, -1))
     else:
-        scores = (found.argmax(dim=-1) == y.argmax(dim=-1)).to(found.dtype).mean(dim=-1)
+        scores = (found.argmax(dim=-1) == y.argmax(dim=-1)).double().mean(dim=-1)
     finite = torch.isfinite(found).flatten(-2).all(dim=-1)
     return torch.where(finite, scores, torch.nan)

@@ -16,6 +16,7 @@ class TaskRuns:
         scores: on the test set of task s after phase t, [M, P, T]: R for methods that learn task by task.
         train_scores: the same on the training sets, [M, P, T].
         initial: test scores before the first phase, [M, T].
+        initial_losses: loss on every task's training set before the first phase, summed over examples, [M, T].
         train_losses: ½‖f − y‖² or cross-entropy on the training set of the phase's task at the end of the phase,
             summed over examples, [M, P].
         steps: updates that each phase took, [M, P].
@@ -29,6 +30,7 @@ class TaskRuns:
     scores: Tensor
     train_scores: Tensor
     initial: Tensor
+    initial_losses: Tensor
     train_losses: Tensor
     steps: Tensor
     moved: Tensor

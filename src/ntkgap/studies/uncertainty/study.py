@@ -46,7 +46,7 @@ class UncertaintyStudy(BaseStudy):
 
     def answers(self, cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]) -> list[Table]:
         """One table a kind of problem that was judged."""
-        return [*ensembles.answers(verdicts), *bandits.answers(cells, verdicts)]
+        return [*ensembles.answers(cells, verdicts), *bandits.answers(cells, verdicts)]
 
     def figures(self) -> list[StudyFigure]:
         """Those of every kind of problem."""

@@ -55,7 +55,8 @@ def figures() -> list[StudyFigure]:
             x_label="round",
             y_label="term of γ_t",
             lines=tuple(
-                Line(label, f"bandit_schedule_{name}", seconds="bandit_diagnosed") for name, label in SCHEDULE
+                Line(label, f"bandit_schedule_{name}", seconds="bandit_diagnosed", wide=name == "gamma")
+                for name, label in SCHEDULE
             ),
             floor=1e-6,
             ceiling=None,

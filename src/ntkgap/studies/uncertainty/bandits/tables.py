@@ -13,7 +13,8 @@ CAPTION = (
     "Expected regret in parts of that of uniform choice, medians over seeds with intervals, best rule at the "
     "largest width first. Tuned rules: each seed plays with the constant that was best on the other seeds. "
     "Coverage: part of arms and rounds at the largest width whose true mean reward lay in the interval the rule "
-    "explored with. "
+    "explored with; Thompson sampling has one standard deviation either way, upper confidence bounds their own "
+    "factor: compare coverage among rules of one kind. "
     "Seconds: deciding and learning, one thread. ∞: diverged. –: not played."
 )
 

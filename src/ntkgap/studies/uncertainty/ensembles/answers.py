@@ -1,8 +1,10 @@
 """What a reader in a hurry asks of ensembles, answered from the verdicts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ntkgap.studies.figures import Table
+from ntkgap.studies.measured import Measured
+from ntkgap.studies.statistics import median_interval
 from ntkgap.studies.verdict import Verdict, number, width_text
 
 QUESTIONS = (
@@ -13,29 +15,50 @@ QUESTIONS = (
 )
 
 
-def answers(verdicts: Sequence[Verdict]) -> list[Table]:
-    """One row a problem, one column a question; no table where no ensemble was judged."""
+def answers(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]) -> list[Table]:
+    """One row a problem, one column a question; no table where no ensemble was judged.
+
+    Args:
+        cells: those that are done, by problem.
+        verdicts: of all claims on all problems.
+    """
     by_problem: dict[str, dict[str, Verdict]] = {}
     for verdict in verdicts:
         by_problem.setdefault(verdict.problem, {})[verdict.claim.key] = verdict
     rows = tuple(
-        (problem, *(answer(found) for answer in (_follows, _width, _covers, _as_good)))
+        (problem, _follows(found, cells[problem]), *(answer(found) for answer in (_width, _covers, _as_good)))
         for problem, found in by_problem.items()
         if "ensemble_covariance" in found
     )
     if not rows:
         return []
     caption = (
-        "At the largest width tested; medians over seeds. Where no bias is seen, what may hide in chance is given."
+        "At the largest width tested; medians over seeds. Where no bias is seen, “at most” says what may hide in "
+        "chance."
     )
     return [Table("ensemble_answers", "Ensembles in four questions", caption, ("", *QUESTIONS), rows)]
 
 
-def _follows(found: dict[str, Verdict]) -> str:
+def _follows(found: dict[str, Verdict], cells: Sequence[Measured]) -> str:
     mean, covariance = found["ensemble_mean"], found["ensemble_covariance"]
     states = {mean.state, covariance.state}
     word = "No" if "fails" in states else "Undecided" if "undecided" in states else "Yes"
-    return f"{word}: its mean is off by {_at_largest(mean)}, its covariance by {_at_largest(covariance)}."
+    at_most = {what: "" if _is_seen(what, cells) else "at most " for what in ("mean", "covariance")}
+    return (
+        f"{word}: its mean is off by {at_most['mean']}{_at_largest(mean)}, its covariance by "
+        f"{at_most['covariance']}{_at_largest(covariance)}."
+    )
+
+
+def _is_seen(what: str, cells: Sequence[Measured]) -> bool:
+    """Whether the error of a moment is above what chance makes of it, at the largest width."""
+    width = max(cell.width for cell in cells)
+    ratios = [
+        cell.scalars[f"ensemble_{what}"] / cell.scalars[f"ensemble_{what}_floor"]
+        for cell in cells
+        if cell.width == width
+    ]
+    return median_interval(ratios).value > 1
 
 
 def _width(found: dict[str, Verdict]) -> str:

@@ -1,0 +1,61 @@
+"""Experience replay: stored examples of earlier tasks are rehearsed with every step."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ntkgap.errors import StudyError
+from ntkgap.practice.continual.lessons import Lesson, losses
+from ntkgap.practice.continual.method import Learning, Memory, Method, Tensors
+
+
+@dataclass(frozen=True)
+class Replay(Method):
+    r"""Rehearse the first examples of every earlier task (Chaudhry et al. 2019).
+
+    .. math:: L_t + w \sum_{s < t} L_s^{\text{stored}}
+
+    Attributes:
+        examples: stored of every task.
+        weight: w; if not given the number of examples of a task over the number stored, so that the sum estimates
+            the loss on all of them.
+
+    Raises:
+        StudyError: if a number is out of range.
+    """
+
+    examples: int
+    weight: float | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.examples, bool) or not isinstance(self.examples, int) or self.examples < 1:
+            raise StudyError(f"examples must be an integer of at least 1, got {self.examples!r}")
+        if self.weight is not None and not 0 < self.weight < float("inf"):
+            raise StudyError(f"weight must be positive and finite, got {self.weight!r}")
+
+    def start(self, learning: Learning) -> Memory:
+        """An empty store."""
+        return _Stored(learning, self)
+
+
+class _Stored(Memory):
+    def __init__(self, learning: Learning, method: Replay) -> None:
+        super().__init__(learning)
+        self._method = method
+        self._stored: list[tuple[float, Lesson]] = []
+
+    def penalty(self, trained: Tensors) -> Tensor | None:
+        if not self._stored:
+            return None
+        networks = self.learning.networks
+        parts = [
+            weight * losses(self.learning.loss, networks.outputs(trained, lesson.x, each=True), lesson)
+            for weight, lesson in self._stored
+        ]
+        return sum(parts[1:], start=parts[0])
+
+    def finish(self, phase: int, trained: Tensors) -> None:
+        lesson = self.learning.lessons[phase]
+        kept = lesson.first(self._method.examples)
+        weight = len(lesson) / len(kept) if self._method.weight is None else self._method.weight
+        self._stored.append((weight, kept))

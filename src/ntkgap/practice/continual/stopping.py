@@ -1,0 +1,149 @@
+"""When the training of a task ends."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ntkgap.errors import StudyError
+
+
+class Stopping(Protocol):
+    """Says after how many updates a task is left at the latest, and whether earlier."""
+
+    def limit(self, phase: int, learning_rate: float, updates_an_epoch: int) -> int:
+        """Updates of a phase at most."""
+        ...
+
+    @property
+    def target(self) -> float | None:
+        """Score on the phase's training examples at which it ends earlier; None for never."""
+        ...
+
+
+@dataclass(frozen=True)
+class Steps:
+    """So many updates a task, or for each task its own number.
+
+    Raises:
+        StudyError: if a number is not an integer of at least 1.
+    """
+
+    steps: int | Sequence[int]
+
+    def __post_init__(self) -> None:
+        for n in [self.steps] if isinstance(self.steps, int) else self.steps:
+            _check_count("steps", n)
+
+    def limit(self, phase: int, learning_rate: float, updates_an_epoch: int) -> int:
+        """That number.
+
+        Raises:
+            StudyError: if there is none for the phase.
+        """
+        if isinstance(self.steps, int):
+            return self.steps
+        if phase >= len(self.steps):
+            raise StudyError(f"steps has {len(self.steps)} numbers, but there are more tasks; give one a task")
+        return self.steps[phase]
+
+    @property
+    def target(self) -> None:
+        """None."""
+        return None
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """So many passes over a task's training examples.
+
+    Raises:
+        StudyError: if it is not an integer of at least 1.
+    """
+
+    epochs: int
+
+    def __post_init__(self) -> None:
+        _check_count("epochs", self.epochs)
+
+    def limit(self, phase: int, learning_rate: float, updates_an_epoch: int) -> int:
+        """Updates of all passes."""
+        return self.epochs * updates_an_epoch
+
+    @property
+    def target(self) -> None:
+        """None."""
+        return None
+
+
+@dataclass(frozen=True)
+class UntilAccuracy:
+    """Until the task's training examples reach a score, accuracy or explained variance.
+
+    Attributes:
+        accuracy: that score, above 0 and at most 1.
+        at_most: updates after which a task is left anyway.
+        every: updates from one look at the score to the next.
+
+    Raises:
+        StudyError: if a number is out of range.
+    """
+
+    accuracy: float
+    at_most: int = 10_000
+    every: int = 10
+
+    def __post_init__(self) -> None:
+        if not 0 < self.accuracy <= 1:
+            raise StudyError(f"accuracy must be above 0 and at most 1, got {self.accuracy!r}")
+        _check_count("at_most", self.at_most)
+        _check_count("every", self.every)
+
+    def limit(self, phase: int, learning_rate: float, updates_an_epoch: int) -> int:
+        """At most so many."""
+        return self.at_most
+
+    @property
+    def target(self) -> float:
+        """The score."""
+        return self.accuracy
+
+
+@dataclass(frozen=True)
+class KernelTime:
+    """For a time ηt of gradient flow on ½‖f − y‖²: as many steps as the learning rate takes to get there.
+
+    Raises:
+        StudyError: if it is not positive and finite.
+    """
+
+    time: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.time < math.inf:
+            raise StudyError(f"time must be positive and finite, got {self.time!r}")
+
+    def limit(self, phase: int, learning_rate: float, updates_an_epoch: int) -> int:
+        """round(t/η).
+
+        Raises:
+            StudyError: if a single step is longer than that.
+        """
+        steps = round(self.time / learning_rate)
+        if steps < 1:
+            raise StudyError(
+                f"the kernel time {self.time:g} is less than half a step of learning rate {learning_rate:g}; "
+                f"lower "
+                "the learning rate or train for longer"
+            )
+        return steps
+
+    @property
+    def target(self) -> None:
+        """None."""
+        return None
+
+
+def _check_count(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise StudyError(f"{name} must be an integer of at least 1, got {value!r}")

@@ -1,0 +1,316 @@
+"""Networks learn the tasks of a stream, one after the other; many networks in one vectorised call."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ntkgap.data import TaskStream, score
+from ntkgap.errors import StudyError
+from ntkgap.kernels.empirical.refusals import refuse_coupling_layers
+from ntkgap.models.learning_rates import OPTIMIZERS
+from ntkgap.practice.checks import check_momentum, check_training
+from ntkgap.practice.continual.lessons import Lesson, losses, stacked
+from ntkgap.practice.continual.method import Learning, Memory, Method, Plain, Tensors
+from ntkgap.practice.continual.runs import TaskRuns
+from ntkgap.practice.continual.stopping import Stopping
+from ntkgap.practice.curves import DIVERGENCE_FACTOR
+from ntkgap.practice.losses import choose_loss
+from ntkgap.practice.stacked import StackedNetworks
+from ntkgap.practice.training import minibatches
+
+Observer = Callable[[int, Callable[[int], nn.Module]], None]
+
+
+def train_tasks(
+    networks: Sequence[nn.Module],
+    streams: TaskStream | Sequence[TaskStream],
+    *,
+    learning_rate: float | Sequence[float],
+    stop: Stopping,
+    method: Method | None = None,
+    optimizer: str = "gd",
+    momentum: float = 0.9,
+    batch_size: int | None = None,
+    loss: str = "squared",
+    seeds: Sequence[int] | None = None,
+    curve_points: int = 0,
+    observe: Observer | None = None,
+) -> TaskRuns:
+    """Train M networks on streams of T tasks, each task after the one before; same numbers as one by one.
+
+    The loss is summed over a task's examples, ½‖f − y‖² or cross-entropy over the task's own outputs, so that
+    learning rates compare with 2/κ_max of the kernel on them. Layers are trained with η times the factor of their
+    parametrisation (``models.parameter_groups``). Every task begins with a fresh optimiser.
+
+    Args:
+        networks: M of one architecture, one a seed as a rule; they are not changed.
+        streams: the tasks; one stream for all networks, or one each, all of the same sizes.
+        learning_rate: η, or one a phase.
+        stop: when a task is left: ``Steps``, ``Epochs``, ``UntilAccuracy`` or ``KernelTime``.
+        method: what is done against forgetting: ``Joint``, ``OGD``, ``PCAOGD``, ``EWC`` or ``Replay``; nothing if
+            not given.
+        optimizer: ``"gd"``, ``"sgd"`` (with momentum) or ``"adam"``.
+        momentum: of ``"sgd"``, at least 0 and below 1.
+        batch_size: examples an update for ``"sgd"`` and ``"adam"``; all if not given. A minibatch's gradient is
+            scaled by n / batch_size.
+        loss: ``"squared"`` or ``"cross_entropy"``.
+        seeds: of the order of examples of every network; 0, 1, … if not given.
+        curve_points: how often scores are noted within a phase, at steps in equal ratios.
+        observe: called with the number of phases that are done, before the first and after each, and with a
+            function that gives network i as it is then.
+
+    Returns:
+        Scores of all tasks after every phase, and what else was noted. A network that diverges, its loss not
+        finite or a million times the first, stands still from then on; its scores are NaN.
+
+    Raises:
+        StudyError: if a number is out of range, an option unknown, or streams do not go with networks.
+        ModelError: if networks differ in architecture, or have layers that share statistics between examples or
+            draw random numbers.
+    """
+    every = [streams] * len(networks) if isinstance(streams, TaskStream) else list(streams)
+    if not networks or len(every) != len(networks):
+        raise StudyError(
+            f"there are {len(networks)} networks and {len(every)} streams; give one stream a network, or one "
+            f"for all"
+        )
+    if any([t.columns for t in s.tasks] != [t.columns for t in every[0].tasks] for s in every):
+        raise StudyError("streams that are learned together must use the same outputs for the same tasks")
+    if optimizer not in OPTIMIZERS:
+        raise StudyError(f"unknown optimizer {optimizer!r}; choose one of {', '.join(OPTIMIZERS)}")
+    check_momentum(momentum)
+    for stream in every:
+        choose_loss(loss, *(task.train for task in stream.tasks))
+    numbers = list(range(len(networks))) if seeds is None else list(seeds)
+    if len(numbers) != len(networks):
+        raise StudyError(f"there are {len(networks)} networks but {len(numbers)} seeds; give one a network")
+    school = _School(networks, every, loss)
+    memory = (method or Plain()).start(school.learning(optimizer))
+    phases = list(memory.phases())
+    rates = [learning_rate] * len(phases) if isinstance(learning_rate, int | float) else list(learning_rate)
+    if len(rates) != len(phases):
+        raise StudyError(
+            f"there are {len(phases)} phases but {len(rates)} learning rates; give one a phase, or one"
+        )
+    for rate in rates:
+        check_training(rate, 0)
+    for lesson in phases:
+        if batch_size is not None and not 1 <= batch_size <= len(lesson):
+            raise StudyError(f"batch_size must be between 1 and the {len(lesson)} training examples of a task")
+    if optimizer == "gd" and batch_size is not None and any(batch_size != len(lesson) for lesson in phases):
+        raise StudyError("optimizer='gd' uses all examples at once; for minibatches use 'sgd'")
+
+    generators = [torch.Generator().manual_seed(number) for number in numbers]
+    teacher = _Teacher(school, memory, stop, optimizer, momentum, batch_size, generators, curve_points)
+    school.look(observe, 0)
+    for phase, (lesson, rate) in enumerate(zip(phases, rates, strict=True)):
+        taken = teacher.teach(phase, lesson, float(rate))
+        memory.finish(phase, school.trained)
+        school.note(lesson, taken)
+        school.look(observe, phase + 1)
+    return school.runs(teacher.curve_steps, teacher.curves)
+
+
+class _School:
+    """The networks, their streams, and what was noted of them after every phase."""
+
+    def __init__(self, networks: Sequence[nn.Module], streams: Sequence[TaskStream], loss: str) -> None:
+        for network in networks:
+            refuse_coupling_layers(network)
+        self.networks, self.streams, self.loss = StackedNetworks(networks), streams, loss
+        self.trained: Tensors = self.networks.trained
+        self._start = {k: p.clone() for k, p in self.trained.items()}
+        self._before = self._start
+        self._tests = [stacked([s.tasks[t].test.x for s in streams]) for t in range(len(streams[0]))]
+        outputs = self._outputs(self._tests[0][:, :1]).shape[-1]
+        if outputs < streams[0].n_outputs:
+            raise StudyError(
+                f"the networks have {outputs} outputs, but the stream {streams[0].name!r} is about "
+                f"{streams[0].n_outputs}; build them with that many"
+            )
+        self.lessons = [Lesson.of(streams, t, outputs) for t in range(len(streams[0]))]
+        self.diverged = torch.zeros(len(networks), dtype=torch.bool)
+        self.initial = self.tested()
+        self.initial_losses = torch.stack([self._losses(lesson) for lesson in self.lessons], dim=1)
+        self._noted: dict[str, list[Tensor]] = {}
+
+    def learning(self, optimizer: str) -> Learning:
+        """What methods are told."""
+        return Learning(self.networks, self.lessons, self.networks.rates(1.0, optimizer), self.loss)
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """Of every network on inputs of its own, [M, n, C], differentiable."""
+        return self.networks.outputs(self.trained, x, each=True)
+
+    def _outputs(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            found = self.outputs(x)
+        return found[..., None] if found.ndim == 2 else found
+
+    def tested(self) -> Tensor:
+        """Scores on the test sets, [M, T]."""
+        return self._scores(self._tests, "test")
+
+    def fitted(self) -> Tensor:
+        """Scores on the training sets, [M, T]."""
+        return self._scores([lesson.x for lesson in self.lessons], "train")
+
+    def _scores(self, inputs: Sequence[Tensor], part: str) -> Tensor:
+        found = []
+        for t, x in enumerate(inputs):
+            outputs = self._outputs(x)
+            tasks = [stream.tasks[t] for stream in self.streams]
+            found.append(
+                torch.stack(
+                    [score(f, getattr(task, part), task.columns) for f, task in zip(outputs, tasks, strict=True)]
+                )
+            )
+        scores = torch.stack(found, dim=1).double()
+        return scores.masked_fill(self.diverged[:, None], torch.nan)
+
+    def watch(self, lesson: Lesson) -> None:
+        """Notice networks whose loss on a lesson is no longer finite."""
+        self.diverged |= ~torch.isfinite(self._losses(lesson))
+
+    def note(self, lesson: Lesson, taken: Tensor) -> None:
+        """Keep what is to be known after a phase."""
+        found = {
+            "scores": self.tested(),
+            "train_scores": self.fitted(),
+            "train_losses": self._losses(lesson).masked_fill(self.diverged, torch.nan),
+            "steps": taken,
+            "moved": self._distance(self._before),
+            "distance": self._distance(self._start),
+        }
+        for name, value in found.items():
+            self._noted.setdefault(name, []).append(value)
+        self._before = {k: p.detach().clone() for k, p in self.trained.items()}
+
+    def _losses(self, lesson: Lesson) -> Tensor:
+        """On a lesson, [M]."""
+        return losses(self.loss, self._outputs(lesson.x), lesson).double()
+
+    def _distance(self, place: Tensors) -> Tensor:
+        squares = [
+            (p.detach() - place[k]).double().square().flatten(1).sum(dim=1) for k, p in self.trained.items()
+        ]
+        return sum(squares[1:], start=squares[0]).sqrt()
+
+    def look(self, observe: Observer | None, done: int) -> None:
+        """Let someone see the networks."""
+        if observe is not None:
+            observe(done, lambda i: self.networks.network(i, {k: p.detach() for k, p in self.trained.items()}))
+
+    def runs(self, curve_steps: list[int], curves: list[Tensor]) -> TaskRuns:
+        """Everything that was noted."""
+        noted = {name: torch.stack(values, dim=1) for name, values in self._noted.items()}
+        shape = (len(self.networks), 0, len(self.lessons))
+        return TaskRuns(
+            **noted,
+            initial=self.initial,
+            initial_losses=self.initial_losses,
+            diverged=self.diverged,
+            curve_steps=torch.tensor(curve_steps, dtype=torch.long),
+            curves=torch.stack(curves, dim=1) if curves else torch.zeros(shape, dtype=torch.float64),
+        )
+
+
+class _Teacher:
+    """Takes the steps of one phase after the other."""
+
+    def __init__(
+        self,
+        school: _School,
+        memory: Memory,
+        stop: Stopping,
+        optimizer: str,
+        momentum: float,
+        batch_size: int | None,
+        generators: Sequence[torch.Generator],
+        curve_points: int,
+    ) -> None:
+        self._school, self._memory, self._stop = school, memory, stop
+        self._optimizer, self._momentum, self._batch_size = optimizer, momentum, batch_size
+        self._generators, self._points = generators, curve_points
+        self._taken = 0
+        self.curve_steps: list[int] = []
+        self.curves: list[Tensor] = []
+
+    def teach(self, phase: int, lesson: Lesson, rate: float) -> Tensor:
+        """One phase; how many steps every network took, [M]."""
+        school, size = self._school, min(self._batch_size or len(lesson), len(lesson))
+        limit = self._stop.limit(phase, rate, len(lesson) // size)
+        asked = set(_spaced(limit, self._points))
+        update = self._update_rule(rate)
+        batches = [minibatches(len(lesson), size, generator) for generator in self._generators]
+        active, taken = ~school.diverged, torch.zeros(len(school.networks), dtype=torch.long)
+        first: Tensor | None = None
+        for step in range(1, limit + 1):
+            part = lesson if size == len(lesson) else lesson.batch(torch.stack([next(b) for b in batches]))
+            loss = losses(school.loss, self._outputs(part), part) * (len(lesson) / size)
+            value = loss.detach()
+            first = value if first is None else first
+            # False for NaN too. What is zero from the start may grow a little.
+            fine = value <= DIVERGENCE_FACTOR * first.clamp_min(torch.finfo(value.dtype).eps)
+            school.diverged |= active & ~fine
+            active &= fine
+            if not active.any():
+                break
+            self._step(update, loss, active)
+            taken += active
+            if step in asked:
+                self.curve_steps.append(self._taken + step)
+                self.curves.append(school.tested())
+            if self._reached(step, phase, active):
+                break
+        self._taken += int(taken.max())
+        school.watch(lesson)
+        return taken
+
+    def _outputs(self, part: Lesson) -> Tensor:
+        found = self._school.outputs(part.x)
+        return found[..., None] if found.ndim == 2 else found
+
+    def _step(self, update: torch.optim.Optimizer, loss: Tensor, active: Tensor) -> None:
+        """One update of the networks that are still active."""
+        trained = self._school.trained
+        penalty = self._memory.penalty(trained)
+        # No network's loss depends on another's parameters: the gradient of the sum holds that of each.
+        whole = (loss if penalty is None else loss + penalty).sum()
+        found = torch.autograd.grad(whole, list(trained.values()), allow_unused=True, materialize_grads=True)
+        gradients = self._memory.bend(dict(zip(trained, found, strict=True)))
+        everyone = bool(active.all())
+        before = {} if everyone else {k: p.detach().clone() for k, p in trained.items()}
+        for name, p in trained.items():
+            p.grad = gradients[name]
+        update.step()
+        with torch.no_grad():
+            for name, old in before.items():
+                p = trained[name]
+                p.copy_(torch.where(active.view(-1, *[1] * (p.ndim - 1)), p, old))
+
+    def _reached(self, step: int, phase: int, active: Tensor) -> bool:
+        """Whether all networks have learned enough; those that have are no longer active."""
+        target, every = self._stop.target, getattr(self._stop, "every", 1)
+        if target is None or step % every:
+            return False
+        scores = self._school.fitted()
+        joint = len(self._memory.phases()) < scores.shape[1]
+        active &= ~((scores.mean(dim=1) if joint else scores[:, phase]) >= target)
+        return not bool(active.any())
+
+    def _update_rule(self, rate: float) -> torch.optim.Optimizer:
+        trained = self._school.trained
+        rates = self._school.networks.rates(rate, self._optimizer)
+        groups = [{"params": [p.requires_grad_()], "lr": rates[name]} for name, p in trained.items()]
+        if self._optimizer == "adam":
+            return torch.optim.Adam(groups)
+        return torch.optim.SGD(groups, momentum=self._momentum if self._optimizer == "sgd" else 0.0)
+
+
+def _spaced(limit: int, points: int) -> list[int]:
+    """Steps from 1 to the limit in equal ratios."""
+    if points < 1:
+        return []
+    return sorted({max(1, round(limit ** (i / points))) for i in range(1, points + 1)})

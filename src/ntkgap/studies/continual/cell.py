@@ -1,0 +1,37 @@
+"""One cell of the continual-learning study: a network learns a stream, beside what kernels say it would do."""
+
+from typing import Any
+
+from ntkgap.practice.continual import Plain
+from ntkgap.studies.continual.learner import Learner
+from ntkgap.studies.continual.record import ends, record_method, record_prediction, record_stop
+from ntkgap.studies.continual.study import problem_of
+from ntkgap.studies.continual.task_start import TaskStart
+from ntkgap.studies.findings import Findings
+
+
+def compute(cell: dict[str, Any]) -> dict[str, Any]:
+    """Measure one cell; the same configuration always gives the same numbers.
+
+    Args:
+        cell: configuration made by ``ContinualStudy.cells``.
+
+    Returns:
+        ``scalars``, ``curves``, ``notes`` and ``diverged``. A scalar is NaN where it could not be decided and
+        infinite where training diverged.
+    """
+    problem = problem_of(cell)
+    learner, findings = Learner(problem, cell["width"], cell["seed"]), Findings()
+    stops = problem.training.steps
+    for stop in stops:
+        seen = TaskStart(learner, stop)
+        record_stop(learner, stop, learner.train(stop, Plain(), seen), seen, findings)
+    for name, prediction in learner.predictions().items():
+        record_prediction(name, prediction, findings)
+    ends(findings)
+    for name, method in learner.methods().items():
+        record_method(name, learner.train(stops[-1], method), findings)
+    if learner.stream.separate_heads:
+        findings.scalars["heads_forgetting"] = findings.scalars["forgetting_long"]
+    findings.curves["stops"] = [float(stop) for stop in stops]
+    return findings.result()

@@ -1,0 +1,181 @@
+"""What the kernel regime promises about forgetting, as claims that a measurement can refute."""
+
+from ntkgap.studies.claim import Claim
+from ntkgap.studies.continual.decomposition import CONVERGED
+
+BENNANI = "Bennani, Doan, Sugiyama 2020"
+MIRZADEH = "Mirzadeh et al. 2022"
+WENGER = "Wenger, Dangel, Kristiadi 2023, on continual learning"
+JACOT = "Jacot, Gabriel, Hongler 2018"
+
+# What counts as forgetting less, and as being foretold: parts of an accuracy. Conventions, not theorems.
+DROP, AGREEMENT = 0.01, 0.02
+
+# How far a kernel that is said not to move may move.
+STILL = 0.1
+
+FORGETTING = "the best score a task ever had less the last one, mean over all tasks but the last"
+
+
+def claims() -> list[Claim]:
+    """The claims: width helps; kernels foretell what is forgotten; what theory guarantees never to be."""
+    return [*_width(), *_foretold(), *_still(), *_guarantees()]
+
+
+def _width() -> list[Claim]:
+    def claim(key: str, title: str, when: str, quantity: str, caveat: str, undecidable: str) -> Claim:
+        return Claim(
+            key=key,
+            title=title,
+            statement=f"{when} the network forgets less than the narrowest one.",
+            source=f"{MIRZADEH}; {WENGER}",
+            kind="payoff",
+            quantity=quantity,
+            label="forgetting, narrowest − this width",
+            threshold=DROP,
+            direction="above",
+            criterion=f"it forgets less by more than {DROP:.0%} of accuracy",
+            prediction="nothing of finite widths; what infinite width forgets is drawn in the figures below",
+            caveat=caveat,
+            undecidable=undecidable,
+            log_scale=False,
+        )
+
+    diverged = "the narrowest network diverged"
+    return [
+        claim(
+            "width_helps_short",
+            "Width helps where training is brief",
+            "Stopped after the fewest steps,",
+            "drop_total_short",
+            f"Forgetting is {FORGETTING}. What was hardly learned cannot be forgotten: see how well tasks were "
+            "learned in the table below.",
+            diverged,
+        ),
+        claim(
+            "width_helps_matched",
+            "Width helps at matched training",
+            "Compared with the narrowest one at the same training loss,",
+            "drop_matched",
+            "Mean over the stopping times. The better trained of the two is taken at the earlier time at which it "
+            "had the other's training loss, interpolated between its stopping times.",
+            "a training diverged",
+        ),
+        claim(
+            "width_helps_converged",
+            "Width helps where training has converged",
+            "Stopped after the most steps,",
+            "drop_converged",
+            f"Training counts as converged where every task's training set scores {CONVERGED:.0%} right after it "
+            "was learned, in the mean over tasks.",
+            f"training has not converged: tasks' training sets score less than {CONVERGED:.0%}",
+        ),
+    ]
+
+
+def _foretold() -> list[Claim]:
+    kernels = {
+        "infinite": ("of infinite width", "Θ"),
+        "initial": ("at the start", "K(θ₀)"),
+        "task_start": ("at each task's start", "K at the start of each task"),
+    }
+    found = []
+    for when, word in (("short", "brief"), ("long", "long")):
+        for name, (which, symbol) in kernels.items():
+            found.append(
+                Claim(
+                    key=f"{name}_foretells_{when}",
+                    title=f"The kernel {which} foretells what is left after {word} training",
+                    statement=f"Accuracies of tasks learned so far are those of kernel regression with {symbol}, "
+                    "one task after the other, stopped after the same number of steps.",
+                    source=f"{BENNANI}, section 4; {JACOT}",
+                    kind="consequence",
+                    quantity=f"gap_{name}_{when}",
+                    label="mean |R predicted − R observed|",
+                    threshold=AGREEMENT,
+                    direction="below",
+                    criterion=f"in the mean over tasks s ≤ t they differ by less than {AGREEMENT:.0%} of accuracy",
+                    prediction="a distance of order 1/√width",
+                    caveat="Prediction and network begin from the same function and are stopped after the same "
+                    "steps; both are scored on the same test examples. "
+                    + (
+                        "Each task begins from the network's own function at that time: only what happens within "
+                        "a task can be wrong."
+                        if name == "task_start"
+                        else "The step is the same for both, so that a difference is one of the kernel."
+                    ),
+                    exponent=-0.5,
+                )
+            )
+    found.append(
+        Claim(
+            key="forgetting_foretold",
+            title="The kernel at the start foretells how much is forgotten after long training",
+            statement="Forgetting is that of kernel regression with K(θ₀), stopped after the same steps.",
+            source=f"{BENNANI}, section 4",
+            kind="consequence",
+            quantity="forgetting_gap_initial_long",
+            label="|forgetting predicted − observed|",
+            threshold=AGREEMENT,
+            direction="below",
+            criterion=f"they differ by less than {AGREEMENT:.0%} of accuracy",
+            prediction="a distance of order 1/√width",
+            caveat="Errors of single accuracies may cancel here; the claims above are the stricter ones.",
+            exponent=-0.5,
+        )
+    )
+    return found
+
+
+def _still() -> list[Claim]:
+    return [
+        Claim(
+            key="kernel_still_long",
+            title="The kernel does not move while a task is learned",
+            statement="From one switch of tasks to the next the kernel on test inputs stays as it is.",
+            source=JACOT,
+            kind="consequence",
+            quantity="kernel_change_long",
+            label="largest ‖K_t − K_{t−1}‖ / ‖K_{t−1}‖",
+            threshold=STILL,
+            direction="below",
+            criterion=f"over no task it changes by more than {STILL:.0%} in norm",
+            prediction="a change of order 1/√width or less",
+            caveat="After the longest training; on test examples of all tasks, mean over outputs.",
+            exponent=-0.5,
+        )
+    ]
+
+
+def _guarantees() -> list[Claim]:
+    return [
+        Claim(
+            key="ogd_keeps",
+            title="Orthogonal gradients keep what was learned",
+            statement="With orthogonal gradient descent tasks keep their score on the stored training examples.",
+            source=f"{BENNANI}, theorem 2",
+            kind="consequence",
+            quantity="ogd_train_forgetting",
+            label="forgetting on training examples",
+            threshold=AGREEMENT,
+            direction="below",
+            criterion=f"less than {AGREEMENT:.0%} of training accuracy is forgotten",
+            prediction="nothing is forgotten where the kernel does not move",
+            caveat="The guarantee is for the examples whose gradients are stored, and for infinite width.",
+            log_scale=False,
+        ),
+        Claim(
+            key="heads_keep",
+            title="Tasks with heads of their own do not forget",
+            statement="Where no two tasks use the same output, nothing is forgotten after long training.",
+            source="the infinite-width kernel couples no two outputs (" + JACOT + ")",
+            kind="consequence",
+            quantity="heads_forgetting",
+            label="forgetting",
+            threshold=AGREEMENT,
+            direction="below",
+            criterion=f"less than {AGREEMENT:.0%} of accuracy is forgotten",
+            prediction="nothing is forgotten at infinite width; of order 1/√width before",
+            log_scale=False,
+        ),
+    ]

@@ -1,0 +1,180 @@
+"""What is drawn and listed of streams besides the claims."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from ntkgap.studies.figures import CurveFigure, Matrix, MatrixFigure, StudyFigure, Table, WidthFigure
+from ntkgap.studies.measured import Measured
+from ntkgap.studies.statistics import median_interval
+from ntkgap.studies.verdict import Verdict, number
+
+KERNELS = {
+    "infinite": "theory: infinite width",
+    "initial": "theory: kernel at the start",
+    "task_start": "theory: kernel at each task's start",
+}
+METHODS = {"ogd": "orthogonal gradients", "ewc": "elastic weights", "replay": "replay"}
+
+
+def figures() -> list[StudyFigure]:
+    """Forgetting over width and over stopping times, R beside its predictions, and what width is behind."""
+    return [*_forgetting(), _over_time(), _matrices(), *_drops(), _kernel(), _methods()]
+
+
+def _forgetting() -> list[StudyFigure]:
+    return [
+        WidthFigure(
+            key=f"forgetting_{when}",
+            title=f"Forgetting after {word} training: predicted and observed",
+            caption=f"After the {most} steps a task. Each network's prediction starts from its own function "
+            "and is stopped after the same number of steps.",
+            y_label="forgetting",
+            measured=f"forgetting_{when}",
+            references=tuple((f"forgetting_{name}_{when}", label) for name, label in KERNELS.items()),
+            measured_label="observed",
+            log_y=False,
+        )
+        for when, word, most in (("short", "brief", "fewest"), ("long", "long", "most"))
+    ]
+
+
+def _over_time() -> StudyFigure:
+    return CurveFigure(
+        key="forgetting_over_time",
+        title="Forgetting grows with the time a task is trained for",
+        caption="Every stopping time is a training of its own. Dashed: predicted by the kernel at the start, of "
+        "the same network; dotted: by infinite width.",
+        x_label="steps a task",
+        y_label="forgetting",
+        measured="forgetting",
+        predicted="forgetting_initial",
+        predicted_label="theory: kernel at the start",
+        limit="forgetting_infinite",
+        log_y=False,
+        x="stops",
+    )
+
+
+def _matrices() -> StudyFigure:
+    return MatrixFigure(
+        key="scores",
+        title="What is left of every task after every task: predicted and observed",
+        caption="Accuracies in per cent after the longest training, means over seeds; a row is a time, a column a "
+        "task. What stands right of the diagonal is tested before it was learned.",
+        x_label="tested on task",
+        y_label="after task",
+        matrices=(
+            Matrix("infinite width", "scores_infinite_long", predicted=True),
+            Matrix("K(θ₀), width {width}", "scores_initial_long", predicted=True),
+            Matrix("observed, width {width}", "scores_long"),
+            Matrix("observed, width {width}", "scores_long", widest=False),
+            Matrix("K(θ₀), width {width}", "scores_initial_long", widest=False, predicted=True),
+        ),
+    )
+
+
+def _drops() -> list[StudyFigure]:
+    return [
+        WidthFigure(
+            key=f"drops_{when}",
+            title=f"How much less wide networks forget than the narrowest, and why: {word} training",
+            caption="The whole difference, and its two parts: what comes from one having been trained to "
+            "a lower loss, and what is left at the same training loss.",
+            y_label="forgetting, narrowest − this width",
+            measured=f"drop_total_{when}",
+            references=(
+                (f"drop_training_{when}", "as it was trained less, or more"),
+                (f"drop_matched_{when}", "at the same training loss"),
+            ),
+            measured_label="whole difference",
+            log_y=False,
+        )
+        for when, word in (("short", "brief"), ("long", "long"))
+    ]
+
+
+def _kernel() -> StudyFigure:
+    return CurveFigure(
+        key="kernel_change",
+        title="How far the kernel moves while a task is learned",
+        caption="Largest change over the tasks, on test inputs of all of them.",
+        x_label="steps a task",
+        y_label="‖K_t − K_{t−1}‖ / ‖K_{t−1}‖",
+        measured="kernel_change",
+        x="stops",
+    )
+
+
+def _methods() -> StudyFigure:
+    return WidthFigure(
+        key="methods",
+        title="What helps against forgetting, over width",
+        caption="After the most steps a task.",
+        y_label="forgetting",
+        measured="forgetting_long",
+        references=tuple((f"{name}_forgetting", label) for name, label in METHODS.items()),
+        measured_label="plain training",
+        log_y=False,
+    )
+
+
+def tables(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]) -> list[Table]:
+    """Accuracies at every stopping time, and of every method, at the smallest and the largest width.
+
+    Args:
+        cells: those that are done, by problem.
+        verdicts: of all claims; not needed.
+    """
+    found = []
+    for i, (problem, of_problem) in enumerate(cells.items()):
+        widths = sorted({c.width for c in of_problem})
+        rows = [row for width in {widths[0]: 0, widths[-1]: 0} for row in _rows(of_problem, width)]
+        found.append(
+            Table(
+                key=f"accuracies_{i}",
+                title=f"Accuracies: {problem}",
+                caption="In per cent, medians over seeds with intervals. Learned: accuracy on a task's test set "
+                "right after it was learned, mean over tasks. In the end: after the last task. On training "
+                "examples: score on a task's training set right after it was learned.",
+                columns=("", "learned", "in the end", "forgetting", "on training examples"),
+                rows=tuple(rows),
+            )
+        )
+    return found
+
+
+def _rows(cells: Sequence[Measured], width: int) -> list[tuple[str, ...]]:
+    of_width = [c for c in cells if c.width == width]
+    names = ("learning", "average", "forgetting", "train_score")
+    stops = of_width[0].curves["stops"]
+    rows = [
+        (
+            f"width {width}, {stop:g} steps a task",
+            *(_entry([c.curves[name][i] for c in of_width]) for name in names),
+        )
+        for i, stop in enumerate(stops)
+    ]
+    for method, label in METHODS.items():
+        if all(f"{method}_forgetting" in c.scalars for c in of_width):
+            numbers = [[c.scalars[f"{method}_{name}"] for c in of_width] for name in names[:3]]
+            rows.append((f"width {width}, {stops[-1]:g} steps, {label}", *map(_entry, numbers), "–"))
+    if all("joint_accuracy" in c.scalars for c in of_width):
+        joint = _entry([c.scalars["joint_accuracy"] for c in of_width])
+        rows.append((f"width {width}, all tasks at once", "–", joint, "–", "–"))
+    for name, label in (("infinite", "infinite width"), ("initial", "K(θ₀)")):
+        if all(f"forgetting_{name}_converged" in c.scalars for c in of_width):
+            numbers = [[c.scalars[f"{key}_{name}_converged"] for c in of_width] for key in names[:3]]
+            rows.append((f"width {width}, without end, as {label} predicts", *map(_entry, numbers), "–"))
+    return rows
+
+
+def _entry(values: Sequence[float]) -> str:
+    """Median and interval, in per cent."""
+    if any(map(math.isnan, values)):
+        return "–"
+    interval = median_interval([100 * v for v in values])
+    texts = [
+        number(round(v, 1)) if math.isfinite(v) else number(v)
+        for v in (interval.value, interval.low, interval.high)
+    ]
+    return texts[0] if texts[1] == texts[2] else f"{texts[0]} [{texts[1]}, {texts[2]}]"

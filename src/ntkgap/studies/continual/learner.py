@@ -1,0 +1,111 @@
+"""The network of one width and seed, its stream, and how it learns."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Generator, nn
+
+from ntkgap.models import learning_rate_factor
+from ntkgap.practice.continual import EWC, OGD, Joint, Method, Replay, Steps, TaskRuns, train_tasks
+from ntkgap.studies.continual.prediction import (
+    Points,
+    PredictedScores,
+    critical_rates,
+    finite_kernel,
+    limit_kernel,
+    limit_of,
+    predict_scores,
+)
+from ntkgap.studies.continual.problem import ContinualProblem
+
+Observer = Callable[[int, Callable[[int], nn.Module]], None]
+
+
+class Learner:
+    """The network of one width and seed, its stream, and how it learns.
+
+    Attributes:
+        problem: what it is one of.
+        stream: the tasks.
+        points: all inputs of the stream.
+        rates: η of gradient descent on the network's kernel, of every task; empty for other optimisers.
+    """
+
+    def __init__(self, problem: ContinualProblem, width: int, seed: int) -> None:
+        self.problem, self.width, self.seed = problem, width, seed
+        self.stream = problem.load(seed)
+        self.points = Points.of(self.stream)
+        self.rates: list[float] = []
+        if problem.training.fraction_of_critical is not None:
+            critical = critical_rates(problem, seed, self.network().double(), self.points)
+            self.rates = [problem.training.fraction_of_critical * rate for rate in critical]
+
+    def network(self) -> nn.Module:
+        """The network as it starts, always the same."""
+        stream = int(np.random.SeedSequence([self.seed, self.width]).generate_state(1)[0])
+        return self.problem.build(self.stream, self.width, Generator().manual_seed(stream))
+
+    def train(self, stop: int, method: Method, observe: Observer | None = None) -> TaskRuns:
+        """Learn all tasks, each for so many steps."""
+        training = self.problem.training
+        network = self.network()
+        rates: float | list[float]
+        if self.rates:
+            # Layers are trained with η times this factor, of which kernels know nothing.
+            rates = [rate / learning_rate_factor(network) for rate in self.rates]
+            if isinstance(method, Joint):
+                rates = min(rates) / len(rates)  # the kernel of T tasks has at most T times the largest eigenvalue
+        else:
+            assert training.learning_rate is not None  # as the problem is valid
+            rates = training.learning_rate
+        return train_tasks(
+            [network],
+            [self.stream],
+            learning_rate=rates,
+            stop=Steps(stop * (len(self.stream) if isinstance(method, Joint) else 1)),
+            method=method,
+            optimizer=training.optimizer,
+            momentum=training.momentum,
+            batch_size=training.batch_size,
+            loss=training.loss,
+            seeds=[self.seed],
+            observe=observe,
+        )
+
+    def methods(self) -> dict[str, Method]:
+        """What is done against forgetting, by name."""
+        asked = self.problem.methods
+        found: dict[str, Method] = {}
+        if asked.joint:
+            found["joint"] = Joint()
+        if asked.ogd is not None:
+            found["ogd"] = OGD(examples=asked.ogd, directions=asked.ogd_directions)
+        if asked.ewc is not None:
+            found["ewc"] = EWC(asked.ewc)
+        if asked.replay is not None:
+            found["replay"] = Replay(asked.replay)
+        return found
+
+    def predictions(self) -> dict[str, PredictedScores]:
+        """R at all stopping times by the kernels that are known before training, by name."""
+        problem, found = self.problem, {}
+        network = self.network().double()
+        with torch.no_grad():
+            initial = network(self.points.x)
+        steps = problem.training.steps
+        if "infinite" in problem.kernels:
+            limit = limit_of(problem, self.seed)
+            found["infinite"] = predict_scores(
+                self.stream,
+                self.points,
+                limit_kernel(limit.gram, self.points),
+                self.rates,
+                steps,
+                initial,
+                lambda t: limit.modes[t],
+            )
+        if "initial" in problem.kernels:
+            kernel = finite_kernel(network, self.stream, self.points, problem.full_kernel)
+            found["initial"] = predict_scores(self.stream, self.points, kernel, self.rates, steps, initial)
+        return found

@@ -1,0 +1,232 @@
+"""What kernels say of a stream: the scores of every task after every task, at every stopping time."""
+
+import copy
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor, nn
+
+from ntkgap.data import TaskStream, score
+from ntkgap.errors import StudyError
+from ntkgap.kernels import NTKOperator, empirical_ntk, infinite_width
+from ntkgap.models import learning_rate_factor
+from ntkgap.practice.checks import check_training
+from ntkgap.practice.continual import AccuracyMatrix
+from ntkgap.studies.continual.problem import ContinualProblem
+from ntkgap.theory import KernelModes, SequentialRegression
+
+# Any width does: in NTK parametrisation the limit does not depend on it.
+ANY_WIDTH = 8
+
+Kernel = Callable[[int], Tensor]
+"""K(points, X_t) of a task: [k, n] where outputs share it, else [k, n, C, c]."""
+
+
+@dataclass(frozen=True)
+class Points:
+    """All inputs of a stream in one array, and where each task's are.
+
+    Attributes:
+        x: [k, ...], float64.
+        train: indices of every task's training inputs, [n] each.
+        test: indices of every task's test inputs.
+    """
+
+    x: Tensor
+    train: tuple[Tensor, ...]
+    test: tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, stream: TaskStream) -> "Points":
+        """Training inputs of all tasks, then their test inputs."""
+        parts = [data.x.double() for data in (*(t.train for t in stream.tasks), *(t.test for t in stream.tasks))]
+        at = torch.arange(sum(map(len, parts))).split([len(part) for part in parts])
+        return cls(torch.cat(parts), at[: len(stream)], at[len(stream) :])
+
+    def scores(self, stream: TaskStream, function: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores on all tasks' test sets and training sets, [..., T] each, of functions [..., k, C]."""
+        tested = [
+            score(function[..., i, :], t.test, t.columns) for i, t in zip(self.test, stream.tasks, strict=True)
+        ]
+        fitted = [
+            score(function[..., i, :], t.train, t.columns) for i, t in zip(self.train, stream.tasks, strict=True)
+        ]
+        return torch.stack(tested, dim=-1), torch.stack(fitted, dim=-1)
+
+
+@dataclass(frozen=True)
+class PredictedScores:
+    """R as a kernel predicts it, for S stopping times and for training without end.
+
+    Attributes:
+        test: on the test set of task s after task t, [S + 1, T, T]; the last of S + 1 is for training without end.
+        train: on the training sets.
+    """
+
+    test: Tensor
+    train: Tensor
+
+    def matrix(self, i: int) -> AccuracyMatrix:
+        """R after stopping time i; −1 is training without end."""
+        return AccuracyMatrix(self.test[i].numpy(), kind="explained_variance")
+
+
+def predict_tasks(
+    network: nn.Module,
+    stream: TaskStream,
+    *,
+    learning_rate: float | Sequence[float],
+    steps: Sequence[int],
+    kernel: Literal["initial", "infinite"] = "initial",
+    full: bool = True,
+) -> PredictedScores:
+    """What a network will score on every task after every task, if its kernel does not move.
+
+    Gradient descent on ½‖f − y‖², summed over a task's examples, one task after the other, from the network's own
+    function (Bennani, Doan, Sugiyama 2020, section 4); ``train_tasks`` with the same numbers shows what it does.
+
+    Args:
+        network: any network with the outputs that the stream needs.
+        stream: T tasks.
+        learning_rate: η, or one a task.
+        steps: S numbers of steps a task, each a prediction of its own.
+        kernel: ``"initial"``: the network's own, as it is; ``"infinite"``: of infinite width, for networks that
+            ``infinite_width`` can trace, in NTK parametrisation.
+        full: whether the network's own kernel is taken for all pairs of outputs, [k, n, C, C] of k inputs, or for
+            their mean, which is what wide networks come near to and takes C² times less.
+
+    Raises:
+        StudyError: if a number is out of range or the network has too few outputs.
+        NtkgapError: if there is no such kernel of the network.
+    """
+    if not steps:
+        raise StudyError("steps must name at least one number of steps a task")
+    rates = [float(learning_rate)] * len(stream) if isinstance(learning_rate, int | float) else list(learning_rate)
+    if len(rates) != len(stream):
+        raise StudyError(f"there are {len(stream)} tasks but {len(rates)} learning rates; give one a task, or one")
+    for rate in rates:
+        for count in steps:
+            check_training(rate, count)
+    if kernel not in ("initial", "infinite"):
+        raise StudyError(f"kernel must be 'initial' or 'infinite', got {kernel!r}")
+    network, points = copy.deepcopy(network).double(), Points.of(stream)
+    with torch.no_grad():
+        initial = network(points.x)
+    if initial.ndim != 2 or initial.shape[1] < stream.n_outputs:
+        raise StudyError(
+            f"the network's outputs have shape {tuple(initial.shape)}, but the stream {stream.name!r} is about "
+            f"{stream.n_outputs} outputs; build it with that many"
+        )
+    chosen = limit_kernel(infinite_width(network).ntk(points.x), points) if kernel == "infinite" else None
+    if chosen is None:
+        chosen = finite_kernel(network, stream, points, full)
+    factor = learning_rate_factor(network)
+    return predict_scores(stream, points, chosen, [rate * factor for rate in rates], steps, initial)
+
+
+def predict_scores(
+    stream: TaskStream,
+    points: Points,
+    kernel: Kernel,
+    rates: Sequence[float],
+    steps: Sequence[int],
+    initial: Tensor,
+    modes: Callable[[int], KernelModes] | None = None,
+) -> PredictedScores:
+    """Gradient descent on one task after the other, as a kernel that does not change predicts it.
+
+    Args:
+        stream: T tasks.
+        points: all their inputs.
+        kernel: K(points, X_t).
+        rates: learning rate of every task.
+        steps: S numbers of steps a task.
+        initial: f_0 at the points, [k, C].
+        modes: eigenmodes of K(X_t, X_t) where they are known already.
+    """
+    regression = SequentialRegression(initial.double().expand(len(steps) + 1, *initial.shape))
+    tested, fitted = [], []
+    for t, task in enumerate(stream.tasks):
+        regression.learn(
+            kernel(t),
+            points.train[t],
+            task.train.y.double(),
+            columns=task.columns,
+            decay=partial(decays, rate=rates[t], steps=steps),
+            modes=None if modes is None else modes(t),
+        )
+        test, train = points.scores(stream, regression.function)
+        tested.append(test)
+        fitted.append(train)
+    return PredictedScores(torch.stack(tested, dim=1), torch.stack(fitted, dim=1))
+
+
+def decays(modes: KernelModes, rate: float, steps: Sequence[int]) -> Tensor:
+    """Of gradient descent after each number of steps, and of gradient flow without end, [S + 1, n]."""
+    return torch.cat([modes.gradient_descent_decay(rate, torch.tensor(steps)), modes.converged_decay()[None]])
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The kernel of infinite width on a stream.
+
+    Attributes:
+        gram: Θ on all points, [k, k].
+        modes: of every task's block.
+    """
+
+    gram: Tensor
+    modes: tuple[KernelModes, ...]
+
+
+def limit_of(problem: ContinualProblem, seed: int) -> Limit:
+    """The kernel of infinite width on the stream of a seed; the last few are kept.
+
+    Raises:
+        NtkgapError: if the stream cannot be loaded or no limit is known for the network.
+    """
+    same = problem.model_dump(mode="json", include={"name", "model", "data", "stream", "training", "kernels"})
+    return _limit(json.dumps(same | {"name": "", "widths": [ANY_WIDTH]}), seed)
+
+
+@lru_cache(maxsize=2)
+def _limit(problem_json: str, seed: int) -> Limit:
+    problem = ContinualProblem.model_validate_json(problem_json)
+    stream = problem.load(seed)
+    points = Points.of(stream)
+    network = problem.build(stream, ANY_WIDTH, Generator().manual_seed(0)).double()
+    gram = infinite_width(network).ntk(points.x)
+    return Limit(gram, tuple(KernelModes(gram[i][:, i]) for i in points.train))
+
+
+def limit_kernel(gram: Tensor, points: Points) -> Kernel:
+    """K(points, X_t) of the kernel Θ on all points, [k, k]."""
+    return lambda t: gram[:, points.train[t]]
+
+
+def finite_kernel(network: nn.Module, stream: TaskStream, points: Points, full: bool) -> Kernel:
+    """K(points, X_t) of a network as it is, all pairs of outputs or their mean."""
+
+    def kernel(t: int) -> Tensor:
+        x = points.x[points.train[t]]
+        if not full:
+            return empirical_ntk(network, points.x, x, outputs="mean")
+        return empirical_ntk(network, points.x, x)[..., list(stream.tasks[t].columns)]
+
+    return kernel
+
+
+def largest_eigenvalues(network: nn.Module, points: Points) -> list[float]:
+    """κ_max of the network's own kernel on the training inputs of every task."""
+    return [float(NTKOperator(network, points.x[at]).spectral_norm()) for at in points.train]
+
+
+def critical_rates(problem: ContinualProblem, seed: int, network: nn.Module, points: Points) -> list[float]:
+    """2/κ_max of every task: of infinite width where that is to predict, else of the network at its start."""
+    if "infinite" in problem.kernels:
+        return [2 / float(modes.eigenvalues[-1]) for modes in limit_of(problem, seed).modes]
+    return [2 / largest for largest in largest_eigenvalues(network, points)]

@@ -1,0 +1,245 @@
+"""What a continual-learning problem is: a stream of tasks, a network, and how it learns them."""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+from torch import Generator, nn
+
+from ntkgap.data import TaskStream, load_stream
+from ntkgap.errors import StudyError
+from ntkgap.studies.base import BaseProblem
+from ntkgap.studies.continual.estimates import estimate
+from ntkgap.studies.estimate import Estimate
+from ntkgap.studies.model import ModelSpec
+from ntkgap.studies.spec import DataSpec, Spec
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class RotatedSpec(Spec):
+    """Images, rotated a step further by every task.
+
+    Attributes:
+        kind: tells this kind of stream from others.
+        tasks: T.
+        angle: degrees from one task to the next; small is similar.
+    """
+
+    kind: Literal["rotated"] = "rotated"
+    tasks: int = Field(default=5, ge=2)
+    angle: float = Field(default=22.5, ge=0, lt=360)
+
+
+class PermutedSpec(Spec):
+    """Images with their pixels in another order in every task but the first.
+
+    Attributes:
+        kind: tells this kind of stream from others.
+        tasks: T.
+        fraction: of the pixels that change places; small is similar.
+    """
+
+    kind: Literal["permuted"] = "permuted"
+    tasks: int = Field(default=5, ge=2)
+    fraction: float = Field(default=1.0, ge=0, le=1)
+
+
+class SplitSpec(Spec):
+    """A few classes a task.
+
+    Attributes:
+        kind: tells this kind of stream from others.
+        tasks: T; as many as the classes reach for if not given.
+        classes_per_task: how many.
+        overlap: how many of them the next task has too; many is similar.
+        heads: ``"single"`` (one output a class of the stream), ``"shared"`` (all tasks use the same outputs) or
+            ``"per_task"`` (each has outputs of its own).
+    """
+
+    kind: Literal["split"] = "split"
+    tasks: int | None = Field(default=None, ge=2)
+    classes_per_task: int = Field(default=2, ge=2)
+    overlap: int = Field(default=0, ge=0)
+    heads: Literal["single", "shared", "per_task"] = "single"
+
+
+StreamSpec = Annotated[RotatedSpec | PermutedSpec | SplitSpec, Field(discriminator="kind")]
+
+
+class TrainingSpec(Spec):
+    """How every task is learned.
+
+    Attributes:
+        optimizer: ``"gd"`` (which kernels predict), ``"sgd"`` or ``"adam"``.
+        loss: ``"squared"`` (which kernels predict) or ``"cross_entropy"``, summed over examples.
+        fraction_of_critical: of gradient descent: learning rate as a fraction of 2/κ_max of the task's kernel at
+            the start.
+        learning_rate: η of the other optimisers.
+        momentum: of ``"sgd"``.
+        batch_size: examples an update of ``"sgd"`` and ``"adam"``; all if not given.
+        steps: the stopping times: numbers of updates a task, ascending; each is a training of its own.
+    """
+
+    optimizer: Literal["gd", "sgd", "adam"] = "gd"
+    loss: Literal["squared", "cross_entropy"] = "squared"
+    fraction_of_critical: float | None = Field(default=None, gt=0, lt=1)
+    learning_rate: float | None = Field(default=None, gt=0)
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    batch_size: Count | None = None
+    steps: list[Count] = Field(min_length=2)
+
+    @field_validator("steps")
+    @classmethod
+    def _ascending(cls, steps: list[int]) -> list[int]:
+        if steps != sorted(set(steps)):
+            raise ValueError(f"stopping times must be ascending, got {steps}")
+        return steps
+
+    @model_validator(mode="after")
+    def _one_rate(self) -> Self:
+        if self.optimizer == "gd" and (self.fraction_of_critical is None or self.learning_rate is not None):
+            raise ValueError("optimizer 'gd' takes fraction_of_critical, and no learning_rate")
+        if self.optimizer != "gd" and (self.learning_rate is None or self.fraction_of_critical is not None):
+            raise ValueError(f"optimizer {self.optimizer!r} takes learning_rate, and no fraction_of_critical")
+        if self.optimizer == "gd" and (self.batch_size is not None or self.momentum):
+            raise ValueError("optimizer 'gd' takes all examples at once: no batch_size, no momentum")
+        if self.optimizer == "gd" and self.loss != "squared":
+            raise ValueError("the critical rate of optimizer 'gd' is one of the squared loss; use 'sgd' or 'adam'")
+        return self
+
+    @property
+    def predictable(self) -> bool:
+        """Whether kernels say what comes out."""
+        return self.optimizer == "gd"
+
+
+class MethodsSpec(Spec):
+    """What is done against forgetting, beside plain training; all at the longest stopping time.
+
+    Attributes:
+        joint: whether all tasks are also learned at once: what forgets nothing.
+        ogd: orthogonal gradient descent: stored examples a task; their outputs' gradients are left alone.
+        ogd_directions: of ``"all"`` their outputs, or of the one of their ``"label"``, which is cheaper.
+        ewc: elastic weight consolidation: λ.
+        replay: stored examples a task, rehearsed with every step.
+    """
+
+    joint: bool = False
+    ogd: Count | None = None
+    ogd_directions: Literal["all", "label"] = "all"
+    ewc: Positive | None = None
+    replay: Count | None = None
+
+
+class ContinualProblem(BaseProblem):
+    """Networks of one family that learn a stream of tasks.
+
+    Attributes:
+        data: images; ``n_train`` counts the training examples of *one task*.
+        model: the network up to its width.
+        stream: what the tasks are.
+        training: how each is learned, and for how long.
+        methods: what is done against forgetting.
+        kernels: what predicts: the ``"infinite"`` width, the kernel at the start (``"initial"``), or that at the
+            start of every task (``"task_start"``).
+        full_kernel: whether kernels of finite networks are taken for all pairs of outputs; if not, for the mean
+            over outputs, which is their limit and cheap.
+        probes: examples on which the movement of the kernel is measured.
+    """
+
+    model: ModelSpec
+    stream: StreamSpec
+    training: TrainingSpec
+    methods: MethodsSpec = MethodsSpec()
+    kernels: list[Literal["infinite", "initial", "task_start"]] = Field(
+        default=["infinite", "initial", "task_start"]
+    )
+    full_kernel: bool = True
+    probes: int = Field(default=20, ge=2)
+
+    @model_validator(mode="after")
+    def _is_predictable(self) -> Self:
+        if len(set(self.kernels)) < len(self.kernels):
+            raise ValueError("kernels: one is named twice")
+        if self.kernels and not self.training.predictable:
+            raise ValueError("kernels predict gradient descent (optimizer 'gd') alone; leave kernels empty")
+        if "infinite" in self.kernels and not self.model.one_limit:
+            raise ValueError(
+                "the kernel of infinite width takes parametrization 'ntk' without gamma0; leave 'infinite' out of "
+                "kernels"
+            )
+        if self.methods.ogd is not None and self.training.optimizer == "adam":
+            raise ValueError("orthogonal gradients are bent by adam; use 'gd' or 'sgd', or leave ogd out")
+        return self
+
+    def load(self, seed: int) -> TaskStream:
+        """The stream of a seed.
+
+        Raises:
+            DataError: if data cannot be loaded, or do not reach for the stream.
+        """
+        return load(self.data, self.stream, seed)
+
+    def describe(self) -> str:
+        """Stream, sizes and training."""
+        training, steps = self.training, ", ".join(map(str, self.training.steps))
+        if training.optimizer == "gd":
+            how = f"gradient descent at {training.fraction_of_critical:g} times the critical rate"
+        else:
+            batch = f", batches of {training.batch_size}" if training.batch_size else ""
+            how = f"{training.optimizer} at η = {training.learning_rate:g}{batch}"
+        return (
+            f"{describe_stream(self.stream)} of {Path(self.data.name).stem}, {self.data.n_train} training "
+            f"examples a "
+            f"task; {how}, stopped after {steps} steps a task."
+        )
+
+    def check(self) -> None:
+        """Load the stream of one seed, build the narrowest network, and feed it an example."""
+        stream, width = self.load(seed=0), min(self.widths)
+        template = stream.template()
+        try:
+            self.model.build(template, width, Generator())(template.x[:1])
+        except (RuntimeError, MemoryError) as error:
+            reason = str(error).splitlines()[0]
+            raise StudyError(f"{self.name!r} cannot be built at width {width}: {reason}") from error
+
+    def build(self, stream: TaskStream, width: int, generator: Generator) -> nn.Module:
+        """The network of a width, with as many outputs as the stream needs."""
+        return self.model.build(stream.template(), width, generator)
+
+    def estimate(self, width: int) -> Estimate:
+        """Operations, memory and time of a cell of this width."""
+        return estimate(self, width)
+
+
+def load(data: DataSpec, stream: StreamSpec, seed: int) -> TaskStream:
+    """The stream of a seed; the last few are kept.
+
+    Raises:
+        DataError: if data cannot be loaded, have changed since, or do not reach for the stream.
+    """
+    data.check_unchanged()
+    return _load(data.model_dump_json(), stream.model_dump_json(exclude_none=True), seed)
+
+
+@lru_cache(maxsize=4)
+def _load(data_json: str, stream_json: str, seed: int) -> TaskStream:
+    data = DataSpec.model_validate_json(data_json)
+    options: dict[str, Any] = json.loads(stream_json)
+    kind = options.pop("kind")
+    return load_stream(kind, data.name, data.n_train, data.n_test, seed, **options, **data.options)
+
+
+def describe_stream(stream: StreamSpec) -> str:
+    """The stream in a few words."""
+    if isinstance(stream, RotatedSpec):
+        return f"{stream.tasks} rotations by {stream.angle:g}°"
+    if isinstance(stream, PermutedSpec):
+        return f"{stream.tasks} permutations of {stream.fraction:.0%} of the pixels"
+    heads = {"single": "one head", "shared": "a shared head", "per_task": "one head a task"}[stream.heads]
+    return f"tasks of {stream.classes_per_task} classes ({heads})"

@@ -1,0 +1,121 @@
+"""From scores of tasks to the numbers of a cell."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from ntkgap.practice.continual import AccuracyMatrix, TaskRuns
+from ntkgap.studies.continual.learner import Learner
+from ntkgap.studies.continual.prediction import PredictedScores
+from ntkgap.studies.continual.task_start import TaskStart
+from ntkgap.studies.findings import Findings
+
+CONVENTION = "max_minus_last"
+
+
+def record_stop(learner: Learner, stop: int, runs: TaskRuns, seen: TaskStart, findings: Findings) -> None:
+    """Append to the curves over stopping times what plain training of one stopping time has shown."""
+    scores, diverged = runs.scores[0], bool(runs.diverged[0])
+    if diverged:
+        findings.add_divergence(f"training for {stop} steps a task diverged after {int(runs.steps.sum())}")
+    _append(findings, summary("", scores, diverged))
+    targets = sum(0.5 * float(task.train.y.square().sum()) for task in learner.stream.tasks)
+    change, change_total = seen.changes()
+    _append(
+        findings,
+        {
+            "train_score": math.nan if diverged else float(runs.train_scores[0].diagonal().mean()),
+            "start_loss": float(runs.initial_losses[0].sum()) / targets,
+            "train_loss": math.inf if diverged else float(runs.train_losses[0].sum()) / targets,
+            "train_forgetting": _forgetting(runs.train_scores[0], diverged),
+            "kernel_change": change,
+            "kernel_change_total": change_total,
+            "moved": float(runs.distance[0, -1]),
+        },
+    )
+    findings.curves[f"scores_{len(findings.curves['forgetting']) - 1}"] = scores.flatten().tolist()
+    if seen.test and not diverged:
+        _compare("task_start", torch.stack(seen.test), scores, findings)
+    elif "task_start" in learner.problem.kernels:
+        _append(findings, dict.fromkeys(_names("task_start"), math.inf))
+
+
+def record_prediction(name: str, prediction: PredictedScores, findings: Findings) -> None:
+    """Compare what a kernel predicted with what was recorded at every stopping time.
+
+    Args:
+        name: of the kernel.
+        prediction: for all stopping times, and without end.
+        findings: with what was observed.
+    """
+    size = prediction.test.shape[-1]
+    for i, predicted in enumerate(prediction.test[:-1]):
+        observed = torch.tensor(findings.curves[f"scores_{i}"], dtype=torch.float64).reshape(size, size)
+        _compare(name, predicted, observed, findings)
+        findings.curves[f"scores_{name}_{i}"] = predicted.flatten().tolist()
+    findings.scalars |= {
+        f"{key}_{name}_converged": value for key, value in summary("", prediction.test[-1], False).items()
+    }
+
+
+def record_method(name: str, runs: TaskRuns, findings: Findings) -> None:
+    """Note what a method against forgetting has come to."""
+    diverged = bool(runs.diverged[0])
+    scores = runs.scores[0]
+    if diverged:
+        findings.add_divergence(f"{name} diverged")
+    if name == "joint":
+        findings.scalars["joint_accuracy"] = math.nan if diverged else float(scores[-1].mean())
+        return
+    findings.scalars |= summary(f"{name}_", scores, diverged)
+    findings.scalars[f"{name}_train_forgetting"] = _forgetting(runs.train_scores[0], diverged)
+
+
+def ends(findings: Findings) -> None:
+    """Give what was found at the first and the last stopping time names of their own."""
+    last = len(findings.curves["forgetting"]) - 1
+    for name, curve in list(findings.curves.items()):
+        stem, _, place = name.rpartition("_")
+        if place.isdigit():
+            if int(place) in (0, last):
+                findings.curves[f"{stem}_{'long' if int(place) else 'short'}"] = curve
+        else:
+            findings.scalars |= {f"{name}_short": curve[0], f"{name}_long": curve[-1]}
+
+
+def summary(prefix: str, scores: Tensor, diverged: bool) -> dict[str, float]:
+    """Forgetting, average and learning accuracy of R, [T, T]."""
+    if diverged or not torch.isfinite(scores).all():
+        return {f"{prefix}forgetting": math.inf, f"{prefix}average": math.nan, f"{prefix}learning": math.nan}
+    # Of regressions too, whose scores may be negative.
+    matrix = AccuracyMatrix(scores.double().numpy(), kind="explained_variance")
+    return {
+        f"{prefix}forgetting": matrix.forgetting(CONVENTION),
+        f"{prefix}average": matrix.average_accuracy,
+        f"{prefix}learning": matrix.learning_accuracy,
+    }
+
+
+def _forgetting(scores: Tensor, diverged: bool) -> float:
+    return summary("", scores, diverged)["forgetting"]
+
+
+def _names(kernel: str) -> tuple[str, str, str]:
+    return f"forgetting_{kernel}", f"gap_{kernel}", f"forgetting_gap_{kernel}"
+
+
+def _compare(kernel: str, predicted: Tensor, observed: Tensor, findings: Findings) -> None:
+    """Forgetting as predicted; the mean distance of the two R; the distance of both forgettings."""
+    if not (torch.isfinite(observed).all() and torch.isfinite(predicted).all()):
+        values = (_forgetting(predicted, False), math.inf, math.inf)
+    else:
+        foretold, seen = _forgetting(predicted, False), _forgetting(observed, False)
+        learned = torch.ones_like(observed, dtype=torch.bool).tril()
+        values = (foretold, float((predicted - observed)[learned].abs().mean()), abs(foretold - seen))
+    _append(findings, dict(zip(_names(kernel), values, strict=True)))
+
+
+def _append(findings: Findings, values: dict[str, float]) -> None:
+    for name, value in values.items():
+        findings.curves.setdefault(name, []).append(value)

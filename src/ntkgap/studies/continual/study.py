@@ -1,0 +1,71 @@
+"""The continual-learning study: networks that learn streams of tasks, beside what kernels say they forget."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from ntkgap.studies.base import BaseStudy
+from ntkgap.studies.claim import Claim
+from ntkgap.studies.continual.answers import answers
+from ntkgap.studies.continual.claims import claims
+from ntkgap.studies.continual.decomposition import complete
+from ntkgap.studies.continual.display import figures, tables
+from ntkgap.studies.continual.problem import ContinualProblem
+from ntkgap.studies.estimate import Estimate
+from ntkgap.studies.figures import StudyFigure, Table
+from ntkgap.studies.measured import Measured
+from ntkgap.studies.verdict import Verdict
+
+
+class ContinualStudy(BaseStudy):
+    """Do wide networks forget less, and does the kernel foretell what is forgotten?
+
+    Every problem is a network on a stream of tasks, each learned for several numbers of steps. What is left of
+    earlier tasks is compared with what kernel regression, one task after the other, predicts at the same steps:
+    with the kernel of infinite width, the one at the start, and the one at each task's start.
+    """
+
+    name: ClassVar[str] = "continual"
+    version: ClassVar[int] = 1
+    compute: ClassVar[str] = "ntkgap.studies.continual.cell:compute"
+    axis_notes: ClassVar[Mapping[str, str]] = {
+        "stream.angle": "A similarity: tasks a small angle apart are nearly one. Theory asks for no order; most "
+        "is forgotten, as a rule, between the extremes (Lee, Goldt, Saxe 2021).",
+        "stream.fraction": "A similarity: few exchanged pixels make tasks that are nearly one.",
+        "stream.overlap": "A similarity: how many classes two tasks in a row share.",
+        "model.alpha": "Large α is lazy: the kernel stays, and its predictions must become right whatever the "
+        "width (Chizat, Oyallon, Bach 2019).",
+    }
+
+    problems: Sequence[ContinualProblem] = Field(min_length=1)
+
+    def claims(self) -> list[Claim]:
+        """Each is judged where its quantity was measured."""
+        return claims()
+
+    def complete(self, cells: Sequence[Measured]) -> list[Measured]:
+        """Compare every network with the narrowest of its seed."""
+        return complete(cells)
+
+    def answers(self, cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]) -> list[Table]:
+        """One row a problem."""
+        return answers(cells, verdicts)
+
+    def figures(self) -> list[StudyFigure]:
+        """Predicted and observed forgetting, over width and time."""
+        return figures()
+
+    def tables(self, cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]) -> list[Table]:
+        """Accuracies at every stopping time and of every method."""
+        return tables(cells, verdicts)
+
+    def estimate(self, cell: Mapping[str, Any]) -> Estimate:
+        """By the problem that the cell is of."""
+        return problem_of(cell).estimate(cell["width"])
+
+
+def problem_of(cell: Mapping[str, Any]) -> ContinualProblem:
+    """The problem that a cell made by ``ContinualStudy.cells`` is of, at that cell's width alone."""
+    settings = {k: v for k, v in cell.items() if k not in ("problem", "width", "seed", "variation")}
+    return ContinualProblem.model_validate({"name": cell["problem"], "widths": [cell["width"]], **settings})

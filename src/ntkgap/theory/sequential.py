@@ -1,0 +1,119 @@
+"""Kernel regression on one task after the other: what is learned, and what it does to what was learned before."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from ntkgap.errors import KernelError
+from ntkgap.theory.matrices import array
+from ntkgap.theory.modes import KernelModes
+
+Decay = Callable[[KernelModes], Tensor]
+
+
+class SequentialRegression:
+    r"""A function on k points that learns tasks one after the other, with kernels that do not move meanwhile.
+
+    Learning the task (X_t, y_t) moves it, wherever it is, by
+
+    .. math:: f_t(x) = f_{t-1}(x) - K(x, X_t) K_{tt}^{-1} (I - d(K_{tt})) (f_{t-1}(X_t) - y_t)
+
+    with the factors d of ``KernelModes``: 0 for training without end (Bennani, Doan, Sugiyama 2020, section 4),
+    (1 − ηκ)^τ for τ steps of gradient descent on ½‖f − y‖², e^{−κτ} for gradient flow.
+
+    Args:
+        initial: f_0 at the k points, which hold the inputs of all tasks and whatever else is of interest, [k, C];
+            or of several functions, [..., k, C], such as one a stopping time.
+
+    Attributes:
+        function: f at the points by now, [..., k, C], float64.
+
+    Raises:
+        KernelError: if it is no array of finite numbers of that shape.
+    """
+
+    def __init__(self, initial: Tensor) -> None:
+        if initial.ndim < 2 or initial.numel() == 0 or not initial.is_floating_point():
+            raise KernelError(
+                f"the initial function must hold floating-point numbers of shape (..., k, C), got {initial.dtype} "
+                f"of shape {tuple(initial.shape)}"
+            )
+        if not torch.isfinite(initial).all():
+            raise KernelError("the initial function has NaN or infinite entries")
+        self.function = initial.double()
+
+    def learn(
+        self,
+        kernel: Tensor,
+        at: Tensor | Sequence[int],
+        targets: Tensor,
+        *,
+        columns: Sequence[int] | None = None,
+        decay: Decay = KernelModes.converged_decay,
+        modes: KernelModes | None = None,
+    ) -> "SequentialRegression":
+        """Learn a task; ``function`` is afterwards what it is then, and not finite where training diverged.
+
+        Args:
+            kernel: K(points, X_t): [k, n] where outputs share one kernel, or of all pairs of outputs
+                [k, n, C, c], its last axis the task's columns.
+            at: which n of the points are X_t.
+            targets: y_t, [n, c].
+            columns: which c outputs the task is about; all if not given.
+            decay: factors d of the modes, [n·c or n] or [..., n·c or n] for several functions.
+            modes: those of K(X_t, X_t), where they are at hand.
+
+        Returns:
+            Itself.
+
+        Raises:
+            KernelError: if a shape does not fit, an entry is not finite, or the kernel is no Gram matrix on X_t.
+        """
+        points, outputs = self.function.shape[-2:]
+        columns = list(range(outputs)) if columns is None else list(columns)
+        at = torch.as_tensor(at)
+        n, c = len(at), len(columns)
+        if not columns or min(columns) < 0 or max(columns) >= outputs:
+            raise KernelError(f"the function has {outputs} outputs; a task cannot be about the columns {columns}")
+        if n == 0 or int(at.min()) < 0 or int(at.max()) >= points:
+            raise KernelError(f"`at` must name some of the {points} points, from 0 to {points - 1}")
+        targets = array(targets, "the targets of a task", (n, c))
+        full = kernel.ndim == 4
+        wanted = (points, n, outputs, c) if full else (points, n)
+        if kernel.shape != wanted:
+            raise KernelError(
+                f"K(points, X_t) must have shape {(points, n)}, or {(points, n, outputs, c)} of all pairs of "
+                f"outputs, got {tuple(kernel.shape)}"
+            )
+        if not torch.isfinite(kernel).all():
+            raise KernelError("K(points, X_t) has NaN or infinite entries")
+        if modes is None:
+            modes = KernelModes(_gram(kernel, at, columns), "the kernel on a task's inputs")
+        elif len(modes.eigenvalues) != (n * c if full else n):
+            raise KernelError(
+                f"the modes are of {len(modes.eigenvalues)} rows, the task has {n * c if full else n}"
+            )
+
+        residual = self.function[..., at, :][..., columns] - targets  # [..., n, c]
+        gain, vectors = modes.inverse_decay(decay(modes)), modes.eigenvectors
+        kernel = kernel.double()
+        if full:
+            coefficients = residual.flatten(-2) @ vectors  # [..., nc]
+            dual = ((gain * coefficients) @ vectors.T).unflatten(-1, (n, c))
+            self.function = self.function - torch.einsum("knab,...nb->...ka", kernel, dual)
+        else:
+            dual = vectors @ (gain[..., None] * (vectors.T @ residual))  # [..., n, c]
+            moved = torch.zeros_like(self.function)
+            moved[..., columns] = kernel @ dual
+            self.function = self.function - moved
+        return self
+
+
+def _gram(kernel: Tensor, at: Tensor, columns: Sequence[int]) -> Tensor:
+    """K(X_t, X_t) as a matrix, [n, n] or [nc, nc]."""
+    if kernel.ndim == 2:
+        return kernel[at]
+    block = kernel[at][:, :, list(columns)]  # [n, n, c, c]
+    n, _, c, _ = block.shape
+    return block.permute(0, 2, 1, 3).reshape(n * c, n * c)

@@ -1,0 +1,88 @@
+"""How much of "wide forgets less" is "wide was trained less": curves made by hand, and identities."""
+
+import math
+
+import pytest
+
+from ntkgap.studies.continual.decomposition import complete, drop
+from ntkgap.studies.measured import Measured
+from tests.tolerances import EXACT
+
+# Forgetting grows by 0.1 for every e-folding of the loss, from nothing at the start.
+START, RATE = 1.0, 0.1
+
+
+def curves(losses, extra=0.0, train_score=1.0):
+    forgetting = [-RATE * math.log(loss) + extra for loss in losses]
+    return {
+        "start_loss": [START] * len(losses),
+        "train_loss": list(losses),
+        "forgetting": forgetting,
+        "train_score": [train_score] * len(losses),
+        "stops": [float(i + 1) for i in range(len(losses))],
+    }
+
+
+def cell(width, found, seed=0, **settings):
+    return Measured({"width": width, "seed": seed, "problem": "p", **settings}, {}, found, [], False, 0.0)
+
+
+@pytest.mark.parametrize("wide", [[0.8, 0.3, 0.05], [0.95, 0.7, 0.2]])
+def test_networks_on_one_curve_differ_by_their_training_alone(wide):
+    """Whichever of the two was trained more: at the same loss they have forgotten the same."""
+    narrow = [0.9, 0.5, 0.1]
+    for i in range(3):
+        parts = drop(curves(wide), curves(narrow), i)
+        assert parts.total == pytest.approx(-RATE * math.log(narrow[i] / wide[i]), abs=EXACT)
+        assert parts.training == pytest.approx(parts.total, abs=EXACT)
+        assert parts.matched == pytest.approx(0, abs=EXACT)
+
+
+def test_what_does_not_come_from_training_is_the_rest():
+    """Same losses, 0.03 less forgotten: all of it at matched training."""
+    losses = [0.9, 0.5, 0.1]
+    for i in range(3):
+        parts = drop(curves(losses, extra=-0.03), curves(losses), i)
+        assert parts.matched == pytest.approx(0.03, abs=EXACT)
+        assert parts.training == pytest.approx(0, abs=EXACT)
+
+
+def test_parts_add_up_to_the_whole():
+    wide, narrow = curves([0.7, 0.2, 0.02], extra=-0.05), curves([0.9, 0.6, 0.3])
+    for i in range(3):
+        parts = drop(wide, narrow, i)
+        assert parts.training + parts.matched == pytest.approx(parts.total, abs=EXACT)
+        assert math.isfinite(parts.matched)
+
+
+def test_what_diverges_has_forgotten_all_and_decides_nothing_else():
+    fine, gone = curves([0.9, 0.5]), curves([0.9, 0.5])
+    gone["forgetting"][1] = math.inf
+    assert drop(gone, fine, 1).total == -math.inf
+    assert math.isnan(drop(gone, fine, 1).matched)
+    assert math.isnan(drop(fine, gone, 1).total)
+    assert drop(fine, gone, 0).total == pytest.approx(0)  # before it diverged
+    assert math.isnan(drop(fine, gone, 0).matched)
+
+
+def test_every_network_is_compared_with_the_narrowest_of_its_own_seed_and_settings():
+    cells = [
+        cell(4, curves([0.9, 0.1])),
+        cell(16, curves([0.9, 0.1], extra=-0.02)),
+        cell(4, curves([0.9, 0.1], extra=0.5), seed=1),
+        cell(16, curves([0.9, 0.1], extra=0.46), seed=1),
+        cell(64, curves([0.9, 0.1], extra=-1.0), depth=3),
+    ]
+    found = complete(cells)
+    assert [c.width for c in found] == [4, 16, 4, 16, 64]
+    assert "drop_matched" not in found[0].scalars  # the narrowest has nothing to be compared with
+    assert "drop_matched" not in found[4].scalars  # nor has the only one of its settings
+    assert found[1].scalars["drop_matched"] == pytest.approx(0.02)
+    assert found[3].scalars["drop_matched"] == pytest.approx(0.04)
+    assert found[3].scalars["drop_total_long"] == found[3].scalars["drop_converged"] == pytest.approx(0.04)
+
+
+def test_training_that_has_not_converged_says_nothing_of_convergence():
+    cells = [cell(4, curves([0.9, 0.5], train_score=0.9)), cell(16, curves([0.9, 0.5]))]
+    assert math.isnan(complete(cells)[1].scalars["drop_converged"])
+    assert complete(cells)[1].scalars["drop_total_long"] == pytest.approx(0)

@@ -1,0 +1,132 @@
+"""What kernels say of a stream: exactly what their own networks do, and nearly what lazy ones do."""
+
+import copy
+
+import pytest
+import torch
+
+import ntkgap as ng
+from ntkgap.errors import StudyError
+from ntkgap.practice.continual import Plain
+from ntkgap.studies.continual import ContinualProblem
+from ntkgap.studies.continual.learner import Learner
+from ntkgap.studies.continual.prediction import Points, finite_kernel, limit_of, predict_scores
+from ntkgap.studies.continual.task_start import TaskStart
+from tests.tolerances import ITERATED
+
+STEPS = [2, 15]
+
+TINY = {
+    "name": "tiny",
+    "model": {"architecture": "mlp", "weight_std": 1.4, "antisymmetric": True},
+    "data": {"name": "digits", "n_train": 12, "n_test": 25, "options": {"scaling": "unit_norm", "flatten": True}},
+    "stream": {"kind": "rotated", "tasks": 3, "angle": 40},
+    "widths": [8],
+    "training": {"fraction_of_critical": 0.4, "steps": STEPS},
+}
+
+
+def tiny(**changes):
+    return ContinualProblem.model_validate({**copy.deepcopy(TINY), **changes})
+
+
+@pytest.mark.parametrize(
+    "stream", [TINY["stream"], {"kind": "split", "tasks": 3, "heads": "per_task"}, {"kind": "split", "tasks": 3}]
+)
+@pytest.mark.parametrize("antisymmetric", [True, False])
+def test_the_kernel_at_the_start_foretells_a_linearised_network_exactly(stream, antisymmetric):
+    """All pairs of outputs, whatever the tasks' heads, with a function of its own to begin with or from zero."""
+    problem = tiny(stream=stream, model={**TINY["model"], "antisymmetric": antisymmetric})
+    tasks = problem.load(0).to(torch.float64)
+    points = Points.of(tasks)
+    network = problem.build(tasks, 8, torch.Generator().manual_seed(3)).double()
+    kernel = finite_kernel(network, tasks, points, full=True)
+    with torch.no_grad():
+        initial = network(points.x)
+    rates = [0.02, 0.03, 0.04]
+    predicted = predict_scores(tasks, points, kernel, rates, STEPS, initial)
+    for i, stop in enumerate(STEPS):
+        runs = ng.train_tasks([ng.linearize(network)], tasks, learning_rate=rates, stop=ng.Steps(stop))
+        # Functions agree to rounding; a score could differ only where two outputs tie.
+        torch.testing.assert_close(runs.scores[0], predicted.test[i], rtol=0, atol=ITERATED)
+        torch.testing.assert_close(runs.train_scores[0], predicted.train[i], rtol=0, atol=ITERATED)
+
+
+def test_a_lazy_network_follows_every_prediction_within_two_points():
+    """α = 300: the kernel hardly moves, whatever the width."""
+    data = {**TINY["data"], "n_test": 200}
+    problem = tiny(data=data, model={**TINY["model"], "alpha": 300.0}, widths=[48])
+    learner = Learner(problem, 48, 0)
+    foretold = learner.predictions()
+    for i, stop in enumerate(STEPS):
+        seen = TaskStart(learner, stop)
+        observed = learner.train(stop, Plain(), seen).scores[0]
+        assert (foretold["initial"].test[i] - observed).abs().max() <= 0.02
+        learned = torch.ones(3, 3, dtype=torch.bool).tril()
+        assert (torch.stack(seen.test) - observed)[learned].abs().max() <= 0.02
+        assert seen.changes()[1] < 0.01
+    narrow = Learner(tiny(), 8, 0)
+    wrong = narrow.predictions()["initial"].test[1] - narrow.train(STEPS[1], Plain()).scores[0]
+    assert wrong.abs().max() > 0.02  # what is not lazy does something else
+
+
+def test_the_limit_is_shared_by_all_widths_and_foretells_wide_networks():
+    problem = tiny(widths=[8, 1024])
+    assert limit_of(problem, 0) is limit_of(tiny(widths=[16]), 0)
+    wide = Learner(problem, 1024, 0)
+    foretold = wide.predictions()["infinite"].test[0]
+    gap = (foretold - wide.train(STEPS[0], Plain()).scores[0])[torch.ones(3, 3, dtype=torch.bool).tril()]
+    assert gap.abs().mean() < 0.05
+    assert wide.rates == Learner(problem, 8, 0).rates  # matched kernel time at every width
+
+
+def test_separate_heads_forget_nothing_at_infinite_width():
+    problem = tiny(stream={"kind": "split", "tasks": 3, "heads": "per_task"})
+    predicted = Learner(problem, 8, 0).predictions()["infinite"].test
+    for t in range(3):
+        torch.testing.assert_close(predicted[:, -1, t], predicted[:, t, t], rtol=0, atol=0)
+
+
+def test_points_hold_every_input_where_they_say():
+    stream = tiny().load(0)
+    points = Points.of(stream)
+    for part, places in (("train", points.train), ("test", points.test)):
+        for at, task in zip(places, stream.tasks, strict=True):
+            torch.testing.assert_close(points.x[at], getattr(task, part).x.double(), rtol=0, atol=0)
+
+
+def test_the_public_prediction_is_the_one_of_the_study():
+    learner = Learner(tiny(), 8, 0)
+    for kernel in ("initial", "infinite"):
+        found = ng.predict_tasks(
+            learner.network(), learner.stream, learning_rate=learner.rates, steps=STEPS, kernel=kernel
+        )
+        torch.testing.assert_close(found.test, learner.predictions()[kernel].test, rtol=0, atol=ITERATED)
+    assert found.matrix(-1).forgetting() == pytest.approx(found.matrix(2).forgetting())
+
+
+@pytest.mark.parametrize("parametrization", ["mup", "mean_field"])
+def test_layers_with_rates_of_their_own_follow_the_prediction_if_they_are_linear(parametrization):
+    """One factor for all layers: the kernel is multiplied by it."""
+    stream = tiny().load(0).to(torch.float64)
+    network = ng.MLP(64, 10, 6, 1, "gelu", parametrization, generator=torch.Generator().manual_seed(0)).double()
+    found = ng.predict_tasks(network, stream, learning_rate=0.02, steps=[9])
+    runs = ng.train_tasks([ng.linearize(network)], stream, learning_rate=0.02, stop=ng.Steps(9))
+    torch.testing.assert_close(found.test[0], runs.scores[0], rtol=0, atol=ITERATED)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"steps": []}, "at least one number"),
+        ({"steps": [-1]}, "steps must be an integer"),
+        ({"learning_rate": [0.1]}, "3 tasks but 1 learning rates"),
+        ({"learning_rate": float("nan")}, "learning_rate must be positive"),
+        ({"kernel": "finite"}, "'initial' or 'infinite'"),
+        ({"network": ng.MLP(64, 3, 4, 1)}, "is about 10 outputs"),
+    ],
+)
+def test_predictions_that_make_no_sense_are_refused(settings, words):
+    given = {"network": ng.MLP(64, 10, 4, 1), "learning_rate": 0.1, "steps": [2]} | settings
+    with pytest.raises(StudyError, match=words):
+        ng.predict_tasks(given.pop("network"), tiny().load(0), **given)

@@ -1,0 +1,170 @@
+"""The continual study: cells, claims, answers, and the page."""
+
+import copy
+import html
+import math
+
+import matplotlib as mpl
+import pytest
+import torch
+
+import ntkgap as ng
+from ntkgap.errors import StudyError
+from ntkgap.reporting.matrices import matrix_figure
+from ntkgap.studies import assess
+from ntkgap.studies.assess import measured_cells
+from ntkgap.studies.continual import cell as cells
+from ntkgap.studies.continual.answers import QUESTIONS
+from ntkgap.studies.figures import MatrixFigure
+from tests.studies.continual.test_prediction import TINY
+from tests.tolerances import EXACT
+
+mpl.use("agg")
+
+METHODS = {"joint": True, "ogd": 12, "ewc": 1.0, "replay": 4}
+
+
+def tiny(**changes):
+    return ng.ContinualStudy.build({"seeds": [0], "problems": [{**copy.deepcopy(TINY), **changes}]})
+
+
+@pytest.fixture(scope="module")
+def measured():
+    return cells.compute(tiny(methods=METHODS).cells()[0])
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    heads = {"stream": {"kind": "split", "tasks": 3, "heads": "per_task"}}
+    small = [
+        {**TINY, "methods": METHODS, "widths": [4, 16]},
+        {**TINY, **heads, "name": "heads", "widths": [4, 16]},
+    ]
+    study = ng.ContinualStudy.build({"seeds": [0, 1], "problems": copy.deepcopy(small)})
+    return ng.run(study, tmp_path_factory.mktemp("store"), workers=1, progress=False)
+
+
+def test_a_cell_is_a_pure_function_of_its_configuration(measured):
+    torch.manual_seed(7)
+    torch.rand(3)
+    assert str(cells.compute(tiny(methods=METHODS).cells()[0])) == str(measured)
+    other = {**tiny(methods=METHODS).cells()[0], "seed": 1}
+    assert cells.compute(other)["scalars"] != measured["scalars"]
+
+
+def test_forgetting_is_that_of_the_matrix_that_is_kept(measured):
+    scores = torch.tensor(measured["curves"]["scores_long"], dtype=torch.float64).reshape(3, 3)
+    matrix = ng.AccuracyMatrix(scores)
+    scalars = measured["scalars"]
+    assert scalars["forgetting_long"] == pytest.approx(matrix.forgetting("max_minus_last"), abs=EXACT)
+    assert scalars["average_long"] == pytest.approx(matrix.average_accuracy, abs=EXACT)
+    assert scalars["learning_long"] == pytest.approx(matrix.learning_accuracy, abs=EXACT)
+    foretold = torch.tensor(measured["curves"]["scores_initial_long"], dtype=torch.float64).reshape(3, 3)
+    gap = (foretold - scores)[torch.ones(3, 3, dtype=torch.bool).tril()].abs().mean()
+    assert scalars["gap_initial_long"] == pytest.approx(float(gap), abs=EXACT)
+    assert measured["curves"]["stops"] == [2.0, 15.0]
+    assert scalars["forgetting_short"] == measured["curves"]["forgetting"][0]
+
+
+def test_a_cell_measures_all_that_claims_are_about(runs):
+    study = tiny()
+    for claim in study.claims():
+        found = [v for v in assess(runs) if v.claim.key == claim.key]
+        assert found, claim.key
+    keys = [*(f.key for f in study.figures()), *(claim.key for claim in study.claims())]
+    assert len(set(keys)) == len(keys)  # they name files
+    of_heads = {v.problem for v in assess(runs) if v.claim.key == "heads_keep"}
+    assert of_heads == {"heads"}  # judged where tasks have heads of their own
+
+
+def test_a_run_that_diverges_is_reported_and_the_cell_goes_on():
+    hot = {"optimizer": "sgd", "learning_rate": 2.0, "steps": [2, 40]}
+    linear = {**TINY["model"], "nonlinearity": "identity"}  # of others all units die, and the loss stays finite
+    result = cells.compute(tiny(model=linear, training=hot, kernels=[]).cells()[0])
+    assert result["diverged"]
+    assert any("diverged" in note for note in result["notes"])
+    assert result["scalars"]["forgetting_long"] == math.inf
+    assert math.isnan(result["scalars"]["learning_long"])
+    claims = {claim.key: claim for claim in tiny().claims()}
+    assert not claims["kernel_still_long"].holds(result["scalars"]["kernel_change_long"])
+
+
+def test_optimisers_that_no_kernel_predicts_are_measured_without():
+    training = {
+        "optimizer": "adam",
+        "learning_rate": 0.01,
+        "loss": "cross_entropy",
+        "batch_size": 4,
+        "steps": [3, 9],
+    }
+    scalars = cells.compute(tiny(training=training, kernels=[]).cells()[0])["scalars"]
+    assert math.isfinite(scalars["forgetting_long"])
+    assert not any("initial" in name or "infinite" in name for name in scalars)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"training": {"steps": [2, 5]}}, "takes fraction_of_critical"),
+        ({"training": {"fraction_of_critical": 0.5, "steps": [5, 2]}}, "must be ascending"),
+        ({"training": {"fraction_of_critical": 0.5, "steps": [5]}}, "at least 2 items"),
+        ({"training": {"optimizer": "adam", "learning_rate": 0.1, "steps": [2, 5]}}, "leave kernels empty"),
+        ({"training": {"fraction_of_critical": 0.5, "batch_size": 4, "steps": [2, 5]}}, "no batch_size"),
+        ({"model": {**TINY["model"], "parametrization": "standard"}}, "leave 'infinite' out"),
+        ({"stream": {"kind": "rotated", "tasks": 1}}, "greater than or equal to 2"),
+        ({"stream": {"kind": "rotated", "angle": 400}}, "less than 360"),
+        ({"stream": {"kind": "braided"}}, "braided"),
+        ({"methods": {"ogd": 0}}, "greater than or equal to 1"),
+        ({"kernels": ["initial", "initial"]}, "named twice"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_words(changes, words):
+    with pytest.raises(StudyError, match=words):
+        tiny(**changes)
+
+
+def test_streams_that_data_do_not_reach_for_are_refused_before_the_sweep():
+    data = {**TINY["data"], "n_train": 5000}
+    with pytest.raises(ng.NtkgapError, match="training images"):
+        tiny(data=data).check()
+
+
+def test_an_estimate_grows_with_width_and_with_what_is_asked():
+    study = tiny(widths=[8, 512], methods=METHODS)
+    narrow, wide = (study.estimate(c) for c in study.cells())
+    assert wide.seconds > narrow.seconds
+    plain = tiny(widths=[8, 512])
+    assert plain.estimate(plain.cells()[1]).flops < wide.flops
+
+
+def test_the_page_answers_and_shows_everything(runs, tmp_path):
+    ng.report(runs, tmp_path / "report.html")
+    page = html.unescape((tmp_path / "report.html").read_text())
+    for question in QUESTIONS:
+        assert question[0].upper() + question[1:] in page or question in page
+    study = tiny()
+    for claim in study.claims():
+        assert claim.title in page
+    assert page.count("<svg") == len(study.claims()) + len(study.figures())
+
+
+def test_matrices_show_what_was_measured(runs):
+    spec = next(f for f in tiny().figures() if isinstance(f, MatrixFigure))
+    found = measured_cells(runs)
+    figure = matrix_figure(spec, found)
+    assert len(figure.axes) == len(spec.matrices) * len(found)
+    cells_of_wide = [c for c in found["tiny"] if c.width == 16]
+    mean = sum(100 * c.curves["scores_long"][0] for c in cells_of_wide) / len(cells_of_wide)
+    titles = [ax.get_title() for ax in figure.axes[: len(spec.matrices)]]
+    assert titles[2] == "observed, width 16"
+    assert figure.axes[2].texts[0].get_text() == f"{mean:.0f}"
+
+
+def test_every_preset_is_valid_and_its_verdicts_rest_on_enough():
+    for name in ng.ContinualStudy.presets():
+        assert ng.ContinualStudy.preset(name).problems
+    for problem in ng.ContinualStudy.preset("quick").problems:
+        assert len(problem.widths) >= 5
+        assert max(problem.widths) >= 100 * min(problem.widths)
+        assert len(problem.training.steps) >= 3
+    assert len(ng.ContinualStudy.preset("quick").seeds) >= 5
