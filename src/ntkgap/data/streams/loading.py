@@ -45,7 +45,7 @@ def load_stream(
     Raises:
         DataError: if the kind or an option is unknown, a number out of range, or data do not reach.
     """
-    if kind not in STREAMS:
+    if not isinstance(kind, str) or kind not in STREAMS:
         raise DataError(f"unknown stream {kind!r}; choose one of {', '.join(STREAMS)}")
     maker = STREAMS[kind]
     known = {p.name for p in inspect.signature(maker).parameters.values() if p.kind is p.KEYWORD_ONLY}

@@ -71,6 +71,8 @@ class Appearance:
         """
         options = {"scaling": "none", "flatten": False}
         try:
+            if not isinstance(name, str):
+                raise DataError(f"the name of data must be a text, got {name!r}")
             if name == "digits":
                 train, test = digits(n_train, n_test, seed, **options)  # type: ignore[arg-type]
             elif name in IMAGES:
@@ -117,7 +119,7 @@ def check_count(name: str, value: object, least: int = 1) -> None:
 
 
 def check_number(name: str, value: object, low: float, high: float, meaning: str) -> None:
-    """Refuse what is no number between two others, the upper one left out where it is infinite or 360.
+    """Refuse what is no finite number from one to another, both allowed.
 
     Raises:
         DataError: naming the option.

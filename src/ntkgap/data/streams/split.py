@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ntkgap.data.sampling import class_balanced_order
 from ntkgap.data.streams.pool import N_CLASSES, Appearance, check_count
 from ntkgap.data.streams.stream import TaskStream
 from ntkgap.errors import DataError
@@ -31,7 +33,8 @@ def split(
 ) -> TaskStream:
     """Task t is to tell a few classes apart; then come the next ones.
 
-    Every training image belongs to one task alone, also where tasks share classes.
+    Every training image belongs to one task alone, also where tasks share classes. The first k examples of a task
+    are as balanced as its whole: methods that store a few of them store some of every class.
 
     Args:
         data: ``"digits"``, ``"mnist"``, ``"fashion_mnist"`` or ``"cifar10"``.
@@ -82,6 +85,11 @@ def split(
             taken[c] += k
         shares = _shares(n_test, classes_per_task)
         test = torch.cat([_members(pool.labels_test, c, 0, k, "test") for c, k in zip(group, shares, strict=True)])
+        rng = np.random.default_rng([seed, t])
+        train, test = (
+            chosen[class_balanced_order(labels[chosen].numpy(), rng)]
+            for chosen, labels in ((train, pool.labels_train), (test, pool.labels_test))
+        )
         columns, position = _columns(heads, t, group, used)
         parts = (
             (pool.x_train[train], _positions(pool.labels_train[train], position)),
@@ -105,10 +113,11 @@ def _groups(
         raise DataError(
             f"overlap={overlap} must be less than classes_per_task={classes_per_task}, or no task is new"
         )
-    order = list(range(N_CLASSES)) if classes is None else list(classes)
-    if len(set(order)) < len(order) or any(
-        isinstance(c, bool) or not isinstance(c, int) or not 0 <= c < N_CLASSES for c in order
-    ):
+    order = list(range(N_CLASSES)) if classes is None else classes
+    are_classes = isinstance(order, Sequence) and all(
+        isinstance(c, int) and not isinstance(c, bool) and 0 <= c < N_CLASSES for c in order
+    )
+    if not are_classes or len(set(order)) < len(order):
         raise DataError(f"classes must be different integers from 0 to {N_CLASSES - 1}, got {classes!r}")
     step = classes_per_task - overlap
     reach = (len(order) - overlap) // step
@@ -120,7 +129,7 @@ def _groups(
             f"overlap of "
             f"{overlap}, not for {tasks or 2}"
         )
-    return [order[t * step : t * step + classes_per_task] for t in range(tasks or reach)]
+    return [list(order[t * step : t * step + classes_per_task]) for t in range(tasks or reach)]
 
 
 def _shares(n: int, parts: int) -> list[int]:
