@@ -1,5 +1,6 @@
 """Learning tasks one after the other: how networks are trained, and what they forget."""
 
+from ntkgap.practice.continual.cohort import Observer
 from ntkgap.practice.continual.conventions import CONVENTIONS
 from ntkgap.practice.continual.ewc import EWC
 from ntkgap.practice.continual.import_matrix import import_accuracy_matrix
@@ -23,6 +24,7 @@ __all__ = [
     "KernelSwitches",
     "KernelTime",
     "Method",
+    "Observer",
     "Plain",
     "Replay",
     "Steps",

@@ -1,25 +1,22 @@
 """Networks learn the tasks of a stream, one after the other; many networks in one vectorised call."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from ntkgap.data import TaskStream, score
+from ntkgap.data import TaskStream
 from ntkgap.errors import StudyError
-from ntkgap.kernels.empirical.refusals import refuse_coupling_layers
 from ntkgap.models.learning_rates import OPTIMIZERS
 from ntkgap.practice.checks import check_momentum, check_training
-from ntkgap.practice.continual.lessons import Lesson, losses, stacked
-from ntkgap.practice.continual.method import Learning, Memory, Method, Plain, Tensors
+from ntkgap.practice.continual.cohort import Cohort, Observer
+from ntkgap.practice.continual.lessons import Lesson, losses
+from ntkgap.practice.continual.method import Memory, Method, Plain
 from ntkgap.practice.continual.runs import TaskRuns
 from ntkgap.practice.continual.stopping import Stopping
 from ntkgap.practice.curves import DIVERGENCE_FACTOR
 from ntkgap.practice.losses import choose_loss
-from ntkgap.practice.stacked import StackedNetworks
 from ntkgap.practice.training import minibatches
-
-Observer = Callable[[int, Callable[[int], nn.Module]], None]
 
 
 def train_tasks(
@@ -85,8 +82,8 @@ def train_tasks(
     numbers = list(range(len(networks))) if seeds is None else list(seeds)
     if len(numbers) != len(networks):
         raise StudyError(f"there are {len(networks)} networks but {len(numbers)} seeds; give one a network")
-    school = _School(networks, every, loss)
-    memory = (method or Plain()).start(school.learning(optimizer))
+    cohort = Cohort(networks, every, loss)
+    memory = (method or Plain()).start(cohort.learning(optimizer))
     phases = list(memory.phases())
     rates = [learning_rate] * len(phases) if isinstance(learning_rate, int | float) else list(learning_rate)
     if len(rates) != len(phases):
@@ -102,118 +99,14 @@ def train_tasks(
         raise StudyError("optimizer='gd' uses all examples at once; for minibatches use 'sgd'")
 
     generators = [torch.Generator().manual_seed(number) for number in numbers]
-    teacher = _Teacher(school, memory, stop, optimizer, momentum, batch_size, generators, curve_points)
-    school.look(observe, 0)
+    teacher = _Teacher(cohort, memory, stop, optimizer, momentum, batch_size, generators, curve_points)
+    cohort.look(observe, 0)
     for phase, (lesson, rate) in enumerate(zip(phases, rates, strict=True)):
         taken = teacher.teach(phase, lesson, float(rate))
-        memory.finish(phase, school.trained)
-        school.note(lesson, taken)
-        school.look(observe, phase + 1)
-    return school.runs(teacher.curve_steps, teacher.curves)
-
-
-class _School:
-    """The networks, their streams, and what was noted of them after every phase."""
-
-    def __init__(self, networks: Sequence[nn.Module], streams: Sequence[TaskStream], loss: str) -> None:
-        for network in networks:
-            refuse_coupling_layers(network)
-        self.networks, self.streams, self.loss = StackedNetworks(networks), streams, loss
-        self.trained: Tensors = self.networks.trained
-        self._start = {k: p.clone() for k, p in self.trained.items()}
-        self._before = self._start
-        self._tests = [stacked([s.tasks[t].test.x for s in streams]) for t in range(len(streams[0]))]
-        outputs = self._outputs(self._tests[0][:, :1]).shape[-1]
-        if outputs < streams[0].n_outputs:
-            raise StudyError(
-                f"the networks have {outputs} outputs, but the stream {streams[0].name!r} is about "
-                f"{streams[0].n_outputs}; build them with that many"
-            )
-        self.lessons = [Lesson.of(streams, t, outputs) for t in range(len(streams[0]))]
-        self.diverged = torch.zeros(len(networks), dtype=torch.bool)
-        self.initial = self.tested()
-        self.initial_losses = torch.stack([self._losses(lesson) for lesson in self.lessons], dim=1)
-        self._noted: dict[str, list[Tensor]] = {}
-
-    def learning(self, optimizer: str) -> Learning:
-        """What methods are told."""
-        return Learning(self.networks, self.lessons, self.networks.rates(1.0, optimizer), self.loss)
-
-    def outputs(self, x: Tensor) -> Tensor:
-        """Of every network on inputs of its own, [M, n, C], differentiable."""
-        return self.networks.outputs(self.trained, x, each=True)
-
-    def _outputs(self, x: Tensor) -> Tensor:
-        with torch.no_grad():
-            found = self.outputs(x)
-        return found[..., None] if found.ndim == 2 else found
-
-    def tested(self) -> Tensor:
-        """Scores on the test sets, [M, T]."""
-        return self._scores(self._tests, "test")
-
-    def fitted(self) -> Tensor:
-        """Scores on the training sets, [M, T]."""
-        return self._scores([lesson.x for lesson in self.lessons], "train")
-
-    def _scores(self, inputs: Sequence[Tensor], part: str) -> Tensor:
-        found = []
-        for t, x in enumerate(inputs):
-            outputs = self._outputs(x)
-            tasks = [stream.tasks[t] for stream in self.streams]
-            found.append(
-                torch.stack(
-                    [score(f, getattr(task, part), task.columns) for f, task in zip(outputs, tasks, strict=True)]
-                )
-            )
-        scores = torch.stack(found, dim=1).double()
-        return scores.masked_fill(self.diverged[:, None], torch.nan)
-
-    def watch(self, lesson: Lesson) -> None:
-        """Notice networks whose loss on a lesson is no longer finite."""
-        self.diverged |= ~torch.isfinite(self._losses(lesson))
-
-    def note(self, lesson: Lesson, taken: Tensor) -> None:
-        """Keep what is to be known after a phase."""
-        found = {
-            "scores": self.tested(),
-            "train_scores": self.fitted(),
-            "train_losses": self._losses(lesson).masked_fill(self.diverged, torch.nan),
-            "steps": taken,
-            "moved": self._distance(self._before),
-            "distance": self._distance(self._start),
-        }
-        for name, value in found.items():
-            self._noted.setdefault(name, []).append(value)
-        self._before = {k: p.detach().clone() for k, p in self.trained.items()}
-
-    def _losses(self, lesson: Lesson) -> Tensor:
-        """On a lesson, [M]."""
-        return losses(self.loss, self._outputs(lesson.x), lesson).double()
-
-    def _distance(self, place: Tensors) -> Tensor:
-        squares = [
-            (p.detach() - place[k]).double().square().flatten(1).sum(dim=1) for k, p in self.trained.items()
-        ]
-        return sum(squares[1:], start=squares[0]).sqrt()
-
-    def look(self, observe: Observer | None, done: int) -> None:
-        """Let someone see the networks."""
-        if observe is not None:
-            observe(done, lambda i: self.networks.network(i, {k: p.detach() for k, p in self.trained.items()}))
-
-    def runs(self, curve_steps: list[int], curves: list[Tensor]) -> TaskRuns:
-        """Everything that was noted."""
-        noted = {name: torch.stack(values, dim=1) for name, values in self._noted.items()}
-        shape = (len(self.networks), 0, len(self.lessons))
-        return TaskRuns(
-            **noted,
-            initial=self.initial,
-            initial_losses=self.initial_losses,
-            diverged=self.diverged,
-            curve_steps=torch.tensor(curve_steps, dtype=torch.long),
-            curves=torch.stack(curves, dim=1) if curves else torch.zeros(shape, dtype=torch.float64),
-        )
+        memory.finish(phase, cohort.trained)
+        cohort.note(lesson, taken)
+        cohort.look(observe, phase + 1)
+    return cohort.runs(teacher.curve_steps, teacher.curves)
 
 
 class _Teacher:
@@ -221,7 +114,7 @@ class _Teacher:
 
     def __init__(
         self,
-        school: _School,
+        cohort: Cohort,
         memory: Memory,
         stop: Stopping,
         optimizer: str,
@@ -230,7 +123,7 @@ class _Teacher:
         generators: Sequence[torch.Generator],
         curve_points: int,
     ) -> None:
-        self._school, self._memory, self._stop = school, memory, stop
+        self._cohort, self._memory, self._stop = cohort, memory, stop
         self._optimizer, self._momentum, self._batch_size = optimizer, momentum, batch_size
         self._generators, self._points = generators, curve_points
         self._taken = 0
@@ -239,21 +132,21 @@ class _Teacher:
 
     def teach(self, phase: int, lesson: Lesson, rate: float) -> Tensor:
         """One phase; how many steps every network took, [M]."""
-        school, size = self._school, min(self._batch_size or len(lesson), len(lesson))
+        cohort, size = self._cohort, min(self._batch_size or len(lesson), len(lesson))
         limit = self._stop.limit(phase, rate, len(lesson) // size)
         asked = set(_spaced(limit, self._points))
         update = self._update_rule(rate)
         batches = [minibatches(len(lesson), size, generator) for generator in self._generators]
-        active, taken = ~school.diverged, torch.zeros(len(school.networks), dtype=torch.long)
+        active, taken = ~cohort.diverged, torch.zeros(len(cohort.networks), dtype=torch.long)
         first: Tensor | None = None
         for step in range(1, limit + 1):
             part = lesson if size == len(lesson) else lesson.batch(torch.stack([next(b) for b in batches]))
-            loss = losses(school.loss, self._outputs(part), part) * (len(lesson) / size)
+            loss = losses(cohort.loss, self._outputs(part), part) * (len(lesson) / size)
             value = loss.detach()
             first = value if first is None else first
             # False for NaN too. What is zero from the start may grow a little.
             fine = value <= DIVERGENCE_FACTOR * first.clamp_min(torch.finfo(value.dtype).eps)
-            school.diverged |= active & ~fine
+            cohort.diverged |= active & ~fine
             active &= fine
             if not active.any():
                 break
@@ -261,20 +154,20 @@ class _Teacher:
             taken += active
             if step in asked:
                 self.curve_steps.append(self._taken + step)
-                self.curves.append(school.tested())
+                self.curves.append(cohort.tested())
             if self._reached(step, phase, active):
                 break
         self._taken += int(taken.max())
-        school.watch(lesson)
+        cohort.watch(lesson)
         return taken
 
     def _outputs(self, part: Lesson) -> Tensor:
-        found = self._school.outputs(part.x)
+        found = self._cohort.outputs(part.x)
         return found[..., None] if found.ndim == 2 else found
 
     def _step(self, update: torch.optim.Optimizer, loss: Tensor, active: Tensor) -> None:
         """One update of the networks that are still active."""
-        trained = self._school.trained
+        trained = self._cohort.trained
         penalty = self._memory.penalty(trained)
         # No network's loss depends on another's parameters: the gradient of the sum holds that of each.
         whole = (loss if penalty is None else loss + penalty).sum()
@@ -295,14 +188,14 @@ class _Teacher:
         target, every = self._stop.target, getattr(self._stop, "every", 1)
         if target is None or step % every:
             return False
-        scores = self._school.fitted()
+        scores = self._cohort.fitted()
         joint = len(self._memory.phases()) < scores.shape[1]
         active &= ~((scores.mean(dim=1) if joint else scores[:, phase]) >= target)
         return not bool(active.any())
 
     def _update_rule(self, rate: float) -> torch.optim.Optimizer:
-        trained = self._school.trained
-        rates = self._school.networks.rates(rate, self._optimizer)
+        trained = self._cohort.trained
+        rates = self._cohort.networks.rates(rate, self._optimizer)
         groups = [{"params": [p.requires_grad_()], "lr": rates[name]} for name, p in trained.items()]
         if self._optimizer == "adam":
             return torch.optim.Adam(groups)

@@ -1,7 +1,5 @@
 """The network of one width and seed, its stream, and how it learns."""
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from torch import Generator, nn
@@ -18,8 +16,6 @@ from ntkgap.studies.continual.prediction import (
     predict_scores,
 )
 from ntkgap.studies.continual.problem import ContinualProblem
-
-Observer = Callable[[int, Callable[[int], nn.Module]], None]
 
 
 class Learner:

@@ -1,0 +1,138 @@
+"""Networks that learn together, and what was noted of them after every task."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ntkgap.data import TaskStream, score
+from ntkgap.errors import StudyError
+from ntkgap.kernels.empirical.refusals import refuse_coupling_layers
+from ntkgap.practice.continual.lessons import Lesson, losses, stacked
+from ntkgap.practice.continual.method import Learning, Tensors
+from ntkgap.practice.continual.runs import TaskRuns
+from ntkgap.practice.stacked import StackedNetworks
+
+Observer = Callable[[int, Callable[[int], nn.Module]], None]
+"""Called with the number of phases that are done, and with a function that gives network i as it is then."""
+
+
+class Cohort:
+    """M networks, their streams, and what was noted of them after every phase.
+
+    Args:
+        networks: of one architecture; they are not changed.
+        streams: one a network, all of the same sizes.
+        loss: ``"squared"`` or ``"cross_entropy"``.
+
+    Attributes:
+        networks: with their parameters stacked.
+        trained: those parameters, changed in place by whoever trains.
+        lessons: of every task.
+        diverged: which networks have, [M].
+
+    Raises:
+        StudyError: if the networks have too few outputs, or tasks differ in size.
+        ModelError: if networks differ in architecture, or have layers that share statistics between examples or
+            draw random numbers.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module], streams: Sequence[TaskStream], loss: str) -> None:
+        for network in networks:
+            refuse_coupling_layers(network)
+        self.networks, self.streams, self.loss = StackedNetworks(networks), streams, loss
+        self.trained: Tensors = self.networks.trained
+        self._start = {k: p.clone() for k, p in self.trained.items()}
+        self._before = self._start
+        self._tests = [stacked([s.tasks[t].test.x for s in streams]) for t in range(len(streams[0]))]
+        outputs = self._outputs(self._tests[0][:, :1]).shape[-1]
+        if outputs < streams[0].n_outputs:
+            raise StudyError(
+                f"the networks have {outputs} outputs, but the stream {streams[0].name!r} is about "
+                f"{streams[0].n_outputs}; build them with that many"
+            )
+        self.lessons = [Lesson.of(streams, t, outputs) for t in range(len(streams[0]))]
+        self.diverged = torch.zeros(len(networks), dtype=torch.bool)
+        self.initial = self.tested()
+        self.initial_losses = torch.stack([self._losses(lesson) for lesson in self.lessons], dim=1)
+        self._noted: dict[str, list[Tensor]] = {}
+
+    def learning(self, optimizer: str) -> Learning:
+        """What methods are told."""
+        return Learning(self.networks, self.lessons, self.networks.rates(1.0, optimizer), self.loss)
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """Of every network on inputs of its own, [M, n, C], differentiable."""
+        return self.networks.outputs(self.trained, x, each=True)
+
+    def _outputs(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            found = self.outputs(x)
+        return found[..., None] if found.ndim == 2 else found
+
+    def tested(self) -> Tensor:
+        """Scores on the test sets, [M, T]."""
+        return self._scores(self._tests, "test")
+
+    def fitted(self) -> Tensor:
+        """Scores on the training sets, [M, T]."""
+        return self._scores([lesson.x for lesson in self.lessons], "train")
+
+    def _scores(self, inputs: Sequence[Tensor], part: str) -> Tensor:
+        found = []
+        for t, x in enumerate(inputs):
+            outputs = self._outputs(x)
+            tasks = [stream.tasks[t] for stream in self.streams]
+            found.append(
+                torch.stack(
+                    [score(f, getattr(task, part), task.columns) for f, task in zip(outputs, tasks, strict=True)]
+                )
+            )
+        scores = torch.stack(found, dim=1).double()
+        return scores.masked_fill(self.diverged[:, None], torch.nan)
+
+    def watch(self, lesson: Lesson) -> None:
+        """Notice networks whose loss on a lesson is no longer finite."""
+        self.diverged |= ~torch.isfinite(self._losses(lesson))
+
+    def note(self, lesson: Lesson, taken: Tensor) -> None:
+        """Keep what is to be known after a phase."""
+        found = {
+            "scores": self.tested(),
+            "train_scores": self.fitted(),
+            "train_losses": self._losses(lesson).masked_fill(self.diverged, torch.nan),
+            "steps": taken,
+            "moved": self._distance(self._before),
+            "distance": self._distance(self._start),
+        }
+        for name, value in found.items():
+            self._noted.setdefault(name, []).append(value)
+        self._before = {k: p.detach().clone() for k, p in self.trained.items()}
+
+    def _losses(self, lesson: Lesson) -> Tensor:
+        """On a lesson, [M]."""
+        return losses(self.loss, self._outputs(lesson.x), lesson).double()
+
+    def _distance(self, place: Tensors) -> Tensor:
+        squares = [
+            (p.detach() - place[k]).double().square().flatten(1).sum(dim=1) for k, p in self.trained.items()
+        ]
+        return sum(squares[1:], start=squares[0]).sqrt()
+
+    def look(self, observe: Observer | None, done: int) -> None:
+        """Let someone see the networks."""
+        if observe is not None:
+            observe(done, lambda i: self.networks.network(i, {k: p.detach() for k, p in self.trained.items()}))
+
+    def runs(self, curve_steps: list[int], curves: list[Tensor]) -> TaskRuns:
+        """Everything that was noted."""
+        noted = {name: torch.stack(values, dim=1) for name, values in self._noted.items()}
+        shape = (len(self.networks), 0, len(self.lessons))
+        return TaskRuns(
+            **noted,
+            initial=self.initial,
+            initial_losses=self.initial_losses,
+            diverged=self.diverged,
+            curve_steps=torch.tensor(curve_steps, dtype=torch.long),
+            curves=torch.stack(curves, dim=1) if curves else torch.zeros(shape, dtype=torch.float64),
+        )
