@@ -2,6 +2,7 @@ import pytest
 import torch
 
 import ntkgap as ng
+from ntkgap.errors import ModelError
 from ntkgap.practice.bandits import KernelUCB, TabulatedKernelUCB, infinite_kernel, play
 from tests.practice.bandits.games import Spy, small_game
 from tests.practice.bandits.test_linear import dense_ridge
@@ -77,3 +78,12 @@ def test_a_table_of_all_rounds_makes_the_same_decisions(encoding):
 
     play(game, Spy(one_by_one, record))
     play(game, Spy(TabulatedKernelUCB(game, kernel, noise=0.1, exploration=lambda t, d: 1.0), compare))
+
+
+def test_a_network_that_starts_at_zero_has_no_nngp_kernel():
+    network = ng.MLP(3, 2, 8, 1, antisymmetric=True)
+    with pytest.raises(ModelError, match="nothing could be learned"):
+        infinite_kernel(network, "nngp")
+    x = torch.randn(4, 3)
+    plain = ng.MLP(3, 2, 8, 1)
+    assert torch.allclose(infinite_kernel(network)(x, x), infinite_kernel(plain)(x, x))  # tangent kernels are one

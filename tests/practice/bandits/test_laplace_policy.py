@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
+import ntkgap as ng
 from ntkgap.errors import StudyError
-from ntkgap.practice.bandits import LaplaceTS, LaplaceUCB, NeuralUCB, play
+from ntkgap.practice.bandits import LaplaceTS, LaplaceUCB, NeuralUCB, RewardModel, RewardTraining, play
 from tests.practice.bandits.dense import DenseGame, flat, game, reward_model, values_and_gradients
 from tests.practice.bandits.test_neural import CLOSE, _rounds
 
@@ -95,3 +96,18 @@ def test_refusals():
         LaplaceUCB(reward_model(environment), prior_precision=0.0)
     with pytest.raises(StudyError, match="evidence_every"):
         LaplaceUCB(reward_model(environment), evidence_every=0)
+
+
+@pytest.mark.parametrize("alpha", [0.1, 1.0, 10.0])
+def test_the_penalty_never_makes_a_layer_overshoot_whatever_the_outputs_scale(alpha):
+    """Learning rates are divided by α²; the step must know, or the prior alone throws the parameters out."""
+    network = ng.MLP(4, 2, 16, 1, weight_std=2**0.5, alpha=alpha, antisymmetric=True)
+    model = RewardModel(network, RewardTraining(steps=200, learning_rate=1.0, every=3), regularization=1.0)
+    for t in range(6):
+        model.add(torch.randn(1, 4), t % 2, 0.5)
+    assert model.step_size * model.regularization / model.seen / alpha**2 <= 1
+    moved = sum(
+        (p - q).square().sum() for p, q in zip(model.network.parameters(), model.initial.parameters(), strict=True)
+    )
+    assert moved.isfinite()
+    assert moved < 10

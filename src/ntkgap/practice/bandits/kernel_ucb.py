@@ -6,7 +6,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from ntkgap.errors import ModelError
 from ntkgap.kernels import SequentialPosterior, infinite_width
+from ntkgap.models import Antisymmetric
 from ntkgap.practice.bandits.environment import Environment
 from ntkgap.practice.bandits.policy import Decision, Exploration, Policy
 
@@ -140,7 +142,12 @@ def infinite_kernel(model: nn.Module, kind: Literal["ntk", "nngp"] = "ntk") -> K
     """The kernel of a network at infinite width, for ``KernelUCB``; its width and weights do not matter.
 
     Raises:
-        ModelError: if a step of the model has no known limit.
+        ModelError: if a step of the model has no known limit, or the model starts at zero and has no NNGP kernel.
     """
+    if kind == "nngp" and any(isinstance(module, Antisymmetric) for module in model.modules()):
+        raise ModelError(
+            "the NNGP kernel of an antisymmetric network is zero, as its function is at the start: nothing could "
+            "be learned with it; give the network without antisymmetric=True"
+        )
     limit = infinite_width(model)
     return limit.ntk if kind == "ntk" else limit.nngp

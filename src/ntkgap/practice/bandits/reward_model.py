@@ -80,6 +80,7 @@ class RewardModel:
             raise StudyError(f"regularization must be finite and at least 0, got {regularization!r}")
         self.network, self.initial = copy.deepcopy(network), copy.deepcopy(network)
         self.training, self.regularization, self.generator = training, regularization, generator
+        self._factor = max(group["lr"] for group in parameter_groups(network, 1.0))
         self.trained = 0
         self._inputs: list[Tensor] = []  # [D] of the chosen arm, or of the context
         self._outputs: list[int] = []  # which output is about the chosen arm
@@ -97,10 +98,14 @@ class RewardModel:
 
     @property
     def step_size(self) -> float:
-        """η, and for gradient descent at most t/λ: a longer step would overshoot by the penalty alone."""
+        """η, and for gradient descent so small that the penalty alone makes no layer overshoot.
+
+        A layer with the factor c of its parametrisation and of the output's scale α moves by ηcλ/t of its distance
+        from θ₀: η is at most t/(cλ) for the largest c.
+        """
         if self.training.optimizer == "adam" or not self.regularization:
             return self.training.learning_rate
-        return min(self.training.learning_rate, max(self.seen, 1) / self.regularization)
+        return min(self.training.learning_rate, max(self.seen, 1) / (self.regularization * self._factor))
 
     def predict(self, inputs: Tensor) -> Tensor:
         """Expected reward of every arm, [K].

@@ -110,10 +110,16 @@ class Players:
             case "lin_ts":
                 return LinTS(arms, features, nu=constant, generator=self._luck(7))
             case "ntk_ucb" | "nngp_ucb":
-                kernel = infinite_kernel(self.network.double(), "ntk" if rule == "ntk_ucb" else "nngp")
+                kernel = infinite_kernel(self._for_kernel(), "ntk" if rule == "ntk_ucb" else "nngp")
                 # The widths of NeuralUCB are posterior standard deviations over √λ: so γ means the same to both.
                 gamma = constant / math.sqrt(problem.penalty)
                 return TabulatedKernelUCB(environment, kernel, noise=problem.penalty, exploration=_constant(gamma))
+
+    def _for_kernel(self) -> nn.Module:
+        """A network for its infinite width, started at random: one that starts at zero has no NNGP kernel."""
+        model = self.problem.model.model_copy(update={"antisymmetric": False})
+        problem = self.problem.model_copy(update={"model": model})
+        return problem.network(self.environment, self.width, self._luck(7)).double()
 
     @property
     def _evidence_every(self) -> int:
