@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import torch
+from scipy.linalg import solve_triangular
+from scipy.special import gammaln
 from torch import Tensor
 
 from ntkgap.data.dataset import Dataset
@@ -11,7 +13,7 @@ from ntkgap.data.streams.pool import check_count, check_number
 from ntkgap.data.streams.stream import Task, TaskStream
 from ntkgap.errors import DataError
 
-HIDDEN = 64
+HIDDEN = 16
 
 
 def teachers(
@@ -26,10 +28,12 @@ def teachers(
     noise: float = 0.0,
     same_inputs: bool = False,
 ) -> TaskStream:
-    r"""Task t is to learn :math:`y = a_t^\top \tanh(W x) / \sqrt h` on inputs of the unit sphere.
+    r"""Task t is to learn :math:`f_t(x) = a_t^\top z(x)` on inputs of the unit sphere.
 
-    All teachers share their h random features; the readouts, a_{t+1} = ρ a_t + √(1 − ρ²) ξ with standard normal
-    a_1 and ξ, make two functions in a row have the correlation ρ, and the t-th and the s-th ρ^|t−s|.
+    All teachers share their random ReLU features z, which have mean 0 and covariance I over the sphere (see
+    ``white_features``). The readouts are unit vectors, :math:`a_{t+1} = \rho a_t + \sqrt{1 - \rho^2}\, b_t` with
+    b_t in a random direction orthogonal to a_t. So every f_t has mean 0 and variance 1, and two in a row have the
+    correlation ρ, over inputs that are uniform on the sphere.
 
     Args:
         data: ``"sphere"``, the only one.
@@ -57,22 +61,54 @@ def teachers(
     check_number("similarity", similarity, -1, 1, "the correlation of two tasks in a row")
     check_number("noise", noise, 0, 1e6, "the standard deviation of the noise")
     rng = np.random.default_rng(seed)
-    features = rng.standard_normal((dim, HIDDEN)) * math.sqrt(3.0)
+    directions = rng.standard_normal((HIDDEN, dim))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     readout = rng.standard_normal(HIDDEN)
+    readout /= np.linalg.norm(readout)
     found: list[Task] = []
     for t in range(tasks):
         if t:
-            readout = similarity * readout + math.sqrt(1 - similarity**2) * rng.standard_normal(HIDDEN)
+            aside = rng.standard_normal(HIDDEN)
+            aside -= (aside @ readout) * readout
+            readout = similarity * readout + math.sqrt(1 - similarity**2) * aside / np.linalg.norm(aside)
         sets: list[Dataset] = []
         for n, error in ((n_train, noise), (n_test, 0.0)):
             x = rng.standard_normal((n, dim))
             x /= np.linalg.norm(x, axis=1, keepdims=True)
             if found and same_inputs:
                 x = (found[0].train if n == n_train and not sets else found[0].test).x.double().numpy()
-            y = np.tanh(x @ features) @ readout / math.sqrt(HIDDEN) + error * rng.standard_normal(n)
+            y = white_features(x, directions) @ readout + error * rng.standard_normal(n)
             sets.append(Dataset(_tensor(x), _tensor(y[:, None])))
         found.append(Task(f"teacher {t + 1}", sets[0], sets[1], (0,)))
     return TaskStream("teachers", tuple(found))
+
+
+def white_features(x: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    r"""ReLU features of points on the sphere, made uncorrelated, of mean 0 and variance 1.
+
+    For unit vectors v_i, v_j at the angle θ and x uniform on the unit sphere of R^d,
+
+    .. math:: E[\sigma(v_i^\top x)] = \frac{\Gamma(d/2)}{2 \sqrt\pi\, \Gamma((d+1)/2)}, \qquad
+              E[\sigma(v_i^\top x)\, \sigma(v_j^\top x)]
+              = \frac{\sin\theta + (\pi - \theta) \cos\theta}{2 \pi d}
+
+    (Cho, Saul, *Kernel methods for deep learning*, 2009: a Gaussian vector is a point of the sphere times an
+    independent length of mean square d.) With L the Cholesky factor of the covariance, z = L⁻¹(σ − E σ).
+
+    Args:
+        x: points, [n, d].
+        directions: unit vectors v, [h, d].
+
+    Returns:
+        Features z, [n, h].
+    """
+    dim = x.shape[1]
+    mean = math.exp(gammaln(dim / 2) - gammaln((dim + 1) / 2)) / (2 * math.sqrt(math.pi))
+    cosine = np.clip(directions @ directions.T, -1, 1)
+    angle = np.arccos(cosine)
+    moments = (np.sin(angle) + (np.pi - angle) * cosine) / (2 * np.pi * dim)
+    factor = np.linalg.cholesky(moments - mean**2)
+    return solve_triangular(factor, (np.maximum(x @ directions.T, 0) - mean).T, lower=True).T
 
 
 def _tensor(values: np.ndarray) -> Tensor:
