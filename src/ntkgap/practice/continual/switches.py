@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ntkgap.errors import DataError
-from ntkgap.kernels import empirical_ntk, kernel_distance, relative_change
+from ntkgap.kernels import empirical_ntk, kernel_distance
 
 
 class KernelSwitches:
@@ -21,7 +21,8 @@ class KernelSwitches:
               \frac{\lVert K_t - K_0 \rVert_F}{\lVert K_0 \rVert_F}, \qquad
               1 - \frac{\langle K_t, K_{t-1} \rangle_F}{\lVert K_t \rVert_F \lVert K_{t-1} \rVert_F} .
 
-    NaN where a network is not finite, or its kernel is zero or not finite.
+    NaN where a network or its kernel is not finite, or the kernel is zero that others are compared with; where all
+    units of a network have died the change is 1.
 
     Args:
         probe: inputs at which kernels are compared, [n, ...].
@@ -57,9 +58,9 @@ class KernelSwitches:
             self._rows.append(
                 [
                     (
-                        _or_nan(relative_change, now, before),
-                        _or_nan(relative_change, now, start),
-                        _or_nan(kernel_distance, now, before),
+                        _change(now, before),
+                        _change(now, start),
+                        _distance(now, before),
                     )
                     for now, before, start in zip(kernels, self._previous, self._start, strict=True)
                 ]
@@ -91,6 +92,14 @@ class KernelSwitches:
         return self._measure(2)
 
 
-def _or_nan(measure: Callable[[Tensor, Tensor], float], kernel: Tensor, reference: Tensor) -> float:
+def _change(kernel: Tensor, reference: Tensor) -> float:
+    """Relative change, also of a kernel that has become zero."""
+    size = float(torch.linalg.vector_norm(reference))
+    if not size > 0 or not torch.isfinite(kernel).all():
+        return math.nan
+    return float(torch.linalg.vector_norm(kernel - reference)) / size
+
+
+def _distance(kernel: Tensor, reference: Tensor) -> float:
     comparable = all(bool(torch.isfinite(k).all()) and bool(k.any()) for k in (kernel, reference))
-    return measure(kernel, reference) if comparable else math.nan
+    return kernel_distance(kernel, reference) if comparable else math.nan

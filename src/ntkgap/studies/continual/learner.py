@@ -5,7 +5,7 @@ import torch
 from torch import Generator, nn
 
 from ntkgap.models import learning_rate_factor
-from ntkgap.practice.continual import EWC, OGD, Joint, Method, Replay, Steps, TaskRuns, train_tasks
+from ntkgap.practice.continual import EWC, OGD, Joint, Method, Observer, Replay, Steps, TaskRuns, train_tasks
 from ntkgap.studies.continual.prediction import (
     Points,
     PredictedScores,

@@ -29,8 +29,8 @@ def record_stop(learner: Learner, stop: int, runs: TaskRuns, seen: TaskStart, fi
             "start_loss": float(runs.initial_losses[0].sum()) / targets,
             "train_loss": math.inf if diverged else float(runs.train_losses[0].sum()) / targets,
             "train_forgetting": _forgetting(runs.train_scores[0], diverged),
-            "kernel_change": change,
-            "kernel_change_total": change_total,
+            "kernel_change": math.inf if diverged else change,
+            "kernel_change_total": math.inf if diverged else change_total,
             "moved": float(runs.distance[0, -1]),
         },
     )
