@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from ntkgap.studies.uncertainty.bandits.problem import BanditProblem
 
 # Calls of torch functions a layer: in a step of training, and in a round of deciding with gradients.
-CALLS_A_STEP, CALLS_A_ROUND = 25, 60
+CALLS_A_STEP, CALLS_A_ROUND = 11, 28
 # Matrix products as narrow as a reward network's beside a large one, both counted in float64.
-NARROW = 1.5
+NARROW = 3.0
 
 
 def estimate(problem: "BanditProblem", inputs: int, outputs: int, width: int) -> Estimate:
