@@ -15,7 +15,7 @@ from ntkgap.theory import (
     sequential_duals,
     task_overlap,
 )
-from tests.tolerances import EXACT, FLOW, ITERATED
+from tests.tolerances import EXACT, FLOW, ITERATED, SINGLE
 
 SIZES = (5, 7, 4)
 OUTPUTS, FEATURES, NEW = 3, 30, 6
@@ -56,6 +56,24 @@ def test_one_block_triangular_solve_is_task_by_task_regression(problem):
     dense = torch.block_diag(*(torch.ones(s, s, dtype=torch.float64) for s in SIZES))
     lower = gram[:n, :n] * ((dense + torch.ones(n, n).tril()) > 0)
     torch.testing.assert_close(lower @ duals, y - phi[:n] @ start, rtol=EXACT, atol=EXACT)
+
+
+def test_a_solve_of_training_that_stops_is_task_by_task_too(problem):
+    phi, y, start, tasks = problem
+    n, gram = len(y), phi @ phi.T
+
+    def decay(modes):
+        return modes.gradient_descent_decay(0.3, 4)
+
+    duals = sequential_duals(gram[:n, :n], SIZES, y - phi[:n] @ start, decay)
+    expected = learned(*problem, decay=decay)[-1]
+    torch.testing.assert_close(phi @ start + gram[:, :n] @ duals, expected, rtol=EXACT, atol=EXACT)
+    for at in tasks:  # the system that the docstring names, with the blocks on its diagonal made densely
+        gram[at[0] : at[-1] + 1, at[-1] + 1 :] = 0
+        own = gram[at][:, at]
+        moved = torch.eye(len(at)) - torch.linalg.matrix_power(torch.eye(len(at)) - 0.3 * own, 4)
+        gram[at[0] : at[-1] + 1, at[0] : at[-1] + 1] = own @ torch.linalg.inv(moved)
+    torch.testing.assert_close(gram[:n, :n] @ duals, y - phi[:n] @ start, rtol=EXACT, atol=EXACT)
 
 
 def test_what_is_forgotten_comes_from_later_tasks(problem):
@@ -123,6 +141,46 @@ def test_a_kernel_of_all_pairs_of_outputs_that_do_not_interact_is_the_shared_one
     torch.testing.assert_close(full.function, shared.function, rtol=ITERATED, atol=ITERATED)
 
 
+def test_one_function_becomes_one_for_every_stopping_time(problem):
+    phi, y, start, tasks = problem
+    at, kernel = tasks[0], (phi @ phi.T)[:, tasks[0]]
+    pairs = torch.einsum("kn,ab->knab", kernel, torch.eye(OUTPUTS, dtype=torch.float64))
+    stops = torch.tensor([0, 3])
+    for k in (kernel, pairs):
+        found = SequentialRegression(phi @ start)
+        found.learn(k, at, y[at], decay=lambda modes: modes.gradient_descent_decay(0.3, stops))
+        torch.testing.assert_close(found.function[0], phi @ start, rtol=0, atol=0)
+        alone = learned(*problem, decay=lambda modes: modes.gradient_descent_decay(0.3, 3))[0]
+        torch.testing.assert_close(found.function[1], alone, rtol=EXACT, atol=EXACT)
+
+
+def test_interacting_outputs_take_the_steps_that_the_weights_take():
+    g = torch.Generator().manual_seed(2)
+    jacobian = torch.randn(9, 3, 20, generator=g, dtype=torch.float64) / 20**0.5  # [k, C, P]
+    start = torch.randn(20, generator=g, dtype=torch.float64)
+    tasks = [(torch.arange(4), [0, 2]), (torch.arange(4, 7), [2, 1])]  # columns in any order
+    stops = torch.tensor([0, 1, 6])
+    regression = SequentialRegression((jacobian @ start).expand(3, -1, -1))
+    weights = [start] * 3
+    for at, columns in tasks:
+        y = torch.randn(len(at), 2, generator=g, dtype=torch.float64)
+        kernel = torch.einsum("kap,nbp->knab", jacobian, jacobian[at])[..., columns]
+        regression.learn(kernel, at, y, columns=columns, decay=lambda m: m.gradient_descent_decay(0.2, stops))
+        own = jacobian[at][:, columns]  # [n, c, P]
+        for i, stop in enumerate(stops):
+            for _ in range(stop):
+                weights[i] = weights[i] - 0.2 * torch.einsum("ncp,nc->p", own, own @ weights[i] - y)
+            torch.testing.assert_close(regression.function[i], jacobian @ weights[i], rtol=EXACT, atol=EXACT)
+
+
+def test_inputs_that_come_twice_are_given_the_mean_of_their_targets(problem):
+    phi, y, start, tasks = problem
+    at = torch.cat([tasks[0], tasks[0]])
+    targets = torch.cat([y[tasks[0]], -3 * y[tasks[0]]])
+    found = SequentialRegression(phi @ start).learn((phi @ phi.T)[:, at], at, targets).function
+    torch.testing.assert_close(found[tasks[0]], -y[tasks[0]], rtol=ITERATED, atol=ITERATED)
+
+
 def test_outputs_that_do_interact_move_together():
     """A network of two outputs that share all weights but a factor: its full kernel has off-diagonal blocks."""
     g = torch.Generator().manual_seed(1)
@@ -138,13 +196,23 @@ def test_outputs_that_do_interact_move_together():
 
 
 def test_separate_heads_never_meet_in_a_shared_kernel(problem):
+    """What a head has learned stays as it is, bit for bit, at every point, even if a later task diverges."""
     phi, y, start, tasks = problem
     gram = phi @ phi.T
     regression = SequentialRegression(phi @ start)
-    for t, at in enumerate(tasks):
+    functions = []
+    for t, at in enumerate(tasks[:2]):
         regression.learn(gram[:, at], at, y[at][:, [t]], columns=[t])
-    for t, at in enumerate(tasks):
+        functions.append(regression.function)
         torch.testing.assert_close(regression.function[at, t], y[at, t], rtol=ITERATED, atol=ITERATED)
+    assert torch.equal(functions[1][:, 0], functions[0][:, 0])
+    assert torch.equal(functions[0][:, 1:], (phi @ start)[:, 1:])
+    at = tasks[2]
+    regression.learn(
+        gram[:, at], at, y[at][:, [2]], columns=[2], decay=lambda m: m.gradient_descent_decay(1e3, 9999)
+    )
+    assert not torch.isfinite(regression.function[:, 2]).any()
+    assert torch.equal(regression.function[:, :2], functions[1][:, :2])
 
 
 def test_orthogonal_gradients_keep_every_task_and_end_where_joint_training_does(problem):
@@ -182,13 +250,66 @@ def test_overlap_is_one_with_oneself_and_nothing_between_tasks_without_common_fe
     assert task_overlap([[a @ b.T for b in apart] for a in apart])[0, 1] == 0
 
 
+def test_an_example_that_comes_again_cannot_be_unlearned_by_orthogonal_gradients(problem):
+    """Its features are spanned: nothing moves, in place of what is left of them by rounding being divided by."""
+    phi, y, start, tasks = problem
+    first, again = tasks[0], torch.arange(len(phi), len(phi) + 2)
+    phi = torch.cat([phi, phi[first[:2]]])
+    gram = phi @ phi.T
+    regression = SequentialRegression(phi @ start).learn(gram[:, first], first, y[first])
+    before = regression.function
+    regression.learn(project_out(gram, first)[:, again], again, -y[first[:2]])
+    assert torch.equal(regression.function, before)
+
+
+def test_kernels_in_single_precision_are_judged_as_such(problem):
+    """Of an example that is the sum of two others nothing is new, though single rounding looks like something."""
+    phi, _, _, tasks = problem
+    phi = torch.cat([phi, phi[:1] + phi[1:2]])
+    basis = torch.linalg.qr(phi[tasks[0]].T).Q
+    rest = phi - (phi @ basis) @ basis.T
+    gram = phi.float() @ phi.float().T
+    projected = project_out(gram, torch.cat([tasks[0], torch.tensor([len(phi) - 1])]))
+    torch.testing.assert_close(projected, rest @ rest.T, rtol=SINGLE, atol=SINGLE)
+    again = [0, 1, len(phi) - 1]
+    for duals in (joint_duals, lambda k, r: sequential_duals(k, [3], r)):
+        with pytest.warns(JitterWarning) as caught:
+            duals(gram[again][:, again], torch.tensor([[1.0], [1.0], [-1.0]]))
+        added = float(str(caught[0].message).split(": ")[1].split(" was")[0])
+        assert added > torch.finfo(torch.float32).eps  # less would be lost in the entries' own rounding
+
+
+def test_overlap_and_forgetting_are_those_of_singular_vectors(problem):
+    """Doan et al. (2021): the overlap matrix V_s'V_t of the tasks' features, and what it makes of a residual."""
+    phi, y, start, tasks = problem
+    (_, sigma_s, v_s), (u_t, sigma_t, v_t) = (torch.linalg.svd(phi[at], full_matrices=False) for at in tasks[:2])
+    angles = v_s @ v_t.T
+    weighted = (sigma_s[:, None] ** 2 * sigma_t**2 * angles**2).sum()
+    expected = (weighted / ((sigma_s**4).sum() * (sigma_t**4).sum()).sqrt()).sqrt()
+    overlap = task_overlap([[phi[a] @ phi[b].T for b in tasks] for a in tasks])
+    torch.testing.assert_close(overlap[0, 1], expected, rtol=EXACT, atol=EXACT)
+
+    n, gram = len(y), phi @ phi.T
+    duals = sequential_duals(gram[:n, :n], SIZES, y - phi[:n] @ start)
+    left = y[tasks[1]] - learned(*problem)[0][tasks[1]]  # before the second task
+    moved = sigma_s[:, None] * (angles @ ((u_t.T @ left) / sigma_t[:, None]))
+    found = forgetting_by_overlap(gram[tasks[0]][:, tasks[1]], duals[tasks[1]])
+    assert found == pytest.approx(float(moved.square().sum()), rel=EXACT)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"kernel": torch.ones(4, 3)}, "must have shape"),
         ({"kernel": torch.full((25, 5), torch.nan)}, "NaN or infinite"),
         ({"at": torch.arange(30, 35)}, "0 to 21"),
+        ({"at": torch.arange(5) - 1}, "from -1 to 3"),
+        ({"at": torch.arange(22) < 5}, "indices from 0 to 21 in one dimension, got torch.bool"),
+        ({"at": torch.arange(5.0)}, "got torch.float32"),
+        ({"at": []}, "at least one"),
         ({"targets": torch.ones(5, 2)}, "the targets of a task"),
+        ({"columns": [0, 1, 1]}, "cannot be about the columns"),
+        ({"decay": lambda _: torch.ones(4)}, "decay must hold the factors"),
         ({"columns": [0, 1, 5]}, "cannot be about the columns"),
         ({"modes": KernelModes(torch.eye(3, dtype=torch.float64))}, "modes are of 3 rows"),
     ],
@@ -217,6 +338,20 @@ def test_other_arguments_are_refused_by_name(problem):
         sequential_duals(torch.ones(4, 4, dtype=torch.float64), [2, 2], y[:4])
     with pytest.raises(KernelError, match="indices from 0 to 15"):
         project_out(gram, torch.tensor([99]))
+    with pytest.raises(KernelError, match=r"indices from 0 to 15 in one dimension, got torch.bool"):
+        project_out(gram, torch.arange(16) < 5)
+    with pytest.raises(KernelError, match=r"the kernel of tasks 0 and 1 must have shape \(3, 13\), got \(3, 12\)"):
+        task_overlap([[gram[:3, :3], gram[:3, 3:15]], [gram[3:, :3], gram[3:, 3:]]])
+    with pytest.raises(KernelError, match="kernel of task 1 with itself is zero"):
+        task_overlap([[gram, gram], [gram, 0 * gram]])
+    with pytest.raises(KernelError, match=r"the duals of a task must have shape \(13, any\)"):
+        forgetting_by_overlap(gram[:3, 3:], y)
+    with pytest.raises(KernelError, match=r"decay factors of shape \(2, 16\)"):
+        SequentialRegression(torch.zeros(3, 16, OUTPUTS)).learn(
+            gram, torch.arange(16), y, decay=lambda modes: modes.gradient_flow_decay(torch.tensor([1.0, 2.0]))
+        )
+    with pytest.raises(KernelError, match=r"must hold floating-point numbers of shape \(..., k, C\)"):
+        SequentialRegression(torch.zeros(4))
     with pytest.raises(KernelError, match="T lists of T"):
         task_overlap([[gram], [gram]])
     with pytest.raises(KernelError, match="NaN or infinite"):

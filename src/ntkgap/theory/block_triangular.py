@@ -7,36 +7,46 @@ from torch import Tensor
 
 from ntkgap.errors import KernelError
 from ntkgap.theory.matrices import array, gram_matrix
+from ntkgap.theory.modes import Decay, KernelModes
 from ntkgap.theory.solves import positive_factor
 
 REMEDY = "leave out inputs that are there twice, or stop training early"
 
 
-def sequential_duals(gram: Tensor, sizes: Sequence[int], residual: Tensor) -> Tensor:
+def sequential_duals(gram: Tensor, sizes: Sequence[int], residual: Tensor, decay: Decay | None = None) -> Tensor:
     r"""Duals α of learning tasks one after the other, each to convergence: :math:`L \alpha = y - f_0`.
 
-    L holds the blocks of K on and below the diagonal. Then f_T = f_0 + K(·, X)α, and f_t is the same with α cut
-    off behind task t: later tasks do not change what earlier ones have added. Equals ``SequentialRegression``
-    task by task (Bennani, Doan, Sugiyama 2020, section 4).
+    L holds the blocks of K on and below the diagonal; of training that stops, with factors d of its modes,
+    :math:`K_{tt} (I - d(K_{tt}))^{-1}` takes the place of :math:`K_{tt}`. Then f_T = f_0 + K(·, X)α,
+    and f_t is the same with α cut off behind task t: later tasks do not change what earlier ones have added.
+    Equals ``SequentialRegression`` task by task (Bennani, Doan, Sugiyama 2020).
 
     Args:
         gram: K of all tasks' rows, [N, N]; rows are examples where outputs share a kernel, else (example, output).
         sizes: rows of every task, in order; N together.
         residual: y − f_0, [N, c].
+        decay: factors of the modes of every task's block, [n], such as
+            ``lambda modes: modes.gradient_descent_decay(rate, steps)``; without end if not given.
 
     Returns:
         α, [N, c], float64.
 
     Raises:
-        KernelError: if a shape does not fit or a task's block is singular.
+        KernelError: if a shape does not fit, or a task's block is singular and training has no end.
     """
+    precision = gram.dtype
     gram, residual, blocks = _checked(gram, sizes, residual)
     duals = torch.zeros_like(residual)
     for rows in blocks:
         # What the tasks before have made of the residual here.
         left = residual[rows] - gram[rows, : rows.start] @ duals[: rows.start]
-        factor = positive_factor(gram[rows, rows], "the kernel on a task's inputs", REMEDY)
-        duals[rows] = factor.solve(left)
+        own, name = gram[rows, rows], "the kernel on a task's inputs"
+        if decay is None:
+            duals[rows] = positive_factor(own, name, REMEDY, precision).solve(left)
+        else:
+            modes = KernelModes(own.to(precision), name)
+            gain = modes.inverse_decay(decay(modes))
+            duals[rows] = modes.eigenvectors @ (gain[:, None] * (modes.eigenvectors.T @ left))
     return duals
 
 
@@ -50,20 +60,26 @@ def joint_duals(gram: Tensor, residual: Tensor) -> Tensor:
     Raises:
         KernelError: if a shape does not fit or K is singular.
     """
+    precision = gram.dtype
     gram, residual, _ = _checked(gram, [len(gram)], residual)
-    return positive_factor(gram, "the kernel of all tasks", REMEDY).solve(residual)
+    return positive_factor(gram, "the kernel of all tasks", REMEDY, precision).solve(residual)
 
 
 def forgotten_residuals(gram: Tensor, sizes: Sequence[int], duals: Tensor) -> Tensor:
-    r"""Y − f_T on the tasks' own inputs after all were learned: :math:`-\sum_{t > s} K_{st} \alpha_t` on task s.
+    r"""What is left of y − f on the tasks' own inputs after all were learned without end.
+
+    .. math:: y_s - f_T(X_s) = -\sum_{t > s} K_{st} \alpha_t
 
     Args:
         gram: K, [N, N].
         sizes: rows of every task, in order.
-        duals: α of ``sequential_duals``, [N, c].
+        duals: α of ``sequential_duals``, without ``decay``, [N, c].
 
     Returns:
         Residuals, [N, c]; zero on the last task.
+
+    Raises:
+        KernelError: if a shape does not fit.
     """
     gram, duals, blocks = _checked(gram, sizes, duals)
     return torch.cat([-(gram[rows, rows.stop :] @ duals[rows.stop :]) for rows in blocks])

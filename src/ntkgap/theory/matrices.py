@@ -1,6 +1,6 @@
 """Kernel matrices as predictions need them: named, of the right shape, finite, in float64."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -52,6 +52,25 @@ def array(values: Tensor, name: str, shape: tuple[int | None, int | None]) -> Te
     if not torch.isfinite(values).all():
         raise KernelError(f"{name} has NaN or infinite entries")
     return values.double()
+
+
+def indices(places: Tensor | Sequence[int], size: int, name: str) -> Tensor:
+    """Places in an array of ``size`` rows, [n], int64; none of them is allowed.
+
+    Raises:
+        KernelError: if they are no whole numbers from 0 to size − 1 in one dimension. A mask is none: read as
+            numbers it would name the rows 0 and 1.
+    """
+    found = torch.as_tensor(places)
+    if found.ndim == 1 and found.numel() == 0:
+        return found.long()
+    whole = not (found.is_floating_point() or found.is_complex() or found.dtype == torch.bool)
+    if found.ndim != 1 or not whole or int(found.min()) < 0 or int(found.max()) >= size:
+        raise KernelError(
+            f"{name} must be whole numbers, indices from 0 to {size - 1} in one dimension, got {found.dtype} of "
+            f"shape {tuple(found.shape)}" + (f" from {int(found.min())} to {int(found.max())}" if whole else "")
+        )
+    return found.long()
 
 
 def coarsest(tensors: Iterable[Tensor]) -> float:

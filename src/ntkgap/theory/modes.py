@@ -1,6 +1,7 @@
 """The eigenmodes of a kernel, and how each optimiser shrinks the residual along them."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -113,6 +114,10 @@ class KernelModes:
         if not ((t >= 0) & (t == t.round()) & torch.isfinite(t)).all():
             raise KernelError("steps must be whole numbers of at least 0; for t → ∞ use converged_decay()")
         return t
+
+
+Decay = Callable[[KernelModes], Tensor]
+"""How long a kernel is learned with: the factors d of its modes, [..., n]."""
 
 
 def _positive(learning_rate: float) -> float:

@@ -1,15 +1,13 @@
 """Kernel regression on one task after the other: what is learned, and what it does to what was learned before."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from ntkgap.errors import KernelError
-from ntkgap.theory.matrices import array
-from ntkgap.theory.modes import KernelModes
-
-Decay = Callable[[KernelModes], Tensor]
+from ntkgap.theory.matrices import array, indices
+from ntkgap.theory.modes import Decay, KernelModes
 
 
 class SequentialRegression:
@@ -19,7 +17,7 @@ class SequentialRegression:
 
     .. math:: f_t(x) = f_{t-1}(x) - K(x, X_t) K_{tt}^{-1} (I - d(K_{tt})) (f_{t-1}(X_t) - y_t)
 
-    with the factors d of ``KernelModes``: 0 for training without end (Bennani, Doan, Sugiyama 2020, section 4),
+    with the factors d of ``KernelModes``: 0 for training without end (Bennani, Doan, Sugiyama 2020),
     (1 − ηκ)^τ for τ steps of gradient descent on ½‖f − y‖², e^{−κτ} for gradient flow.
 
     Args:
@@ -58,10 +56,11 @@ class SequentialRegression:
         Args:
             kernel: K(points, X_t): [k, n] where outputs share one kernel, or of all pairs of outputs
                 [k, n, C, c], its last axis the task's columns.
-            at: which n of the points are X_t.
+            at: which n of the points are X_t, their indices.
             targets: y_t, [n, c].
-            columns: which c outputs the task is about; all if not given.
-            decay: factors d of the modes, [n·c or n] or [..., n·c or n] for several functions.
+            columns: which c outputs the task is about, each once; all if not given.
+            decay: factors d of the modes, [n·c or n], or [..., n·c or n] for several stopping times: of as many
+                functions each has its own, and of one function there are as many afterwards.
             modes: those of K(X_t, X_t), where they are at hand.
 
         Returns:
@@ -72,12 +71,12 @@ class SequentialRegression:
         """
         points, outputs = self.function.shape[-2:]
         columns = list(range(outputs)) if columns is None else list(columns)
-        at = torch.as_tensor(at)
+        at = indices(at, points, "`at`, the points that are a task's inputs,")
         n, c = len(at), len(columns)
-        if not columns or min(columns) < 0 or max(columns) >= outputs:
+        if n == 0:
+            raise KernelError("`at` must name at least one of the points: a task has inputs")
+        if not columns or min(columns) < 0 or max(columns) >= outputs or len(set(columns)) < c:
             raise KernelError(f"the function has {outputs} outputs; a task cannot be about the columns {columns}")
-        if n == 0 or int(at.min()) < 0 or int(at.max()) >= points:
-            raise KernelError(f"`at` must name some of the {points} points, from 0 to {points - 1}")
         targets = array(targets, "the targets of a task", (n, c))
         full = kernel.ndim == 4
         wanted = (points, n, outputs, c) if full else (points, n)
@@ -97,6 +96,13 @@ class SequentialRegression:
 
         residual = self.function[..., at, :][..., columns] - targets  # [..., n, c]
         gain, vectors = modes.inverse_decay(decay(modes)), modes.eigenvectors
+        try:
+            batch = torch.broadcast_shapes(gain.shape[:-1], residual.shape[:-2])
+        except RuntimeError:
+            raise KernelError(
+                f"decay factors of shape {tuple(gain.shape)} are for other stopping times than the functions, of "
+                f"shape {tuple(self.function.shape)}"
+            ) from None
         kernel = kernel.double()
         if full:
             coefficients = residual.flatten(-2) @ vectors  # [..., nc]
@@ -104,9 +110,10 @@ class SequentialRegression:
             self.function = self.function - torch.einsum("knab,...nb->...ka", kernel, dual)
         else:
             dual = vectors @ (gain[..., None] * (vectors.T @ residual))  # [..., n, c]
-            moved = torch.zeros_like(self.function)
-            moved[..., columns] = kernel @ dual
-            self.function = self.function - moved
+            # What other columns hold is kept as it is, bit for bit, even where this task's training diverges.
+            function = self.function.expand(*batch, -1, -1).clone()
+            function[..., columns] -= kernel @ dual
+            self.function = function
         return self
 
 
