@@ -280,7 +280,7 @@ def curve_figure(spec: CurveFigure, cells: Mapping[str, Sequence[Measured]], max
             _draw_limit(ax, limits, spec.log_y, None if spec.x is None else widest[0][spec.x])
         if spec.level is not None:
             ax.axhline(spec.level, color=LIMIT, ls="--", lw=1.1, label=spec.level_label)
-        if spec.predicted is not None:
+        if spec.predicted is not None and any(spec.predicted in c.curves for c in found):
             ax.plot([], [], "--", color="#555", lw=1.1, label=spec.predicted_label)
         ax.legend(loc="best")
     label_rows(axes, spec.y_label)

@@ -82,7 +82,17 @@ def test_every_network_is_compared_with_the_narrowest_of_its_own_seed_and_settin
     assert found[3].scalars["drop_total_long"] == found[3].scalars["drop_converged"] == pytest.approx(0.04)
 
 
-def test_training_that_has_not_converged_says_nothing_of_convergence():
-    cells = [cell(4, curves([0.9, 0.5], train_score=0.9)), cell(16, curves([0.9, 0.5]))]
-    assert math.isnan(complete(cells)[1].scalars["drop_converged"])
-    assert complete(cells)[1].scalars["drop_total_long"] == pytest.approx(0)
+def test_converged_networks_are_compared_with_the_narrowest_that_has_converged():
+    cells = [
+        cell(4, curves([0.9, 0.5], extra=0.3, train_score=0.9)),
+        cell(16, curves([0.9, 0.5])),
+        cell(64, curves([0.9, 0.5], extra=-0.02)),
+        cell(256, curves([0.9, 0.5], extra=-0.3, train_score=0.7)),
+    ]
+    found = [c.scalars.get("drop_converged") for c in complete(cells)]
+    assert found[:2] == [None, None]
+    assert found[2] == pytest.approx(0.02)
+    assert math.isnan(found[3])
+    assert complete(cells)[2].scalars["drop_total_long"] == pytest.approx(0.32)  # of the narrowest of all
+    none = [cell(w, curves([0.9, 0.5], train_score=0.5)) for w in (4, 16)]
+    assert math.isnan(complete(none)[1].scalars["drop_converged"])

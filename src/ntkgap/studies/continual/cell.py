@@ -29,7 +29,10 @@ def compute(cell: dict[str, Any]) -> dict[str, Any]:
     for name, prediction in learner.predictions().items():
         record_prediction(name, prediction, findings)
     ends(findings)
-    for name, method in learner.methods().items():
+    methods = learner.methods()
+    if methods:
+        findings.scalars["plain_forgetting"] = findings.scalars["forgetting_long"]
+    for name, method in methods.items():
         record_method(name, learner.train(stops[-1], method), findings)
     if learner.stream.separate_heads:
         findings.scalars["heads_forgetting"] = findings.scalars["forgetting_long"]

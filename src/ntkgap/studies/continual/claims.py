@@ -23,11 +23,11 @@ def claims() -> list[Claim]:
 
 
 def _width() -> list[Claim]:
-    def claim(key: str, title: str, when: str, quantity: str, caveat: str, undecidable: str) -> Claim:
+    def claim(key: str, title: str, statement: str, quantity: str, caveat: str, undecidable: str) -> Claim:
         return Claim(
             key=key,
             title=title,
-            statement=f"{when} the network forgets less than the narrowest one.",
+            statement=statement,
             source=f"{MIRZADEH}; {WENGER}",
             kind="payoff",
             quantity=quantity,
@@ -46,7 +46,7 @@ def _width() -> list[Claim]:
         claim(
             "width_helps_short",
             "Width helps where training is brief",
-            "Stopped after the fewest steps,",
+            "Stopped after the fewest steps, the network forgets less than the narrowest one.",
             "drop_total_short",
             f"Forgetting is {FORGETTING}. What was hardly learned cannot be forgotten: see how well tasks were "
             "learned in the table below.",
@@ -55,7 +55,7 @@ def _width() -> list[Claim]:
         claim(
             "width_helps_matched",
             "Width helps at matched training",
-            "Compared with the narrowest one at the same training loss,",
+            "Compared with the narrowest network at the same training loss, it forgets less.",
             "drop_matched",
             "Mean over the stopping times. The better trained of the two is taken at the earlier time at which it "
             "had the other's training loss, interpolated between its stopping times.",
@@ -64,7 +64,7 @@ def _width() -> list[Claim]:
         claim(
             "width_helps_converged",
             "Width helps where training has converged",
-            "Stopped after the most steps,",
+            "Stopped after the most steps, the network forgets less than the narrowest one that has converged.",
             "drop_converged",
             f"Training counts as converged where every task's training set scores {CONVERGED:.0%} right after it "
             "was learned, in the mean over tasks.",

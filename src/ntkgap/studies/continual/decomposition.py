@@ -45,29 +45,39 @@ class Drop:
 def complete(cells: Sequence[Measured]) -> list[Measured]:
     """Add to every cell how it differs from the narrowest of its problem and seed.
 
+    After convergence it is compared with the narrowest that has converged, too; narrower ones are left out.
+
     Args:
         cells: of one problem, or of one of its variations.
     """
     families: dict[str, list[Measured]] = defaultdict(list)
-    for cell in cells:
+    for cell in sorted(cells, key=lambda c: c.width):
         families[_but_width(cell)].append(cell)
-    narrowest = {key: min(family, key=lambda c: c.width) for key, family in families.items()}
-    return [_completed(cell, narrowest[_but_width(cell)]) for cell in cells]
+    return [_completed(cell, families[_but_width(cell)]) for cell in cells]
 
 
-def _completed(cell: Measured, narrow: Measured) -> Measured:
+def _completed(cell: Measured, family: Sequence[Measured]) -> Measured:
+    """The cell with what its family, narrowest first, says about it."""
+    narrow = family[0]
     if cell.width == narrow.width:
         return cell
     drops = [drop(cell.curves, narrow.curves, i) for i in range(len(cell.curves["stops"]))]
     curves = {f"drop_{part}": [getattr(d, part) for d in drops] for part in ("total", "training", "matched")}
-    converged = min(c.curves["train_score"][-1] for c in (cell, narrow)) >= CONVERGED
     scalars = {
         **{f"{name}_short": curve[0] for name, curve in curves.items()},
         **{f"{name}_long": curve[-1] for name, curve in curves.items()},
-        "drop_converged": curves["drop_total"][-1] if converged else math.nan,
         "drop_matched": _mean([d.matched for d in drops]),
     }
+    converged = next((c for c in family if _has_converged(c)), None)
+    if converged is None or (cell.width > converged.width and not _has_converged(cell)):
+        scalars["drop_converged"] = math.nan
+    elif cell.width > converged.width:
+        scalars["drop_converged"] = drop(cell.curves, converged.curves, -1).total
     return replace(cell, scalars={**cell.scalars, **scalars}, curves={**cell.curves, **curves})
+
+
+def _has_converged(cell: Measured) -> bool:
+    return cell.curves["train_score"][-1] >= CONVERGED
 
 
 def drop(wide: Mapping[str, list[float]], narrow: Mapping[str, list[float]], i: int) -> Drop:

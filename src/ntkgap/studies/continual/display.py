@@ -111,7 +111,7 @@ def _methods() -> StudyFigure:
         title="What helps against forgetting, over width",
         caption="After the most steps a task.",
         y_label="forgetting",
-        measured="forgetting_long",
+        measured="plain_forgetting",
         references=tuple((f"{name}_forgetting", label) for name, label in METHODS.items()),
         measured_label="plain training",
         log_y=False,

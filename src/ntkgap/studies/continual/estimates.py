@@ -20,8 +20,8 @@ EXAMPLES = 10
 # An eigendecomposition of n rows, in units of n³; an entry of the arrays of an infinite-width kernel, in flops.
 DECOMPOSITION, LIMIT_ENTRY = 10.0, 25.0
 
-# Calls of torch functions a step, and for every layer.
-CALLS, CALLS_A_LAYER = 20, 22
+# Calls of torch functions a step, for every layer of it, and for every layer and output of a kernel.
+CALLS, CALLS_A_LAYER, CALLS_A_KERNEL = 20, 22, 150
 
 # Speed of float32 products of a training step relative to a large one of float64.
 STEP = 1.2
@@ -39,11 +39,11 @@ def estimate(problem: "ContinualProblem", width: int) -> Estimate:
     sizes = family.sizes.at(width)
     n, test, tasks = problem.data.n_train, problem.data.n_test, family.tasks
     points, outputs = tasks * (n + test), family.outputs
-    steps, depth = problem.training.steps, problem.model.depth
+    steps, layers = problem.training.steps, family.layers
 
     batch = min(problem.training.batch_size or n, n)
     step = Work(
-        3.0 * sizes.forward_flops * batch / STEP + 6.0 * sizes.trainable, calls=CALLS + CALLS_A_LAYER * depth
+        3.0 * sizes.forward_flops * batch / STEP + 6.0 * sizes.trainable, calls=CALLS + CALLS_A_LAYER * layers
     )
     methods = problem.methods
     asked = [methods.joint, methods.ogd, methods.ewc, methods.replay]
@@ -59,7 +59,10 @@ def estimate(problem: "ContinualProblem", width: int) -> Estimate:
 
     rows = n * (outputs if problem.full_kernel else 1)
     pairs = outputs if problem.full_kernel else 1
-    kernel = Work(2.0 * points * n * pairs**2 * width * depth + 6.0 * sizes.forward_flops * outputs * (points + n))
+    kernel = Work(
+        2.0 * points * n * pairs**2 * width * layers + 6.0 * sizes.forward_flops * outputs * (points + n),
+        calls=CALLS_A_KERNEL * layers * outputs,
+    )
     solve = Work(DECOMPOSITION * rows**3 + 4.0 * rows * points * pairs)
     kernels = Work()
     if "initial" in problem.kernels:
@@ -93,6 +96,8 @@ class _Family:
             return problem.model.build(template, width, torch.Generator().manual_seed(0)).double()
 
         self.sizes = SizesByWidth(build, template.x[:3])
+        weights = (torch.nn.Linear, torch.nn.Conv2d)
+        self.layers = sum(isinstance(module, weights) for module in build(PROBES[0]).modules())
         self.entries = limit_entries(build(PROBES[0]), template.x[:2]) if "infinite" in problem.kernels else 0.0
 
 
