@@ -51,7 +51,7 @@ class StackedNetworks:
         return {k: rates[p] for k, p in self.skeleton.named_parameters() if p.requires_grad}
 
     def outputs(self, trained: dict[str, Tensor], x: Tensor, each: bool = False) -> Tensor:
-        """Outputs of every network, [M, n, C].
+        """Outputs of every network, [M, n, C]; networks with one output may give it as [n].
 
         Args:
             trained: parameters, [M, ...] each.
@@ -64,13 +64,13 @@ class StackedNetworks:
         parameters = trained | self.fixed
         if len(self) == 1:
             own = {k: v[0] for k, v in (parameters | self._buffers).items()}
-            return call_with(self.skeleton, own, (x[0] if each else x,))[None]
+            return _with_columns(call_with(self.skeleton, own, (x[0] if each else x,))[None])
 
         def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor) -> Tensor:
             return call_with(self.skeleton, parameters | buffers, (x,))
 
         try:
-            return vmap(one, in_dims=(0, 0, 0 if each else None))(parameters, self._buffers, x)
+            return _with_columns(vmap(one, in_dims=(0, 0, 0 if each else None))(parameters, self._buffers, x))
         except RuntimeError as error:
             raise ModelError(
                 f"the members cannot be run in one vectorised call ({error}); put them in eval mode if it is "
@@ -99,3 +99,8 @@ class StackedNetworks:
                     f"the members of an ensemble must share one architecture: member {self._first + i} has other "
                     f"parameters than member {self._first}, or ties them differently; build all alike"
                 )
+
+
+def _with_columns(outputs: Tensor) -> Tensor:
+    """[M, n] as [M, n, 1]: against targets [M, n, 1] the former would broadcast to a wrong number."""
+    return outputs[..., None] if outputs.ndim == 2 else outputs

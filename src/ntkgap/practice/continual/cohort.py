@@ -11,6 +11,7 @@ from ntkgap.kernels.empirical.refusals import refuse_coupling_layers
 from ntkgap.practice.continual.lessons import Lesson, losses, stacked
 from ntkgap.practice.continual.method import Learning, Tensors
 from ntkgap.practice.continual.runs import TaskRuns
+from ntkgap.practice.curves import DIVERGENCE_FACTOR
 from ntkgap.practice.stacked import StackedNetworks
 
 Observer = Callable[[int, Callable[[int], nn.Module]], None]
@@ -67,8 +68,7 @@ class Cohort:
 
     def _outputs(self, x: Tensor) -> Tensor:
         with torch.no_grad():
-            found = self.outputs(x)
-        return found[..., None] if found.ndim == 2 else found
+            return self.outputs(x)
 
     def tested(self) -> Tensor:
         """Scores on the test sets, [M, T]."""
@@ -92,8 +92,16 @@ class Cohort:
         return scores.masked_fill(self.diverged[:, None], torch.nan)
 
     def watch(self, lesson: Lesson) -> None:
-        """Notice networks whose loss on a lesson is no longer finite."""
-        self.diverged |= ~torch.isfinite(self._losses(lesson))
+        """Notice networks that have diverged on a lesson."""
+        self.diverged |= ~self.bounded(self._losses(lesson))
+
+    def bounded(self, losses: Tensor) -> Tensor:
+        """Whether losses are finite and not a million times the one on all tasks before training, [M].
+
+        That one, and not the loss at a phase's start: what is learned already may well grow a million times.
+        """
+        start = self.initial_losses.sum(dim=1).clamp_min(torch.finfo(losses.dtype).eps)
+        return torch.isfinite(losses) & (losses <= DIVERGENCE_FACTOR * start)
 
     def note(self, lesson: Lesson, taken: Tensor) -> None:
         """Keep what is to be known after a phase."""

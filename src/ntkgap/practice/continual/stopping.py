@@ -32,7 +32,7 @@ class Steps:
     steps: int | Sequence[int]
 
     def __post_init__(self) -> None:
-        for n in [self.steps] if isinstance(self.steps, int) else self.steps:
+        for n in self.steps if isinstance(self.steps, list | tuple) else [self.steps]:
             _check_count("steps", n)
 
     def limit(self, phase: int, learning_rate: float, updates_an_epoch: int) -> int:

@@ -14,7 +14,6 @@ from ntkgap.practice.continual.lessons import Lesson, losses
 from ntkgap.practice.continual.method import Memory, Method, Plain
 from ntkgap.practice.continual.runs import TaskRuns
 from ntkgap.practice.continual.stopping import Stopping
-from ntkgap.practice.curves import DIVERGENCE_FACTOR
 from ntkgap.practice.losses import choose_loss
 from ntkgap.practice.training import minibatches
 
@@ -59,7 +58,8 @@ def train_tasks(
 
     Returns:
         Scores of all tasks after every phase, and what else was noted. A network that diverges, its loss not
-        finite or a million times the first, stands still from then on; its scores are NaN.
+        finite or a million times the one on all tasks before training, stands still from then on; its scores
+        are NaN.
 
     Raises:
         StudyError: if a number is out of range, an option unknown, or streams do not go with networks.
@@ -138,14 +138,10 @@ class _Teacher:
         update = self._update_rule(rate)
         batches = [minibatches(len(lesson), size, generator) for generator in self._generators]
         active, taken = ~cohort.diverged, torch.zeros(len(cohort.networks), dtype=torch.long)
-        first: Tensor | None = None
         for step in range(1, limit + 1):
             part = lesson if size == len(lesson) else lesson.batch(torch.stack([next(b) for b in batches]))
-            loss = losses(cohort.loss, self._outputs(part), part) * (len(lesson) / size)
-            value = loss.detach()
-            first = value if first is None else first
-            # False for NaN too. What is zero from the start may grow a little.
-            fine = value <= DIVERGENCE_FACTOR * first.clamp_min(torch.finfo(value.dtype).eps)
+            loss = losses(cohort.loss, cohort.outputs(part.x), part) * (len(lesson) / size)
+            fine = cohort.bounded(loss.detach())
             cohort.diverged |= active & ~fine
             active &= fine
             if not active.any():
@@ -160,10 +156,6 @@ class _Teacher:
         self._taken += int(taken.max())
         cohort.watch(lesson)
         return taken
-
-    def _outputs(self, part: Lesson) -> Tensor:
-        found = self._cohort.outputs(part.x)
-        return found[..., None] if found.ndim == 2 else found
 
     def _step(self, update: torch.optim.Optimizer, loss: Tensor, active: Tensor) -> None:
         """One update of the networks that are still active."""
