@@ -75,10 +75,10 @@ def test_every_network_is_compared_with_the_narrowest_of_its_own_seed_and_settin
     ]
     found = complete(cells)
     assert [c.width for c in found] == [4, 16, 4, 16, 64]
-    assert "drop_matched" not in found[0].scalars  # the narrowest has nothing to be compared with
-    assert "drop_matched" not in found[4].scalars  # nor has the only one of its settings
-    assert found[1].scalars["drop_matched"] == pytest.approx(0.02)
-    assert found[3].scalars["drop_matched"] == pytest.approx(0.04)
+    assert "drop_matched_long" not in found[0].scalars  # the narrowest has nothing to be compared with
+    assert "drop_matched_long" not in found[4].scalars  # nor has the only one of its settings
+    assert found[1].scalars["drop_matched_long"] == pytest.approx(0.02)
+    assert found[3].scalars["drop_matched_long"] == pytest.approx(0.04)
     assert found[3].scalars["drop_total_long"] == found[3].scalars["drop_converged"] == pytest.approx(0.04)
 
 
@@ -90,9 +90,29 @@ def test_converged_networks_are_compared_with_the_narrowest_that_has_converged()
         cell(256, curves([0.9, 0.5], extra=-0.3, train_score=0.7)),
     ]
     found = [c.scalars.get("drop_converged") for c in complete(cells)]
-    assert found[:2] == [None, None]
+    assert found[0] is None
+    assert math.isnan(found[1])  # the narrowest that has converged
     assert found[2] == pytest.approx(0.02)
     assert math.isnan(found[3])
     assert complete(cells)[2].scalars["drop_total_long"] == pytest.approx(0.32)  # of the narrowest of all
     none = [cell(w, curves([0.9, 0.5], train_score=0.5)) for w in (4, 16)]
     assert math.isnan(complete(none)[1].scalars["drop_converged"])
+
+
+def test_a_width_has_converged_where_all_its_seeds_have():
+    """Else seeds of one verdict would be compared with networks of different widths."""
+    cells = [
+        cell(4, curves([0.9, 0.5])),
+        cell(4, curves([0.9, 0.5], train_score=0.9), seed=1),
+        cell(16, curves([0.9, 0.5])),
+        cell(16, curves([0.9, 0.5]), seed=1),
+        cell(64, curves([0.9, 0.5], extra=-0.02)),
+        cell(64, curves([0.9, 0.5], extra=-0.04), seed=1),
+        cell(4, curves([0.9, 0.5]), seed=2),
+        cell(64, curves([0.9, 0.5]), seed=2),  # that of width 16 is not done yet
+    ]
+    found = [c.scalars.get("drop_converged") for c in complete(cells)]
+    assert found[:2] == [None] * 2
+    assert all(map(math.isnan, found[2:4]))
+    assert found[4:6] == pytest.approx([0.02, 0.04])
+    assert math.isnan(found[7])

@@ -70,6 +70,32 @@ def test_a_lazy_network_follows_every_prediction_within_two_points():
     assert wrong.abs().max() > 0.02  # what is not lazy does something else
 
 
+def test_kernels_that_are_taken_anew_carry_their_own_function_along():
+    """For a linearised network they are the kernel at the start; within a task nothing is left to be wrong."""
+    problem = tiny()
+    learner = Learner(problem, 8, 0)
+    linear = ng.linearize(learner.network().double())
+    learner.network, learner.stream = lambda: linear, learner.stream.to(torch.float64)
+    foretold = learner.predictions()["initial"].test[1]
+    seen = TaskStart(learner, STEPS[1])
+    observed = learner.train(STEPS[1], Plain(), seen).scores[0]
+    torch.testing.assert_close(torch.stack(seen.test), foretold, rtol=0, atol=ITERATED)
+    torch.testing.assert_close(torch.stack(seen.within), observed, rtol=0, atol=ITERATED)
+    moving = Learner(problem, 8, 0)
+    seen = TaskStart(moving, STEPS[1])
+    moving.train(STEPS[1], Plain(), seen)
+    assert (seen.test[0] - seen.within[0]).abs().max() == 0  # both begin at the first task
+    assert (seen.test[2] - seen.within[2]).abs().max() > 0  # what the first two got wrong is carried along
+
+
+def test_a_prediction_that_diverges_says_so():
+    stream = tiny().load(0)
+    network = ng.MLP(64, 10, width=8, depth=1, generator=torch.Generator().manual_seed(0))
+    predicted = ng.predict_tasks(network, stream, learning_rate=100.0, steps=[200])
+    with pytest.raises(StudyError, match="lower it"):
+        predicted.matrix(0)
+
+
 def test_the_limit_is_shared_by_all_widths_and_foretells_wide_networks():
     problem = tiny(widths=[8, 1024])
     assert limit_of(problem, 0) is limit_of(tiny(widths=[16]), 0)

@@ -77,6 +77,17 @@ def test_a_cell_measures_all_that_claims_are_about(runs):
     assert of_heads == {"heads"}  # judged where tasks have heads of their own
 
 
+def test_orthogonal_gradients_are_judged_on_what_they_promise_to_keep():
+    """Lazy, they keep the scores of stored examples; of labels' directions alone there is no promise."""
+    lazy = {**TINY["model"], "alpha": 100.0}
+    kept = cells.compute(tiny(model=lazy, widths=[32], methods={"ogd": 6}).cells()[0])["scalars"]
+    assert kept["ogd_stored_forgetting"] <= 0
+    assert kept["ogd_train_forgetting"] <= kept["train_forgetting_long"]
+    labels = cells.compute(tiny(methods={"ogd": 6, "ogd_directions": "label"}).cells()[0])["scalars"]
+    assert "ogd_label_forgetting" in labels
+    assert not any("stored" in name for name in labels)
+
+
 def test_a_run_that_diverges_is_reported_and_the_cell_goes_on():
     hot = {"optimizer": "sgd", "learning_rate": 2.0, "steps": [2, 40]}
     linear = {**TINY["model"], "nonlinearity": "identity"}  # of others all units die, and the loss stays finite

@@ -35,17 +35,21 @@ class Steps:
         for n in self.steps if isinstance(self.steps, list | tuple) else [self.steps]:
             _check_count("steps", n)
 
-    def limit(self, phase: int, learning_rate: float, updates_an_epoch: int) -> int:
-        """That number.
+    def check(self, phases: int) -> None:
+        """Compare with how many phases there are.
 
         Raises:
-            StudyError: if there is none for the phase.
+            StudyError: if there are several numbers, and not one a phase.
         """
-        if isinstance(self.steps, int):
-            return self.steps
-        if phase >= len(self.steps):
-            raise StudyError(f"steps has {len(self.steps)} numbers, but there are more tasks; give one a task")
-        return self.steps[phase]
+        if not isinstance(self.steps, int) and len(self.steps) != phases:
+            raise StudyError(
+                f"steps has {len(self.steps)} numbers, but there are {phases} tasks to learn one after the other; "
+                f"give one a task, or one for all"
+            )
+
+    def limit(self, phase: int, learning_rate: float, updates_an_epoch: int) -> int:
+        """That number."""
+        return self.steps if isinstance(self.steps, int) else self.steps[phase]
 
     @property
     def target(self) -> None:

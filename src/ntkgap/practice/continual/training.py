@@ -12,8 +12,9 @@ from ntkgap.practice.checks import check_momentum, check_training
 from ntkgap.practice.continual.cohort import Cohort, Observer
 from ntkgap.practice.continual.lessons import Lesson, losses
 from ntkgap.practice.continual.method import Memory, Method, Plain
+from ntkgap.practice.continual.orthogonal_gradients import OGD
 from ntkgap.practice.continual.runs import TaskRuns
-from ntkgap.practice.continual.stopping import Stopping
+from ntkgap.practice.continual.stopping import Steps, Stopping
 from ntkgap.practice.losses import choose_loss
 from ntkgap.practice.training import minibatches
 
@@ -77,6 +78,11 @@ def train_tasks(
     if optimizer not in OPTIMIZERS:
         raise StudyError(f"unknown optimizer {optimizer!r}; choose one of {', '.join(OPTIMIZERS)}")
     check_momentum(momentum)
+    _check_kinds(stop, method)
+    if optimizer == "adam" and isinstance(method, OGD):
+        raise StudyError(
+            "Adam bends the directions of orthogonal gradients; use 'gd' or 'sgd' with OGD and PCAOGD"
+        )
     for stream in every:
         choose_loss(loss, *(task.train for task in stream.tasks))
     numbers = list(range(len(networks))) if seeds is None else list(seeds)
@@ -92,6 +98,8 @@ def train_tasks(
         )
     for rate in rates:
         check_training(rate, 0)
+    if isinstance(stop, Steps):
+        stop.check(len(phases))
     for lesson in phases:
         if batch_size is not None and not 1 <= batch_size <= len(lesson):
             raise StudyError(f"batch_size must be between 1 and the {len(lesson)} training examples of a task")
@@ -107,6 +115,17 @@ def train_tasks(
         cohort.note(lesson, taken)
         cohort.look(observe, phase + 1)
     return cohort.runs(teacher.curve_steps, teacher.curves)
+
+
+def _check_kinds(stop: object, method: object) -> None:
+    if isinstance(stop, type) or not callable(getattr(stop, "limit", None)):
+        raise StudyError(
+            f"stop must be Steps, Epochs, UntilAccuracy or KernelTime, such as Steps(100); got {stop!r}"
+        )
+    if method is not None and not isinstance(method, Method):
+        raise StudyError(
+            f"method must be Joint(), OGD(), PCAOGD(), EWC(1.0) or Replay(10), or left out; got {method!r}"
+        )
 
 
 class _Teacher:

@@ -75,10 +75,16 @@ def _advice(found: Mapping[str, Verdict]) -> str:
         for key in ("width_helps_short", "width_helps_matched", "width_helps_converged")
     )
     if long == "holds":
-        return "Yes, also when every task is trained to convergence."
+        if short == "fails":
+            return "Where every task is trained to convergence, yes; not where training is brief."
+        return (
+            "Yes, also when every task is trained to convergence."
+            if short == "holds"
+            else ("Yes, when every task is trained to convergence.")
+        )
     if long == "fails" and short == "holds":
         return "Only if tasks are trained briefly" + (
-            ", and then because wide networks were trained less." if matched == "fails" else "."
+            "; at the same training loss width does not help." if matched == "fails" else "."
         )
     if long == "fails" and short == "fails":
         return "No, neither briefly trained nor to convergence."
@@ -88,4 +94,6 @@ def _advice(found: Mapping[str, Verdict]) -> str:
         return "At the same training loss, yes; convergence is undecided."
     if matched == "fails":
         return "Not at the same training loss; convergence is undecided."
-    return "Undecided: the intervals over seeds are too wide."
+    if short == "holds":
+        return "If tasks are trained briefly, yes; the rest is undecided."
+    return "Undecided: see the reasons in this row."

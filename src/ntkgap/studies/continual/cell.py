@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import torch
+
 from ntkgap.practice.continual import Plain
 from ntkgap.studies.continual.learner import Learner
 from ntkgap.studies.continual.record import ends, record_method, record_prediction, record_stop
+from ntkgap.studies.continual.stored import StoredScores
 from ntkgap.studies.continual.study import problem_of
 from ntkgap.studies.continual.task_start import TaskStart
 from ntkgap.studies.findings import Findings
@@ -33,7 +36,9 @@ def compute(cell: dict[str, Any]) -> dict[str, Any]:
     if methods:
         findings.scalars["plain_forgetting"] = findings.scalars["forgetting_long"]
     for name, method in methods.items():
-        record_method(name, learner.train(stops[-1], method), findings)
+        stored = StoredScores(learner.stream, problem.methods.ogd) if name == "ogd" else None
+        runs = learner.train(stops[-1], method, stored)
+        record_method(name, runs, None if stored is None else torch.stack(stored.rows), findings)
     if learner.stream.separate_heads:
         findings.scalars["heads_forgetting"] = findings.scalars["forgetting_long"]
     findings.curves["stops"] = [float(stop) for stop in stops]

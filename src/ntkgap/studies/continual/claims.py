@@ -14,7 +14,9 @@ DROP, AGREEMENT = 0.01, 0.02
 # How far a kernel that is said not to move may move.
 STILL = 0.1
 
-FORGETTING = "the best score a task ever had less the last one, mean over all tasks but the last"
+FORGETTING = (
+    "the best score a task ever had less the last one, mean over all tasks but the last (Chaudhry et al. 2018)"
+)
 
 
 def claims() -> list[Claim]:
@@ -56,10 +58,10 @@ def _width() -> list[Claim]:
             "width_helps_matched",
             "Width helps at matched training",
             "Compared with the narrowest network at the same training loss, it forgets less.",
-            "drop_matched",
-            "Mean over the stopping times. The better trained of the two is taken at the earlier time at which it "
+            "drop_matched_long",
+            "At the longest stopping time. The better trained of the two is taken at the earlier time at which it "
             "had the other's training loss, interpolated between its stopping times.",
-            "a training diverged",
+            "a training diverged, or one never had the other's training loss",
         ),
         claim(
             "width_helps_converged",
@@ -68,7 +70,7 @@ def _width() -> list[Claim]:
             "drop_converged",
             f"Training counts as converged where every task's training set scores {CONVERGED:.0%} right after it "
             "was learned, in the mean over tasks.",
-            f"training has not converged: tasks' training sets score less than {CONVERGED:.0%}",
+            f"it has not converged (tasks' training sets score {CONVERGED:.0%}), or no narrower network has",
         ),
     ]
 
@@ -99,8 +101,7 @@ def _foretold() -> list[Claim]:
                     caveat="Prediction and network begin from the same function and are stopped after the same "
                     "steps; both are scored on the same test examples. "
                     + (
-                        "Each task begins from the network's own function at that time: only what happens within "
-                        "a task can be wrong."
+                        "The kernel is taken anew at the start of each task, the function is carried along."
                         if name == "task_start"
                         else "The step is the same for both, so that a difference is one of the kernel."
                     ),
@@ -152,16 +153,18 @@ def _guarantees() -> list[Claim]:
         Claim(
             key="ogd_keeps",
             title="Orthogonal gradients keep what was learned",
-            statement="With orthogonal gradient descent tasks keep their score on the stored training examples.",
+            statement="With orthogonal gradient descent, whose directions are those of all outputs at stored "
+            "examples, tasks keep their score on these.",
             source=f"{BENNANI}, theorem 2",
             kind="consequence",
-            quantity="ogd_train_forgetting",
-            label="forgetting on training examples",
+            quantity="ogd_stored_forgetting",
+            label="forgetting on stored examples",
             threshold=AGREEMENT,
             direction="below",
-            criterion=f"less than {AGREEMENT:.0%} of training accuracy is forgotten",
+            criterion=f"less than {AGREEMENT:.0%} of accuracy on stored examples is forgotten",
             prediction="nothing is forgotten where the kernel does not move",
-            caveat="The guarantee is for the examples whose gradients are stored, and for infinite width.",
+            caveat="The guarantee is for infinite width. There is none where only the directions of labels are "
+            "stored: then nothing is judged.",
             log_scale=False,
         ),
         Claim(

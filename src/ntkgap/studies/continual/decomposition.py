@@ -45,18 +45,22 @@ class Drop:
 def complete(cells: Sequence[Measured]) -> list[Measured]:
     """Add to every cell how it differs from the narrowest of its problem and seed.
 
-    After convergence it is compared with the narrowest that has converged, too; narrower ones are left out.
+    After convergence it is compared with the narrowest width that has converged with every seed. Where there is
+    none, or the cell itself is not wider or has not converged, nothing is decided.
 
     Args:
         cells: of one problem, or of one of its variations.
     """
-    families: dict[str, list[Measured]] = defaultdict(list)
+    seeds: dict[str, list[Measured]] = defaultdict(list)
+    problems: dict[str, list[Measured]] = defaultdict(list)
     for cell in sorted(cells, key=lambda c: c.width):
-        families[_but_width(cell)].append(cell)
-    return [_completed(cell, families[_but_width(cell)]) for cell in cells]
+        seeds[_but(cell, "width")].append(cell)
+        problems[_but(cell, "width", "seed")].append(cell)
+    converged = {name: _converged_from(found) for name, found in problems.items()}
+    return [_completed(c, seeds[_but(c, "width")], converged[_but(c, "width", "seed")]) for c in cells]
 
 
-def _completed(cell: Measured, family: Sequence[Measured]) -> Measured:
+def _completed(cell: Measured, family: Sequence[Measured], converged_from: int | None) -> Measured:
     """The cell with what its family, narrowest first, says about it."""
     narrow = family[0]
     if cell.width == narrow.width:
@@ -66,14 +70,18 @@ def _completed(cell: Measured, family: Sequence[Measured]) -> Measured:
     scalars = {
         **{f"{name}_short": curve[0] for name, curve in curves.items()},
         **{f"{name}_long": curve[-1] for name, curve in curves.items()},
-        "drop_matched": _mean([d.matched for d in drops]),
     }
-    converged = next((c for c in family if _has_converged(c)), None)
-    if converged is None or (cell.width > converged.width and not _has_converged(cell)):
-        scalars["drop_converged"] = math.nan
-    elif cell.width > converged.width:
-        scalars["drop_converged"] = drop(cell.curves, converged.curves, -1).total
+    scalars["drop_converged"] = math.nan
+    reference = next((c for c in family if c.width == converged_from), None)
+    if reference is not None and cell.width > reference.width and _has_converged(cell):
+        scalars["drop_converged"] = drop(cell.curves, reference.curves, -1).total
     return replace(cell, scalars={**cell.scalars, **scalars}, curves={**cell.curves, **curves})
+
+
+def _converged_from(cells: Sequence[Measured]) -> int | None:
+    """The narrowest width that has converged with every seed; None if none has."""
+    not_converged = {c.width for c in cells if not _has_converged(c)}
+    return min({c.width for c in cells} - not_converged, default=None)
 
 
 def _has_converged(cell: Measured) -> bool:
@@ -110,12 +118,6 @@ def _at_loss(loss: float, curves: Mapping[str, list[float]]) -> float:
     return float(np.interp(math.log(loss), np.log(losses[order]), forgotten[order]))
 
 
-def _mean(values: Sequence[float]) -> float:
-    """Of those that could be had; NaN if none could."""
-    known = [v for v in values if not math.isnan(v)]
-    return sum(known) / len(known) if known else math.nan
-
-
-def _but_width(cell: Measured) -> str:
-    """What the widths of one network and seed have in common."""
-    return json.dumps({k: v for k, v in cell.cell.items() if k != "width"}, sort_keys=True)
+def _but(cell: Measured, *varied: str) -> str:
+    """What cells have in common that differ in these alone."""
+    return json.dumps({k: v for k, v in cell.cell.items() if k not in varied}, sort_keys=True)

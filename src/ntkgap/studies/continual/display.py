@@ -3,6 +3,10 @@
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
+from ntkgap.practice.continual import AccuracyMatrix
+from ntkgap.practice.continual.conventions import CONVENTIONS
 from ntkgap.studies.figures import CurveFigure, Matrix, MatrixFigure, StudyFigure, Table, WidthFigure
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.statistics import median_interval
@@ -13,12 +17,18 @@ KERNELS = {
     "initial": "theory: kernel at the start",
     "task_start": "theory: kernel at each task's start",
 }
-METHODS = {"ogd": "orthogonal gradients", "ewc": "elastic weights", "replay": "replay"}
+METHODS = {
+    "ogd": "orthogonal gradients",
+    "ogd_label": "orthogonal gradients of labels",
+    "ewc": "elastic weights",
+    "replay": "replay",
+}
+FORGETTING = "forgetting (max − last)"
 
 
 def figures() -> list[StudyFigure]:
     """Forgetting over width and over stopping times, R beside its predictions, and what width is behind."""
-    return [*_forgetting(), _over_time(), _matrices(), *_drops(), _kernel(), _methods()]
+    return [*_forgetting(), _over_time(), _matrices(), _gaps(), *_drops(), _kernel(), _methods()]
 
 
 def _forgetting() -> list[StudyFigure]:
@@ -28,7 +38,7 @@ def _forgetting() -> list[StudyFigure]:
             title=f"Forgetting after {word} training: predicted and observed",
             caption=f"After the {most} steps a task. Each network's prediction starts from its own function "
             "and is stopped after the same number of steps.",
-            y_label="forgetting",
+            y_label=FORGETTING,
             measured=f"forgetting_{when}",
             references=tuple((f"forgetting_{name}_{when}", label) for name, label in KERNELS.items()),
             measured_label="observed",
@@ -45,7 +55,7 @@ def _over_time() -> StudyFigure:
         caption="Every stopping time is a training of its own. Dashed: predicted by the kernel at the start, of "
         "the same network; dotted: by infinite width.",
         x_label="steps a task",
-        y_label="forgetting",
+        y_label=FORGETTING,
         measured="forgetting",
         predicted="forgetting_initial",
         predicted_label="theory: kernel at the start",
@@ -70,6 +80,24 @@ def _matrices() -> StudyFigure:
             Matrix("observed, width {width}", "scores_long", widest=False),
             Matrix("K(θ₀), width {width}", "scores_initial_long", widest=False, predicted=True),
         ),
+    )
+
+
+def _gaps() -> StudyFigure:
+    return WidthFigure(
+        key="gaps_long",
+        title="How far predictions are off after long training, and where it comes from",
+        caption="Mean distance of predicted and observed accuracies. Within a task: every task is predicted from "
+        "the function that the network has when it begins, so that errors of earlier tasks do not count.",
+        y_label="mean |R predicted − R observed|",
+        measured="gap_initial_long",
+        references=(
+            ("gap_infinite_long", KERNELS["infinite"]),
+            ("gap_task_start_long", KERNELS["task_start"]),
+            ("gap_within_task_long", "within a task alone"),
+        ),
+        measured_label=KERNELS["initial"],
+        log_y=False,
     )
 
 
@@ -110,7 +138,7 @@ def _methods() -> StudyFigure:
         key="methods",
         title="What helps against forgetting, over width",
         caption="After the most steps a task.",
-        y_label="forgetting",
+        y_label=FORGETTING,
         measured="plain_forgetting",
         references=tuple((f"{name}_forgetting", label) for name, label in METHODS.items()),
         measured_label="plain training",
@@ -136,10 +164,39 @@ def tables(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict])
                 caption="In per cent, medians over seeds with intervals. Learned: accuracy on a task's test set "
                 "right after it was learned, mean over tasks. In the end: after the last task. On training "
                 "examples: score on a task's training set right after it was learned.",
-                columns=("", "learned", "in the end", "forgetting", "on training examples"),
+                columns=("", "learned", "in the end", FORGETTING, "on training examples"),
                 rows=tuple(rows),
             )
         )
+        found.append(_by_convention(i, problem, of_problem))
+    return found
+
+
+def _by_convention(i: int, problem: str, cells: Sequence[Measured]) -> Table:
+    """What "forgetting" is by every published definition, at the smallest and the largest width."""
+    widths = sorted({c.width for c in cells})
+    chosen = list({widths[0]: 0, widths[-1]: 0})
+    rows = [(name, *(_entry(_forgotten(cells, width, name)) for width in chosen)) for name in CONVENTIONS]
+    return Table(
+        key=f"conventions_{i}",
+        title=f"Forgetting by every convention: {problem}",
+        caption="In per cent, after the longest training, medians over seeds with intervals. Numbers of papers "
+        "compare with the row of their convention alone; everywhere else on this page it is max_minus_last.",
+        columns=("", *(f"width {width}" for width in chosen)),
+        rows=tuple(rows),
+    )
+
+
+def _forgotten(cells: Sequence[Measured], width: int, convention: str) -> list[float]:
+    """Of every seed's R after the longest training; NaN where it diverged."""
+    found = []
+    for cell in cells:
+        if cell.width == width:
+            scores = np.array(cell.curves["scores_long"])
+            tasks = math.isqrt(len(scores))
+            finite = np.isfinite(scores).all()
+            matrix = AccuracyMatrix(scores.reshape(tasks, tasks), kind="explained_variance") if finite else None
+            found.append(math.nan if matrix is None else matrix.forgetting(convention))
     return found
 
 

@@ -76,7 +76,8 @@ class Learner:
         if asked.joint:
             found["joint"] = Joint()
         if asked.ogd is not None:
-            found["ogd"] = OGD(examples=asked.ogd, directions=asked.ogd_directions)
+            name = "ogd" if asked.ogd_directions == "all" else "ogd_label"
+            found[name] = OGD(examples=asked.ogd, directions=asked.ogd_directions)
         if asked.ewc is not None:
             found["ewc"] = EWC(asked.ewc)
         if asked.replay is not None:

@@ -71,7 +71,16 @@ class PredictedScores:
     train: Tensor
 
     def matrix(self, i: int) -> AccuracyMatrix:
-        """R after stopping time i; −1 is training without end."""
+        """R after stopping time i; −1 is training without end.
+
+        Raises:
+            StudyError: if the prediction diverged, its learning rate above the critical one.
+        """
+        if not torch.isfinite(self.test[i]).all():
+            raise StudyError(
+                f"the kernel predicts that training diverges by stopping time {i}: the learning rate is above "
+                "2/κ_max of a task's kernel; lower it"
+            )
         return AccuracyMatrix(self.test[i].numpy(), kind="explained_variance")
 
 

@@ -36,9 +36,12 @@ def record_stop(learner: Learner, stop: int, runs: TaskRuns, seen: TaskStart, fi
     )
     findings.curves[f"scores_{len(findings.curves['forgetting']) - 1}"] = scores.flatten().tolist()
     if seen.test and not diverged:
+        place = len(findings.curves["forgetting"]) - 1
         _compare("task_start", torch.stack(seen.test), scores, findings)
+        _append(findings, {"gap_within_task": _gap(torch.stack(seen.within), scores)})
+        findings.curves[f"scores_task_start_{place}"] = torch.stack(seen.test).flatten().tolist()
     elif "task_start" in learner.problem.kernels:
-        _append(findings, dict.fromkeys(_names("task_start"), math.inf))
+        _append(findings, dict.fromkeys((*_names("task_start"), "gap_within_task"), math.inf))
 
 
 def record_prediction(name: str, prediction: PredictedScores, findings: Findings) -> None:
@@ -59,8 +62,15 @@ def record_prediction(name: str, prediction: PredictedScores, findings: Findings
     }
 
 
-def record_method(name: str, runs: TaskRuns, findings: Findings) -> None:
-    """Note what a method against forgetting has come to."""
+def record_method(name: str, runs: TaskRuns, stored: Tensor | None, findings: Findings) -> None:
+    """Note what a method against forgetting has come to.
+
+    Args:
+        name: of the method.
+        runs: of one network.
+        stored: scores on stored examples after every task, [T, T], where these are promised to be kept.
+        findings: of the cell.
+    """
     diverged = bool(runs.diverged[0])
     scores = runs.scores[0]
     if diverged:
@@ -70,6 +80,8 @@ def record_method(name: str, runs: TaskRuns, findings: Findings) -> None:
         return
     findings.scalars |= summary(f"{name}_", scores, diverged)
     findings.scalars[f"{name}_train_forgetting"] = _forgetting(runs.train_scores[0], diverged)
+    if stored is not None:
+        findings.scalars[f"{name}_stored_forgetting"] = _forgetting(stored, diverged)
 
 
 def ends(findings: Findings) -> None:
@@ -111,9 +123,15 @@ def _compare(kernel: str, predicted: Tensor, observed: Tensor, findings: Finding
         values = (_forgetting(predicted, False), math.inf, math.inf)
     else:
         foretold, seen = _forgetting(predicted, False), _forgetting(observed, False)
-        learned = torch.ones_like(observed, dtype=torch.bool).tril()
-        values = (foretold, float((predicted - observed)[learned].abs().mean()), abs(foretold - seen))
+        values = (foretold, _gap(predicted, observed), abs(foretold - seen))
     _append(findings, dict(zip(_names(kernel), values, strict=True)))
+
+
+def _gap(predicted: Tensor, observed: Tensor) -> float:
+    """Mean |R predicted − R observed| over tasks s ≤ t; infinite where one of them is not finite."""
+    learned = torch.ones_like(observed, dtype=torch.bool).tril()
+    gap = float((predicted - observed)[learned].abs().mean())
+    return gap if math.isfinite(gap) else math.inf
 
 
 def _append(findings: Findings, values: dict[str, float]) -> None:

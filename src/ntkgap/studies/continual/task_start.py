@@ -15,16 +15,18 @@ from ntkgap.theory import SequentialRegression
 class TaskStart:
     """Watches a network learn a stream.
 
-    Each task is predicted from the network as it is when the task begins, with its own kernel and its own
-    function: what such a prediction gets wrong has happened within that task.
+    Each task is predicted with the kernel that the network has when the task begins, from two functions: from what
+    earlier such predictions have made of the network's first function, which foretells what is forgotten; and from
+    the network's own function at that time, so that whatever is wrong has happened within the task.
 
     Args:
         learner: the network.
         stop: steps a task.
 
     Attributes:
-        test: predicted scores after every task on all tasks' test sets, [T] each.
-        train: the same on the training sets.
+        test: scores after every task on all tasks' test sets as the former foretell them, [T] each; NaN from where
+            the prediction diverged, as one may whose kernel has grown.
+        within: the same by the latter.
     """
 
     def __init__(self, learner: Learner, stop: int) -> None:
@@ -33,8 +35,9 @@ class TaskStart:
         tested = torch.cat(learner.points.test)
         chosen = torch.linspace(0, len(tested) - 1, min(learner.problem.probes, len(tested))).long()
         self._switches = KernelSwitches(learner.points.x[tested[chosen]], members=1)
+        self._carried: Tensor | None = None
         self.test: list[Tensor] = []
-        self.train: list[Tensor] = []
+        self.within: list[Tensor] = []
 
     def __call__(self, phase: int, network: Callable[[int], nn.Module]) -> None:
         """Before the first task, phase 0, and after each."""
@@ -46,9 +49,11 @@ class TaskStart:
     def _predict(self, t: int, model: nn.Module) -> None:
         learner, task = self._learner, self._learner.stream.tasks[t]
         with torch.no_grad():
-            function = model(learner.points.x)
+            own = model(learner.points.x)
+        carried = own if self._carried is None else self._carried
+        lost = not torch.isfinite(carried).all()
         kernel = finite_kernel(model, learner.stream, learner.points, learner.problem.full_kernel)
-        regression = SequentialRegression(function)
+        regression = SequentialRegression(torch.stack([own if lost else carried, own]))
         regression.learn(
             kernel(t),
             learner.points.train[t],
@@ -56,9 +61,10 @@ class TaskStart:
             columns=task.columns,
             decay=lambda modes: modes.gradient_descent_decay(learner.rates[t], self._stop),
         )
-        test, train = learner.points.scores(learner.stream, regression.function)
-        self.test.append(test)
-        self.train.append(train)
+        self._carried = carried if lost else regression.function[0]
+        test, _ = learner.points.scores(learner.stream, torch.stack([self._carried, regression.function[1]]))
+        self.test.append(test[0])
+        self.within.append(test[1])
 
     def changes(self) -> tuple[float, float]:
         """Largest ‖K_t − K_{t−1}‖/‖K_{t−1}‖ of all tasks, and ‖K_T − K_0‖/‖K_0‖; NaN as of ``KernelSwitches``."""
