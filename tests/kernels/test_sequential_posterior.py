@@ -125,3 +125,23 @@ def test_refusals():
     assert len(posterior) == 1  # a refused update leaves no trace
     with pytest.raises(KernelError, match="increase the noise"):
         SequentialPosterior.of_gram(-torch.eye(3), 0.1)
+
+
+def test_the_mean_of_the_first_few_is_that_of_a_posterior_of_these_alone(generator):
+    features, queries = (torch.randn(n, 9, dtype=torch.float64, generator=generator) for n in (300, 4))
+    targets = torch.randn(300, dtype=torch.float64, generator=generator)
+    every = _fed(features, targets, 0.3)
+    for n in (0, 1, 100, 256, 299, 300):
+        few = _fed(features[:n], targets[:n], 0.3)
+        found = every.mean(features @ queries.mT, of_first=n)
+        assert torch.allclose(found, few.mean(features[:n] @ queries.mT), rtol=0, atol=ITERATED)
+
+
+def test_what_is_no_observation_is_refused():
+    posterior = SequentialPosterior(1.0)
+    with pytest.raises(KernelError, match="must be finite"):
+        posterior.append(torch.zeros(0), 1.0, float("nan"))
+    with pytest.raises(KernelError, match="not symmetric"):
+        SequentialPosterior.of_gram(torch.tensor([[1.0, 0.5], [0.1, 1.0]]), 0.1)
+    with pytest.raises(KernelError, match="targets have NaN"):
+        SequentialPosterior.of_gram(torch.eye(2), 0.1, torch.tensor([1.0, float("nan")]))

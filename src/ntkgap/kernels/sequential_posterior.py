@@ -11,6 +11,8 @@ from ntkgap.errors import KernelError
 PANEL = 256
 # The pivot own + noise − ... is a difference; below this part of its terms it is rounding.
 ROUNDING = 1e-15
+# Entries (i, j) and (j, i) may differ by so much of the largest: rounding of products in float32.
+SYMMETRY = 1e-4
 
 
 class SequentialPosterior:
@@ -58,6 +60,12 @@ class SequentialPosterior:
             raise KernelError(f"the Gram matrix must be square, got {tuple(gram.shape)}")
         if t == 0:
             return posterior
+        if targets is not None and not torch.isfinite(targets).all():
+            raise KernelError("targets have NaN or infinite entries")
+        if (gram - gram.T).abs().max() > SYMMETRY * gram.abs().max():
+            raise KernelError(
+                "the Gram matrix is not symmetric; give products of all pairs of one set of gradients"
+            )
         noisy = gram.double() + posterior.noise * torch.eye(t, dtype=torch.float64)
         lower, failed = torch.linalg.cholesky_ex(noisy)
         if failed or not torch.isfinite(lower).all():
@@ -83,9 +91,16 @@ class SequentialPosterior:
         solved = self._solved(cross)
         return (own.double() - solved.square().sum(0)).clamp_min(0)
 
-    def mean(self, cross: Tensor) -> Tensor:
-        """Posterior mean kᵀ(K_t + sI)⁻¹y with the targets y given to ``append``: [K]."""
-        return (self._solved(cross).mT @ self._whitened[: self._padded_size])[:, 0]
+    def mean(self, cross: Tensor, of_first: int | None = None) -> Tensor:
+        """Posterior mean kᵀ(K_t + sI)⁻¹y with the targets y given to ``append``: [K].
+
+        Args:
+            cross: products of the seen gradients with those of K points, [t, K].
+            of_first: how many observations count, the first ones; all if not given. The factor of their Gram
+                matrix is the leading block of L, so that this costs nothing more.
+        """
+        counted = self._size if of_first is None else min(of_first, self._size)
+        return (self._solved(cross)[:counted].mT @ self._whitened[:counted])[:, 0]
 
     def append(self, cross: Tensor, own: float | Tensor, target: float = 0.0) -> None:
         """Take in one observation.
@@ -96,8 +111,10 @@ class SequentialPosterior:
             target: what was observed there; for ``mean`` only.
 
         Raises:
-            KernelError: if K_{t+1} + sI is not positive definite in float64.
+            KernelError: if K_{t+1} + sI is not positive definite in float64, or the target is not finite.
         """
+        if not math.isfinite(target):
+            raise KernelError(f"the target of observation {self._size + 1} is {target!r}; targets must be finite")
         row = self._row(cross)
         squares = float(row.square().sum())
         pivot = float(own) + self.noise - squares

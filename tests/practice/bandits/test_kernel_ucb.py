@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import ntkgap as ng
-from ntkgap.errors import ModelError
+from ntkgap.errors import ModelError, StudyError
 from ntkgap.practice.bandits import KernelUCB, TabulatedKernelUCB, infinite_kernel, play
 from tests.practice.bandits.games import Spy, small_game
 from tests.practice.bandits.test_linear import dense_ridge
@@ -53,6 +53,39 @@ def test_arms_of_one_network_share_a_process(kind):
 
     policy = KernelUCB(kernel, 3, noise=0.1, exploration=gamma)
     play(small_game(rounds=20, encoding="disjoint"), Spy(policy, check))
+
+
+@pytest.mark.parametrize("encoding", ["disjoint", "outputs"])
+def test_means_may_learn_now_and_then(encoding):
+    """As those of a network that is trained every 4 rounds; the widths know of all rounds."""
+    game = small_game(rounds=15, encoding=encoding)
+    kernel = infinite_kernel(ng.MLP(game.in_features, game.out_features, 8, 1, weight_std=2**0.5))
+
+    def check(context, inputs, decision, history):
+        mean = torch.zeros(3, dtype=torch.float64)
+        for arm in range(3):
+            x0 = inputs[0 if encoding == "outputs" else arm].double()[None]
+            told = history[: len(history) // 4 * 4]
+            own = [(i[0 if encoding == "outputs" else a].double(), r) for _, i, a, r in told
+                   if encoding == "disjoint" or a == arm]  # fmt: skip
+            if own:
+                x, r = torch.stack([x for x, _ in own]), torch.tensor([r for _, r in own], dtype=torch.float64)
+                noisy = kernel(x, x) + 0.1 * torch.eye(len(x), dtype=torch.float64)
+                mean[arm] = (kernel(x0, x) @ torch.linalg.solve(noisy, r))[0]
+        assert torch.allclose(decision.mean, mean, atol=ITERATED)
+
+    policy = KernelUCB(kernel, 3, noise=0.1, exploration=lambda t, d: 1.0, every=4)
+    play(game, Spy(policy, check))
+    widths = []
+    for every in (1, 4):
+        policy = KernelUCB(kernel, 3, noise=0.1, exploration=lambda t, d: 1.0, every=every)
+        for t, arm in enumerate([0, 1, 2, 0, 1, 2]):  # the same choices
+            decision = policy.decide(game.contexts[t], game.inputs(t))
+            policy.learn(game.contexts[t], game.inputs(t), arm, float(game.rewards[t, arm]))
+        widths.append(decision.half_width)
+    assert torch.equal(*widths)
+    with pytest.raises(StudyError, match="every must be at least 1"):
+        KernelUCB(kernel, 3, noise=0.1, exploration=lambda t, d: 1.0, every=0)
 
 
 def test_it_learns():

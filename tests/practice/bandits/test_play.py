@@ -97,3 +97,20 @@ def test_relative_regret_of_chance_is_about_one():
     run = play(make_environment(train), UniformPolicy(10, torch.Generator().manual_seed(0)))
     assert run.relative_regret == pytest.approx(1, abs=3 * (0.1 / 0.9 / 1000) ** 0.5)
     assert math.isnan(run.coverage)
+
+
+@pytest.mark.parametrize(
+    ("means", "widths", "words"),
+    [
+        ([0.0, 0.0, 0.0], [1.0, 1.0, 1.0], "has 2 arms"),
+        ([0.0, 0.0], [math.nan, 1.0], "NaN or negative"),
+        ([0.0, 0.0], [-1.0, 1.0], "NaN or negative"),
+    ],
+)
+def test_decisions_that_are_none_are_refused(means, widths, words):
+    class Broken(Scripted):
+        def decide(self, context, inputs):
+            return Decision(0, torch.tensor(means), torch.tensor(widths))
+
+    with pytest.raises(StudyError, match=words):
+        play(game(), Broken())

@@ -9,6 +9,7 @@ from ntkgap.practice.bandits.linear import LinTS, LinUCB
 from ntkgap.practice.bandits.making import make_environment
 from ntkgap.practice.bandits.neural import NeuralPolicy, NeuralTS, NeuralUCB
 from ntkgap.practice.bandits.neural_linear import NeuralLinear
+from ntkgap.practice.bandits.norm_bound import norm_bound
 from ntkgap.practice.bandits.policy import Decision, Diverged, Exploration, Policy
 from ntkgap.practice.bandits.reward_model import RewardModel, RewardTraining
 from ntkgap.practice.bandits.run import BanditRun, play
@@ -41,6 +42,7 @@ __all__ = [
     "classification_environment",
     "infinite_kernel",
     "make_environment",
+    "norm_bound",
     "play",
     "wheel_environment",
 ]

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ntkgap.errors import ModelError
+from ntkgap.errors import ModelError, StudyError
 from ntkgap.kernels import SequentialPosterior, infinite_width
 from ntkgap.models import Antisymmetric
 from ntkgap.practice.bandits.environment import Environment
@@ -29,19 +29,27 @@ class KernelUCB(Policy):
         arms: K.
         noise: s > 0, variance of the noise (regularisation).
         exploration: γ.
+        every: rounds from one update of the means to the next, as networks are trained now and then; widths always
+            know of all rounds.
 
     Raises:
         KernelError: if the noise is not positive, or the kernel is not positive definite.
+        StudyError: if there are no rounds from one update to the next.
 
     Source:
         Kassraie, Krause (2022), Neural contextual bandits without regret.
     """
 
-    def __init__(self, kernel: Kernel, arms: int, *, noise: float, exploration: Exploration) -> None:
-        self.kernel, self.arms, self.exploration = kernel, arms, exploration
+    def __init__(
+        self, kernel: Kernel, arms: int, *, noise: float, exploration: Exploration, every: int = 1
+    ) -> None:
+        if every < 1:
+            raise StudyError(f"every must be at least 1 round, got {every!r}")
+        self.kernel, self.arms, self.exploration, self.every = kernel, arms, exploration, every
         # One for each arm; where arms share a process, only the first is used.
         self._posteriors = [SequentialPosterior(noise) for _ in range(arms)]
         self._seen = torch.zeros(0, 0, dtype=torch.float64)  # inputs of all rounds, and room for more
+        self._told = [0] * arms  # observations that each process's mean knows of
         self._process: list[int] = []  # which process each of them belongs to
         self._asked: tuple[list[Tensor], Tensor] = [], torch.zeros(0)
 
@@ -52,13 +60,14 @@ class KernelUCB(Policy):
         own = found[t:].diagonal().expand(self.arms)
         if len(x) > 1:
             cross = [found[:t]]
-            mean, variance = self._posteriors[0].mean(cross[0]), self._posteriors[0].variance(cross[0], own)
+            mean = self._posteriors[0].mean(cross[0], self._told[0])
+            variance = self._posteriors[0].variance(cross[0], own)
         else:
             process = torch.tensor(self._process, dtype=torch.long)
             cross = [found[:t][process == a] for a in range(self.arms)]
-            pairs = list(zip(self._posteriors, cross, own, strict=True))
-            mean = torch.cat([posterior.mean(k) for posterior, k, _ in pairs])
-            variance = torch.cat([posterior.variance(k, k_own[None]) for posterior, k, k_own in pairs])
+            each = list(zip(self._posteriors, cross, own, self._told, strict=True))
+            mean = torch.cat([posterior.mean(k, told) for posterior, k, _, told in each])
+            variance = torch.cat([posterior.variance(k, k_own[None]) for posterior, k, k_own, _ in each])
         self._asked = cross, own
         information = sum(posterior.log_determinant() for posterior in self._posteriors)
         width = self.exploration(t, information) * variance.sqrt()
@@ -71,6 +80,8 @@ class KernelUCB(Policy):
         self._posteriors[process].append(cross[process][:, column], own[arm], reward)
         self._note(inputs[column], arm)
         self._process.append(process)
+        if len(self._process) % self.every == 0:
+            self._told = [len(posterior) for posterior in self._posteriors]
 
     def _note(self, x: Tensor, arm: int) -> None:
         """Keep what the kernel will be asked about: the input of the chosen arm."""
@@ -102,12 +113,13 @@ class TabulatedKernelUCB(KernelUCB):
         kernel: as for ``KernelUCB``, with its other arguments.
         noise: s.
         exploration: γ.
+        every: as for ``KernelUCB``.
     """
 
     def __init__(
-        self, environment: Environment, kernel: Kernel, *, noise: float, exploration: Exploration
+        self, environment: Environment, kernel: Kernel, *, noise: float, exploration: Exploration, every: int = 1
     ) -> None:
-        super().__init__(kernel, environment.arms, noise=noise, exploration=exploration)
+        super().__init__(kernel, environment.arms, noise=noise, exploration=exploration, every=every)
         self._same, self._other = kernel_table(environment, kernel)
         self._chosen: list[int] = []
 

@@ -78,7 +78,8 @@ def play(
         progress: called with the number of rounds played, after each.
 
     Raises:
-        StudyError: if ``diagnose_at`` is out of range, or all arms are always equally good.
+        StudyError: if ``diagnose_at`` is out of range, all arms are always equally good, or the policy decides on
+            an arm that there is not, or with intervals that are NaN or negative.
     """
     if list(diagnose_at) != sorted(set(diagnose_at)) or not all(1 <= t <= environment.rounds for t in diagnose_at):
         raise StudyError(
@@ -98,6 +99,7 @@ def play(
         start = time.perf_counter()
         try:
             decision = policy.decide(context, inputs)
+            _check(decision, environment.arms, t + 1)
             policy.learn(context, inputs, decision.arm, float(environment.rewards[t, decision.arm]))
         except Diverged as error:
             diverged = f"round {t + 1}: {error}"
@@ -124,6 +126,22 @@ def play(
         diverged,
         seconds,
     )
+
+
+def _check(decision: Decision, arms: int, round_: int) -> None:
+    """Refuse decisions that are none: every later one would rest on them."""
+    if not 0 <= decision.arm < arms or (decision.mean is not None and len(decision.mean) != arms):
+        raise StudyError(
+            f"in round {round_} the policy chose arm {decision.arm} of "
+            f"{arms if decision.mean is None else len(decision.mean)}, but the environment has {arms} arms; build "
+            "the policy, and its network's outputs, for that many"
+        )
+    width = decision.half_width
+    if width is not None and (torch.isnan(width).any() or (width < 0).any()):
+        raise StudyError(
+            f"in round {round_} the policy's intervals are NaN or negative, {width.tolist()}; check its "
+            "exploration factor, which must be a number of at least 0"
+        )
 
 
 def _intervals(decision: Decision, means: Tensor) -> tuple[float, float]:

@@ -3,13 +3,16 @@
 import math
 
 import pytest
+import torch
 
 import ntkgap as ng
 from ntkgap.errors import StudyError
 from ntkgap.studies.figures import ComparisonFigure, WidthFigure
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.uncertainty import bandits
+from ntkgap.studies.uncertainty.bandits.players import Players
 from ntkgap.studies.uncertainty.cell import compute
+from tests.tolerances import ITERATED
 
 EVERYBODY = {
     "rules": [
@@ -102,6 +105,33 @@ def test_the_tables_and_answers_name_every_rule(measured):
 def test_games_that_cannot_be_played_are_refused(changes, words):
     with pytest.raises(StudyError, match=words):
         tiny(**changes)
+
+
+def test_theory_is_not_played_on_contexts_that_it_does_not_cover():
+    raw = tiny(features="raw", rules=["theory"])
+    with pytest.raises(StudyError, match=r"unit norm.*features: lifted"):
+        raw.check()
+    tiny(features="raw", rules=["evidence"]).check()
+
+
+def test_the_norm_of_the_rewards_is_what_the_theorem_asks_for(measured):
+    """It is in the rewards' unit, the same whatever α, and may be given."""
+    assert measured.scalars["bandit_norm_bound"] > 1
+    lazy = {"architecture": "mlp", "depth": 1, "weight_std": 1.4, "antisymmetric": True, "alpha": 10.0}
+    other = compute(tiny(model=lazy, rules=["limit"], tuned={}).cells()[0])["scalars"]
+    assert other["bandit_norm_bound"] == pytest.approx(measured.scalars["bandit_norm_bound"], rel=ITERATED)
+    given = tiny(rules=["limit"], tuned={}, schedule={"norm_bound": 2.5})
+    assert compute(given.cells()[0])["scalars"]["bandit_norm_bound"] == 2.5
+
+
+def test_members_of_an_ensemble_differ():
+    problem = tiny().problems[0]
+    environment = problem.environment(0)
+    network = problem.network(environment, 8, torch.Generator().manual_seed(0))
+    policy = Players(problem, environment, network, 8, stream=3).fixed("ensemble_ts")
+    first, second = (member.predict(environment.inputs(0)) for member in policy.members[:2])
+    assert not torch.allclose(first, second)
+    assert len({m.generator.initial_seed() for m in policy.members}) == len(policy.members)
 
 
 def test_laziness_leaves_the_prior_alone():

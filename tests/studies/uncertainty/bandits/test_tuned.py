@@ -57,3 +57,8 @@ def test_ratios_say_who_lost_more():
             "bandit_kernel_gap": 0.2,
         }
     )
+
+
+def test_of_two_that_diverged_none_lost_more():
+    found = ratios({f"bandit_{rule}_regret": math.inf for rule in ("ucb", "theory")})
+    assert math.isnan(found["bandit_theory_over_tuned"])

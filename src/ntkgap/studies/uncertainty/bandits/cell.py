@@ -38,6 +38,7 @@ def compute_bandit(problem: BanditProblem, width: int, seed: int) -> Findings:
     findings = Findings()
     findings.scalars |= {
         "bandit_uniform_regret": float(environment.regrets().mean()),
+        "bandit_norm_bound": players.norm_bound,
         "n_parameters": sum(p.numel() for p in network.parameters()),
     }
     findings.curves |= {
@@ -90,7 +91,8 @@ def add(name: str, result: BanditRun, findings: Findings) -> None:
     }
     findings.curves[scalar_name(name, "regret_curve")] = (result.regret[at] / total).tolist()
     if not math.isnan(result.coverage):
-        findings.scalars[scalar_name(name, "coverage")] = result.coverage
+        # Of a game that was broken off it would be that of its first rounds.
+        findings.scalars[scalar_name(name, "coverage")] = result.coverage if result.diverged is None else math.nan
         findings.scalars[scalar_name(name, "half_width")] = float(result.half_width.nanmean())
     for what, values in result.diagnoses.items():
         findings.scalars[scalar_name(name, what)] = values[-1] if result.diverged is None else math.inf

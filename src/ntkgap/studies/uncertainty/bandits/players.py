@@ -21,6 +21,7 @@ from ntkgap.practice.bandits import (
     RewardModel,
     TabulatedKernelUCB,
     infinite_kernel,
+    norm_bound,
 )
 from ntkgap.studies.uncertainty.bandits.problem import BanditProblem
 from ntkgap.studies.uncertainty.bandits.rules import Fixed, Tuned
@@ -41,6 +42,7 @@ class Players:
         stream: seed of everybody's luck.
 
     Attributes:
+        norm_bound: S, as the problem has it or as theory asks for.
         theory: γ_t of NeuralUCB for this network and its training.
         limit: the same for m, J → ∞.
     """
@@ -52,9 +54,10 @@ class Players:
         self.stream = stream
         schedule = problem.schedule
         # In the theory's own units, in which the network is that of α = 1.
-        self.limit = InfiniteWidthExploration(
-            schedule.nu, schedule.delta, schedule.norm_bound, problem.regularization
+        self.norm_bound = schedule.norm_bound or norm_bound(
+            environment, infinite_kernel(self._started(alpha=1.0).double())
         )
+        self.limit = InfiniteWidthExploration(schedule.nu, schedule.delta, self.norm_bound, problem.regularization)
         self.theory = ZhouExploration(
             width=width,
             depth=problem.model.depth + 1,  # layers with weights
@@ -65,7 +68,7 @@ class Players:
             steps=problem.training.steps,
             nu=schedule.nu,
             delta=schedule.delta,
-            norm_bound=schedule.norm_bound,
+            norm_bound=self.norm_bound,
         )
 
     def fixed(self, rule: Fixed) -> Policy:
@@ -82,11 +85,11 @@ class Players:
             case "neural_linear":
                 return NeuralLinear(self._model(), self.environment.arms, generator=self._luck(2))
             case "ensemble_ts":
-                networks = [
-                    self.problem.network(self.environment, self.width, self._luck(100 + i))
+                members = [
+                    self._model(self._started(self._luck(100 + i)), who=200 + i)
                     for i in range(self.problem.members)
                 ]
-                return EnsembleTS([self._model(network) for network in networks], generator=self._luck(3))
+                return EnsembleTS(members, generator=self._luck(3))
             case "epsilon_greedy":
                 return EpsilonGreedy(self._model(), self.problem.epsilon, generator=self._luck(4))
             case "greedy":
@@ -110,16 +113,22 @@ class Players:
             case "lin_ts":
                 return LinTS(arms, features, nu=constant, generator=self._luck(7))
             case "ntk_ucb" | "nngp_ucb":
-                kernel = infinite_kernel(self._for_kernel(), "ntk" if rule == "ntk_ucb" else "nngp")
+                kernel = infinite_kernel(self._started().double(), "ntk" if rule == "ntk_ucb" else "nngp")
                 # The widths of NeuralUCB are posterior standard deviations over √λ: so γ means the same to both.
                 gamma = constant / math.sqrt(problem.penalty)
-                return TabulatedKernelUCB(environment, kernel, noise=problem.penalty, exploration=_constant(gamma))
+                return TabulatedKernelUCB(
+                    environment,
+                    kernel,
+                    noise=problem.penalty,
+                    exploration=_constant(gamma),
+                    every=problem.training.every,
+                )
 
-    def _for_kernel(self) -> nn.Module:
-        """A network for its infinite width, started at random: one that starts at zero has no NNGP kernel."""
-        model = self.problem.model.model_copy(update={"antisymmetric": False})
+    def _started(self, generator: Generator | None = None, **changes: float) -> nn.Module:
+        """A network that is no difference of two copies: such are alike at the start, and have no NNGP kernel."""
+        model = self.problem.model.model_copy(update={"antisymmetric": False, **changes})
         problem = self.problem.model_copy(update={"model": model})
-        return problem.network(self.environment, self.width, self._luck(7)).double()
+        return problem.network(self.environment, self.width, generator or self._luck(7))
 
     @property
     def _evidence_every(self) -> int:
@@ -128,12 +137,12 @@ class Players:
     def _ucb(self, exploration: Exploration) -> NeuralUCB:
         return NeuralUCB(self._model(), exploration, at=self.problem.gradients, mean=self.problem.mean)
 
-    def _model(self, network: nn.Module | None = None) -> RewardModel:
+    def _model(self, network: nn.Module | None = None, who: int = 0) -> RewardModel:
         return RewardModel(
             self.network if network is None else network,
             self.problem.training.settings(),
             regularization=self.problem.penalty,
-            generator=self._luck(0),
+            generator=self._luck(who),
         )
 
     def _luck(self, who: int) -> Generator:

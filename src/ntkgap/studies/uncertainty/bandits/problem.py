@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from torch import Generator, nn
 
 from ntkgap.data import Dataset
-from ntkgap.errors import StudyError
+from ntkgap.errors import DataError, StudyError
 from ntkgap.practice.bandits import Environment, RewardTraining, make_environment
 from ntkgap.practice.bandits.environment import Encoding
 from ntkgap.practice.bandits.making import Features, Rewards
@@ -53,12 +53,13 @@ class ScheduleSpec(Spec):
     Attributes:
         nu: ν, bound of the noise (sub-Gaussian), in units of the scaled rewards.
         delta: δ, probability with which the confidence bounds may fail.
-        norm_bound: S, bound of the reward function's norm in the kernel's space.
+        norm_bound: S, bound of the reward function's norm in the kernel's space; as the theorem asks for if not
+            given, from the true mean rewards, see ``norm_bound``.
     """
 
     nu: float = Field(default=0.1, gt=0)
     delta: float = Field(default=0.1, gt=0, lt=1)
-    norm_bound: float = Field(default=1.0, gt=0)
+    norm_bound: float | None = Field(default=None, gt=0)
 
 
 class BanditProblem(BaseProblem):
@@ -190,6 +191,14 @@ class BanditProblem(BaseProblem):
     def check(self) -> None:
         """Load the rounds of one seed, and build the narrowest network."""
         environment = self.environment(seed=0)
+        if {"theory", "limit"} & set(self.rules):
+            try:
+                environment.check_unit_norm("theory's exploration schedule")
+            except DataError as error:
+                raise StudyError(
+                    f"{self.name!r}: {error}; here: features: unit_norm or features: lifted, or rules without "
+                    "theory and limit"
+                ) from error
         width = min(self.widths)
         try:
             self.network(environment, width, Generator())(environment.inputs(0))

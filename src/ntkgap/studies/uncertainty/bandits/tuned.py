@@ -61,8 +61,10 @@ def ratios(scalars: Mapping[str, float]) -> dict[str, float]:
 def _ratio(over: float | None, under: float | None) -> float | None:
     if over is None or under is None:
         return None
-    if math.isinf(under) or over == under:
-        return 1.0 if over == under else 0.0
+    if math.isinf(under):
+        return math.nan if math.isinf(over) else 0.0  # of two that diverged none lost more
+    if over == under:
+        return 1.0
     return over / under if under > 0 else math.inf
 
 
