@@ -15,7 +15,7 @@ from ntkgap.studies.uncertainty.ensembles import cell as ensemble_cell
 from ntkgap.studies.uncertainty.ensembles.cell import Networks
 from ntkgap.studies.uncertainty.ensembles.estimates import members_together
 from ntkgap.studies.uncertainty.ensembles.methods import METHODS, SCORES
-from ntkgap.studies.uncertainty.ensembles.prediction import predict
+from ntkgap.studies.uncertainty.ensembles.prediction import PRECISION_BOUNDS, kernels, noise_bounds, predict
 from ntkgap.studies.uncertainty.study import problem_of
 from ntkgap.theory import GaussianProcess, InfiniteEnsemble, critical_learning_rate
 from tests.reference.infinite import relu_kernels
@@ -118,6 +118,32 @@ def test_members_that_diverge_are_reported_and_kernels_scored_all_the_same(steps
     claims = {claim.key: claim for claim in tiny().claims()}
     assert not claims["ensemble_mean"].holds(scalars["ensemble_mean_bias"])
     assert not claims["deep_ensemble_covers"].holds(scalars["deep_ensemble_coverage"])
+
+
+def test_processes_are_also_fitted_as_the_laplace_approximation_is():
+    """The dense posterior with K/δ and σ² that no point of a grid explains the targets better than."""
+    problem = tiny().problems[0]
+    prediction = predict(problem, 0)
+    train, found = prediction.train, prediction.methods["ntk_gp_evidence"]
+    ntk, _ = kernels(problem.model, train, prediction.test)
+    bounds = (PRECISION_BOUNDS, noise_bounds(train))
+
+    def covariance(precision, noise):
+        return ntk.train / precision + noise * torch.eye(len(train), dtype=torch.float64)
+
+    def log_evidence(precision, noise):
+        c, y = covariance(precision, noise), train.y[:, 0]
+        return float(-0.5 * (y @ torch.linalg.solve(c, y) + torch.logdet(c)))
+
+    best = Evidence(ntk.train, train.y).maximum(bounds=bounds)
+    axes = [torch.logspace(*torch.tensor(b).log10().tolist(), 60).tolist() for b in bounds]
+    grid = max(log_evidence(p, s) for p in axes[0] for s in axes[1])
+    assert log_evidence(best.prior_precision, best.noise_variance) >= grid - ITERATED
+    assert found.noise_variance == best.noise_variance
+    c, cross = covariance(best.prior_precision, best.noise_variance), ntk.cross / best.prior_precision
+    assert torch.allclose(found.mean, cross @ torch.linalg.solve(c, train.y), atol=ITERATED)
+    variance = ntk.test.diagonal() / best.prior_precision - (cross * torch.linalg.solve(c, cross.mT).mT).sum(1)
+    assert torch.allclose(found.std[:, 0] ** 2, variance, atol=ITERATED)
 
 
 def test_several_outputs_are_taken_together():

@@ -82,11 +82,12 @@ def _covers(found: dict[str, Verdict]) -> str:
 
 
 def _as_good(found: dict[str, Verdict]) -> str:
-    nll, crps = found["ntk_gp_nll"], found["ntk_gp_crps"]
+    nll, crps = found["ntk_gp_evidence_nll"], found["ntk_gp_evidence_crps"]
     states = {nll.state, crps.state}
     word = "No" if "fails" in states else "Undecided" if "undecided" in states else "Yes"
     return (
-        f"{word}: the NTK-GP's NLL is {_at_largest(nll)} nats more, its CRPS {_at_largest(crps)} times as large."
+        f"{word}: the NTK-GP's NLL (evidence) is {_at_largest(nll)} nats more, its CRPS {_at_largest(crps)} times "
+        "as large."
     )
 
 

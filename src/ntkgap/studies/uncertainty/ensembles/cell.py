@@ -13,11 +13,8 @@ from ntkgap.practice import LinearizedLaplace, train, train_ensemble
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.uncertainty.ensembles.estimates import members_together
 from ntkgap.studies.uncertainty.ensembles.methods import Predictive, add_band, score, score_diverged
-from ntkgap.studies.uncertainty.ensembles.prediction import Prediction, noise_bounds, predict
+from ntkgap.studies.uncertainty.ensembles.prediction import PRECISION_BOUNDS, Prediction, noise_bounds, predict
 from ntkgap.studies.uncertainty.ensembles.problem import EnsembleProblem
-
-# No prior precision of a Laplace approximation is sought beyond these; networks are drawn from one of 1.
-PRECISION_BOUNDS = (1e-4, 1e4)
 
 # Members whose loss is so many times that of the start are on their way out of the finite numbers.
 DIVERGED = 1e6
@@ -161,7 +158,7 @@ def add_data(prediction: Prediction, findings: Findings) -> None:
 def compare_methods(findings: Findings) -> None:
     """Differences of scores that claims are about."""
     number = findings.number
-    for name in ("ntk_gp", "laplace_evidence"):
+    for name in ("ntk_gp_evidence", "laplace_evidence"):
         findings.scalars |= {
             f"{name}_nll_excess": difference(number(f"{name}_nll"), number("deep_ensemble_nll")),
             f"{name}_crps_ratio": ratio(number(f"{name}_crps"), number("deep_ensemble_crps")),

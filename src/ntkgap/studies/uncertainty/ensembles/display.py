@@ -71,12 +71,20 @@ def _bands() -> BandFigure:
         caption="Mean ± 2 standard deviations of the function, noise of observations not included, after "
         "training. Dashed: the method's limit, which the last column fills. The randomised-prior ensemble's limit "
         "is that of training to convergence. At infinite width the covariance of the linearised Laplace "
-        "approximation is the NTK-GP's; its mean is a single network's, which starts at random.",
+        "approximation is the NTK-GP's of the same precision and noise; its mean is a single network's, which "
+        "starts at random.",
         x_label="angle of the input",
         rows=(
             BandRow("deep ensemble", "deep_ensemble", "infinite_ensemble", "infinite ensemble"),
             BandRow("randomised priors", "prior_ensemble", "infinite_prior", "infinite ensemble with priors"),
-            BandRow("linearised Laplace", "laplace_evidence", "ntk_gp", "NTK-GP", "nngp", "NNGP"),
+            BandRow(
+                "linearised Laplace",
+                "laplace_evidence",
+                "ntk_gp_evidence",
+                "NTK-GP, evidence",
+                "nngp_evidence",
+                "NNGP, evidence",
+            ),
         ),
     )
 

@@ -12,8 +12,10 @@ from ntkgap.theory import Gaussian
 
 # By name; in the order of tables.
 METHODS = {
-    "ntk_gp": "NTK-GP",
-    "nngp": "NNGP",
+    "ntk_gp": "NTK-GP, δ = 1",
+    "ntk_gp_evidence": "NTK-GP, evidence",
+    "nngp": "NNGP, δ = 1",
+    "nngp_evidence": "NNGP, evidence",
     "infinite_ensemble": "infinite ensemble (theory)",
     "deep_ensemble": "deep ensemble",
     "infinite_prior": "infinite randomised-prior ensemble (theory)",

@@ -27,6 +27,9 @@ ANY_WIDTH = 8
 # there is none, and then score every method that takes it over by its worst point alone.
 NOISE_BOUNDS = (1e-4, 1.0)
 
+# No prior precision is sought beyond these; networks are drawn from one of 1.
+PRECISION_BOUNDS = (1e-4, 1e4)
+
 
 @dataclass(frozen=True)
 class Kernel:
@@ -95,7 +98,9 @@ def _predict(problem_json: str, seed: int) -> Prediction:
     anchored = RandomizedPriorEnsemble(ntk.train, nngp.train, train.y, noise)
     methods = {
         "ntk_gp": Predictive.of(_posterior(ntk, train, ntk_noise), ntk_noise),
+        "ntk_gp_evidence": _fitted(ntk, train, "NTK-GP", notes),
         "nngp": Predictive.of(_posterior(nngp, train, noise), noise),
+        "nngp_evidence": _fitted(nngp, train, "NNGP", notes),
         "infinite_ensemble": Predictive.of(Gaussian(members.mean[-1], members.covariance[-1]), noise),
         "infinite_prior": Predictive.of(anchored.predict(ntk.cross, nngp.cross, nngp.test), noise),
     }
@@ -128,6 +133,15 @@ def _noise(kernel: Kernel, data: Dataset, name: str, notes: list[str]) -> float:
             f"the evidence of the {name} decides no noise: σ² = {best.noise_variance:.1e} is at its bounds"
         )
     return best.noise_variance
+
+
+def _fitted(kernel: Kernel, data: Dataset, name: str, notes: list[str]) -> Predictive:
+    """The process with the kernel over the prior precision, this and the noise those of the greatest evidence."""
+    best = Evidence(kernel.train, data.y).maximum(bounds=(PRECISION_BOUNDS, noise_bounds(data)))
+    if best.at_edge:
+        notes.append(f"the evidence of the {name} over prior precision and noise is greatest at the bounds")
+    scaled = Kernel(*(k / best.prior_precision for k in (kernel.train, kernel.cross, kernel.test)))
+    return Predictive.of(_posterior(scaled, data, best.noise_variance), best.noise_variance)
 
 
 def _posterior(kernel: Kernel, data: Dataset, noise: float) -> Gaussian:
