@@ -85,6 +85,9 @@ def test_a_cell_is_a_function_of_its_configuration_but_for_its_clocks(measured):
 def test_the_tables_and_answers_name_every_rule(measured):
     (table,) = bandits.tables({"wheel": [measured]}, [])
     assert {row[0] for row in table.rows} == set(bandits.rules.LABELS.values())
+    constants = {row[0]: row[-3] for row in table.rows}
+    assert constants[bandits.rules.LABELS["ucb"]].endswith("(edge)")  # of two constants both are edges
+    assert constants[bandits.rules.LABELS["ntk_ucb"]] == "1"  # the only one
     (answers,) = bandits.answers({"wheel": [measured]}, [])
     assert answers.rows[0][0] == "wheel"
     assert bandits.answers({}, []) == []

@@ -50,7 +50,8 @@ def claims() -> list[Claim]:
             direction="below",
             criterion=at_most,
             prediction="none",
-            caveat=f"{ORACLE} The limit depends on ν, δ and S, which a user must know.",
+            caveat=f"{ORACLE} The limit depends on ν, δ and S, which a user must know; S is √(2hᵀH⁻¹h) of the "
+            "true mean rewards h, unless the problem gives one.",
         ),
         Claim(
             key="evidence_explores",

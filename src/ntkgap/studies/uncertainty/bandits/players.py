@@ -103,7 +103,9 @@ class Players:
             case "ucb":
                 return self._ucb(_constant(constant))
             case "diagonal":
-                return NeuralUCB(self._model(), constant, at=problem.gradients, design="diagonal")
+                return NeuralUCB(
+                    self._model(), constant, at=problem.gradients, mean=problem.mean, design="diagonal"
+                )
             case "thompson":
                 return NeuralTS(
                     self._model(), constant, at=problem.gradients, mean=problem.mean, generator=self._luck(6)

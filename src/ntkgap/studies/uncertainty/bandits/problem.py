@@ -176,11 +176,17 @@ class BanditProblem(BaseProblem):
     def describe(self) -> str:
         """Rounds, arms and learning."""
         t = self.training
+        caveat = (
+            " Theory's schedule is of gradient descent; here it is given the learning rate of another optimizer."
+            if t.optimizer != "gd" and "theory" in self.rules
+            else ""
+        )
         return (
             f"{self.data.n_train} rounds of {Path(self.data.name).stem}, encoded as {self.encoding}, contexts "
             f"{self.features}; λ = {self.regularization:g}; trained every {t.every} rounds for {t.steps} steps of "
             f"{t.optimizer} with η = {t.learning_rate:g} from the {t.start} parameters; gradients at "
             f"{self.gradients}; means from {self.mean}."
+            f"{caveat}"
         )
 
     def estimate(self, width: int) -> Estimate:

@@ -11,7 +11,8 @@ from ntkgap.studies.verdict import Verdict, number
 
 CAPTION = (
     "Expected regret in parts of that of uniform choice, medians over seeds with intervals, best rule at the "
-    "largest width first. Tuned rules: each seed plays with the constant that was best on the other seeds. "
+    "largest width first. Tuned rules: each seed plays with the constant that was best on the other seeds; "
+    "(edge): for some it is the smallest or largest of those tried, beyond which better may lie. "
     "Coverage: part of arms and rounds at the largest width whose true mean reward lay in the interval the rule "
     "explored with; Thompson sampling has one standard deviation either way, upper confidence bounds their own "
     "factor: compare coverage among rules of one kind. "
@@ -43,10 +44,8 @@ def tables(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict])
                     (
                         LABELS[rule],
                         *(_entry([c for c in games if c.width == w], rule, "regret") for w in widths),
-                        *(
-                            _entry([c for c in games if c.width == widths[-1]], rule, of)
-                            for of in ("constant", "coverage")
-                        ),
+                        _constant([c for c in games if c.width == widths[-1]], rule),
+                        _entry([c for c in games if c.width == widths[-1]], rule, "coverage"),
                         _seconds([c for c in games if c.width == widths[-1]], rule),
                     )
                     for rule in rules
@@ -76,6 +75,14 @@ def _entry(cells: Sequence[Measured], rule: str, of: str) -> str:
     if interval.low == interval.high:
         return number(interval.value)
     return f"{number(interval.value)} [{number(interval.low)}, {number(interval.high)}]"
+
+
+def _constant(cells: Sequence[Measured], rule: str) -> str:
+    """The tuned constant, and whether it is the least or largest of those tried, beyond which better may lie."""
+    tried = cells[0].cell["tuned"].get(rule, [])
+    chosen = {c.scalars.get(scalar_name(rule, "constant")) for c in cells}
+    at_edge = len(tried) > 1 and bool(chosen & {min(tried), max(tried)})
+    return _entry(cells, rule, "constant") + (" (edge)" if at_edge else "")
 
 
 def _seconds(cells: Sequence[Measured], rule: str) -> str:
