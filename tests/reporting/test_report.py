@@ -60,6 +60,18 @@ def test_the_page_shows_every_verdict_and_figure(folder, runs):
         assert pdf.startswith(b"%PDF")
 
 
+def test_of_several_studies_all_answers_come_before_the_scorecards_and_these_before_the_claims(runs, tmp_path):
+    alone = ng.report(runs, tmp_path / "alone.html").read_text()
+    assert 'id="scorecard"' not in alone
+    page = ng.report([runs, runs], tmp_path / "both.html").read_text()
+    answers = [m.start() for m in re.finditer('class="answers"', page)]
+    scores = [m.start() for m in re.finditer('class="score"', page)]
+    claims = [m.start() for m in re.finditer('class="claim"', page)]
+    assert len(answers) == 2
+    assert max(answers) < page.index('id="scorecard"') < min(scores)
+    assert max(scores) < min(claims)
+
+
 def test_tables_hold_what_the_page_shows(folder, runs):
     table = pd.read_csv(folder / "results.csv")
     assert len(table) == 16

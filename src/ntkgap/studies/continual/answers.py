@@ -96,4 +96,6 @@ def _advice(found: Mapping[str, Verdict]) -> str:
         return "Not at the same training loss; convergence is undecided."
     if short == "holds":
         return "If tasks are trained briefly, yes; the rest is undecided."
+    if short == "fails":
+        return "Not if tasks are trained briefly; the rest is undecided."
     return "Undecided: see the reasons in this row."
