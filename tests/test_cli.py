@@ -1,3 +1,4 @@
+import json
 import re
 import signal
 import subprocess
@@ -142,6 +143,14 @@ def test_nan_in_the_data_is_refused_before_the_sweep_starts(command, tmp_path):
     assert status == 1
     assert "x has NaN or infinite entries in 1 of 200 examples (the first is example 150)" in err
     assert not (tmp_path / "runs").exists()
+
+
+def test_stores_of_a_folder_come_in_the_order_of_the_studies(command, tmp_path):
+    for study in ("continual", "optimization", "uncertainty"):
+        meta = {"format": 1, "study": study, "version": 1, "axes": [], "configuration": {}}
+        (tmp_path / "runs" / f"my_{study}").mkdir(parents=True)
+        (tmp_path / "runs" / f"my_{study}" / "ntkgap.json").write_text(json.dumps(meta))
+    assert [runs.study for runs in cli._open(tmp_path / "runs")] == ["optimization", "uncertainty", "continual"]
 
 
 def test_a_diverging_rate_is_reported_and_the_sweep_goes_on(command, tmp_path):

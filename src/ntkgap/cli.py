@@ -206,7 +206,7 @@ def presets() -> None:
 
 
 def _open(folder: Path) -> "list[Runs]":
-    """The store at a folder, or all stores directly below it."""
+    """The store at a folder, or all stores directly below it, in the order in which `run` computes studies."""
     from ntkgap.sweep import Runs
     from ntkgap.sweep.store import META
 
@@ -215,7 +215,8 @@ def _open(folder: Path) -> "list[Runs]":
     below = sorted(p.parent for p in folder.glob(f"*/{META}")) if folder.is_dir() else []
     if not below:
         raise StoreError(f"there is no ntkgap store at {folder} or directly below it; 'ntkgap run' makes one")
-    return [Runs(path) for path in below]
+    order = {name: place for place, name in enumerate(STUDY_NAMES)}
+    return sorted((Runs(path) for path in below), key=lambda runs: order.get(runs.study, len(order)))
 
 
 def _say_how_to_resume(study: "BaseStudy", path: Path) -> None:
