@@ -1,4 +1,6 @@
+import gc
 import re
+import warnings
 
 import pytest
 from matplotlib import font_manager
@@ -38,3 +40,12 @@ def test_other_characters_come_from_the_whole_font(tmp_path, recwarn):
     pdf = (tmp_path / "figure.pdf").read_bytes()
     assert len(set(re.findall(rb"/Subtype /CIDFontType2", pdf))) == 1  # TrueType, no outlines drawn by procedures
     assert b"/Type3" not in pdf
+
+
+def test_no_font_is_left_open():
+    gc.collect()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ResourceWarning)
+        font_families.__wrapped__()
+        gc.collect()
+    assert not caught

@@ -22,19 +22,17 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise DataError(f"no data file at {path.absolute()}; give the path of an .npz file with arrays x and y")
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            raise ValueError("it is a single array, as of .npy")
-        with loaded as archive:
-            found = {name: archive[name] for name in archive.files}
+        with path.open("rb") as file:  # of a path, numpy leaves a broken archive open
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                raise ValueError("it is a single array, as of .npy")
+            found = {name: loaded[name] for name in loaded.files}
         if others := [name for name, array in found.items() if not isinstance(array, np.ndarray)]:
             raise ValueError(f"it holds files that are no arrays: {', '.join(others)}")
         return found
     # A RuntimeError is what zip archives raise that are encrypted or of an unknown compression.
     except (ValueError, OSError, EOFError, BadZipFile, zlib.error, RuntimeError) as error:
-        raise DataError(
-            f"{path} cannot be read as .npz ({error}); write it with numpy.savez(path, x=..., y=...)"
-        ) from error
+        raise DataError(f"{path} cannot be read as .npz ({error}); write it with numpy.savez") from error
 
 
 def arrays(

@@ -48,11 +48,11 @@ def _cut(source: str, path: Path) -> None:
     options = subset.Options(glyph_names=True, recommended_glyphs=True, hinting=False)
     options.layout_features = ["kern", "mark"]
     options.drop_tables += ["FFTM"]  # of the font's editor
-    font = subset.load_font(source, options)
     cut = subset.Subsetter(options)
     cut.populate(unicodes=[code for block in _BLOCKS for code in block])
-    cut.subset(font)
-    for record in font["name"].names:
-        if record.nameID in (_FAMILY_NAME, _WHOLE_NAME):
-            record.string = FAMILY
-    font.save(path)
+    with subset.load_font(source, options) as font:
+        cut.subset(font)
+        for record in font["name"].names:
+            if record.nameID in (_FAMILY_NAME, _WHOLE_NAME):
+                record.string = FAMILY
+        font.save(path)

@@ -137,3 +137,12 @@ def test_missing_below_the_diagonal(tmp_path):
     (tmp_path / "r.csv").write_text("0.5,0.1\n,0.5\n")
     with pytest.raises(DataError, match=r"scores\[1, 0\]"):
         ng.import_accuracy_matrix(tmp_path / "r.csv")
+
+
+@pytest.mark.parametrize("name", ["r.npy", "r.npz", "r.json", "r.csv", "r.pyd", "r.txt"])
+@pytest.mark.parametrize("junk", [b"", b"PK\x03\x04", b"\x93NUMPY", b"\xff\xfe\x00 junk"])
+def test_junk_files_are_named(tmp_path, name, junk):
+    path = tmp_path / name
+    path.write_bytes(junk)
+    with pytest.raises(DataError):
+        ng.import_accuracy_matrix(path)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from ntkgap.data.arrays import read_npz
 from ntkgap.errors import DataError
 from ntkgap.practice.continual.conventions import Array
 from ntkgap.practice.continual.metrics import AccuracyMatrix
@@ -82,10 +83,10 @@ def _read(path: Path, format: Format | None) -> Any:
     kind = path.suffix.lower()
     try:
         if kind == ".npy":
-            return np.load(path)
+            with path.open("rb") as file:
+                return np.lib.format.read_array(file)
         if kind == ".npz":
-            with np.load(path) as arrays:
-                named = dict(arrays)
+            named = read_npz(path)
             if len(named) == 1:
                 return named.popitem()[1]
             if not {"R", "scores"} & named.keys():
