@@ -72,8 +72,12 @@ def test_one_seed_without_an_answer_leaves_the_median_open():
         (lambda w, s: 0.5, "16 or less"),
         (lambda w, s: 2.0 if w < 20 else (1 + 0.01 * s) * 4 / w**0.5, "64"),
         (
-            lambda w, s: 2.0 + s / 10,
+            lambda w, s: (1 + 0.01 * s) * 1000 / w**0.5,
             "more than 1024: the fitted power law meets the limit too far beyond the widths tested",
+        ),
+        (
+            lambda w, s: 2.0 + s / 10,
+            "more than 1024: the measurements do not clearly fall with width (exponent 0.00 [0.00, 0.00])",
         ),
         (lambda w, s: 0.8 + 0.1 * s, "undecided up to 1024"),
         (lambda w, s: math.nan, "undecided up to 1024"),

@@ -78,6 +78,15 @@ def test_an_exact_power_law_is_recovered():
     assert law.curvature.value == pytest.approx(0, abs=EXACT)
 
 
+@pytest.mark.parametrize("exponent", [0.0, -0.25, -0.5, -1.0])
+def test_the_rounding_of_an_exact_law_is_neither_a_slope_nor_a_bend(exponent):
+    """Without noise the coefficients of all seeds differ by rounding alone, in a direction the machine decides."""
+    law = fit_power_law(power_law(exponent), 3)
+    assert law.exponent.low < exponent < law.exponent.high
+    assert law.curvature.low < 0 < law.curvature.high
+    assert not law.flattens
+
+
 def test_the_exponents_interval_covers_it_as_often_as_it_says():
     rng = np.random.default_rng(3)
     fits = [fit_power_law(power_law(-0.25, noise=0.2, seeds=4, rng=rng), 3) for _ in range(300)]

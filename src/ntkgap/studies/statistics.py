@@ -9,6 +9,10 @@ from scipy import stats
 
 CONFIDENCE = 0.95
 
+# Exponents and curvatures are known to no more than the rounding of their least squares, which differs from one
+# machine to the next: a law that is exact for every seed has no spread over seeds to hide it.
+ROUNDING = 1e-9
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -58,7 +62,7 @@ class PowerLaw:
     """value ≈ prefactor · width^exponent, fitted seed by seed.
 
     Attributes:
-        exponent: mean over seeds with Student-t interval.
+        exponent: mean over seeds with Student-t interval, never narrower than the rounding of the fit.
         log_prefactor: mean over seeds of the natural logarithm of the prefactor.
         curvature: mean over seeds, with Student-t interval, of the second derivative of log value in log width.
         per_seed: (exponent, log prefactor) of every seed.
@@ -118,6 +122,12 @@ def student_interval(values: Sequence[float], confidence: float = CONFIDENCE) ->
     return Interval(mean, mean - half, mean + half)
 
 
+def _coefficient(values: Sequence[float]) -> Interval:
+    """Mean over seeds of a fitted coefficient, with an interval that contains the rounding of the fit."""
+    interval = student_interval(values)
+    return Interval(interval.value, interval.low - ROUNDING, interval.high + ROUNDING)
+
+
 def fit_power_law(by_seed: Mapping[int, Mapping[int, float]], min_widths: int) -> PowerLaw | None:
     """Fit value ∝ width^exponent by least squares in logarithms, once for every seed.
 
@@ -143,9 +153,9 @@ def fit_power_law(by_seed: Mapping[int, Mapping[int, float]], min_widths: int) -
     if len(fits) < 2:
         return None
     return PowerLaw(
-        exponent=student_interval([a for a, _ in fits]),
+        exponent=_coefficient([a for a, _ in fits]),
         log_prefactor=float(np.mean([b for _, b in fits])),
-        curvature=student_interval([2 * float(q[0]) for q in quadratics]),
+        curvature=_coefficient([2 * float(q[0]) for q in quadratics]),
         per_seed=tuple(fits),
         bent=tuple(float(mean) for mean in np.mean(quadratics, axis=0)),  # type: ignore[arg-type]
     )

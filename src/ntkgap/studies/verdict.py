@@ -143,7 +143,7 @@ class Verdict:
         if e.low > 0:
             return "the measurements grow with width"
         if e.high >= 0:
-            exponent = f"{e.value:.2f} [{e.low:.2f}, {e.high:.2f}]"
+            exponent = f"{e.value:z.2f} [{e.low:z.2f}, {e.high:z.2f}]"
             return f"the measurements do not clearly fall with width (exponent {exponent})"
         if fit.flattens:
             return "the measurements flatten with width"
