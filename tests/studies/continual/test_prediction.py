@@ -10,9 +10,10 @@ from ntkgap.errors import StudyError
 from ntkgap.practice.continual import Plain
 from ntkgap.studies.continual import ContinualProblem
 from ntkgap.studies.continual.learner import Learner
-from ntkgap.studies.continual.prediction import Points, finite_kernel, limit_of, predict_scores
+from ntkgap.studies.continual.points import Points
+from ntkgap.studies.continual.prediction import finite_kernel, limit_of, predict_scores
 from ntkgap.studies.continual.task_start import TaskStart
-from tests.tolerances import ITERATED
+from tests.tolerances import EXACT, ITERATED
 
 STEPS = [2, 15]
 
@@ -156,3 +157,22 @@ def test_predictions_that_make_no_sense_are_refused(settings, words):
     given = {"network": ng.MLP(64, 10, 4, 1), "learning_rate": 0.1, "steps": [2]} | settings
     with pytest.raises(StudyError, match=words):
         ng.predict_tasks(given.pop("network"), tiny().load(0), **given)
+
+
+def test_the_overlap_of_tasks_is_that_of_their_kernels():
+    """Full kernels of finite width, and the shared one of infinite width, with one head and with several."""
+    for stream in (TINY["stream"], {"kind": "split", "tasks": 3, "heads": "per_task"}):
+        problem = tiny(stream=stream)
+        learner = Learner(problem, 8, 0)
+        network, tasks = learner.network().double(), learner.stream.to(torch.float64).tasks
+        found = learner.predictions()
+        grams = []
+        for s in tasks:
+            kernels = [ng.empirical_ntk(network, s.train.x, t.train.x)[:, :, list(s.columns)] for t in tasks]
+            grams.append([ng.as_matrix(k[..., list(t.columns)]) for k, t in zip(kernels, tasks, strict=True)])
+        torch.testing.assert_close(found["initial"].overlap, ng.task_overlap(grams), rtol=EXACT, atol=EXACT)
+        limit = ng.infinite_width(network)
+        shared = ng.task_overlap([[limit.ntk(s.train.x, t.train.x) for t in tasks] for s in tasks])
+        if learner.stream.separate_heads:
+            shared = torch.eye(3, dtype=torch.float64)
+        torch.testing.assert_close(found["infinite"].overlap, shared, rtol=EXACT, atol=EXACT)

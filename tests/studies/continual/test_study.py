@@ -127,11 +127,37 @@ def test_optimisers_that_no_kernel_predicts_are_measured_without():
         ({"stream": {"kind": "braided"}}, "braided"),
         ({"methods": {"ogd": 0}}, "greater than or equal to 1"),
         ({"kernels": ["initial", "initial"]}, "named twice"),
+        ({"kernels": ["infinite"], "linearized": True}, "put 'initial' into kernels"),
+        ({"stream": {"kind": "teachers", "similarity": 1.5}}, "less than or equal to 1"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_words(changes, words):
     with pytest.raises(StudyError, match=words):
         tiny(**changes)
+
+
+def test_the_linearised_twin_does_what_the_kernel_at_the_start_says():
+    """In single precision; of 25 test examples a task none is decided otherwise. The network itself errs."""
+    scalars = cells.compute(tiny(linearized=True).cells()[0])["scalars"]
+    assert scalars["gap_twin"] == 0
+    assert scalars["forgetting_twin"] == pytest.approx(scalars["forgetting_initial_long"], abs=EXACT)
+    assert scalars["gap_initial_long"] > 0
+
+
+def test_regressions_that_are_more_alike_are_forgotten_less():
+    data = {"name": "sphere", "n_train": 20, "n_test": 50}
+    model = {**TINY["model"], "bias_std": 0.3}
+    training = {"fraction_of_critical": 0.5, "steps": [5, 200]}
+
+    def found(similarity):
+        stream = {"kind": "teachers", "tasks": 3, "similarity": similarity, "dim": 4}
+        problem = tiny(data=data, stream=stream, model=model, training=training, widths=[64])
+        assert f"correlation {similarity:g}" in problem.problems[0].describe()
+        return cells.compute(problem.cells()[0])["scalars"]
+
+    alike, opposed = found(0.9), found(-0.9)
+    assert alike["forgetting_long"] < opposed["forgetting_long"]
+    assert min(alike["train_score_long"], opposed["train_score_long"]) > 0.9  # of the variance
 
 
 def test_streams_that_data_do_not_reach_for_are_refused_before_the_sweep():

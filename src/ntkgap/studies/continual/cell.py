@@ -6,7 +6,7 @@ import torch
 
 from ntkgap.practice.continual import Plain
 from ntkgap.studies.continual.learner import Learner
-from ntkgap.studies.continual.record import ends, record_method, record_prediction, record_stop
+from ntkgap.studies.continual.record import ends, record_method, record_prediction, record_stop, record_twin
 from ntkgap.studies.continual.stored import StoredScores
 from ntkgap.studies.continual.study import problem_of
 from ntkgap.studies.continual.task_start import TaskStart
@@ -31,6 +31,8 @@ def compute(cell: dict[str, Any]) -> dict[str, Any]:
         record_stop(learner, stop, learner.train(stop, Plain(), seen), seen, findings)
     for name, prediction in learner.predictions().items():
         record_prediction(name, prediction, findings)
+    if problem.linearized:
+        record_twin(learner.train(stops[-1], Plain(), linearized=True), findings)
     ends(findings)
     methods = learner.methods()
     if methods:

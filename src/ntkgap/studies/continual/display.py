@@ -28,7 +28,7 @@ FORGETTING = "forgetting (max − last)"
 
 def figures() -> list[StudyFigure]:
     """Forgetting over width and over stopping times, R beside its predictions, and what width is behind."""
-    return [*_forgetting(), _over_time(), _matrices(), _gaps(), *_drops(), _kernel(), _methods()]
+    return [*_forgetting(), _over_time(), _matrices(), _gaps(), *_drops(), _kernel(), _overlap(), _methods()]
 
 
 def _forgetting() -> list[StudyFigure]:
@@ -88,13 +88,15 @@ def _gaps() -> StudyFigure:
         key="gaps_long",
         title="How far predictions are off after long training, and where it comes from",
         caption="Mean distance of predicted and observed accuracies. Within a task: every task is predicted from "
-        "the function that the network has when it begins, so that errors of earlier tasks do not count.",
+        "the function that the network has when it begins, so that errors of earlier tasks do not count. The "
+        "linearised twin does what the kernel at the start says, but for single precision.",
         y_label="mean |R predicted − R observed|",
         measured="gap_initial_long",
         references=(
             ("gap_infinite_long", KERNELS["infinite"]),
             ("gap_task_start_long", KERNELS["task_start"]),
             ("gap_within_task_long", "within a task alone"),
+            ("gap_twin", "K(θ₀) of the linearised twin: a control"),
         ),
         measured_label=KERNELS["initial"],
         log_y=False,
@@ -130,6 +132,20 @@ def _kernel() -> StudyFigure:
         y_label="‖K_t − K_{t−1}‖ / ‖K_{t−1}‖",
         measured="kernel_change",
         x="stops",
+    )
+
+
+def _overlap() -> StudyFigure:
+    return WidthFigure(
+        key="overlap",
+        title="How far tasks share features, as the kernel sees it",
+        caption="‖K_st‖ / √(‖K_ss‖ ‖K_tt‖) of training sets, mean over pairs of tasks (Doan et al. 2021): 0 where "
+        "learning one task leaves the other alone, 1 where both are the same.",
+        y_label="overlap of two tasks",
+        measured="overlap_initial",
+        references=(("overlap_infinite", KERNELS["infinite"]),),
+        measured_label="K(θ₀)",
+        log_y=False,
     )
 
 

@@ -57,6 +57,9 @@ def estimate(problem: "ContinualProblem", width: int) -> Estimate:
         stored = methods.ogd * (outputs if methods.ogd_directions == "all" else 1) * tasks / 2
         training += tasks * steps[-1] * Work(4.0 * stored * sizes.trainable)
 
+    if problem.linearized:
+        training += tasks * steps[-1] * (2.0 * step)
+
     rows = n * (outputs if problem.full_kernel else 1)
     pairs = outputs if problem.full_kernel else 1
     kernel = Work(

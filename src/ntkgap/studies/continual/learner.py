@@ -5,9 +5,10 @@ import torch
 from torch import Generator, nn
 
 from ntkgap.models import learning_rate_factor
+from ntkgap.practice import linearize
 from ntkgap.practice.continual import EWC, OGD, Joint, Method, Observer, Replay, Steps, TaskRuns, train_tasks
+from ntkgap.studies.continual.points import Points
 from ntkgap.studies.continual.prediction import (
-    Points,
     PredictedScores,
     critical_rates,
     finite_kernel,
@@ -42,10 +43,12 @@ class Learner:
         stream = int(np.random.SeedSequence([self.seed, self.width]).generate_state(1)[0])
         return self.problem.build(self.stream, self.width, Generator().manual_seed(stream))
 
-    def train(self, stop: int, method: Method, observe: Observer | None = None) -> TaskRuns:
-        """Learn all tasks, each for so many steps."""
+    def train(
+        self, stop: int, method: Method, observe: Observer | None = None, linearized: bool = False
+    ) -> TaskRuns:
+        """Learn all tasks, each for so many steps; the network itself, or its linearised twin."""
         training = self.problem.training
-        network = self.network()
+        network = linearize(self.network()) if linearized else self.network()
         rates: float | list[float]
         if self.rates:
             # Layers are trained with η times this factor, of which kernels know nothing.

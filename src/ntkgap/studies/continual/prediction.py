@@ -10,52 +10,19 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from ntkgap.data import TaskStream, score
+from ntkgap.data import TaskStream
 from ntkgap.errors import StudyError
 from ntkgap.kernels import NTKOperator, empirical_ntk, infinite_width
 from ntkgap.models import learning_rate_factor
 from ntkgap.practice.checks import check_training
 from ntkgap.practice.continual import AccuracyMatrix
+from ntkgap.studies.continual.overlap import NotedKernel
+from ntkgap.studies.continual.points import Kernel, Points
 from ntkgap.studies.continual.problem import ContinualProblem
 from ntkgap.theory import KernelModes, SequentialRegression
 
 # Any width does: in NTK parametrisation the limit does not depend on it.
 ANY_WIDTH = 8
-
-Kernel = Callable[[int], Tensor]
-"""K(points, X_t) of a task: [k, n] where outputs share it, else [k, n, C, c]."""
-
-
-@dataclass(frozen=True)
-class Points:
-    """All inputs of a stream in one array, and where each task's are.
-
-    Attributes:
-        x: [k, ...], float64.
-        train: indices of every task's training inputs, [n] each.
-        test: indices of every task's test inputs.
-    """
-
-    x: Tensor
-    train: tuple[Tensor, ...]
-    test: tuple[Tensor, ...]
-
-    @classmethod
-    def of(cls, stream: TaskStream) -> "Points":
-        """Training inputs of all tasks, then their test inputs."""
-        parts = [data.x.double() for data in (*(t.train for t in stream.tasks), *(t.test for t in stream.tasks))]
-        at = torch.arange(sum(map(len, parts))).split([len(part) for part in parts])
-        return cls(torch.cat(parts), at[: len(stream)], at[len(stream) :])
-
-    def scores(self, stream: TaskStream, function: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores on all tasks' test sets and training sets, [..., T] each, of functions [..., k, C]."""
-        tested = [
-            score(function[..., i, :], t.test, t.columns) for i, t in zip(self.test, stream.tasks, strict=True)
-        ]
-        fitted = [
-            score(function[..., i, :], t.train, t.columns) for i, t in zip(self.train, stream.tasks, strict=True)
-        ]
-        return torch.stack(tested, dim=-1), torch.stack(fitted, dim=-1)
 
 
 @dataclass(frozen=True)
@@ -65,10 +32,12 @@ class PredictedScores:
     Attributes:
         test: on the test set of task s after task t, [S + 1, T, T]; the last of S + 1 is for training without end.
         train: on the training sets.
+        overlap: of the tasks' training sets, as ``task_overlap`` defines it, [T, T]; NaN where a kernel is zero.
     """
 
     test: Tensor
     train: Tensor
+    overlap: Tensor
 
     def matrix(self, i: int) -> AccuracyMatrix:
         """R after stopping time i; −1 is training without end.
@@ -157,11 +126,12 @@ def predict_scores(
         initial: f_0 at the points, [k, C].
         modes: eigenmodes of K(X_t, X_t) where they are known already.
     """
+    noted = NotedKernel(kernel, stream, points)
     regression = SequentialRegression(initial.double().expand(len(steps) + 1, *initial.shape))
     tested, fitted = [], []
     for t, task in enumerate(stream.tasks):
         regression.learn(
-            kernel(t),
+            noted(t),
             points.train[t],
             task.train.y.double(),
             columns=task.columns,
@@ -171,7 +141,7 @@ def predict_scores(
         test, train = points.scores(stream, regression.function)
         tested.append(test)
         fitted.append(train)
-    return PredictedScores(torch.stack(tested, dim=1), torch.stack(fitted, dim=1))
+    return PredictedScores(torch.stack(tested, dim=1), torch.stack(fitted, dim=1), noted.overlap())
 
 
 def decays(modes: KernelModes, rate: float, steps: Sequence[int]) -> Tensor:

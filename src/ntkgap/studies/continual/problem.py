@@ -67,7 +67,27 @@ class SplitSpec(Spec):
     heads: Literal["single", "shared", "per_task"] = "single"
 
 
-StreamSpec = Annotated[RotatedSpec | PermutedSpec | SplitSpec, Field(discriminator="kind")]
+class TeachersSpec(Spec):
+    """Regressions on the sphere whose targets drift away from each other; scores are explained variances.
+
+    Attributes:
+        kind: tells this kind of stream from others.
+        tasks: T.
+        similarity: correlation of the targets of two tasks in a row.
+        dim: of the inputs.
+        noise: standard deviation of what is added to the training targets.
+        same_inputs: whether all tasks have the same inputs; else each has its own.
+    """
+
+    kind: Literal["teachers"] = "teachers"
+    tasks: int = Field(default=5, ge=2)
+    similarity: float = Field(default=0.5, ge=-1, le=1)
+    dim: int = Field(default=10, ge=2)
+    noise: float = Field(default=0.0, ge=0)
+    same_inputs: bool = False
+
+
+StreamSpec = Annotated[RotatedSpec | PermutedSpec | SplitSpec | TeachersSpec, Field(discriminator="kind")]
 
 
 class TrainingSpec(Spec):
@@ -148,6 +168,8 @@ class ContinualProblem(BaseProblem):
             start of every task (``"task_start"``).
         full_kernel: whether kernels of finite networks are taken for all pairs of outputs; if not, for the mean
             over outputs, which is their limit and cheap.
+        linearized: whether the network's linearised twin learns the stream too, for as long as it takes most: the
+            control whose kernel cannot move.
         probes: examples on which the movement of the kernel is measured.
     """
 
@@ -159,6 +181,7 @@ class ContinualProblem(BaseProblem):
         default=["infinite", "initial", "task_start"]
     )
     full_kernel: bool = True
+    linearized: bool = False
     probes: int = Field(default=20, ge=2)
 
     @model_validator(mode="after")
@@ -172,6 +195,8 @@ class ContinualProblem(BaseProblem):
                 "the kernel of infinite width takes parametrization 'ntk' without gamma0; leave 'infinite' out of "
                 "kernels"
             )
+        if self.linearized and "initial" not in self.kernels:
+            raise ValueError("linearized is the control of the kernel at the start; put 'initial' into kernels")
         if self.methods.ogd is not None and self.training.optimizer == "adam":
             raise ValueError("orthogonal gradients are bent by adam; use 'gd' or 'sgd', or leave ogd out")
         return self
@@ -187,15 +212,15 @@ class ContinualProblem(BaseProblem):
     def describe(self) -> str:
         """Stream, sizes and training."""
         training, steps = self.training, ", ".join(map(str, self.training.steps))
+        source = "" if isinstance(self.stream, TeachersSpec) else f" of {Path(self.data.name).stem}"
         if training.optimizer == "gd":
             how = f"gradient descent at {training.fraction_of_critical:g} times the critical rate"
         else:
             batch = f", batches of {training.batch_size}" if training.batch_size else ""
             how = f"{training.optimizer} at η = {training.learning_rate:g}{batch}"
         return (
-            f"{describe_stream(self.stream)} of {Path(self.data.name).stem}, {self.data.n_train} training "
-            f"examples a "
-            f"task; {how}, stopped after {steps} steps a task."
+            f"{describe_stream(self.stream)}{source}, {self.data.n_train} training examples a task; {how}, "
+            f"stopped after {steps} steps a task."
         )
 
     def check(self) -> None:
@@ -241,5 +266,7 @@ def describe_stream(stream: StreamSpec) -> str:
         return f"{stream.tasks} rotations by {stream.angle:g}°"
     if isinstance(stream, PermutedSpec):
         return f"{stream.tasks} permutations of {stream.fraction:.0%} of the pixels"
+    if isinstance(stream, TeachersSpec):
+        return f"{stream.tasks} regressions on the sphere, correlation {stream.similarity:g} from one to the next"
     heads = {"single": "one head", "shared": "a shared head", "per_task": "one head a task"}[stream.heads]
     return f"tasks of {stream.classes_per_task} classes ({heads})"

@@ -49,7 +49,7 @@ def record_prediction(name: str, prediction: PredictedScores, findings: Findings
 
     Args:
         name: of the kernel.
-        prediction: for all stopping times, and without end.
+        prediction: for all stopping times, and without end; of the overlap of tasks the mean over pairs is noted.
         findings: with what was observed.
     """
     size = prediction.test.shape[-1]
@@ -60,6 +60,23 @@ def record_prediction(name: str, prediction: PredictedScores, findings: Findings
     findings.scalars |= {
         f"{key}_{name}_converged": value for key, value in summary("", prediction.test[-1], False).items()
     }
+    pairs = ~torch.eye(size, dtype=torch.bool)
+    findings.scalars[f"overlap_{name}"] = float(prediction.overlap[pairs].mean())
+
+
+def record_twin(runs: TaskRuns, findings: Findings) -> None:
+    """Compare what the linearised twin has come to with what the kernel at the start predicted for it.
+
+    Args:
+        runs: of the twin alone, for the longest stopping time.
+        findings: with that prediction.
+    """
+    scores, last = runs.scores[0], len(findings.curves["forgetting"]) - 1
+    foretold = torch.tensor(findings.curves[f"scores_initial_{last}"], dtype=torch.float64).reshape(scores.shape)
+    findings.scalars["gap_twin"] = _gap(foretold, scores)
+    findings.scalars["forgetting_twin"] = _forgetting(scores, bool(runs.diverged[0]))
+    if runs.diverged[0]:
+        findings.add_divergence("the linearised twin diverged")
 
 
 def record_method(name: str, runs: TaskRuns, stored: Tensor | None, findings: Findings) -> None:

@@ -33,6 +33,7 @@ class ContinualStudy(BaseStudy):
         "stream.angle": "A similarity: tasks a small angle apart are nearly one. Theory asks for no order; most "
         "is forgotten, as a rule, between the extremes (Lee, Goldt, Saxe 2021).",
         "stream.fraction": "A similarity: few exchanged pixels make tasks that are nearly one.",
+        "stream.similarity": "A similarity: the correlation of the targets of two tasks in a row.",
         "stream.overlap": "A similarity: how many classes two tasks in a row share.",
         "model.alpha": "Large α is lazy: the kernel stays, and its predictions must become right whatever the "
         "width (Chizat, Oyallon, Bach 2019).",

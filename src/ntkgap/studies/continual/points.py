@@ -1,0 +1,44 @@
+"""All inputs of a stream in one place, and kernels between them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ntkgap.data import TaskStream, score
+
+Kernel = Callable[[int], Tensor]
+"""K(points, X_t) of a task: [k, n] where outputs share it, else [k, n, C, c]."""
+
+
+@dataclass(frozen=True)
+class Points:
+    """All inputs of a stream in one array, and where each task's are.
+
+    Attributes:
+        x: [k, ...], float64.
+        train: indices of every task's training inputs, [n] each.
+        test: indices of every task's test inputs.
+    """
+
+    x: Tensor
+    train: tuple[Tensor, ...]
+    test: tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, stream: TaskStream) -> "Points":
+        """Training inputs of all tasks, then their test inputs."""
+        parts = [data.x.double() for data in (*(t.train for t in stream.tasks), *(t.test for t in stream.tasks))]
+        at = torch.arange(sum(map(len, parts))).split([len(part) for part in parts])
+        return cls(torch.cat(parts), at[: len(stream)], at[len(stream) :])
+
+    def scores(self, stream: TaskStream, function: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores on all tasks' test sets and training sets, [..., T] each, of functions [..., k, C]."""
+        tested = [
+            score(function[..., i, :], t.test, t.columns) for i, t in zip(self.test, stream.tasks, strict=True)
+        ]
+        fitted = [
+            score(function[..., i, :], t.train, t.columns) for i, t in zip(self.train, stream.tasks, strict=True)
+        ]
+        return torch.stack(tested, dim=-1), torch.stack(fitted, dim=-1)
