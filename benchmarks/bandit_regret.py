@@ -1,6 +1,6 @@
 """Regret of neural bandits with the full design matrix beside LinUCB, in games of thousands of rounds.
 
-    python benchmarks/bandit_regret.py wheel_paper|wheel_released|mushroom|mnist [--rounds N] [--seeds 2]
+    python benchmarks/bandit_regret.py wheel_paper|wheel_released|mushroom|mnist [--rounds N] [--seeds 2] [--first-seed 0]
 
 Mushroom and MNIST are read from $NTKGAP_DATA. All policies of a seed play the same rounds. Without a game nothing
 is played: each takes minutes.
@@ -38,8 +38,8 @@ class Game:
         rounds: T.
         width: of the network's hidden layer.
         training: of the network.
-        ucb: λ and γ of NeuralUCB.
-        thompson: λ and ν of NeuralTS.
+        ucb: λ, and the values of γ, of NeuralUCB.
+        thompson: λ, and the values of ν, of NeuralTS.
         alphas: of LinUCB.
         precision: of LinUCB's prior.
     """
@@ -51,8 +51,8 @@ class Game:
     rounds: int
     width: int
     training: RewardTraining
-    ucb: tuple[float, float]
-    thompson: tuple[float, float]
+    ucb: tuple[float, tuple[float, ...]]
+    thompson: tuple[float, tuple[float, ...]]
     alphas: tuple[float, ...]
     precision: float = 1.0
 
@@ -67,8 +67,8 @@ GAMES = {
         5000,
         64,
         WHEEL,
-        (1.0, 1.0),
-        (1.0, 1.0),
+        (1.0, (1.0,)),
+        (1.0, (1.0,)),
         (0.1, 1.0),
     )
     for variant in ("paper", "released")
@@ -81,8 +81,8 @@ GAMES = {
         4096,
         64,
         RewardTraining(steps=100, learning_rate=0.03, every=64, start="initial", optimizer="adam", batch_size=512),
-        (0.1, 1.0),
-        (0.1, 1.0),
+        (0.1, (0.3, 1.0)),
+        (0.1, (0.3, 1.0)),
         (1.0, 3.0, 10.0),
     ),
     "mnist": Game(
@@ -93,8 +93,8 @@ GAMES = {
         4096,
         128,
         RewardTraining(steps=100, learning_rate=0.03, every=16, start="current", optimizer="adam", batch_size=64),
-        (1e-3, 0.01),
-        (1e-4, 1.0),
+        (1e-3, (0.01,)),
+        (1e-4, (1.0,)),
         (0.1, 0.3),
         0.1,
     ),
@@ -112,6 +112,7 @@ def main() -> None:
     parser.add_argument("game", nargs="?", choices=list(GAMES))
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--first-seed", type=int, default=0)
     arguments = parser.parse_args()
     if arguments.game is None:
         print(f"name a game to play it: {', '.join(GAMES)}")
@@ -119,7 +120,7 @@ def main() -> None:
     torch.set_num_threads(1)
     game = GAMES[arguments.game]
     rewards = arguments.game if game.data == "wheel" else {"mushroom": "mushroom", "mnist": "class"}[game.data]
-    for seed in range(arguments.seeds):
+    for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
         data, _ = ng.load_data(game.data, arguments.rounds or game.rounds, 1, seed, **game.options)
         environment = make_environment(
             data, rewards, features=game.features, encoding="outputs", reward_unit=game.unit, seed=seed
@@ -139,11 +140,13 @@ def main() -> None:
             generator = torch.Generator().manual_seed(seed)
             return RewardModel(network, game.training, regularization=regularization, generator=generator)
 
-        rate, gamma = game.ucb
-        report(f"NeuralUCB, γ = {gamma:g}", environment, NeuralUCB(model(rate), gamma))
-        rate, nu = game.thompson
-        luck = torch.Generator().manual_seed(seed)
-        report(f"NeuralTS, ν = {nu:g}", environment, NeuralTS(model(rate), nu, generator=luck))
+        precision, gammas = game.ucb
+        for gamma in gammas:
+            report(f"NeuralUCB, γ = {gamma:g}", environment, NeuralUCB(model(precision), gamma))
+        precision, nus = game.thompson
+        for nu in nus:
+            luck = torch.Generator().manual_seed(seed)
+            report(f"NeuralTS, ν = {nu:g}", environment, NeuralTS(model(precision), nu, generator=luck))
         for alpha in game.alphas:
             features = environment.contexts.shape[1]
             linear = LinUCB(environment.arms, features, alpha=alpha, precision=game.precision)

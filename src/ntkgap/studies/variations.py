@@ -26,6 +26,7 @@ LABELS = {
     "data.n_train": "training examples n",
     "stream.angle": "angle between tasks, °",
     "stream.fraction": "pixels that change places",
+    "stream.similarity": "correlation of targets of two tasks in a row",
     "stream.overlap": "classes two tasks in a row share",
     "stream.tasks": "tasks T",
     "training.fraction_of_critical": "step / critical step",
