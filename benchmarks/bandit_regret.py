@@ -1,6 +1,7 @@
 """Regret of neural bandits with the full design matrix beside LinUCB, in games of thousands of rounds.
 
-    python benchmarks/bandit_regret.py wheel_paper|wheel_released|mushroom|mnist [--rounds N] [--seeds 2] [--first-seed 0]
+    python benchmarks/bandit_regret.py wheel_paper|wheel_released|mushroom|mnist
+        [--rounds N] [--seeds 2] [--first-seed 0]
 
 Mushroom and MNIST are read from $NTKGAP_DATA. All policies of a seed play the same rounds. Without a game nothing
 is played: each takes minutes.

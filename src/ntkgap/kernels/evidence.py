@@ -156,7 +156,7 @@ class Evidence:
         Raises:
             KernelError: if a number is not positive and finite, or a lower bound is not below its upper bound.
         """
-        ranges = self._default_bounds() if bounds is None else bounds
+        ranges = self.default_bounds if bounds is None else bounds
         axes, limits = [], []
         for name, given, (low, high) in zip(
             ("prior_precision", "noise_variance"), (prior_precision, noise_variance), ranges, strict=True
@@ -190,7 +190,9 @@ class Evidence:
     def _at(self, logarithms: np.ndarray) -> float:
         return float(self._log_evidence(*np.exp(logarithms)))
 
-    def _default_bounds(self) -> tuple[Range, Range]:
+    @property
+    def default_bounds(self) -> tuple[Range, Range]:
+        """Of δ and of σ²: eight decades either way of what would explain ỹ by the kernel, or by noise, alone."""
         outside = 10.0**DECADES
         noise = float(self._power.sum()) / self.size or 1.0  # a residual of zero has no scale of its own
         signal = float(self._count @ self._kappa) / self.size or 1.0

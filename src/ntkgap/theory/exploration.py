@@ -10,6 +10,7 @@ source is η̃λ̃ then. Pass ``learning_rate`` and ``regularization`` of the so
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ntkgap.errors import KernelError
 
@@ -58,6 +59,7 @@ class InfiniteWidthExploration:
     delta: float
     norm_bound: float
     regularization: float
+    unit_norm: ClassVar[bool] = True  # of contexts, which the theorem assumes
 
     def __post_init__(self) -> None:
         _check(self)
@@ -109,6 +111,7 @@ class ZhouExploration:
     delta: float
     norm_bound: float
     constants: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    unit_norm: ClassVar[bool] = True  # of contexts, which the theorem assumes
 
     def __post_init__(self) -> None:
         _check(self)

@@ -47,6 +47,27 @@ def test_evidence_is_maximised_online(fixed):
         assert {noise for _, noise in path} == {0.04}
 
 
+def test_noise_is_sought_within_its_bounds():
+    """Of rewards without noise the evidence says that there is none, unless it is bounded."""
+    environment = game("outputs", rounds=24)
+    scale = environment.rewards.square().mean()
+
+    def fitted(**settings):
+        policy = LaplaceUCB(reward_model(environment, every=24, learning_rate=0.05), **settings)
+        run = play(environment, policy)
+        paid = run.rewards.double().square().mean()
+        return policy, policy.noise_variance / float(paid)
+
+    free, least = fitted()
+    bounded, part = fitted(noise_bounds=(10 * least, 100 * least))
+    assert part == pytest.approx(10 * least, rel=1e-3)
+    assert bounded.at_edge
+    assert bounded.log_evidence < free.log_evidence
+    assert scale > 0
+    with pytest.raises(StudyError, match="noise_bounds"):
+        LaplaceUCB(reward_model(environment), noise_bounds=(1.0, 0.1))
+
+
 def test_the_evidence_is_that_of_the_linearised_network():
     environment = game("outputs", rounds=24)
     model = reward_model(environment, every=24, learning_rate=0.05)

@@ -32,6 +32,23 @@ def test_linucb_is_the_textbook_at_every_round():
     play(small_game(), Spy(LinUCB(3, 4, alpha=0.4, precision=0.7), check))
 
 
+@pytest.mark.parametrize("every", [3, 7])
+def test_means_are_updated_now_and_then_and_widths_in_every_round(every):
+    def check(context, inputs, decision, history):
+        told = history[: len(history) // every * every]
+        mean, variance = dense_ridge(told, context, 3, 0.7)[0], dense_ridge(history, context, 3, 0.7)[1]
+        assert torch.allclose(decision.mean, mean, atol=EXACT)
+        assert torch.allclose(decision.half_width, 0.4 * variance.sqrt(), atol=EXACT)
+
+    play(small_game(), Spy(LinUCB(3, 4, alpha=0.4, precision=0.7, every=every), check))
+
+
+@pytest.mark.parametrize("every", [0, -1, 2.5, True])
+def test_rounds_that_are_no_number_of_rounds_are_refused(every):
+    with pytest.raises(StudyError, match="every must be an integer"):
+        LinTS(3, 4, every=every)
+
+
 def test_lints_draws_have_the_posteriors_moments():
     environment = small_game(rounds=30)
     policy = LinTS(3, 4, nu=0.5, precision=0.3, generator=torch.Generator().manual_seed(1))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ntkgap.errors import StudyError
-from ntkgap.practice.bandits import NeuralTS, NeuralUCB, play
+from ntkgap.practice.bandits import NeuralTS, NeuralUCB, RewardTraining, play
 from ntkgap.theory import InfiniteWidthExploration
 from tests.practice.bandits.dense import DenseGame, flat, game, reward_model, values_and_gradients
 from tests.tolerances import ITERATED
@@ -30,7 +30,7 @@ def _rounds(environment, policy):
 @pytest.mark.parametrize("at", ["selection", "initial", "current"])
 @pytest.mark.parametrize("factor", [1.0, 6.0])
 def test_upper_bounds_equal_dense_algebra_in_every_round(encoding, at, factor):
-    environment = game(encoding)
+    environment = game(encoding).normalized()
     model = reward_model(environment)
     schedule = InfiniteWidthExploration(0.1, 0.1, 1.0, 0.3 / factor)
     policy = NeuralUCB(model, schedule, at=at, width_factor=factor)
@@ -107,9 +107,8 @@ def test_thompson_draws_have_the_moments_of_the_posterior(generator):
     n = 4000
     wins = sum(policy.choose(raised, pair).arm == 0 for _ in range(n)) / n
     assert abs(wins - 0.975) < 4 * math.sqrt(0.975 * 0.025 / n)
-    again = NeuralTS(model, 2.0, generator=torch.Generator().manual_seed(5))
-    twice = NeuralTS(model, 2.0, generator=torch.Generator().manual_seed(5))
-    arms = [[p.choose(mean, width).arm for _ in range(20)] for p in (again, twice)]
+    pair_of = [NeuralTS(reward_model(environment), 2.0, generator=torch.Generator().manual_seed(5)) for _ in "ab"]
+    arms = [[p.choose(mean, width).arm for _ in range(20)] for p in pair_of]
     assert arms[0] == arms[1]
 
 
@@ -157,6 +156,16 @@ def test_a_diverging_training_is_reported(design):
     assert math.isinf(run.relative_regret)
 
 
+def test_numbers_out_of_all_bounds_are_a_divergence_too():
+    """Adam's steps have the size of its learning rate: outputs grow, and stay finite."""
+    environment = game("outputs")
+    policy = NeuralUCB(reward_model(environment, learning_rate=1e5, optimizer="adam"), 1.0)
+    run = play(environment, policy)
+    assert run.diverged is not None
+    assert "mean squared error" in run.diverged
+    assert math.isinf(run.relative_regret)
+
+
 def test_presets():
     environment = game("disjoint")
     paper = NeuralUCB.paper_faithful(reward_model(environment, every=1), 0.1, width_factor=6.0)
@@ -187,6 +196,35 @@ def test_refusals():
         NeuralTS(reward_model(environment), -1.0)
     with pytest.raises(StudyError, match="width_factor"):
         NeuralUCB(reward_model(environment), 1.0, width_factor=0.0)
+
+
+@pytest.mark.parametrize("settings", [{"optimizer": "rmsprop"}, {"start": "middle"}, {"every": 2.5}, {"every": 0}])
+def test_training_that_is_none_is_refused(settings):
+    with pytest.raises(StudyError, match=next(iter(settings))):
+        RewardTraining(**settings)
+
+
+def test_a_model_belongs_to_one_policy():
+    environment = game("outputs")
+    model = reward_model(environment)
+    one, other = NeuralUCB(model, 1.0), NeuralUCB(model, 1.0)
+    context, inputs = environment.contexts[0], environment.inputs(0)
+    one.learn(context, inputs, 0, 1.0)
+    with pytest.raises(StudyError, match="another policy"):
+        other.learn(context, inputs, 0, 1.0)
+    with pytest.raises(StudyError, match="learned from 1 rounds"):
+        NeuralUCB(model, 1.0)
+
+
+def test_the_papers_algorithm_and_its_schedules_insist_on_unit_norm():
+    environment = game("outputs")
+    paper = NeuralUCB.paper_faithful(reward_model(environment, every=1), 0.1)
+    with pytest.raises(StudyError, match="norm 1"):
+        play(environment, paper)
+    schedule = InfiniteWidthExploration(nu=0.1, delta=0.1, norm_bound=1.0, regularization=1.0)
+    with pytest.raises(StudyError, match="norm 1"):
+        play(environment, NeuralUCB(reward_model(environment), schedule))
+    play(environment.normalized(), NeuralUCB(reward_model(environment), schedule))
 
 
 def test_exploring_by_gradients_learns_what_arms_pay():

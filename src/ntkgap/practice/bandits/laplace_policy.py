@@ -34,6 +34,9 @@ class LaplacePolicy(NeuralPolicy):
         noise_variance: σ²; sought by the evidence where it is None, from 1 on.
         evidence_every: rounds from one maximisation of the evidence to the next, each at the first training after;
             a maximisation is an eigendecomposition, O(t³).
+        noise_bounds: parts of the rewards' mean square between which σ² is sought. A network that fits everything
+            it has seen finds that there is no noise, and then explores nothing; without bounds eight decades
+            either way.
 
     Attributes:
         prior_precision: δ in use.
@@ -56,12 +59,16 @@ class LaplacePolicy(NeuralPolicy):
         prior_precision: float | None = None,
         noise_variance: float | None = None,
         evidence_every: int = 1,
+        noise_bounds: tuple[float, float] | None = None,
     ) -> None:
         for name, value in {"prior_precision": prior_precision, "noise_variance": noise_variance}.items():
             if value is not None and not 0 < value < math.inf:
                 raise StudyError(f"{name} must be positive and finite, or None to be sought; got {value!r}")
         if evidence_every < 1 or not 0 <= scale < math.inf:
             raise StudyError(f"evidence_every ≥ 1 and scale ≥ 0 are needed, got {evidence_every!r} and {scale!r}")
+        if noise_bounds is not None and not 0 < noise_bounds[0] < noise_bounds[1] < math.inf:
+            raise StudyError(f"noise_bounds must be two positive numbers, ascending; got {noise_bounds!r}")
+        self.noise_bounds = noise_bounds
         self.fixed = {"prior_precision": prior_precision, "noise_variance": noise_variance}
         self.prior_precision, self.noise_variance = prior_precision or 1.0, noise_variance or 1.0
         self.log_evidence, self.at_edge = math.nan, False
@@ -103,9 +110,12 @@ class LaplacePolicy(NeuralPolicy):
         pairs = zip(self.model.network.named_parameters(), self.model.initial.parameters(), strict=True)
         change = {name: p.detach().double() - start.detach().double() for (name, p), start in pairs}
         residual = rewards[:, 0].double() - values + gradients.along(change)
-        found = Evidence(gradients.products(gradients), residual).maximum(
-            prior_precision=self.fixed["prior_precision"], noise_variance=self.fixed["noise_variance"]
-        )
+        evidence = Evidence(gradients.products(gradients), residual)
+        precisions, noises = evidence.default_bounds
+        if self.noise_bounds is not None:
+            scale = float(rewards.double().square().mean()) or 1.0  # where nothing was paid yet, any will do
+            noises = self.noise_bounds[0] * scale, self.noise_bounds[1] * scale
+        found = evidence.maximum(self.fixed["prior_precision"], self.fixed["noise_variance"], (precisions, noises))
         self.prior_precision, self.noise_variance = found.prior_precision, found.noise_variance
         self.log_evidence, self.at_edge = found.log_evidence, found.at_edge
         self.model.regularization = self.prior_precision * self.noise_variance

@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 from ntkgap.errors import StudyError
 from ntkgap.practice.bandits.design import Design, DiagonalDesign, FullDesign
 from ntkgap.practice.bandits.drift import drift
+from ntkgap.practice.bandits.environment import UNIT_NORM_TOLERANCE
 from ntkgap.practice.bandits.gradient_source import GradientSource
 from ntkgap.practice.bandits.gradients import FactoredGradients
 from ntkgap.practice.bandits.mean_rewards import KernelRidgeMean, LinearizedMean, MeanRewards, NetworkMean
@@ -35,9 +36,12 @@ class NeuralPolicy(Policy):
         design: ``"full"``, or ``"diagonal"``: Z_pp alone is kept.
         width_factor: m; 1 in the NTK parametrisation, the width in the papers' own (see ``design``).
         regularization: λ, where it shall differ from that of the model's penalty.
+        unit_norm: whether to insist on inputs of norm 1, of which the regret theorems are; a schedule with such an
+            attribute that is true insists as well.
 
     Raises:
-        StudyError: if λ is not positive, or a choice is unknown.
+        StudyError: if λ is not positive, a choice is unknown, or the model has learned already; by ``decide``, if
+            inputs have not the norm that is insisted on; by ``learn``, if somebody else trains the model.
         Diverged: by ``decide`` and ``learn``, if the network gives no finite numbers.
     """
 
@@ -51,7 +55,10 @@ class NeuralPolicy(Policy):
         design: Literal["full", "diagonal"] = "full",
         width_factor: float = 1.0,
         regularization: float | None = None,
+        unit_norm: bool = False,
     ) -> None:
+        if model.seen:
+            raise StudyError(f"the model has learned from {model.seen} rounds already; give each policy a new one")
         if not 0 < width_factor < math.inf:
             raise StudyError(f"width_factor must be positive and finite, got {width_factor!r}")
         rate = model.regularization / width_factor if regularization is None else regularization
@@ -68,6 +75,8 @@ class NeuralPolicy(Policy):
         if design not in ("full", "diagonal"):
             raise StudyError(f"design must be 'full' or 'diagonal', got {design!r}")
         self.model, self.at = model, at
+        self.unit_norm = unit_norm or bool(getattr(exploration, "unit_norm", False))
+        self._rounds = 0
         self.exploration: Exploration = exploration if callable(exploration) else _Constant(exploration)
         self._initial, self._present = GradientSource(model.initial), GradientSource(model.network)
         self.design: Design = (FullDesign if design == "full" else DiagonalDesign)(rate, width_factor)
@@ -88,6 +97,8 @@ class NeuralPolicy(Policy):
 
     def decide(self, context: Tensor, inputs: Tensor) -> Decision:
         """Choose by expected rewards and widths."""
+        if self.unit_norm:
+            _check_unit_norm(inputs)
         mean = self._mean.predict(inputs).double()
         width = self.design.squared_width(self._gradients(inputs)).sqrt()
         if not (torch.isfinite(mean).all() and torch.isfinite(width).all()):
@@ -96,6 +107,9 @@ class NeuralPolicy(Policy):
 
     def learn(self, context: Tensor, inputs: Tensor, arm: int, reward: float) -> None:
         """Add the chosen arm's gradient to Z, note the reward, and train if it is time."""
+        if self.model.seen != self._rounds:
+            raise StudyError("the model learns from another policy too; give each policy a RewardModel of its own")
+        self._rounds += 1
         self.design.take(self._gradients(inputs), arm)
         trained = self.model.add(inputs, arm, reward)
         self._mean.learn(inputs, arm, reward, trained)
@@ -129,9 +143,10 @@ class NeuralUCB(NeuralPolicy):
     def paper_faithful(
         cls, model: RewardModel, exploration: Exploration | float, *, width_factor: float = 1.0
     ) -> Self:
-        """Algorithm 1: all of Z, gradients at selection, the network's mean.
+        """Algorithm 1: all of Z, gradients at selection, the network's mean, inputs of norm 1.
 
-        The model should be trained every round, from θ₀, by full-batch gradient descent with λ > 0.
+        The model should be trained every round, from θ₀, by full-batch gradient descent with λ > 0. Its loss is
+        the paper's over the rounds t seen, so that a learning rate here is t times the paper's η.
 
         Raises:
             StudyError: if the model's training differs from that.
@@ -145,7 +160,7 @@ class NeuralUCB(NeuralPolicy):
                 f"every={training.every}, start={training.start!r}, optimizer={training.optimizer!r}, "
                 f"batch_size={training.batch_size}"
             )
-        return cls(model, exploration, width_factor=width_factor)
+        return cls(model, exploration, width_factor=width_factor, unit_norm=True)
 
     @classmethod
     def released_code(cls, model: RewardModel, *, nu: float = 1.0, regularization: float = 1e-3) -> Self:
@@ -202,6 +217,16 @@ class NeuralTS(NeuralPolicy):
         std = self.factor * math.sqrt(self.design.regularization) * width
         drawn = mean + std * torch.randn(mean.shape, dtype=torch.float64, generator=self._generator)
         return Decision(int(drawn.argmax()), mean, std)
+
+
+def _check_unit_norm(inputs: Tensor) -> None:
+    """Refuse inputs [k, D] that the regret theorems are not about."""
+    norms = inputs.flatten(1).norm(dim=1)
+    if ((norms - 1).abs() > UNIT_NORM_TOLERANCE).any():
+        raise StudyError(
+            f"the regret theorem is about contexts of norm 1, but here is one of norm {float(norms.max()):.4g}; "
+            "use environment.normalized() or environment.lifted() (features='unit_norm' or 'lifted')"
+        )
 
 
 class _Constant:

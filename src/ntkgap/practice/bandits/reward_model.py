@@ -11,6 +11,7 @@ from ntkgap.errors import StudyError
 from ntkgap.models import parameter_groups
 from ntkgap.practice.bandits.policy import Diverged
 from ntkgap.practice.checks import check_training
+from ntkgap.practice.curves import DIVERGENCE_FACTOR
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class RewardTraining:
         batch_size: of ``"sgd"`` and ``"adam"``, drawn with replacement; all examples if not given.
 
     Raises:
-        StudyError: if a number is out of range.
+        StudyError: if a number is out of range or a choice unknown.
     """
 
     steps: int = 100
@@ -42,8 +43,14 @@ class RewardTraining:
 
     def __post_init__(self) -> None:
         check_training(self.learning_rate, self.steps)
-        if self.every < 1:
-            raise StudyError(f"every must be at least 1 round, got {self.every!r}")
+        if isinstance(self.every, bool) or not isinstance(self.every, int) or self.every < 1:
+            raise StudyError(f"every must be an integer of at least 1 round, got {self.every!r}")
+        for name, value, known in (
+            ("start", self.start, ("initial", "current")),
+            ("optimizer", self.optimizer, ("gd", "sgd", "adam")),
+        ):
+            if value not in known:
+                raise StudyError(f"unknown {name} {value!r}; choose one of {', '.join(known)}")
         if self.batch_size is not None and (self.batch_size < 1 or self.optimizer == "gd"):
             raise StudyError(
                 f"batch_size {self.batch_size!r} must be at least 1, and is for 'sgd' and 'adam' only"
@@ -126,7 +133,7 @@ class RewardModel:
             Whether the network was trained.
 
         Raises:
-            Diverged: if training made a parameter infinite or NaN.
+            Diverged: as ``fit`` does.
         """
         # One row an arm (one output), or one row for all arms (one output each).
         row, output = (arm, 0) if len(inputs) > 1 else (0, arm)
@@ -147,7 +154,7 @@ class RewardModel:
         """Train for J steps on all that was seen.
 
         Raises:
-            Diverged: if a parameter ends infinite or NaN.
+            Diverged: if a parameter ends infinite or NaN, or the mean squared error is a million times that at θ₀.
         """
         settings = self.training
         inputs, outputs, rewards = self.history()
@@ -171,3 +178,15 @@ class RewardModel:
         self.trained += 1
         if not all(torch.isfinite(p).all() for p in self.network.parameters()):
             raise Diverged("training made parameters infinite or NaN; lower the learning rate")
+        error, at_start = self._error(self.network), self._error(self.initial)
+        if error > DIVERGENCE_FACTOR * max(at_start, torch.finfo(self.dtype).eps):
+            raise Diverged(
+                f"training left a mean squared error of {error:.3g}, where that of θ₀ is {at_start:.3g}; lower "
+                "the learning rate"
+            )
+
+    def _error(self, network: nn.Module) -> float:
+        """Mean square of f − r over what was seen."""
+        inputs, outputs, rewards = self.history()
+        with torch.no_grad():
+            return float((network(inputs).gather(1, outputs[:, None]) - rewards).double().square().mean())

@@ -71,6 +71,10 @@ class RidgeModels:
         self._moment[arm], self.counts[arm], self.squares[arm] = phi.mT @ r, len(r), r @ r
         self._refresh(arm)
 
+    def mean(self, arm: int) -> Tensor:
+        """μ_a, [d]."""
+        return self._inverse[arm] @ self._moment[arm]
+
     def residuals(self) -> Tensor:
         """Σr² − μᵀΛμ of each arm, [K]: what fit and prior leave unexplained."""
         means = (self._inverse @ self._moment[:, :, None])[:, :, 0]

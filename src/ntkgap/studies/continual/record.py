@@ -13,6 +13,9 @@ from ntkgap.studies.findings import Findings
 
 CONVENTION = "max_minus_last"
 
+# Scores are multiples of 1/n and their means differ by far more than this, or by rounding alone.
+DECIMALS = 12
+
 
 def record_stop(learner: Learner, stop: int, runs: TaskRuns, seen: TaskStart, findings: Findings) -> None:
     """Append to the curves over stopping times what plain training of one stopping time has shown."""
@@ -140,14 +143,14 @@ def _compare(kernel: str, predicted: Tensor, observed: Tensor, findings: Finding
         values = (_forgetting(predicted, False), math.inf, math.inf)
     else:
         foretold, seen = _forgetting(predicted, False), _forgetting(observed, False)
-        values = (foretold, _gap(predicted, observed), abs(foretold - seen))
+        values = (foretold, _gap(predicted, observed), round(abs(foretold - seen), DECIMALS))
     _append(findings, dict(zip(_names(kernel), values, strict=True)))
 
 
 def _gap(predicted: Tensor, observed: Tensor) -> float:
     """Mean |R predicted − R observed| over tasks s ≤ t; infinite where one of them is not finite."""
     learned = torch.ones_like(observed, dtype=torch.bool).tril()
-    gap = float((predicted - observed)[learned].abs().mean())
+    gap = round(float((predicted - observed)[learned].abs().mean()), DECIMALS)
     return gap if math.isfinite(gap) else math.inf
 
 

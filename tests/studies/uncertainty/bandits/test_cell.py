@@ -24,6 +24,7 @@ EVERYBODY = {
         "ensemble_ts",
         "epsilon_greedy",
         "greedy",
+        "laplace_greedy",
     ],
     "tuned": {
         "ucb": [0.1, 1],
@@ -98,6 +99,9 @@ def test_the_tables_and_answers_name_every_rule(measured):
     [
         ({"rules": ["theory", "theory"]}, "named twice"),
         ({"rules": [], "tuned": {}}, "nobody plays"),
+        ({"tuned": {"ucb": [0.1, 0.10000001]}}, "each once"),
+        ({"widths": [1]}, "widths from 2 on"),
+        ({"training": {"batch_size": 4}}, "for 'sgd' and 'adam' only"),
         ({"tuned": {"ucb": [0.1, 0.1]}}, "each once"),
         ({"model": {"architecture": "shallow"}}, "NTK parametrisation"),
         ({"training": {"steps": 0}}, "steps"),

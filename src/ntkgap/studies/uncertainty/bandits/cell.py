@@ -11,7 +11,7 @@ from ntkgap.practice.bandits import BanditRun, Environment, Policy, play
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.uncertainty.bandits.players import Players
 from ntkgap.studies.uncertainty.bandits.problem import BanditProblem
-from ntkgap.studies.uncertainty.bandits.rules import WIDTHLESS, scalar_name, tuned_name
+from ntkgap.studies.uncertainty.bandits.rules import LABELS, WIDTHLESS, scalar_name, tuned_name
 from ntkgap.theory import InfiniteWidthExploration, ZhouExploration
 
 POINTS = 40  # of each curve over the rounds
@@ -97,6 +97,11 @@ def add(name: str, result: BanditRun, findings: Findings) -> None:
     for what, values in result.diagnoses.items():
         findings.scalars[scalar_name(name, what)] = values[-1] if result.diverged is None else math.inf
         findings.curves[scalar_name(name, f"{what}_curve")] = values
+    if findings.scalars.get(scalar_name(name, "evidence_at_edge")) == 1:
+        findings.notes.append(
+            f"{LABELS[name]}: in the end the evidence is greatest at a bound of precision or noise; the data "
+            "alone did not choose it"
+        )
     if result.diverged is not None:
         findings.diverged = True
         findings.notes.append(f"{name} diverged in {result.diverged}")

@@ -1,6 +1,7 @@
 """From the name of an exploration rule to the policy that plays it."""
 
 import math
+from typing import Any
 
 import numpy as np
 from torch import Generator, nn
@@ -25,6 +26,7 @@ from ntkgap.practice.bandits import (
 )
 from ntkgap.studies.uncertainty.bandits.problem import BanditProblem
 from ntkgap.studies.uncertainty.bandits.rules import Fixed, Tuned
+from ntkgap.studies.uncertainty.noise import NOISE_BOUNDS
 from ntkgap.theory import InfiniteWidthExploration, ZhouExploration
 
 # How often the evidence is maximised in a game; each time takes an eigendecomposition.
@@ -79,9 +81,11 @@ class Players:
             case "limit":
                 return self._ucb(self.limit)
             case "evidence":
-                return LaplaceUCB(self._model(), evidence_every=self._evidence_every)
+                return LaplaceUCB(self._model(), **self._evidence)
+            case "laplace_greedy":
+                return LaplaceUCB(self._model(), scale=0.0, **self._evidence)
             case "laplace_ts":
-                return LaplaceTS(self._model(), evidence_every=self._evidence_every, generator=self._luck(1))
+                return LaplaceTS(self._model(), generator=self._luck(1), **self._evidence)
             case "neural_linear":
                 return NeuralLinear(self._model(), self.environment.arms, generator=self._luck(2))
             case "ensemble_ts":
@@ -111,9 +115,9 @@ class Players:
                     self._model(), constant, at=problem.gradients, mean=problem.mean, generator=self._luck(6)
                 )
             case "lin_ucb":
-                return LinUCB(arms, features, alpha=constant)
+                return LinUCB(arms, features, alpha=constant, every=problem.training.every)
             case "lin_ts":
-                return LinTS(arms, features, nu=constant, generator=self._luck(7))
+                return LinTS(arms, features, nu=constant, every=problem.training.every, generator=self._luck(7))
             case "ntk_ucb" | "nngp_ucb":
                 kernel = infinite_kernel(self._started().double(), "ntk" if rule == "ntk_ucb" else "nngp")
                 # The widths of NeuralUCB are posterior standard deviations over √λ: so γ means the same to both.
@@ -133,8 +137,10 @@ class Players:
         return problem.network(self.environment, self.width, generator or self._luck(7))
 
     @property
-    def _evidence_every(self) -> int:
-        return max(1, self.environment.rounds // EVIDENCE_TIMES)
+    def _evidence(self) -> dict[str, Any]:
+        """When and where the evidence is sought."""
+        every = max(1, self.environment.rounds // EVIDENCE_TIMES)
+        return {"evidence_every": every, "noise_bounds": NOISE_BOUNDS}
 
     def _ucb(self, exploration: Exploration) -> NeuralUCB:
         return NeuralUCB(self._model(), exploration, at=self.problem.gradients, mean=self.problem.mean)

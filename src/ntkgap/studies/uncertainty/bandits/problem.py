@@ -18,7 +18,7 @@ from ntkgap.studies.estimate import Estimate
 from ntkgap.studies.model import ModelSpec
 from ntkgap.studies.spec import Spec
 from ntkgap.studies.uncertainty.bandits.estimates import estimate
-from ntkgap.studies.uncertainty.bandits.rules import Fixed, Tuned
+from ntkgap.studies.uncertainty.bandits.rules import Fixed, Tuned, tuned_name
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -41,6 +41,14 @@ class TrainingSpec(Spec):
     start: Literal["initial", "current"] = "initial"
     optimizer: Literal["gd", "sgd", "adam"] = "gd"
     batch_size: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _is_a_training(self) -> Self:
+        try:
+            self.settings()
+        except StudyError as error:
+            raise ValueError(str(error)) from error
+        return self
 
     def settings(self) -> RewardTraining:
         """As the bandits take it."""
@@ -113,8 +121,10 @@ class BanditProblem(BaseProblem):
         if not self.rules and not self.tuned:
             raise ValueError("rules: nobody plays; name a rule, or give one constants in tuned")
         for rule, constants in self.tuned.items():
-            if not constants or len(set(constants)) < len(constants):
-                raise ValueError(f"tuned: {rule} needs at least one constant, and each once")
+            if not constants or len({tuned_name(rule, c) for c in constants}) < len(constants):
+                raise ValueError(
+                    f"tuned: {rule} needs at least one constant, and each once (six digits tell them apart)"
+                )
         return self
 
     @model_validator(mode="after")
@@ -129,6 +139,8 @@ class BanditProblem(BaseProblem):
     @model_validator(mode="after")
     def _training_suits_theory(self) -> Self:
         training = self.training
+        if min(self.widths) < 2:
+            raise ValueError("widths: theory's schedule, which every cell notes, is of widths from 2 on")
         if self.mean == "linearized" and (training.optimizer != "gd" or training.batch_size is not None):
             raise ValueError(
                 "mean: a linearised mean is computed for full-batch gradient descent; choose optimizer 'gd' in "

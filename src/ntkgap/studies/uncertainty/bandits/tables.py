@@ -12,7 +12,8 @@ from ntkgap.studies.verdict import Verdict, number
 CAPTION = (
     "Expected regret in parts of that of uniform choice, medians over seeds with intervals, best rule at the "
     "largest width first. Tuned rules: each seed plays with the constant that was best on the other seeds; "
-    "(edge): for some it is the smallest or largest of those tried, beyond which better may lie. "
+    "(edge): for some it is the smallest or largest of those tried, beyond which better may lie; so also for "
+    "evidence that is greatest at a bound of precision or noise in the end. "
     "Coverage: part of arms and rounds at the largest width whose true mean reward lay in the interval the rule "
     "explored with; Thompson sampling has one standard deviation either way, upper confidence bounds their own "
     "factor: compare coverage among rules of one kind. "
@@ -79,6 +80,9 @@ def _entry(cells: Sequence[Measured], rule: str, of: str) -> str:
 
 def _constant(cells: Sequence[Measured], rule: str) -> str:
     """The tuned constant, and whether it is the least or largest of those tried, beyond which better may lie."""
+    at_bound = [c.scalars.get(scalar_name(rule, "evidence_at_edge")) for c in cells]
+    if None not in at_bound:
+        return "by evidence (edge)" if 1 in at_bound else "by evidence"
     tried = cells[0].cell["tuned"].get(rule, [])
     chosen = {c.scalars.get(scalar_name(rule, "constant")) for c in cells}
     at_edge = len(tried) > 1 and bool(chosen & {min(tried), max(tried)})

@@ -51,6 +51,8 @@ def ratios(scalars: Mapping[str, float]) -> dict[str, float]:
     for rule in ("theory", "limit", "evidence"):
         if (ratio := _ratio(regret(rule), regret("ucb"))) is not None:
             found[f"bandit_{rule}_over_tuned"] = ratio
+    if (ratio := _ratio(regret("evidence"), regret("laplace_greedy"))) is not None:
+        found["bandit_evidence_over_greedy"] = ratio
     if (ratio := _ratio(regret("ucb"), regret("lin_ucb"))) is not None:
         found["bandit_tuned_over_linear"] = ratio
     if (ratio := _ratio(regret("ucb"), regret("ntk_ucb"))) is not None:

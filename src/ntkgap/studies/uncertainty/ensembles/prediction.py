@@ -12,6 +12,7 @@ from ntkgap.studies.model import ModelSpec
 from ntkgap.studies.uncertainty.ensembles.comparison import Comparison
 from ntkgap.studies.uncertainty.ensembles.methods import Predictive
 from ntkgap.studies.uncertainty.ensembles.problem import EnsembleProblem
+from ntkgap.studies.uncertainty.noise import NOISE_BOUNDS
 from ntkgap.theory import (
     Gaussian,
     GaussianProcess,
@@ -22,10 +23,6 @@ from ntkgap.theory import (
 
 # Any width does: in NTK parametrisation the limit does not depend on it.
 ANY_WIDTH = 8
-
-# No noise is sought outside these parts of the mean square of the targets: interpolating processes would say that
-# there is none, and then score every method that takes it over by its worst point alone.
-NOISE_BOUNDS = (1e-4, 1.0)
 
 # No prior precision is sought beyond these; networks are drawn from one of 1.
 PRECISION_BOUNDS = (1e-4, 1e4)
