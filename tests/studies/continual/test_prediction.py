@@ -159,6 +159,18 @@ def test_predictions_that_make_no_sense_are_refused(settings, words):
         ng.predict_tasks(given.pop("network"), tiny().load(0), **given)
 
 
+def test_a_prediction_that_diverges_is_none():
+    """Above the critical step the kernel says that training diverges: its scores, of huge numbers, say nothing."""
+    stream = tiny().load(0)
+    network = ng.MLP(64, 10, 32, 1, weight_std=2**0.5, antisymmetric=True)
+    foretold = ng.predict_tasks(network, stream, learning_rate=20.0, steps=[1, 40])
+    assert torch.isfinite(foretold.test[[0, -1]]).all()  # one step is no divergence, and none has no step at all
+    assert torch.isnan(foretold.test[1]).all()
+    assert torch.isnan(foretold.train[1]).all()
+    with pytest.raises(StudyError, match="training diverges by stopping time 1"):
+        foretold.matrix(1)
+
+
 def test_the_overlap_of_tasks_is_that_of_their_kernels():
     """Full kernels of finite width, and the shared one of infinite width, with one head and with several."""
     for stream in (TINY["stream"], {"kind": "split", "tasks": 3, "heads": "per_task"}):

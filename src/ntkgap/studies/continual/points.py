@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ntkgap.data import TaskStream, score
+from ntkgap.practice.curves import DIVERGENCE_FACTOR
 
 Kernel = Callable[[int], Tensor]
 """K(points, X_t) of a task: [k, n] where outputs share it, else [k, n, C, c]."""
@@ -42,3 +43,13 @@ class Points:
             score(function[..., i, :], t.train, t.columns) for i, t in zip(self.train, stream.tasks, strict=True)
         ]
         return torch.stack(tested, dim=-1), torch.stack(fitted, dim=-1)
+
+    def loss(self, stream: TaskStream, function: Tensor, t: int) -> Tensor:
+        """½‖f − y‖² on the training set of task t, [...], of functions [..., k, C]."""
+        task = stream.tasks[t]
+        outputs = function[..., self.train[t], :][..., list(task.columns)].double()
+        return 0.5 * (outputs - task.train.y.double()).square().sum(dim=(-2, -1))
+
+    def bound(self, stream: TaskStream, initial: Tensor) -> float:
+        """The loss on a task above which training has diverged, as of networks: a million times f_0's on all."""
+        return DIVERGENCE_FACTOR * sum(float(self.loss(stream, initial, t)) for t in range(len(stream)))

@@ -31,6 +31,7 @@ class PredictedScores:
 
     Attributes:
         test: on the test set of task s after task t, [S + 1, T, T]; the last of S + 1 is for training without end.
+            NaN from where the kernel says that training diverges.
         train: on the training sets.
         overlap: of the tasks' training sets, as ``task_overlap`` defines it, [T, T]; NaN where a kernel is zero.
     """
@@ -128,6 +129,8 @@ def predict_scores(
     """
     noted = NotedKernel(kernel, stream, points)
     regression = SequentialRegression(initial.double().expand(len(steps) + 1, *initial.shape))
+    bound = points.bound(stream, initial)
+    diverged = torch.zeros(len(steps) + 1, dtype=torch.bool)
     tested, fitted = [], []
     for t, task in enumerate(stream.tasks):
         regression.learn(
@@ -138,9 +141,10 @@ def predict_scores(
             decay=partial(decays, rate=rates[t], steps=steps),
             modes=None if modes is None else modes(t),
         )
+        diverged |= ~(points.loss(stream, regression.function, t) <= bound)  # also where it is NaN
         test, train = points.scores(stream, regression.function)
-        tested.append(test)
-        fitted.append(train)
+        tested.append(test.masked_fill(diverged[:, None], torch.nan))
+        fitted.append(train.masked_fill(diverged[:, None], torch.nan))
     return PredictedScores(torch.stack(tested, dim=1), torch.stack(fitted, dim=1), noted.overlap())
 
 

@@ -36,6 +36,7 @@ class TaskStart:
         chosen = torch.linspace(0, len(tested) - 1, min(learner.problem.probes, len(tested))).long()
         self._switches = KernelSwitches(learner.points.x[tested[chosen]], members=1)
         self._carried: Tensor | None = None
+        self._bound: float | None = None
         self.test: list[Tensor] = []
         self.within: list[Tensor] = []
 
@@ -61,8 +62,13 @@ class TaskStart:
             columns=task.columns,
             decay=lambda modes: modes.gradient_descent_decay(learner.rates[t], self._stop),
         )
-        self._carried = carried if lost else regression.function[0]
-        test, _ = learner.points.scores(learner.stream, torch.stack([self._carried, regression.function[1]]))
+        if self._bound is None:
+            self._bound = learner.points.bound(learner.stream, own)
+        fine = learner.points.loss(learner.stream, regression.function, t) <= self._bound
+        fine[0] &= not lost
+        functions = torch.where(fine[:, None, None], regression.function, torch.nan)
+        self._carried = functions[0]
+        test, _ = learner.points.scores(learner.stream, functions)
         self.test.append(test[0])
         self.within.append(test[1])
 
