@@ -105,6 +105,10 @@ def test_features_and_units():
         (lambda wheel, digits: make_environment(digits, reward_unit=0.0), "must be a positive number"),
         (lambda wheel, digits: classification_environment(digits, "gold"), "unknown reward 'gold'"),
         (lambda wheel, digits: wheel_environment(wheel, "other"), "unknown variant 'other'"),
+        (
+            lambda wheel, digits: make_environment(digits, encoding="disjont"),
+            "'disjont'; choose one of disjoint, out",
+        ),
     ],
 )
 def test_what_makes_no_bandit_is_named(make, words):
@@ -112,6 +116,34 @@ def test_what_makes_no_bandit_is_named(make, words):
     digits, _ = ng.load_data("digits", 20, 5)
     with pytest.raises(DataError, match=words):
         make(wheel, digits)
+
+
+@pytest.mark.parametrize("played", ["paper", "released"])
+def test_each_wheel_is_played_with_its_own_rewards(played):
+    loaded = "released" if played == "paper" else "paper"
+    data, _ = ng.load_data("wheel", 40, 10, variant=loaded)
+    fifth = {"paper": "1", "released": "1.2"}
+    with pytest.raises(DataError, match=rf"these data have {fifth[loaded]} there.*variant='{played}'"):
+        make_environment(data, f"wheel_{played}")
+    # Inside of δ the two have the same means: nothing tells them apart, and nothing has to.
+    inside = (data.y < 50).all(dim=1)
+    make_environment(ng.Dataset(data.x[inside], data.y[inside]), f"wheel_{played}")
+    # In another precision 1.2 is another number, but the same reward.
+    data, _ = ng.load_data("wheel", 40, 10, variant=played)
+    make_environment(data.to(torch.float64), f"wheel_{played}")
+
+
+def test_a_game_has_rounds():
+    with pytest.raises(DataError, match="at least one round"):
+        ng.practice.bandits.Environment(torch.ones(0, 2), torch.ones(0, 2), torch.ones(0, 2))
+
+
+@pytest.mark.parametrize("name", ["contexts", "means", "rewards"])
+def test_arrays_that_are_no_tensors_are_named(name):
+    arrays = {"contexts": torch.ones(3, 2), "means": torch.ones(3, 2), "rewards": torch.ones(3, 2)}
+    arrays[name] = arrays[name].numpy()
+    with pytest.raises(DataError, match=f"{name} must be a torch tensor, got ndarray"):
+        ng.practice.bandits.Environment(**arrays)
 
 
 def test_more_rounds_than_the_data_have_are_refused():

@@ -1,7 +1,7 @@
 """A contextual bandit: what a learner sees in each round, and what each arm would pay."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -28,7 +28,8 @@ class Environment:
             arm; Riquelme, Tucker, Snoek 2018).
 
     Raises:
-        DataError: if shapes do not fit, there are fewer than two arms, or an entry is not finite.
+        DataError: if the encoding is unknown, an array is no tensor, shapes do not fit, there are no rounds or
+            fewer than two arms, or an entry is not finite.
     """
 
     contexts: Tensor
@@ -37,15 +38,22 @@ class Environment:
     encoding: Encoding = "disjoint"
 
     def __post_init__(self) -> None:
+        if self.encoding not in get_args(Encoding):
+            raise DataError(f"unknown encoding {self.encoding!r}; choose one of {', '.join(get_args(Encoding))}")
+        for name in ("contexts", "means", "rewards"):
+            if not isinstance(getattr(self, name), Tensor):
+                raise DataError(
+                    f"{name} must be a torch tensor, got {type(getattr(self, name)).__name__}; use torch.as_tensor"
+                )
         if self.contexts.ndim != 2 or self.means.ndim != 2 or self.means.shape != self.rewards.shape:
             raise DataError(
                 f"contexts must be [T, d], means and rewards both [T, K]; got {tuple(self.contexts.shape)}, "
                 f"{tuple(self.means.shape)} and {tuple(self.rewards.shape)}"
             )
-        if len(self.contexts) != len(self.means) or self.arms < 2:
+        if len(self.contexts) != len(self.means) or self.arms < 2 or not self.rounds:
             raise DataError(
                 f"there are {len(self.contexts)} contexts and rewards of {len(self.means)} rounds and {self.arms} "
-                "arms; a bandit needs one context a round and at least two arms"
+                "arms; a bandit needs at least one round, one context a round and at least two arms"
             )
         for name in ("contexts", "means", "rewards"):
             bad = ~torch.isfinite(getattr(self, name)).all(dim=1)
