@@ -1,6 +1,6 @@
 """What every way of training refuses: numbers out of range."""
 
-from numbers import Real
+from numbers import Integral, Real
 
 from ntkgap.errors import StudyError
 
@@ -35,3 +35,13 @@ def check_damping(damping: object) -> None:
     """
     if not isinstance(damping, Real) or not 0 <= float(damping) < float("inf"):
         raise StudyError(f"damping must be finite and at least 0, got {damping!r}")
+
+
+def check_count(name: str, value: object, least: int = 1) -> None:
+    """Refuse what is no integer of at least so much.
+
+    Raises:
+        StudyError: naming the argument.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
+        raise StudyError(f"{name} must be an integer of at least {least}, got {value!r}")

@@ -84,8 +84,6 @@ def test_means_may_learn_now_and_then(encoding):
             policy.learn(game.contexts[t], game.inputs(t), arm, float(game.rewards[t, arm]))
         widths.append(decision.half_width)
     assert torch.equal(*widths)
-    with pytest.raises(StudyError, match="every must be at least 1"):
-        KernelUCB(kernel, 3, noise=0.1, exploration=lambda t, d: 1.0, every=0)
 
 
 def test_it_learns():
@@ -111,6 +109,80 @@ def test_a_table_of_all_rounds_makes_the_same_decisions(encoding):
 
     play(game, Spy(one_by_one, record))
     play(game, Spy(TabulatedKernelUCB(game, kernel, noise=0.1, exploration=lambda t, d: 1.0), compare))
+
+
+@pytest.mark.parametrize("encoding", ["disjoint", "outputs"])
+def test_a_number_is_a_constant_schedule(encoding):
+    game = small_game(rounds=12, encoding=encoding)
+    runs = [
+        play(game, KernelUCB(linear_kernel, 3, noise=0.1, exploration=gamma)) for gamma in (0.5, lambda t, d: 0.5)
+    ]
+    assert torch.equal(runs[0].arms, runs[1].arms)
+    assert torch.equal(runs[0].half_width, runs[1].half_width)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"every": 0}, "every must be an integer of at least 1, got 0"),
+        ({"every": 2.5}, "every must be an integer of at least 1, got 2.5"),
+        ({"arms": 0}, "arms must be an integer"),
+        ({"exploration": -1.0}, "exploration must be finite and at least 0"),
+        ({"exploration": float("nan")}, "exploration must be finite and at least 0"),
+        ({"exploration": "much"}, "exploration must be finite and at least 0.*got 'much'"),
+    ],
+)
+def test_numbers_out_of_range_are_named(changes, words):
+    settings = {"arms": 3, "noise": 0.1, "exploration": 1.0} | changes
+    with pytest.raises(StudyError, match=words):
+        KernelUCB(linear_kernel, **settings)
+
+
+@pytest.mark.parametrize("arms", [2, 4])
+@pytest.mark.parametrize("encoding", ["disjoint", "outputs"])
+def test_it_plays_the_arms_that_it_was_built_for(encoding, arms):
+    game = small_game(rounds=3, encoding=encoding)
+    policy = KernelUCB(linear_kernel, arms, noise=0.1, exploration=1.0)
+    with pytest.raises(StudyError, match=f"for {arms} arms, but the environment has 3"):
+        play(game, policy)
+    if encoding == "disjoint":  # there it shows without the environment too
+        with pytest.raises(StudyError, match=f"for {arms} arms, but was asked about inputs of 3"):
+            policy.decide(game.contexts[0], game.inputs(0))
+
+
+def test_what_was_not_decided_is_not_learned():
+    game = small_game(rounds=2)
+    policy = KernelUCB(linear_kernel, 3, noise=0.1, exploration=1.0)
+    x = game.contexts[0], game.inputs(0)
+    with pytest.raises(StudyError, match="call decide before each learn"):
+        policy.learn(*x, 0, 1.0)
+    policy.decide(*x)
+    policy.learn(*x, 0, 1.0)
+    with pytest.raises(StudyError, match="call decide before each learn"):
+        policy.learn(*x, 0, 1.0)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        small_game(rounds=6, encoding="disjoint", seed=1),  # other contexts
+        small_game(rounds=6, encoding="outputs"),  # the same ones, asked about in another way
+        small_game(rounds=6, features=5, encoding="disjoint"),
+    ],
+    ids=["contexts", "encoding", "features"],
+)
+def test_a_table_is_played_on_its_own_environment(other):
+    game = small_game(rounds=6, encoding="disjoint")
+    with pytest.raises(StudyError, match="round 1 is not that of the environment of which the table was made"):
+        play(other, TabulatedKernelUCB(game, linear_kernel, noise=0.1, exploration=1.0))
+
+
+def test_a_table_ends():
+    game = small_game(rounds=4)
+    policy = TabulatedKernelUCB(game, linear_kernel, noise=0.1, exploration=1.0)
+    play(game, policy)
+    with pytest.raises(StudyError, match="the table is of 4 rounds, which were all played"):
+        policy.decide(game.contexts[0], game.inputs(0))
 
 
 def test_a_network_that_starts_at_zero_has_no_nngp_kernel():

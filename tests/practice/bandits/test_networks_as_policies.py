@@ -63,3 +63,6 @@ def test_numbers_out_of_range_are_named():
         EnsembleTS([model(environment)])
     with pytest.raises(StudyError, match="at least 2 members"):
         EnsembleTS([model(environment), model(environment)], keep=0.0)
+    one, other = model(environment), model(environment)
+    with pytest.raises(StudyError, match="a member of the ensemble comes twice"):
+        EnsembleTS([one, other, one])

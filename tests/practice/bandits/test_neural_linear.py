@@ -81,3 +81,16 @@ def test_priors_out_of_range_are_named():
     model = RewardModel(network(4, 3), RewardTraining())
     with pytest.raises(StudyError, match="shape must exceed 1"):
         NeuralLinear(model, 3, shape=1.0)
+    with pytest.raises(StudyError, match="arms must be an integer of at least 1, got 0"):
+        NeuralLinear(model, 0)
+
+
+@pytest.mark.parametrize("encoding", ["outputs", "disjoint"])
+def test_it_plays_the_arms_that_it_was_built_for(encoding):
+    game = small_game(rounds=3, encoding=encoding)
+    policy = NeuralLinear(RewardModel(network(game.in_features, game.out_features), RewardTraining()), 4)
+    with pytest.raises(StudyError, match="for 4 arms, but the environment has 3"):
+        play(game, policy)
+    if encoding == "disjoint":  # there it shows without the environment too
+        with pytest.raises(StudyError, match=r"6 features for 4 arms, but were given features of shape \[3, 6\]"):
+            policy.decide(game.contexts[0], game.inputs(0))

@@ -11,11 +11,11 @@ from ntkgap.practice.bandits import Decision, Diverged, Environment, Policy, Uni
 class Scripted(Policy):
     """Chooses as told; diverges where told None."""
 
-    def __init__(self, *arms):
-        self.arms, self.learnt = list(arms), []
+    def __init__(self, *script):
+        self.script, self.learnt = list(script), []
 
     def decide(self, context, inputs):
-        arm = self.arms[len(self.learnt)]
+        arm = self.script[len(self.learnt)]
         if arm is None:
             raise Diverged("as told")
         return Decision(arm, torch.tensor([1.0, 2.0]), torch.tensor([0.5, 0.5]))
@@ -97,6 +97,32 @@ def test_relative_regret_of_chance_is_about_one():
     run = play(make_environment(train), UniformPolicy(10, torch.Generator().manual_seed(0)))
     assert run.relative_regret == pytest.approx(1, abs=3 * (0.1 / 0.9 / 1000) ** 0.5)
     assert math.isnan(run.coverage)
+
+
+def test_a_policy_plays_once():
+    policy = Scripted(0, 1, 0, 1)
+    assert not policy.played
+    play(game(), policy)
+    assert policy.played
+    assert not Scripted(0).played
+    with pytest.raises(StudyError, match=r"this Scripted has played before.*build a new one for every game"):
+        play(game(), policy)
+    diverged = Scripted(None)
+    play(game(), diverged)
+    with pytest.raises(StudyError, match="has played before"):
+        play(game(), diverged)
+
+
+@pytest.mark.parametrize("arms", [1, 3])
+def test_chance_is_for_all_arms_of_the_game(arms):
+    with pytest.raises(StudyError, match=f"this UniformPolicy is for {arms} arms, but the environment has 2"):
+        play(game(), UniformPolicy(arms))
+
+
+@pytest.mark.parametrize("arms", [0, -1, 2.0, True])
+def test_chance_needs_an_arm(arms):
+    with pytest.raises(StudyError, match="arms must be an integer of at least 1"):
+        UniformPolicy(arms)
 
 
 @pytest.mark.parametrize(

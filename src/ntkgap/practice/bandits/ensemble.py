@@ -22,7 +22,8 @@ class EnsembleTS(Policy):
         generator: source of the draws; torch's global one if not given.
 
     Raises:
-        StudyError: if there are fewer than two members or the probability is out of range.
+        StudyError: if there are fewer than two members, two of them are one and the same, or the probability is
+            out of range.
 
     Source:
         Osband, Van Roy (2015), Bootstrapped Thompson sampling and deep exploration; Pearce et al. (2020),
@@ -36,6 +37,11 @@ class EnsembleTS(Policy):
             raise StudyError(
                 f"an ensemble needs at least 2 members and a probability keep in (0, 1]; got {len(members)} and "
                 f"{keep!r}"
+            )
+        if len({id(member) for member in members}) < len(members):
+            raise StudyError(
+                "a member of the ensemble comes twice: it would be told everything twice, and agree with itself; "
+                "build a RewardModel for each member, with initial parameters of its own"
             )
         self.members, self.keep, self.generator = list(members), keep, generator
 

@@ -10,7 +10,8 @@ from ntkgap.errors import ModelError, StudyError
 from ntkgap.kernels import SequentialPosterior, infinite_width
 from ntkgap.models import Antisymmetric
 from ntkgap.practice.bandits.environment import Environment
-from ntkgap.practice.bandits.policy import Decision, Exploration, Policy
+from ntkgap.practice.bandits.policy import Decision, Exploration, Policy, constant_exploration
+from ntkgap.practice.checks import check_count
 
 Kernel = Callable[[Tensor, Tensor], Tensor]
 
@@ -28,33 +29,42 @@ class KernelUCB(Policy):
         kernel: of inputs [n, D] and [m, D], [n, m].
         arms: K.
         noise: s > 0, variance of the noise (regularisation).
-        exploration: γ.
+        exploration: γ, a schedule, or a number for a constant.
         every: rounds from one update of the means to the next, as networks are trained now and then; widths always
             know of all rounds.
 
     Raises:
         KernelError: if the noise is not positive, or the kernel is not positive definite.
-        StudyError: if there are no rounds from one update to the next.
+        StudyError: if K, the rounds from one update to the next or γ are out of range; by the methods, if the
+            inputs are of another number of arms, or something shall be learned that was not decided.
 
     Source:
         Kassraie, Krause (2022), Neural contextual bandits without regret.
     """
 
+    arms: int
+
     def __init__(
-        self, kernel: Kernel, arms: int, *, noise: float, exploration: Exploration, every: int = 1
+        self, kernel: Kernel, arms: int, *, noise: float, exploration: Exploration | float, every: int = 1
     ) -> None:
-        if every < 1:
-            raise StudyError(f"every must be at least 1 round, got {every!r}")
-        self.kernel, self.arms, self.exploration, self.every = kernel, arms, exploration, every
+        check_count("arms", arms)
+        check_count("every", every)
+        self.kernel, self.arms, self.every = kernel, arms, every
+        self.exploration = constant_exploration(exploration)
         # One for each arm; where arms share a process, only the first is used.
         self._posteriors = [SequentialPosterior(noise) for _ in range(arms)]
         self._seen = torch.zeros(0, 0, dtype=torch.float64)  # inputs of all rounds, and room for more
         self._told = [0] * arms  # observations that each process's mean knows of
         self._process: list[int] = []  # which process each of them belongs to
-        self._asked: tuple[list[Tensor], Tensor] = [], torch.zeros(0)
+        self._asked: tuple[list[Tensor], Tensor] | None = None  # kernel with the seen ones, and own, last decided
 
     def decide(self, context: Tensor, inputs: Tensor) -> Decision:
         """Take the upper confidence bounds' best."""
+        if len(inputs) not in (1, self.arms):
+            raise StudyError(
+                f"this policy is for {self.arms} arms, but was asked about inputs of {len(inputs)}; build it for "
+                f"{len(inputs)}"
+            )
         x, t = inputs.double(), len(self._process)
         found = self._with_seen(x)
         own = found[t:].diagonal().expand(self.arms)
@@ -75,11 +85,14 @@ class KernelUCB(Policy):
 
     def learn(self, context: Tensor, inputs: Tensor, arm: int, reward: float) -> None:
         """Add the observation to its process."""
+        if self._asked is None:
+            raise StudyError("there is no decision to learn from; call decide before each learn")
         cross, own = self._asked
         process, column = (0, arm) if len(inputs) > 1 else (arm, 0)
         self._posteriors[process].append(cross[process][:, column], own[arm], reward)
         self._note(inputs[column], arm)
         self._process.append(process)
+        self._asked = None
         if len(self._process) % self.every == 0:
             self._told = [len(posterior) for posterior in self._posteriors]
 
@@ -114,14 +127,39 @@ class TabulatedKernelUCB(KernelUCB):
         noise: s.
         exploration: γ.
         every: as for ``KernelUCB``.
+
+    Raises:
+        KernelError: as for ``KernelUCB``.
+        StudyError: as for ``KernelUCB``; by ``decide``, if another environment is played than that of the table.
     """
 
     def __init__(
-        self, environment: Environment, kernel: Kernel, *, noise: float, exploration: Exploration, every: int = 1
+        self,
+        environment: Environment,
+        kernel: Kernel,
+        *,
+        noise: float,
+        exploration: Exploration | float,
+        every: int = 1,
     ) -> None:
         super().__init__(kernel, environment.arms, noise=noise, exploration=exploration, every=every)
         self._same, self._other = kernel_table(environment, kernel)
+        self._contexts, self._rows = environment.contexts, len(environment.inputs(0))
         self._chosen: list[int] = []
+
+    def decide(self, context: Tensor, inputs: Tensor) -> Decision:
+        """Take the upper confidence bounds' best."""
+        t, n = len(self._process), len(self._contexts)
+        if t >= n:
+            raise StudyError(
+                f"the table is of {n} rounds, which were all played; build it of the longer environment"
+            )
+        if len(inputs) != self._rows or not torch.equal(context, self._contexts[t]):
+            raise StudyError(
+                f"round {t + 1} is not that of the environment of which the table was made: its context or its "
+                "encoding differs; build the policy of the environment that it plays, from the first round on"
+            )
+        return super().decide(context, inputs)
 
     def _note(self, x: Tensor, arm: int) -> None:
         """Keep the arm; its input is in the table."""

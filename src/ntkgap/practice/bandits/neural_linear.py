@@ -7,6 +7,7 @@ from ntkgap.errors import ModelError, StudyError
 from ntkgap.practice.bandits.policy import Decision, Diverged, Policy
 from ntkgap.practice.bandits.reward_model import RewardModel
 from ntkgap.practice.bandits.ridge import RidgeModels
+from ntkgap.practice.checks import check_count
 
 
 class NeuralLinear(Policy):
@@ -33,12 +34,14 @@ class NeuralLinear(Policy):
         generator: source of the draws; torch's global one if not given.
 
     Raises:
-        StudyError: if a number is out of range.
+        StudyError: if a number is out of range; by the methods, if the inputs are of another number of arms.
         ModelError: if the network has no readout whose inputs are features [n, H].
 
     Source:
         Riquelme, Tucker, Snoek (2018), Deep Bayesian bandits showdown; priors of its released code.
     """
+
+    arms: int
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class NeuralLinear(Policy):
         rate: float = 6.0,
         generator: Generator | None = None,
     ) -> None:
+        check_count("arms", arms)
         if not (shape > 1 and rate > 0):
             raise StudyError(f"shape must exceed 1 and rate 0, got {shape!r} and {rate!r}")
         self.model, self.arms, self.generator = model, arms, generator

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 
 from torch import Tensor
 
@@ -36,7 +37,14 @@ class Policy(ABC):
 
     Both methods get the context and what a network is fed for it (see ``Environment.inputs``); each policy uses
     what it understands.
+
+    Attributes:
+        arms: K that it was built for; None where it takes as many as it is asked about.
+        played: whether it has played a game, and knows what was paid there; set by ``play``.
     """
+
+    arms: int | None = None
+    played: bool = False
 
     @abstractmethod
     def decide(self, context: Tensor, inputs: Tensor) -> Decision:
@@ -61,3 +69,28 @@ class Policy(ABC):
     def diagnose(self) -> dict[str, float]:
         """What explains the policy's fortune now, by name: drift of its kernel and parameters, and the like."""
         return {}
+
+
+def constant_exploration(exploration: Exploration | float) -> Exploration:
+    """The schedule itself; for a number, the schedule that always has this value.
+
+    Raises:
+        StudyError: if it is neither callable nor a finite number of at least 0.
+    """
+    if callable(exploration):
+        return exploration
+    if isinstance(exploration, bool) or not isinstance(exploration, Real) or not 0 <= exploration < float("inf"):
+        raise StudyError(
+            f"exploration must be finite and at least 0, or a schedule (rounds, log det) → γ, got {exploration!r}"
+        )
+    return _Constant(float(exploration))
+
+
+@dataclass(frozen=True)
+class _Constant:
+    """A factor that does not change."""
+
+    factor: float
+
+    def __call__(self, rounds: int, log_determinant: float) -> float:
+        return self.factor

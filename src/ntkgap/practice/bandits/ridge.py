@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import StudyError
+from ntkgap.practice.checks import check_count
 
 # Rank-one updates of an inverse lose digits; after so many of them it is computed afresh.
 REFRESH = 128
@@ -24,16 +25,22 @@ class RidgeModels:
         precision: λ > 0.
 
     Attributes:
+        arms: K.
+        features: d.
         counts: observations of each arm, [K].
         squares: Σ r² of each arm, [K].
 
     Raises:
-        StudyError: if λ is not positive.
+        StudyError: if K or d is no integer of at least 1, or λ is not positive; by the methods, if features are
+            of another number, or the arm is none of these.
     """
 
     def __init__(self, arms: int, features: int, precision: float) -> None:
+        check_count("arms", arms)
+        check_count("features", features)
         if not 0 < precision < float("inf"):
             raise StudyError(f"the prior precision must be positive and finite, got {precision!r}")
+        self.arms, self.features = arms, features
         eye = torch.eye(features, dtype=torch.float64)
         self.precision = precision
         self._gram = (precision * eye).repeat(arms, 1, 1)  # Λ, [K, d, d]
@@ -48,6 +55,7 @@ class RidgeModels:
         Args:
             features: φ for all arms, [d], or of each, [K, d].
         """
+        self._check(features, (self.features,), (self.arms, self.features))
         phi = features.double()
         # One product of a tall matrix is twice as fast as one for each arm.
         solved = self._inverse @ phi if phi.ndim == 1 else (self._inverse @ phi[:, :, None])[:, :, 0]
@@ -55,6 +63,7 @@ class RidgeModels:
 
     def add(self, arm: int, features: Tensor, reward: float) -> None:
         """Take in what an arm paid at φ [d]."""
+        self._check(features, (self.features,), arm=arm)
         phi = features.double()
         self._gram[arm].addr_(phi, phi)
         self._note(arm, phi, reward)
@@ -66,6 +75,7 @@ class RidgeModels:
 
     def refit(self, arm: int, features: Tensor, rewards: Tensor) -> None:
         """Forget what was seen of an arm, and take in features [n, d] and rewards [n] in its place."""
+        self._check(features, (len(rewards), self.features), arm=arm)
         phi, r = features.double(), rewards.double()
         self._gram[arm] = phi.mT @ phi + self.precision * torch.eye(phi.shape[1], dtype=torch.float64)
         self._moment[arm], self.counts[arm], self.squares[arm] = phi.mT @ r, len(r), r @ r
@@ -79,6 +89,17 @@ class RidgeModels:
         """Σr² − μᵀΛμ of each arm, [K]: what fit and prior leave unexplained."""
         means = (self._inverse @ self._moment[:, :, None])[:, :, 0]
         return self.squares - (means * self._moment).sum(1)
+
+    def _check(self, features: Tensor, *shapes: tuple[int, ...], arm: int = 0) -> None:
+        """Refuse features of another shape than these, which would be broadcast or stop with a bare error."""
+        if tuple(features.shape) not in shapes:
+            raise StudyError(
+                f"the regressions are of {self.features} features for {self.arms} arms, but were given features "
+                f"of shape {list(features.shape)}; build the policy for as many features and arms as the "
+                "environment has (where it adds a constant to the context, both numbers count that too)"
+            )
+        if not 0 <= arm < self.arms:
+            raise StudyError(f"the regressions are for {self.arms} arms, but arm {arm} was given")
 
     def _note(self, arm: int, phi: Tensor, reward: float) -> None:
         self._moment[arm] += reward * phi

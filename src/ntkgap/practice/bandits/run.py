@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -73,13 +74,14 @@ def play(
 
     Args:
         environment: the contexts and rewards.
-        policy: chooses and learns.
+        policy: chooses and learns; a new one, that has played no game before.
         diagnose_at: numbers of rounds, ascending, after which ``policy.diagnose`` is asked.
         progress: called with the number of rounds played, after each.
 
     Raises:
-        StudyError: if ``diagnose_at`` is out of range, all arms are always equally good, or the policy decides on
-            an arm that there is not, or with intervals that are NaN or negative.
+        StudyError: if ``diagnose_at`` is out of range, all arms are always equally good, the policy has played
+            before or is for another number of arms, or it decides on an arm that there is not, or with intervals
+            that are NaN or negative.
     """
     if list(diagnose_at) != sorted(set(diagnose_at)) or not all(1 <= t <= environment.rounds for t in diagnose_at):
         raise StudyError(
@@ -88,6 +90,8 @@ def play(
     losses = environment.regrets().double()
     if not losses.any():
         raise StudyError("all arms are equally good in every round: there is no regret to measure")
+    _check_policy(policy, environment.arms)
+    policy.played = True
     n = environment.rounds
     arms = torch.full((n,), -1)
     rewards, covered, half_width = (torch.full((n,), math.nan, dtype=torch.float64) for _ in range(3))
@@ -126,6 +130,22 @@ def play(
         diverged,
         seconds,
     )
+
+
+def _check_policy(policy: Policy, arms: int) -> None:
+    """Refuse policies that know the answers already, or would leave arms out."""
+    # Whatever has the methods of a policy may play, so that both attributes may be missing or mean something else.
+    if getattr(policy, "played", False) is True:
+        raise StudyError(
+            f"this {type(policy).__name__} has played before and knows what was paid; build a new one for every "
+            "game"
+        )
+    built_for = getattr(policy, "arms", None)
+    if isinstance(built_for, Integral) and built_for != arms:
+        raise StudyError(
+            f"this {type(policy).__name__} is for {built_for} arms, but the environment has {arms}; build it for "
+            f"{arms}"
+        )
 
 
 def _check(decision: Decision, arms: int, round_: int) -> None:

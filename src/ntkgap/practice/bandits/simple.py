@@ -6,6 +6,7 @@ from torch import Generator, Tensor
 from ntkgap.errors import StudyError
 from ntkgap.practice.bandits.policy import Decision, Policy
 from ntkgap.practice.bandits.reward_model import RewardModel
+from ntkgap.practice.checks import check_count
 
 
 class UniformPolicy(Policy):
@@ -14,9 +15,15 @@ class UniformPolicy(Policy):
     Args:
         arms: K.
         generator: source of the choices; torch's global one if not given.
+
+    Raises:
+        StudyError: if K is no integer of at least 1.
     """
 
+    arms: int
+
     def __init__(self, arms: int, generator: Generator | None = None) -> None:
+        check_count("arms", arms)
         self.arms, self.generator = arms, generator
 
     def decide(self, context: Tensor, inputs: Tensor) -> Decision:
