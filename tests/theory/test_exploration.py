@@ -74,3 +74,26 @@ def test_refusals():
         replace(ZHOU, width=1)
     with pytest.raises(KernelError, match="gamma"):
         ConstantExploration(math.nan)
+
+
+@pytest.mark.parametrize("name", ["width", "depth", "steps", "learning_rate"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1])
+def test_sizes_that_are_none_are_refused(name, value):
+    with pytest.raises(KernelError, match="integers width ≥ 2, depth ≥ 1, steps ≥ 0"):
+        replace(ZHOU, **{name: value})
+
+
+@pytest.mark.parametrize("schedule", [LIMIT, ZHOU], ids=["limit", "zhou"])
+@pytest.mark.parametrize(
+    ("rounds", "log_determinant"), [(5, -10), (-5, 1.0), (math.nan, 1.0), (5, math.nan), (5, math.inf)]
+)
+def test_states_that_no_design_is_in_are_refused(schedule, rounds, log_determinant):
+    with pytest.raises(KernelError, match=r"t ≥ 0 rounds and log det Z/det λI ≥ 0"):
+        schedule(rounds, log_determinant)
+    with pytest.raises(KernelError, match=r"t ≥ 0 rounds"):
+        ZHOU.terms(rounds, log_determinant)
+
+
+@pytest.mark.parametrize("schedule", [LIMIT, ZHOU], ids=["limit", "zhou"])
+def test_rounding_below_zero_is_none(schedule):
+    assert schedule(5, -1e-9) == schedule(5, 0.0)

@@ -10,9 +10,13 @@ source is η̃λ̃ then. Pass ``learning_rate`` and ``regularization`` of the so
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 from typing import ClassVar
 
 from ntkgap.errors import KernelError
+
+# Log det Z/det λI is at least 0; a sum of logarithms may come out below it by so much of rounding.
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class InfiniteWidthExploration:
     Source: Zhou, Li, Gu 2020, *Neural contextual bandits with UCB-based exploration*, Algorithm 1.
 
     Raises:
-        KernelError: if a number is out of range.
+        KernelError: if a number is out of range, also of those it is called with.
     """
 
     nu: float
@@ -66,6 +70,7 @@ class InfiniteWidthExploration:
 
     def __call__(self, rounds: int, log_determinant: float) -> float:
         """γ after so many rounds."""
+        log_determinant = _check_state(rounds, log_determinant)
         confidence = math.sqrt(log_determinant - 2 * math.log(self.delta))
         return self.nu * confidence + math.sqrt(self.regularization) * self.norm_bound
 
@@ -99,7 +104,8 @@ class ZhouExploration:
     Source: Zhou, Li, Gu 2020, *Neural contextual bandits with UCB-based exploration*, Algorithm 1 and its γ_t.
 
     Raises:
-        KernelError: if a number is out of range, or ηmλ ≥ 1: training would not contract.
+        KernelError: if a number is out of range, also of those it is called with, or ηmλ ≥ 1: training would not
+            contract.
     """
 
     width: int
@@ -115,10 +121,11 @@ class ZhouExploration:
 
     def __post_init__(self) -> None:
         _check(self)
-        if self.width < 2 or self.depth < 1 or self.steps < 0 or not 0 < self.learning_rate < math.inf:
+        counts = _is_count(self.width, 2) and _is_count(self.depth, 1) and _is_count(self.steps, 0)
+        if not counts or not 0 < self.learning_rate < math.inf:
             raise KernelError(
-                f"width ≥ 2, depth ≥ 1, steps ≥ 0 and learning_rate > 0 are needed, got {self.width!r}, "
-                f"{self.depth!r}, {self.steps!r}, {self.learning_rate!r}"
+                "integers width ≥ 2, depth ≥ 1, steps ≥ 0 and a finite learning_rate > 0 are needed, got "
+                f"{self.width!r}, {self.depth!r}, {self.steps!r}, {self.learning_rate!r}"
             )
         if len(self.constants) != 3 or not all(0 <= c < math.inf for c in self.constants):
             raise KernelError(f"constants must be three finite numbers of at least 0, got {self.constants!r}")
@@ -143,7 +150,11 @@ class ZhouExploration:
         Args:
             rounds: t.
             log_determinant: log det Z_t/det λI.
+
+        Raises:
+            KernelError: if one of them is negative or not finite.
         """
+        log_determinant = _check_state(rounds, log_determinant)
         t, rate, depth = rounds, self.regularization, self.depth
         c1, c2, c3 = self.constants
         a = self.width ** (-1 / 6) * math.sqrt(math.log(self.width))
@@ -173,3 +184,17 @@ def _check(schedule: InfiniteWidthExploration | ZhouExploration) -> None:
         raise KernelError(
             f"nu and norm_bound must be finite and at least 0, got {schedule.nu!r} and {schedule.norm_bound!r}"
         )
+
+
+def _is_count(value: object, least: int) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
+
+
+def _check_state(rounds: float, log_determinant: float) -> float:
+    """The log determinant without its rounding, once it is sure that there was such a state of a design."""
+    if not (0 <= rounds < math.inf and -ROUNDING <= log_determinant < math.inf):
+        raise KernelError(
+            "a schedule is asked about t ≥ 0 rounds and log det Z/det λI ≥ 0, both finite; got "
+            f"{rounds!r} and {log_determinant!r}"
+        )
+    return max(log_determinant, 0.0)
