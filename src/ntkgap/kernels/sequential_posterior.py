@@ -54,10 +54,24 @@ class SequentialPosterior:
 
     @classmethod
     def of_gram(cls, gram: Tensor, noise: float, targets: Tensor | None = None) -> "SequentialPosterior":
-        """All observations of a Gram matrix [t, t] at once: one Cholesky factorisation, t³/3 multiplications."""
+        """All observations of a Gram matrix at once: one Cholesky factorisation, t³/3 multiplications.
+
+        Args:
+            gram: K_t, [t, t].
+            noise: s > 0.
+            targets: what was observed, [t] or [t, 1]; for ``mean`` only.
+
+        Raises:
+            KernelError: if a shape does not fit, targets are not finite, or K_t is not symmetric or K_t + s·I not
+                positive definite.
+        """
+        if gram.ndim != 2 or gram.shape[0] != gram.shape[1]:
+            raise KernelError(f"the Gram matrix must be square [t, t], got shape {list(gram.shape)}")
         posterior, t = cls(noise), len(gram)
-        if gram.shape != (t, t):
-            raise KernelError(f"the Gram matrix must be square, got {tuple(gram.shape)}")
+        if targets is not None and targets.shape not in ((t,), (t, 1)):
+            raise KernelError(
+                f"targets must be one for each of {t} observations, [{t}], got shape {list(targets.shape)}"
+            )
         if t == 0:
             return posterior
         if targets is not None and not torch.isfinite(targets).all():
@@ -87,8 +101,16 @@ class SequentialPosterior:
         Args:
             cross: k, products of the seen gradients with those of K points, [t, K].
             own: k**, squared norms of the latter, [K].
+
+        Raises:
+            KernelError: if a shape does not fit, or products are not finite.
         """
         solved = self._solved(cross)
+        if own.shape != cross.shape[1:]:  # another one might be broadcast to wrong variances
+            raise KernelError(
+                f"own must be one squared norm for each of {cross.shape[1]} points, [{cross.shape[1]}], got shape "
+                f"{list(own.shape)}"
+            )
         return (own.double() - solved.square().sum(0)).clamp_min(0)
 
     def mean(self, cross: Tensor, of_first: int | None = None) -> Tensor:
