@@ -78,9 +78,39 @@ def test_outputs_that_share_a_kernel(generator):
 def test_outputs_laid_out_example_by_example(generator):
     features, residual = draw(generator, 6, 4), draw(generator, 2, 3)
     gram = features @ features.T
-    assert Evidence(gram, residual).log_evidence(2.0, 0.1) == Evidence(gram, residual.flatten()).log_evidence(
-        2.0, 0.1
-    )
+    kernel = gram.view(2, 3, 2, 3).permute(0, 2, 1, 3)  # [n, n, C, C]
+    flat = Evidence(gram, residual.flatten()).log_evidence(2.0, 0.1)
+    assert Evidence(kernel, residual).log_evidence(2.0, 0.1) == flat
+    assert Evidence(kernel, residual.flatten()).log_evidence(2.0, 0.1) == flat
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (6, 1), (1, 6), (2,), (5,), ()], ids=str)
+def test_a_transposed_residual_is_refused(shape):
+    """Its numbers would be given to other examples' outputs, and the evidence be that of other data."""
+    kernel = torch.eye(6, dtype=torch.float64).view(2, 3, 2, 3).permute(0, 2, 1, 3)
+    with pytest.raises(KernelError, match=r"the kernel is of 2 examples and 3 outputs; give \[2, 3\]"):
+        Evidence(kernel, torch.ones(shape))
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (3, 2), (1, 6)], ids=str)
+def test_a_matrix_does_not_say_how_many_outputs_it_has(shape):
+    with pytest.raises(KernelError, match=r"give \[6\], or .*\[n, n, C, C\], or flattened"):
+        Evidence(torch.eye(6), torch.ones(shape))
+    with pytest.raises(KernelError, match=r"give \[6\], or .*\[n, n, C, C\], or flattened"):
+        Evidence.of_features(torch.eye(6), torch.ones(shape))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 1, 1), (2, 2, 1, 3), (2, 2, 2)], ids=str)
+def test_a_kernel_is_of_inputs_with_themselves(shape):
+    with pytest.raises(KernelError):
+        Evidence(torch.ones(shape), torch.ones(2, 1))
+
+
+@pytest.mark.parametrize("bounds", [(0.1, 10), ((0.1, 10),), ((0.1, 10), 3.0), ((1, 2), (1, 2, 3)), ((1, 2), None),
+                                    ((1, 2), ("a", "b")), 1.0], ids=str)  # fmt: skip
+def test_bounds_are_two_pairs(bounds):
+    with pytest.raises(KernelError, match="bounds must be two pairs of numbers"):
+        Evidence(torch.eye(4), torch.ones(4)).maximum(bounds=bounds)
 
 
 @pytest.mark.parametrize("pair", PAIRS)

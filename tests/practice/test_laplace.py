@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import ntkgap as ng
-from ntkgap.errors import KernelError, ModelError, StudyError
+from ntkgap.errors import DataError, KernelError, ModelError, StudyError
 from ntkgap.practice import laplace as laplace_module
 from tests.practice.problems import small_problem
 from tests.reference import linear_gaussian
@@ -236,3 +236,12 @@ def test_bad_input_is_refused(generator):
     next(model.parameters()).data.fill_(float("nan"))
     with pytest.raises(ModelError, match="diverged"):
         ng.LinearizedLaplace(model, data)
+
+
+def test_points_and_bounds_that_are_none_are_named(generator):
+    model, data, _ = small_problem(generator)
+    laplace = ng.LinearizedLaplace(model, data)
+    with pytest.raises(DataError, match=r"x must be a torch.Tensor of shape \[k, ...\], got ndarray"):
+        laplace.predict(data.x.numpy())
+    with pytest.raises(KernelError, match="bounds must be two pairs of numbers"):
+        laplace.fit_evidence(bounds=(0.1, 10))

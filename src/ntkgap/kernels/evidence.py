@@ -9,6 +9,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from ntkgap.errors import KernelError
+from ntkgap.kernels.empirical.ntk import as_matrix
 from ntkgap.kernels.spectrum import check_symmetric
 
 Range = tuple[float, float]
@@ -53,9 +54,10 @@ class Evidence:
     Source: MacKay 1992, *Bayesian interpolation*; Rasmussen, Williams 2006, equation 5.8.
 
     Args:
-        gram: K, [r, r]; of a kernel over several outputs in the layout of ``as_matrix``, r = nC.
-        residual: ỹ, [r]; or [n, C], which is laid out example by example where K is [nC, nC], and stands for C
-            independent outputs of one kernel where K is [n, n].
+        gram: K, [r, r]; or a kernel over several outputs, [n, n, C, C], laid out by ``as_matrix``, r = nC.
+        residual: ỹ. For K [r, r]: [r], or [r, C] for C independent outputs that share the kernel. For K
+            [n, n, C, C]: [n, C], or [nC] example by example. A matrix [nC, nC] does not say what n is, and [n, C]
+            could not be told from its transpose: it is refused there; flatten it.
 
     Attributes:
         size: number of observations, r, or n·C for C outputs that share a kernel.
@@ -68,6 +70,8 @@ class Evidence:
     """
 
     def __init__(self, gram: Tensor, residual: Tensor) -> None:
+        if gram.ndim == 4:
+            gram, residual = _laid_out(gram, residual)
         symmetric = check_symmetric(gram)
         columns = _columns(residual, len(gram)).to(symmetric)
         eigenvalues, self.modes = torch.linalg.eigh(symmetric)
@@ -87,7 +91,7 @@ class Evidence:
 
         Args:
             features: J, [r, P].
-            residual: as for the class.
+            residual: ỹ, [r], or [r, C] for C independent outputs that share the features.
 
         Raises:
             KernelError: as the class does.
@@ -154,9 +158,10 @@ class Evidence:
                 of tr K/‖ỹ‖² (per output) and of the mean square of ỹ.
 
         Raises:
-            KernelError: if a number is not positive and finite, or a lower bound is not below its upper bound.
+            KernelError: if a number is not positive and finite, or the bounds are no two pairs of numbers, each
+                with a lower bound below its upper bound.
         """
-        ranges = self.default_bounds if bounds is None else bounds
+        ranges = self.default_bounds if bounds is None else _pairs(bounds)
         axes, limits = [], []
         for name, given, (low, high) in zip(
             ("prior_precision", "noise_variance"), (prior_precision, noise_variance), ranges, strict=True
@@ -225,14 +230,42 @@ def _columns(residual: Tensor, rows: int) -> Tensor:
     """The residual as [rows, c], c outputs on one kernel."""
     if not residual.is_floating_point() or not torch.isfinite(residual).all():
         raise KernelError("the residual must hold finite floating-point numbers; did the network diverge?")
-    if residual.ndim in (1, 2) and residual.numel() == rows:
-        return residual.reshape(rows, 1)
+    if residual.ndim == 1 and len(residual) == rows:
+        return residual[:, None]
     if residual.ndim == 2 and len(residual) == rows and residual.shape[1] > 0:
         return residual
-    raise KernelError(
-        f"the residual has shape {tuple(residual.shape)}, the kernel {rows} rows; give [{rows}], or [n, C] with "
-        f"n·C = {rows}, or [{rows}, C] for C outputs that share the kernel"
-    )
+    remedy = f"give [{rows}], or [{rows}, C] for C outputs that share the kernel"
+    if residual.ndim == 2 and residual.numel() == rows:
+        remedy += (
+            "; a residual [n, C] of a kernel over several outputs goes with that kernel as [n, n, C, C], or "
+            "flattened example by example: residual.flatten()"
+        )
+    raise KernelError(f"the residual has shape {tuple(residual.shape)}, the kernel {rows} rows; {remedy}")
+
+
+def _laid_out(kernel: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
+    """A kernel [n, n, C, C] as a matrix [nC, nC], and the residual [n, C] or [nC] as [nC]."""
+    n, n2, c, c2 = kernel.shape
+    if n != n2 or c != c2:
+        raise KernelError(f"a kernel over several outputs must be [n, n, C, C], got {tuple(kernel.shape)}")
+    if residual.shape not in ((n, c), (n * c,)):
+        raise KernelError(
+            f"the residual has shape {tuple(residual.shape)}, but the kernel is of {n} examples and {c} outputs; "
+            f"give [{n}, {c}]"
+        )
+    return as_matrix(kernel), residual.flatten()
+
+
+def _pairs(bounds: tuple[Range, Range]) -> tuple[Range, Range]:
+    """The bounds as numbers; whether they are in order is another question."""
+    try:
+        (low1, high1), (low2, high2) = bounds
+        return (float(low1), float(high1)), (float(low2), float(high2))
+    except (TypeError, ValueError):
+        raise KernelError(
+            "bounds must be two pairs of numbers, of prior_precision and of noise_variance: "
+            f"((low, high), (low, high)); got {bounds!r}"
+        ) from None
 
 
 def _check_positive(**numbers: float) -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ntkgap.data import Dataset
+from ntkgap.errors import DataError
 from ntkgap.kernels import Evidence, EvidenceMaximum, jacobian
 from ntkgap.kernels.evidence import Range
 from ntkgap.practice.losses import outputs_like
@@ -132,6 +133,9 @@ class LinearizedLaplace:
             prior_precision: δ, where it is not to be sought.
             noise_variance: σ², where it is not to be sought.
             bounds: of δ and of σ²; see ``Evidence.maximum``. ``maximum.at_edge`` says whether they decided.
+
+        Raises:
+            KernelError: if a number is not positive and finite, or the bounds are no two ranges.
         """
         best = self.evidence.maximum(prior_precision, noise_variance, bounds)
         fitted = self.at(best.prior_precision, best.noise_variance)
@@ -152,8 +156,10 @@ class LinearizedLaplace:
 
         Raises:
             ModelError: if the network's outputs are not finite there.
-            DataError: if the inputs are empty or on another device.
+            DataError: if the inputs are no tensor, empty or on another device.
         """
+        if not isinstance(x, Tensor):
+            raise DataError(f"x must be a torch.Tensor of shape [k, ...], got {type(x).__name__}")
         step = self.map_step()
         block = len(x) if covariance else BLOCK
         means, linearized, variances, full, recipe = [], [], [], None, None
