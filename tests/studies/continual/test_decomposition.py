@@ -31,7 +31,7 @@ def cell(width, found, seed=0, **settings):
 def test_networks_on_one_curve_differ_by_their_training_alone(wide):
     """Whichever of the two was trained more: at the same loss they have forgotten the same."""
     narrow = [0.9, 0.5, 0.1]
-    for i in range(3):
+    for i in (1, 2):
         parts = drop(curves(wide), curves(narrow), i)
         assert parts.total == pytest.approx(-RATE * math.log(narrow[i] / wide[i]), abs=EXACT)
         assert parts.training == pytest.approx(parts.total, abs=EXACT)
@@ -49,10 +49,18 @@ def test_what_does_not_come_from_training_is_the_rest():
 
 def test_parts_add_up_to_the_whole():
     wide, narrow = curves([0.7, 0.2, 0.02], extra=-0.05), curves([0.9, 0.6, 0.3])
-    for i in range(3):
+    for i in (1, 2):
         parts = drop(wide, narrow, i)
         assert parts.training + parts.matched == pytest.approx(parts.total, abs=EXACT)
         assert math.isfinite(parts.matched)
+
+
+def test_before_the_first_stop_nothing_is_known():
+    """The wide one had the narrow one's loss somewhere between its start and its first stop."""
+    parts = drop(curves([0.7, 0.2]), curves([0.9, 0.6]), 0)
+    assert parts.total == pytest.approx(-RATE * math.log(0.9 / 0.7))
+    assert math.isnan(parts.training)
+    assert math.isnan(parts.matched)
 
 
 def test_what_diverges_has_forgotten_all_and_decides_nothing_else():
@@ -63,6 +71,21 @@ def test_what_diverges_has_forgotten_all_and_decides_nothing_else():
     assert math.isnan(drop(fine, gone, 1).total)
     assert drop(fine, gone, 0).total == pytest.approx(0)  # before it diverged
     assert math.isnan(drop(fine, gone, 0).matched)
+
+
+def test_a_network_that_cannot_learn_the_tasks_is_no_measure_of_width():
+    """Of width 4 at the same loss: 0.3 more forgotten, and less learned."""
+    cells = [
+        cell(4, curves([0.9, 0.1], extra=0.3, train_score=0.8)),
+        cell(16, curves([0.9, 0.1])),
+        cell(64, curves([0.9, 0.1], extra=-0.02)),
+    ]
+    found = complete(cells)
+    assert not found[1].scalars
+    assert found[2].scalars["drop_matched_long"] == pytest.approx(0.02)
+    assert found[2].scalars["drop_total_short"] == pytest.approx(0.02)
+    untaught = [cell(w, curves([0.9, 0.1], extra=-0.1 * w, train_score=0.8)) for w in (1, 2)]
+    assert complete(untaught)[1].scalars["drop_matched_long"] == pytest.approx(0.1)  # then it is the narrowest
 
 
 def test_every_network_is_compared_with_the_narrowest_of_its_own_seed_and_settings():
@@ -90,11 +113,9 @@ def test_converged_networks_are_compared_with_the_narrowest_that_has_converged()
         cell(256, curves([0.9, 0.5], extra=-0.3, train_score=0.7)),
     ]
     found = [c.scalars.get("drop_converged") for c in complete(cells)]
-    assert found[0] is None
-    assert math.isnan(found[1])  # the narrowest that has converged
+    assert found[:2] == [None, None]  # width 16 is the narrowest that has converged
     assert found[2] == pytest.approx(0.02)
     assert math.isnan(found[3])
-    assert complete(cells)[2].scalars["drop_total_long"] == pytest.approx(0.32)  # of the narrowest of all
     none = [cell(w, curves([0.9, 0.5], train_score=0.5)) for w in (4, 16)]
     assert math.isnan(complete(none)[1].scalars["drop_converged"])
 
@@ -112,7 +133,6 @@ def test_a_width_has_converged_where_all_its_seeds_have():
         cell(64, curves([0.9, 0.5]), seed=2),  # that of width 16 is not done yet
     ]
     found = [c.scalars.get("drop_converged") for c in complete(cells)]
-    assert found[:2] == [None] * 2
-    assert all(map(math.isnan, found[2:4]))
+    assert found[:4] == [None] * 4
     assert found[4:6] == pytest.approx([0.02, 0.04])
-    assert math.isnan(found[7])
+    assert found[7] is None

@@ -33,7 +33,7 @@ def _width() -> list[Claim]:
             source=f"{MIRZADEH}; {WENGER}",
             kind="payoff",
             quantity=quantity,
-            label="forgetting, narrowest − this width",
+            label="forgetting, narrow − this width",
             threshold=DROP,
             direction="above",
             criterion=f"it forgets less by more than {DROP:.0%} of accuracy",
@@ -43,12 +43,13 @@ def _width() -> list[Claim]:
             log_scale=False,
         )
 
-    diverged = "the narrowest network diverged"
+    diverged = "the narrow network diverged"
+    narrow = "the narrowest width that learns the tasks with every seed in the longest training"
     return [
         claim(
             "width_helps_short",
             "Width helps where training is brief",
-            "Stopped after the fewest steps, the network forgets less than the narrowest one.",
+            f"Stopped after the fewest steps, the network forgets less than {narrow}.",
             "drop_total_short",
             f"Forgetting is {FORGETTING}. What was hardly learned cannot be forgotten: see how well tasks were "
             "learned in the table below.",
@@ -57,16 +58,17 @@ def _width() -> list[Claim]:
         claim(
             "width_helps_matched",
             "Width helps at matched training",
-            "Compared with the narrowest network at the same training loss, it forgets less.",
+            f"At the same training loss the network forgets less than {narrow}.",
             "drop_matched_long",
             "At the longest stopping time. The better trained of the two is taken at the earlier time at which it "
-            "had the other's training loss, interpolated between its stopping times.",
-            "a training diverged, or one never had the other's training loss",
+            "had the other's training loss, interpolated between two of its stopping times: the closer these are, "
+            "the better.",
+            "a training diverged, or the better trained had the other's loss at none of its stopping times",
         ),
         claim(
             "width_helps_converged",
             "Width helps where training has converged",
-            "Stopped after the most steps, the network forgets less than the narrowest one that has converged.",
+            f"Stopped after the most steps, and converged, the network forgets less than {narrow}.",
             "drop_converged",
             f"Training counts as converged where every task's training set scores {CONVERGED:.0%} right after it "
             "was learned, in the mean over tasks.",

@@ -1,16 +1,20 @@
 r"""How much of "wide networks forget less" is "wide networks were trained less".
 
 Let F(m, τ) be what a network of width m forgets when every task is trained for τ steps, and ℓ(m, τ) the training
-loss it has reached by then. Of a wide network m and the narrowest one m₀, stopped after the same τ, one has the
-larger loss ℓ*. The other one had it too, at an earlier time τ*. If it is the narrowest that had,
+loss it has reached by then. Of a wide network m and a narrow one m₀, stopped after the same τ, one has the larger
+loss ℓ*. The other one had it too, at an earlier time τ*. If it is the narrow one that had,
 
 .. math:: F(m_0, \tau) - F(m, \tau)
           = \underbrace{F(m_0, \tau) - F(m_0, \tau^*)}_{\text{trained less}}
           + \underbrace{F(m_0, \tau^*) - F(m, \tau)}_{\text{width, at matched training}}
 
 and if it is the wide one, F(m, τ*) − F(m, τ) is the first part, negative as a rule, for it was trained more, and
-F(m₀, τ) − F(m, τ*) the second. F(m, ·) is interpolated linearly in log ℓ between the stopping times and the start,
-where nothing is forgotten.
+F(m₀, τ) − F(m, τ*) the second. F(m, ·) is interpolated linearly in log ℓ between two stopping times at which it
+was measured; of a loss that it had before the first of them nothing is known.
+
+The narrow network m₀ is the narrowest that learns the tasks, with every seed, in the longest training: one that
+cannot learn them is at the same loss with less of the tasks learned, and says nothing about width. Where none does,
+but perhaps the widest, it is the narrowest of all.
 """
 
 import json
@@ -29,7 +33,7 @@ CONVERGED = 0.95
 
 @dataclass(frozen=True)
 class Drop:
-    """By how much less a network forgets than the narrowest one, in parts.
+    """By how much less a network forgets than the narrow one, in parts.
 
     Attributes:
         total: F(m₀, τ) − F(m, τ).
@@ -43,10 +47,9 @@ class Drop:
 
 
 def complete(cells: Sequence[Measured]) -> list[Measured]:
-    """Add to every cell how it differs from the narrowest of its problem and seed.
+    """Add to every cell that is wider than m₀ how it differs from that network of its problem and seed.
 
-    After convergence it is compared with the narrowest width that has converged with every seed. Where there is
-    none, or the cell itself is not wider or has not converged, nothing is decided.
+    After convergence they are compared where both have converged, else nothing is decided.
 
     Args:
         cells: of one problem, or of one of its variations.
@@ -61,27 +64,26 @@ def complete(cells: Sequence[Measured]) -> list[Measured]:
 
 
 def _completed(cell: Measured, family: Sequence[Measured], converged_from: int | None) -> Measured:
-    """The cell with what its family, narrowest first, says about it."""
-    narrow = family[0]
-    if cell.width == narrow.width:
+    """The cell with what its family, narrowest first, says about it; as it is if m₀ is not done or no narrower."""
+    width = family[0].width if converged_from is None else converged_from
+    narrow = next((c for c in family if c.width == width), None)
+    if narrow is None or cell.width <= width:
         return cell
     drops = [drop(cell.curves, narrow.curves, i) for i in range(len(cell.curves["stops"]))]
     curves = {f"drop_{part}": [getattr(d, part) for d in drops] for part in ("total", "training", "matched")}
     scalars = {
-        **{f"{name}_short": curve[0] for name, curve in curves.items()},
+        "drop_total_short": curves["drop_total"][0],
         **{f"{name}_long": curve[-1] for name, curve in curves.items()},
     }
-    scalars["drop_converged"] = math.nan
-    reference = next((c for c in family if c.width == converged_from), None)
-    if reference is not None and cell.width > reference.width and _has_converged(cell):
-        scalars["drop_converged"] = drop(cell.curves, reference.curves, -1).total
+    both = converged_from is not None and _has_converged(cell)
+    scalars["drop_converged"] = scalars["drop_total_long"] if both else math.nan
     return replace(cell, scalars={**cell.scalars, **scalars}, curves={**cell.curves, **curves})
 
 
 def _converged_from(cells: Sequence[Measured]) -> int | None:
-    """The narrowest width that has converged with every seed; None if none has."""
-    not_converged = {c.width for c in cells if not _has_converged(c)}
-    return min({c.width for c in cells} - not_converged, default=None)
+    """The narrowest width that has converged with every seed; None if none has, or the widest alone."""
+    not_converged, widths = {c.width for c in cells if not _has_converged(c)}, {c.width for c in cells}
+    return min(widths - not_converged - {max(widths)}, default=None)
 
 
 def _has_converged(cell: Measured) -> bool:
@@ -93,7 +95,7 @@ def drop(wide: Mapping[str, list[float]], narrow: Mapping[str, list[float]], i: 
 
     Args:
         wide: curves over stopping times of a network.
-        narrow: those of the narrowest.
+        narrow: those of m₀.
         i: which stopping time.
     """
     forgotten, of_narrow = wide["forgetting"][i], narrow["forgetting"][i]
@@ -109,9 +111,8 @@ def drop(wide: Mapping[str, list[float]], narrow: Mapping[str, list[float]], i: 
 
 
 def _at_loss(loss: float, curves: Mapping[str, list[float]]) -> float:
-    """What a network had forgotten when it had a training loss; NaN if it had none as large."""
-    losses = np.array([curves["start_loss"][0], *curves["train_loss"]])
-    forgotten = np.array([0.0, *curves["forgetting"]])
+    """What a network had forgotten when it had a training loss; NaN if it had none as large at any stop."""
+    losses, forgotten = np.array(curves["train_loss"]), np.array(curves["forgetting"])
     if not losses.min() <= loss <= losses.max() or losses.min() <= 0:
         return math.nan
     order = np.argsort(losses, kind="stable")

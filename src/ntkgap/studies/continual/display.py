@@ -28,7 +28,7 @@ FORGETTING = "forgetting (max − last)"
 
 def figures() -> list[StudyFigure]:
     """Forgetting over width and over stopping times, R beside its predictions, and what width is behind."""
-    return [*_forgetting(), _over_time(), _matrices(), _gaps(), *_drops(), _kernel(), _overlap(), _methods()]
+    return [*_forgetting(), _over_time(), _matrices(), _gaps(), _drops(), _kernel(), _overlap(), _methods()]
 
 
 def _forgetting() -> list[StudyFigure]:
@@ -103,24 +103,21 @@ def _gaps() -> StudyFigure:
     )
 
 
-def _drops() -> list[StudyFigure]:
-    return [
-        WidthFigure(
-            key=f"drops_{when}",
-            title=f"How much less wide networks forget than the narrowest, and why: {word} training",
-            caption="The whole difference, and its two parts: what comes from one having been trained to "
-            "a lower loss, and what is left at the same training loss.",
-            y_label="forgetting, narrowest − this width",
-            measured=f"drop_total_{when}",
-            references=(
-                (f"drop_training_{when}", "as it was trained less, or more"),
-                (f"drop_matched_{when}", "at the same training loss"),
-            ),
-            measured_label="whole difference",
-            log_y=False,
-        )
-        for when, word in (("short", "brief"), ("long", "long"))
-    ]
+def _drops() -> StudyFigure:
+    return WidthFigure(
+        key="drops_long",
+        title="How much less wide networks forget than narrow ones, and why: long training",
+        caption="Compared with the narrowest width that learns the tasks. The whole difference, and its two "
+        "parts: what comes from one having been trained to a lower loss, and what is left at the same loss.",
+        y_label="forgetting, narrow − this width",
+        measured="drop_total_long",
+        references=(
+            ("drop_training_long", "as it was trained less, or more"),
+            ("drop_matched_long", "at the same training loss"),
+        ),
+        measured_label="whole difference",
+        log_y=False,
+    )
 
 
 def _kernel() -> StudyFigure:

@@ -51,8 +51,10 @@ def estimate(problem: "ContinualProblem", width: int) -> Estimate:
     if methods.joint and problem.training.batch_size is None:
         training += tasks * steps[-1] * Work(3.0 * sizes.forward_flops * (tasks - 1) * n / STEP)
     if methods.replay:
-        stored = methods.replay * (tasks - 1) / 2
-        training += tasks * steps[-1] * Work(3.0 * sizes.forward_flops * stored / STEP)
+        # Phase t takes t + 1 times as many steps.
+        stored, more = methods.replay * (tasks - 1) / 2, (tasks - 1) / 2
+        training += tasks * steps[-1] * (more * step)
+        training += tasks * (1 + more) * steps[-1] * Work(3.0 * sizes.forward_flops * stored / STEP)
     if methods.ogd:
         stored = methods.ogd * (outputs if methods.ogd_directions == "all" else 1) * tasks / 2
         training += tasks * steps[-1] * Work(4.0 * stored * sizes.trainable)

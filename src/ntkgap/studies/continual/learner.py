@@ -47,22 +47,23 @@ class Learner:
         self, stop: int, method: Method, observe: Observer | None = None, linearized: bool = False
     ) -> TaskRuns:
         """Learn all tasks, each for so many steps; the network itself, or its linearised twin."""
-        training = self.problem.training
+        training, together = self.problem.training, self._tasks_together(method)
         network = linearize(self.network()) if linearized else self.network()
-        rates: float | list[float]
         if self.rates:
             # Layers are trained with η times this factor, of which kernels know nothing.
             rates = [rate / learning_rate_factor(network) for rate in self.rates]
             if isinstance(method, Joint):
-                rates = min(rates) / len(rates)  # the kernel of T tasks has at most T times the largest eigenvalue
+                rates = [min(rates)]
         else:
             assert training.learning_rate is not None  # as the problem is valid
-            rates = training.learning_rate
+            rates = [training.learning_rate] * len(together)
+        if training.optimizer != "adam":  # whose steps do not grow with the loss
+            rates = [rate / tasks for rate, tasks in zip(rates, together, strict=True)]
         return train_tasks(
             [network],
             [self.stream],
             learning_rate=rates,
-            stop=Steps(stop * (len(self.stream) if isinstance(method, Joint) else 1)),
+            stop=Steps([stop * tasks for tasks in together]),
             method=method,
             optimizer=training.optimizer,
             momentum=training.momentum,
@@ -71,6 +72,17 @@ class Learner:
             seeds=[self.seed],
             observe=observe,
         )
+
+    def _tasks_together(self, method: Method) -> list[int]:
+        """Of how many tasks the losses are added up in every phase.
+
+        Their kernel has at most as many times the largest eigenvalue of one task's: steps are as many times
+        smaller, and as many more.
+        """
+        tasks = len(self.stream)
+        if isinstance(method, Joint):
+            return [tasks]
+        return [t + 1 if isinstance(method, Replay) else 1 for t in range(tasks)]
 
     def methods(self) -> dict[str, Method]:
         """What is done against forgetting, by name."""

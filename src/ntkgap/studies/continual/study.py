@@ -46,7 +46,7 @@ class ContinualStudy(BaseStudy):
         return claims()
 
     def complete(self, cells: Sequence[Measured]) -> list[Measured]:
-        """Compare every network with the narrowest of its seed."""
+        """Compare every network with the narrowest of its seed that learns the tasks."""
         return complete(cells)
 
     def answers(self, cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]) -> list[Table]:
