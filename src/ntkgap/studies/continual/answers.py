@@ -14,6 +14,15 @@ QUESTIONS = (
     "so: expect width to help?",
 )
 
+WORDS = {"holds": "yes", "fails": "no", "undecided": "undecided"}
+
+# What readers need most comes first; "it" is the training of the first.
+CONDITIONS = {
+    "converged": "where training has converged",
+    "short": "where it is brief",
+    "matched": "at the same training loss",
+}
+
 
 def answers(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]) -> list[Table]:
     """One row a problem, one column a question; no table where nothing was judged."""
@@ -43,7 +52,7 @@ def _helps(verdict: Verdict | None) -> str:
     if verdict is None or verdict.widths[-1].interval is None:
         return "Undecided." if verdict is None else f"Undecided: {verdict.widths[-1].reason}."
     interval = verdict.widths[-1].interval
-    word = {"holds": "Yes", "fails": "No", "undecided": "Undecided"}[verdict.state]
+    word = WORDS[verdict.state].capitalize()
     points, low, high = (round(100 * v, 1) + 0.0 for v in (interval.value, interval.low, interval.high))
     if points >= 0:
         return f"{word}: {points:g} points less forgotten [{low:g}, {high:g}]."
@@ -61,41 +70,24 @@ def _foretold(found: Mapping[str, Verdict]) -> str:
         if interval is None:
             parts.append(f"undecided after {word} training")
             continue
-        word_of_state = {"holds": "yes", "fails": "no", "undecided": "undecided"}[verdict.state]
         start = f" (from width {verdict.holds_from})" if verdict.holds_from else ""
-        parts.append(f"{word_of_state} after {word} training{start}: {100 * interval.value:.1f} points off")
+        parts.append(f"{WORDS[verdict.state]} after {word} training{start}: {100 * interval.value:.1f} points off")
     text = "; ".join(parts)
     return text[0].upper() + text[1:] + "."
 
 
 def _advice(found: Mapping[str, Verdict]) -> str:
-    """One sentence."""
-    short, matched, long = (
-        found[key].state if key in found else "undecided"
-        for key in ("width_helps_short", "width_helps_matched", "width_helps_converged")
-    )
-    if long == "holds":
-        if short == "fails":
-            return "Where every task is trained to convergence, yes; not where training is brief."
-        return (
-            "Yes, also when every task is trained to convergence."
-            if short == "holds"
-            else ("Yes, when every task is trained to convergence.")
-        )
-    if long == "fails" and short == "holds":
-        return "Only if tasks are trained briefly" + (
-            "; at the same training loss width does not help." if matched == "fails" else "."
-        )
-    if long == "fails" and short == "fails":
-        return "No, neither briefly trained nor to convergence."
-    if long == "fails":
-        return "Not when every task is trained to convergence."
-    if matched == "holds":
-        return "At the same training loss, yes; convergence is undecided."
-    if matched == "fails":
-        return "Not at the same training loss; convergence is undecided."
-    if short == "holds":
-        return "If tasks are trained briefly, yes; the rest is undecided."
-    if short == "fails":
-        return "Not if tasks are trained briefly; the rest is undecided."
-    return "Undecided: see the reasons in this row."
+    """One sentence of all three verdicts on width, those of the same answer together."""
+    conditions: dict[str, list[str]] = {}
+    for when, condition in CONDITIONS.items():
+        key = f"width_helps_{when}"
+        state = found[key].state if key in found else "undecided"
+        conditions.setdefault(state, []).append(condition)
+    if list(conditions) == ["undecided"]:
+        return "Undecided: see the reasons in this row."
+    text = "; ".join(f"{WORDS[state]} {_enumerated(of_state)}" for state, of_state in conditions.items())
+    return text[0].upper() + text[1:] + "."
+
+
+def _enumerated(parts: Sequence[str]) -> str:
+    return " and ".join(part for part in (", ".join(parts[:-1]), parts[-1]) if part)

@@ -1,0 +1,64 @@
+"""The advice in one sentence: it says what the verdicts say, all of it and no more."""
+
+import itertools
+import re
+
+import pytest
+
+from ntkgap.studies.continual.answers import QUESTIONS, answers
+from ntkgap.studies.continual.claims import claims
+from ntkgap.studies.verdict import Verdict, WidthResult
+
+STATES = ("holds", "fails", "undecided")
+WORDS = {"holds": "yes", "fails": "no", "undecided": "undecided"}
+WHEN = ("converged", "short", "matched")
+CONDITIONS = ("where training has converged", "where it is brief", "at the same training loss")
+REASONS = "Undecided: see the reasons in this row."
+
+
+def verdict(when, state):
+    claim = next(c for c in claims() if c.key == f"width_helps_{when}")
+    last = WidthResult(64, state, None, 5, "of a reason")
+    return Verdict(claim, "tiny", state, (last,), 64 if state == "holds" else None, None, None, 1.0)
+
+
+def advice(states):
+    """The sentence for three states, in the order of ``WHEN``; None is a claim that was not judged."""
+    verdicts = [verdict(when, state) for when, state in zip(WHEN, states, strict=True) if state]
+    (table,) = answers({"tiny": []}, verdicts)
+    return dict(zip(table.columns, table.rows[0], strict=True))[QUESTIONS[-1]]
+
+
+@pytest.mark.parametrize("states", list(itertools.product(STATES, repeat=3)))
+def test_the_advice_says_every_state_in_its_word_and_convergence_first(states):
+    sentence = advice(states)
+    if set(states) == {"undecided"}:
+        assert sentence == REASONS
+        return
+    said = {}
+    for clause in sentence.removesuffix(".").split("; "):
+        word, _, rest = clause.partition(" ")
+        said |= {condition: word.lower() for condition in re.split(", | and ", rest)}
+    assert said == {condition: WORDS[state] for condition, state in zip(CONDITIONS, states, strict=True)}
+    assert sentence.count(";") == len(set(states)) - 1  # one clause an answer
+    assert sum(map(sentence.count, CONDITIONS)) == len(CONDITIONS)  # none is said twice
+    first = sentence[0].lower() + sentence[1:]
+    assert first.startswith(f"{WORDS[states[0]]} {CONDITIONS[0]}")
+
+
+@pytest.mark.parametrize(
+    ("states", "sentence"),
+    [
+        (("holds", "holds", "holds"), "Yes {}, {} and {}."),
+        (("holds", "holds", "fails"), "Yes {} and {}; no {}."),
+        (("holds", "fails", "undecided"), "Yes {}; no {}; undecided {}."),
+        (("fails", "holds", "holds"), "No {}; yes {} and {}."),
+        (("undecided", "fails", "holds"), "Undecided {}; no {}; yes {}."),
+    ],
+)
+def test_the_advice_in_full(states, sentence):
+    assert advice(states) == sentence.format(*CONDITIONS)
+
+
+def test_claims_that_were_not_judged_are_undecided():
+    assert advice((None, "holds", None)) == "Undecided {0} and {2}; yes {1}.".format(*CONDITIONS)
