@@ -42,8 +42,9 @@ def answers(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]
     if not rows:
         return []
     caption = (
-        "At the largest width tested, beside the narrowest that learns the tasks; medians over seeds, in points of "
-        "accuracy. A kernel foretells where predicted and observed accuracies differ by less than 2 points in the mean."
+        "At the largest width tested, beside the narrowest that learns the tasks; medians over seeds, in points "
+        "of accuracy. A kernel foretells where predicted and observed accuracies differ by less than 2 points in "
+        "the mean."
     )
     return [Table("continual_answers", "Forgetting in five questions", caption, ("", *QUESTIONS), rows)]
 

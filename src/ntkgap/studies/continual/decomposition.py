@@ -13,8 +13,8 @@ F(m₀, τ) − F(m, τ*) the second. F(m, ·) is interpolated linearly in log �
 was measured; of a loss that it had before the first of them nothing is known.
 
 The narrow network m₀ is the narrowest that learns the tasks, with every seed, in the longest training: one that
-cannot learn them is at the same loss with less of the tasks learned, and says nothing about width. Where none does,
-but perhaps the widest, it is the narrowest of all.
+cannot learn them is at the same loss with less of the tasks learned, and says nothing about width. Where none
+does, but perhaps the widest, it is the narrowest of all.
 """
 
 import json
