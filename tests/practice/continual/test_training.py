@@ -296,17 +296,26 @@ def test_training_ends_when_it_is_told_to():
     assert steps(ng.UntilAccuracy(1.0, at_most=3, every=5)) == [3, 3, 3]
 
 
-def test_networks_that_have_learned_enough_wait_for_the_others():
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"optimizer": "sgd", "momentum": 0.0, "batch_size": 2},
+        {"optimizer": "sgd", "momentum": 0.6, "batch_size": 3},
+        {"optimizer": "adam", "batch_size": 2},
+    ],
+    ids=["gd", "sgd", "momentum", "adam"],
+)
+def test_networks_that_have_learned_enough_wait_for_the_others(settings):
     tasks = [stream(0), stream(1)]
-    stop = ng.UntilAccuracy(1.0, at_most=2000, every=5)
-    together = ng.train_tasks([mlp(0), mlp(1)], tasks, learning_rate=0.02, stop=stop)
+    common = {"learning_rate": 0.02, "stop": ng.UntilAccuracy(1.0, at_most=2000, every=5), **settings}
+    together = ng.train_tasks([mlp(0), mlp(1)], tasks, seeds=[5, 6], **common)
     for i in range(2):
-        alone = ng.train_tasks([mlp(i)], tasks[i], learning_rate=0.02, stop=stop)
+        alone = ng.train_tasks([mlp(i)], tasks[i], seeds=[5 + i], **common)
         assert together.steps[i].tolist() == alone.steps[0].tolist()
         torch.testing.assert_close(together.distance[i], alone.distance[0], rtol=ITERATED, atol=ITERATED)
+        assert (alone.train_scores[0].diagonal() == 1).all()
     assert together.steps[0].tolist() != together.steps[1].tolist()
-    first = ng.train_tasks([mlp(0)], tasks[0], learning_rate=0.02, stop=stop)
-    assert (first.train_scores[0].diagonal() == 1).all()
 
 
 def test_single_precision_follows_double():

@@ -157,8 +157,16 @@ class _Teacher:
         update = self._update_rule(rate)
         batches = [minibatches(len(lesson), size, generator) for generator in self._generators]
         active, taken = ~cohort.diverged, torch.zeros(len(cohort.networks), dtype=torch.long)
+        chosen = [torch.arange(size)] * len(batches)  # what a network is shown that diverged in an earlier phase
         for step in range(1, limit + 1):
-            part = lesson if size == len(lesson) else lesson.batch(torch.stack([next(b) for b in batches]))
+            part = lesson
+            if size < len(lesson):
+                # A network that waits draws no examples, or its next task would depend on how long it waited.
+                chosen = [
+                    next(batch) if awake else last
+                    for batch, awake, last in zip(batches, active.tolist(), chosen, strict=True)
+                ]
+                part = lesson.batch(torch.stack(chosen))
             loss = losses(cohort.loss, cohort.outputs(part.x), part) * (len(lesson) / size)
             fine = cohort.bounded(loss.detach())
             cohort.diverged |= active & ~fine
