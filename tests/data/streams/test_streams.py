@@ -109,6 +109,36 @@ class TestEveryKindOfImages:
             ng.load_stream(kind, flatten="no")
 
 
+@pytest.mark.parametrize("kind", ["rotated", "permuted"])
+class TestTasksOfAllClasses:
+    @pytest.mark.parametrize("n", [10, 11, 12, 13, 17, 19])
+    def test_every_task_has_all_classes_and_images_of_its_own(self, kind, n):
+        for seed in range(3):
+            stream = ng.load_stream(kind, n_train=n, n_test=10, seed=seed, tasks=4)
+            for task in stream.tasks:
+                counts = labels(task.train).bincount(minlength=10)
+                assert len(task.train) == n
+                assert counts.min() >= 1
+                assert counts.max() <= 3
+        still = {"rotated": {"angle": 0}, "permuted": {"fraction": 0}}[kind]
+        alike = ng.load_stream(kind, n_train=n, n_test=10, seed=1, tasks=4, **still)
+        rows = torch.cat([task.train.x.flatten(1) for task in alike.tasks])
+        assert len(torch.unique(rows, dim=0)) == 4 * n
+
+    def test_tasks_that_have_all_classes_are_dealt_out_in_the_order_of_the_draw(self, kind):
+        still = {"rotated": {"angle": 0}, "permuted": {"fraction": 0}}[kind]
+        stream = ng.load_stream(kind, n_train=25, n_test=10, seed=3, tasks=3, scaling="none", **still)
+        drawn, _ = ng.load_data("digits", n_train=75, n_test=10, seed=3, scaling="none", flatten=False)
+        assert torch.equal(torch.cat([task.train.x for task in stream.tasks]), drawn.x)
+
+    @pytest.mark.parametrize("n", [1, 5, 9])
+    def test_fewer_images_than_classes_are_refused(self, kind, n):
+        with pytest.raises(
+            DataError, match=rf"task 1 has no training image of class \d.*n_train={n} .*at least 10"
+        ):
+            ng.load_stream(kind, n_train=n)
+
+
 def test_rotation_by_right_angles_is_exact_and_by_others_bilinear():
     images = torch.rand(3, 2, 9, 9, generator=torch.Generator().manual_seed(0))
     assert rotate(images, 0) is images

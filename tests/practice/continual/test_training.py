@@ -291,22 +291,40 @@ def test_training_ends_when_it_is_told_to():
     assert steps(ng.Epochs(4)) == [4, 4, 4]
     assert steps(ng.Epochs(4), optimizer="sgd", batch_size=2) == [8, 8, 8]  # what fills no batch is left out
     assert steps(ng.KernelTime(0.3)) == [15, 15, 15]
+    assert steps(ng.KernelTime(0.3), optimizer="sgd", momentum=0.8) == [3, 3, 3]
+    assert steps(ng.KernelTime(0.3), momentum=0.8) == [15, 15, 15]  # "gd" has none
     found = steps(ng.UntilAccuracy(1.0, at_most=2000, every=5))
     assert all(n % 5 == 0 and 0 < n < 2000 for n in found)
     assert steps(ng.UntilAccuracy(1.0, at_most=3, every=5)) == [3, 3, 3]
 
 
-def test_networks_that_have_learned_enough_wait_for_the_others():
+def test_a_kernel_time_is_one_place_on_the_path_with_and_without_momentum():
+    tasks, common = stream(classes=False), {"learning_rate": 1e-4, "stop": ng.KernelTime(0.05)}
+    plain = ng.train_tasks([linear()], tasks, **common)
+    heavy = ng.train_tasks([linear()], tasks, optimizer="sgd", momentum=0.5, **common)
+    torch.testing.assert_close(heavy.distance, plain.distance, rtol=0.01, atol=0)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"optimizer": "sgd", "momentum": 0.0, "batch_size": 2},
+        {"optimizer": "sgd", "momentum": 0.6, "batch_size": 3},
+        {"optimizer": "adam", "batch_size": 2},
+    ],
+    ids=["gd", "sgd", "momentum", "adam"],
+)
+def test_networks_that_have_learned_enough_wait_for_the_others(settings):
     tasks = [stream(0), stream(1)]
-    stop = ng.UntilAccuracy(1.0, at_most=2000, every=5)
-    together = ng.train_tasks([mlp(0), mlp(1)], tasks, learning_rate=0.02, stop=stop)
+    common = {"learning_rate": 0.02, "stop": ng.UntilAccuracy(1.0, at_most=2000, every=5), **settings}
+    together = ng.train_tasks([mlp(0), mlp(1)], tasks, seeds=[5, 6], **common)
     for i in range(2):
-        alone = ng.train_tasks([mlp(i)], tasks[i], learning_rate=0.02, stop=stop)
+        alone = ng.train_tasks([mlp(i)], tasks[i], seeds=[5 + i], **common)
         assert together.steps[i].tolist() == alone.steps[0].tolist()
         torch.testing.assert_close(together.distance[i], alone.distance[0], rtol=ITERATED, atol=ITERATED)
+        assert (alone.train_scores[0].diagonal() == 1).all()
     assert together.steps[0].tolist() != together.steps[1].tolist()
-    first = ng.train_tasks([mlp(0)], tasks[0], learning_rate=0.02, stop=stop)
-    assert (first.train_scores[0].diagonal() == 1).all()
 
 
 def test_single_precision_follows_double():
@@ -337,6 +355,7 @@ def test_single_precision_follows_double():
         ({"method": "ogd"}, r"method must be Joint\(\)"),
         ({"method": ng.OGD(), "optimizer": "adam"}, "Adam bends"),
         ({"stop": ng.KernelTime(1e-9)}, "less than half a step"),
+        ({"stop": ng.KernelTime(0.3), "optimizer": "adam"}, "Adam does not follow gradient flow"),
         ({"method": ng.OGD(budget=100.0)}, "would store"),
     ],
 )
@@ -353,6 +372,8 @@ def test_what_makes_no_sense_is_refused_in_words(settings, words):
         lambda: ng.Epochs(0),
         lambda: ng.UntilAccuracy(1.5),
         lambda: ng.KernelTime(float("inf")),
+        lambda: ng.KernelTime("1"),
+        lambda: ng.UntilAccuracy("0.9"),
         lambda: ng.OGD(examples=0),
         lambda: ng.OGD(directions="some"),
         lambda: ng.PCAOGD(components=0),

@@ -29,7 +29,7 @@ def permuted(
 
     Args:
         data: ``"digits"``, ``"mnist"``, ``"fashion_mnist"`` or ``"cifar10"``.
-        n_train: training images a task.
+        n_train: training images a task; at least 10, that every task has some of each class.
         n_test: test images a task.
         seed: of the draw and of the orders.
         tasks: T.
@@ -41,7 +41,7 @@ def permuted(
         root: the folder with data.
 
     Raises:
-        DataError: if a number is out of range, or data do not reach.
+        DataError: if a number is out of range, data do not reach, or a task would lack a class.
     """
     check_count("tasks", tasks, 2)
     check_count("n_train", n_train)
@@ -51,9 +51,8 @@ def permuted(
     rng = np.random.default_rng([seed, tasks])
     pixels = pool.x_train[0, 0].numel()
     found = []
-    for t in range(tasks):
+    for t, own in enumerate(look.shares(pool.labels_train, tasks)):
         order = _order(pixels, fraction, rng) if t else np.arange(pixels)
-        own = slice(t * n_train, (t + 1) * n_train)
         parts = (
             (_permute(pool.x_train[own], order), pool.labels_train[own]),
             (_permute(pool.x_test, order), pool.labels_test),

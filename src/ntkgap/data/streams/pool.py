@@ -86,6 +86,42 @@ class Appearance:
         x_train, x_test = (self._shrunk(d.x) for d in (train, test))
         return ImagePool(x_train, train.y.argmax(dim=1), x_test, test.y.argmax(dim=1))
 
+    def shares(self, labels: Tensor, tasks: int) -> list[Tensor]:
+        """Which training images each task gets: as many as any other, and some of every class.
+
+        They are dealt out in the order of the draw. Its rounds of all classes begin and end inside tasks that are
+        no multiples of a round, and a task of barely more images than classes may miss some: only then does it
+        exchange images with tasks that have several.
+
+        Args:
+            labels: classes of the images that were drawn, [n].
+            tasks: T, which divide n.
+
+        Returns:
+            Indices of each task's images, [n / T] each.
+
+        Raises:
+            DataError: if a task cannot have all classes.
+        """
+        found = list(torch.arange(len(labels)).chunk(tasks))
+        counts = torch.stack([torch.bincount(labels[own], minlength=N_CLASSES) for own in found])
+        size = len(labels) // tasks
+        for t, c in (counts == 0).nonzero().tolist():
+            giver, spare = int(counts[:, c].argmax()), int(counts[t].argmax())
+            if size < N_CLASSES or counts[giver, c] < 2:
+                raise DataError(
+                    f"task {t + 1} has no training image of class {c}, but is tested on it: n_train={size} images "
+                    f"a task are too few for {N_CLASSES} classes; give n_train of at least {N_CLASSES}, or fewer "
+                    "tasks"
+                )
+            # The last of a class: methods that store the first examples of a task find them as they were.
+            gets, gives = ((labels[found[u]] == k).nonzero()[-1, 0] for u, k in ((t, spare), (giver, c)))
+            found[t][gets], found[giver][gives] = found[giver][gives].clone(), found[t][gets].clone()
+            for u, more, less in ((t, c, spare), (giver, spare, c)):
+                counts[u, more] += 1
+                counts[u, less] -= 1
+        return found
+
     def task(self, name: str, parts: Sequence[tuple[Tensor, Tensor]], columns: Sequence[int]) -> Task:
         """A task of raw pixels and targets' positions among the columns, for training and for test."""
         sets = [Dataset(x, encode_classes(at, len(columns), self.targets), len(columns)) for x, at in parts]

@@ -32,7 +32,7 @@ def rotated(
 
     Args:
         data: ``"digits"``, ``"mnist"``, ``"fashion_mnist"`` or ``"cifar10"``.
-        n_train: training images a task.
+        n_train: training images a task; at least 10, that every task has some of each class.
         n_test: test images a task.
         seed: of the draw.
         tasks: T.
@@ -44,7 +44,7 @@ def rotated(
         root: the folder with data.
 
     Raises:
-        DataError: if a number is out of range, or data do not reach.
+        DataError: if a number is out of range, data do not reach, or a task would lack a class.
     """
     check_count("tasks", tasks, 2)
     check_count("n_train", n_train)
@@ -58,8 +58,7 @@ def rotated(
     why = f"{tasks} tasks of {n_train} training images"
     pool = look.pool(data, tasks * n_train, n_test, seed, why)
     found = []
-    for t in range(tasks):
-        own = slice(t * n_train, (t + 1) * n_train)
+    for t, own in enumerate(look.shares(pool.labels_train, tasks)):
         parts = (
             (rotate(pool.x_train[own], t * angle), pool.labels_train[own]),
             (rotate(pool.x_test, t * angle), pool.labels_test),

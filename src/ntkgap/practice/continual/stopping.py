@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Protocol
 
 from ntkgap.errors import StudyError
@@ -11,8 +12,14 @@ from ntkgap.errors import StudyError
 class Stopping(Protocol):
     """Says after how many updates a task is left at the latest, and whether earlier."""
 
-    def limit(self, phase: int, learning_rate: float, updates_an_epoch: int) -> int:
-        """Updates of a phase at most."""
+    def limit(self, phase: int, step: float, updates_an_epoch: int) -> int:
+        """Updates of a phase at most.
+
+        Args:
+            phase: which, from 0.
+            step: η/(1 − μ), the learning rate and the momentum of ``"sgd"``; η for other optimisers.
+            updates_an_epoch: of one pass over the examples.
+        """
         ...
 
     @property
@@ -47,7 +54,7 @@ class Steps:
                 f"give one a task, or one for all"
             )
 
-    def limit(self, phase: int, learning_rate: float, updates_an_epoch: int) -> int:
+    def limit(self, phase: int, step: float, updates_an_epoch: int) -> int:
         """That number."""
         return self.steps if isinstance(self.steps, int) else self.steps[phase]
 
@@ -70,7 +77,7 @@ class Epochs:
     def __post_init__(self) -> None:
         _check_count("epochs", self.epochs)
 
-    def limit(self, phase: int, learning_rate: float, updates_an_epoch: int) -> int:
+    def limit(self, phase: int, step: float, updates_an_epoch: int) -> int:
         """Updates of all passes."""
         return self.epochs * updates_an_epoch
 
@@ -90,7 +97,7 @@ class UntilAccuracy:
         every: updates from one look at the score to the next.
 
     Raises:
-        StudyError: if a number is out of range.
+        StudyError: if a setting is no number, or out of range.
     """
 
     accuracy: float
@@ -98,12 +105,13 @@ class UntilAccuracy:
     every: int = 10
 
     def __post_init__(self) -> None:
+        _check_real("accuracy", self.accuracy)
         if not 0 < self.accuracy <= 1:
             raise StudyError(f"accuracy must be above 0 and at most 1, got {self.accuracy!r}")
         _check_count("at_most", self.at_most)
         _check_count("every", self.every)
 
-    def limit(self, phase: int, learning_rate: float, updates_an_epoch: int) -> int:
+    def limit(self, phase: int, step: float, updates_an_epoch: int) -> int:
         """At most so many."""
         return self.at_most
 
@@ -115,30 +123,33 @@ class UntilAccuracy:
 
 @dataclass(frozen=True)
 class KernelTime:
-    """For a time ηt of gradient flow on ½‖f − y‖²: as many steps as the learning rate takes to get there.
+    """For a time ηt of gradient flow on ½‖f − y‖²: as many steps as the optimiser takes to get there.
+
+    A step of plain descent takes η; with momentum μ, once its velocity has built up, η/(1 − μ). Adam's steps do
+    not follow gradient flow: it has no such time.
 
     Raises:
-        StudyError: if it is not positive and finite.
+        StudyError: if it is not a positive, finite number.
     """
 
     time: float
 
     def __post_init__(self) -> None:
+        _check_real("time", self.time)
         if not 0 < self.time < math.inf:
             raise StudyError(f"time must be positive and finite, got {self.time!r}")
 
-    def limit(self, phase: int, learning_rate: float, updates_an_epoch: int) -> int:
-        """round(t/η).
+    def limit(self, phase: int, step: float, updates_an_epoch: int) -> int:
+        """round(t(1 − μ)/η).
 
         Raises:
             StudyError: if a single step is longer than that.
         """
-        steps = round(self.time / learning_rate)
+        steps = round(self.time / step)
         if steps < 1:
             raise StudyError(
-                f"the kernel time {self.time:g} is less than half a step of learning rate {learning_rate:g}; "
-                f"lower "
-                "the learning rate or train for longer"
+                f"the kernel time {self.time:g} is less than half a step, learning_rate / (1 - momentum) = "
+                f"{step:g}; lower the learning rate or train for longer"
             )
         return steps
 
@@ -151,3 +162,8 @@ class KernelTime:
 def _check_count(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise StudyError(f"{name} must be an integer of at least 1, got {value!r}")
+
+
+def _check_real(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise StudyError(f"{name} must be a number, got {value!r}")

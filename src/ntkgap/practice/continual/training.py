@@ -14,7 +14,7 @@ from ntkgap.practice.continual.lessons import Lesson, losses
 from ntkgap.practice.continual.method import Memory, Method, Plain
 from ntkgap.practice.continual.orthogonal_gradients import OGD
 from ntkgap.practice.continual.runs import TaskRuns
-from ntkgap.practice.continual.stopping import Steps, Stopping
+from ntkgap.practice.continual.stopping import KernelTime, Steps, Stopping
 from ntkgap.practice.losses import choose_loss
 from ntkgap.practice.training import minibatches
 
@@ -83,6 +83,11 @@ def train_tasks(
         raise StudyError(
             "Adam bends the directions of orthogonal gradients; use 'gd' or 'sgd' with OGD and PCAOGD"
         )
+    if optimizer == "adam" and isinstance(stop, KernelTime):
+        raise StudyError(
+            "Adam does not follow gradient flow, so that KernelTime has no meaning for it; use 'gd' or 'sgd', or "
+            "stop after Steps, Epochs or UntilAccuracy"
+        )
     for stream in every:
         choose_loss(loss, *(task.train for task in stream.tasks))
     numbers = list(range(len(networks))) if seeds is None else list(seeds)
@@ -143,7 +148,8 @@ class _Teacher:
         curve_points: int,
     ) -> None:
         self._cohort, self._memory, self._stop = cohort, memory, stop
-        self._optimizer, self._momentum, self._batch_size = optimizer, momentum, batch_size
+        self._optimizer, self._batch_size = optimizer, batch_size
+        self._momentum = float(momentum) if optimizer == "sgd" else 0.0
         self._generators, self._points = generators, curve_points
         self._taken = 0
         self.curve_steps: list[int] = []
@@ -152,13 +158,21 @@ class _Teacher:
     def teach(self, phase: int, lesson: Lesson, rate: float) -> Tensor:
         """One phase; how many steps every network took, [M]."""
         cohort, size = self._cohort, min(self._batch_size or len(lesson), len(lesson))
-        limit = self._stop.limit(phase, rate, len(lesson) // size)
+        limit = self._stop.limit(phase, rate / (1 - self._momentum), len(lesson) // size)
         asked = set(_spaced(limit, self._points))
         update = self._update_rule(rate)
         batches = [minibatches(len(lesson), size, generator) for generator in self._generators]
         active, taken = ~cohort.diverged, torch.zeros(len(cohort.networks), dtype=torch.long)
+        chosen = [torch.arange(size)] * len(batches)  # what a network is shown that diverged in an earlier phase
         for step in range(1, limit + 1):
-            part = lesson if size == len(lesson) else lesson.batch(torch.stack([next(b) for b in batches]))
+            part = lesson
+            if size < len(lesson):
+                # A network that waits draws no examples, or its next task would depend on how long it waited.
+                chosen = [
+                    next(batch) if awake else last
+                    for batch, awake, last in zip(batches, active.tolist(), chosen, strict=True)
+                ]
+                part = lesson.batch(torch.stack(chosen))
             loss = losses(cohort.loss, cohort.outputs(part.x), part) * (len(lesson) / size)
             fine = cohort.bounded(loss.detach())
             cohort.diverged |= active & ~fine
@@ -210,7 +224,7 @@ class _Teacher:
         groups = [{"params": [p.requires_grad_()], "lr": rates[name]} for name, p in trained.items()]
         if self._optimizer == "adam":
             return torch.optim.Adam(groups)
-        return torch.optim.SGD(groups, momentum=self._momentum if self._optimizer == "sgd" else 0.0)
+        return torch.optim.SGD(groups, momentum=self._momentum)
 
 
 def _spaced(limit: int, points: int) -> list[int]:
