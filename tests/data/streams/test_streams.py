@@ -305,9 +305,18 @@ def test_tasks_that_do_not_go_together_are_refused(sets, settings, words):
         ng.stream_of(sets, **settings)
 
 
+@pytest.mark.parametrize("n", [1, 4])
+def test_regressions_without_variance_to_explain_are_refused(n):
+    x, y = torch.randn(4, 3), torch.arange(4.0)[:, None]
+    fine, flat = ng.Dataset(x, y), ng.Dataset(x[:n], torch.full((n, 1), 0.7))
+    ng.stream_of([(fine, fine), (flat, fine)])  # constant targets can be learned
+    with pytest.raises(DataError, match=r"task 'task 2' has the same test targets.*targets differ"):
+        ng.stream_of([(fine, fine), (fine, flat)])
+
+
 @pytest.mark.parametrize("columns", [(), (1, 0), (-1, 0)])
 def test_columns_must_be_different_outputs(columns):
-    y = torch.ones(2, max(1, len(columns)))
+    y = torch.arange(2.0)[:, None].repeat(1, max(1, len(columns)))
     task = ng.Task("t", ng.Dataset(torch.ones(2, 3), y), ng.Dataset(torch.ones(2, 3), y), columns)
     with pytest.raises(DataError, match="outputs"):
         ng.TaskStream("s", (task, task))

@@ -146,3 +146,24 @@ def test_junk_files_are_named(tmp_path, name, junk):
     path.write_bytes(junk)
     with pytest.raises(DataError):
         ng.import_accuracy_matrix(path)
+
+
+@pytest.mark.parametrize("percent", [True, False, None])
+def test_fractions_beside_percentages_are_refused(percent):
+    hundred = (np.array(FULL) * 100).tolist()
+    with pytest.raises(DataError, match="R is in percent, but joint is in fractions"):
+        ng.import_accuracy_matrix({"R": hundred, "joint": [0.75, 0.5, 1.0]}, percent=percent)
+    for name in ("joint", "initial"):
+        with pytest.raises(DataError, match=f"R is in fractions, but {name} is in percent"):
+            ng.import_accuracy_matrix({"R": FULL, name: [75.0, 50.0, 100.0]}, percent=percent)
+    low = ng.import_accuracy_matrix({"R": hundred, "initial": [0.0, 1.0, 0.5]}, percent=True)
+    assert low.initial.tolist() == [0.0, 0.01, 0.005]  # below 1 percent before training is no fraction
+
+
+@pytest.mark.parametrize("header", ["", "a,b,c\n"])
+def test_tables_of_spreadsheets_begin_with_a_byte_order_mark(tmp_path, header):
+    path = tmp_path / "R.csv"
+    path.write_text(header + "\n".join(",".join(map(str, row)) for row in FULL), encoding="utf-8-sig")
+    assert path.read_bytes().startswith(b"\xef\xbb\xbf")
+    found = ng.import_accuracy_matrix(path)
+    np.testing.assert_array_equal(found.scores, np.array(FULL))

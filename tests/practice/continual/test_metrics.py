@@ -112,6 +112,9 @@ def test_questions_without_an_answer():
         matrix.forgetting("most")
     with pytest.raises(DataError, match="after tasks 1 to 1"):
         matrix.after(0)
+    for t in (1.5, "1", True):
+        with pytest.raises(DataError, match="t must be an integer"):
+            matrix.after(t)
 
 
 def test_explained_variance_may_be_negative():

@@ -1,5 +1,6 @@
 """Networks on streams: the same numbers together as alone, what each method guarantees, and what is refused."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -342,6 +343,18 @@ def test_single_precision_follows_double():
         ({"networks": [mlp(outputs=1)]}, "have 1 outputs, but"),
         ({"learning_rate": [0.1, 0.1]}, "3 phases but 2 learning rates"),
         ({"learning_rate": -1.0}, "learning_rate must be positive"),
+        ({"learning_rate": "a"}, "learning_rate must be positive"),
+        ({"learning_rate": None}, "learning_rate must be positive"),
+        ({"networks": mlp()}, "give a list of networks"),
+        ({"networks": [mlp(dtype=torch.float32)]}, r"compute in torch.float32.*give stream\.to"),
+        ({"streams": None}, "streams must be a TaskStream"),
+        ({"streams": [1]}, "streams must be a TaskStream"),
+        ({"networks": [1]}, "give a list of networks"),
+        ({"seeds": ["a"]}, "seeds must be integers"),
+        ({"seeds": 1.5}, "seeds must be integers"),
+        ({"curve_points": 2.5}, "curve_points must be an integer"),
+        ({"curve_points": -1}, "curve_points must be an integer of at least 0"),
+        ({"optimizer": "sgd", "batch_size": 2.5}, "batch_size must be an integer"),
         ({"optimizer": "lion"}, "unknown optimizer"),
         ({"batch_size": 2}, "for minibatches use 'sgd'"),
         ({"optimizer": "sgd", "batch_size": 99}, "between 1 and the 5"),
@@ -366,6 +379,23 @@ def test_what_makes_no_sense_is_refused_in_words(settings, words):
 
 
 @pytest.mark.parametrize(
+    "rate",
+    [
+        np.float64(0.02),
+        np.float32(0.02),
+        torch.tensor(0.02),
+        np.array(0.02),
+        torch.full((3,), 0.02),
+        [torch.tensor(0.02)] * 3,
+    ],
+)
+def test_learning_rates_of_numpy_and_torch_are_numbers(rate):
+    given, _ = trained(mlp(), stream(), steps=3, learning_rate=rate)
+    plain, _ = trained(mlp(), stream(), steps=3)
+    torch.testing.assert_close(given.distance, plain.distance, rtol=SINGLE, atol=SINGLE)
+
+
+@pytest.mark.parametrize(
     "make",
     [
         lambda: ng.Steps(0),
@@ -374,6 +404,9 @@ def test_what_makes_no_sense_is_refused_in_words(settings, words):
         lambda: ng.KernelTime(float("inf")),
         lambda: ng.KernelTime("1"),
         lambda: ng.UntilAccuracy("0.9"),
+        lambda: ng.EWC("1"),
+        lambda: ng.OGD(budget="4GB"),
+        lambda: ng.OGD(budget=-1),
         lambda: ng.OGD(examples=0),
         lambda: ng.OGD(directions="some"),
         lambda: ng.PCAOGD(components=0),

@@ -38,7 +38,8 @@ class TaskStream:
 
     Raises:
         DataError: if there are fewer than two tasks, or their inputs differ in shape, or their targets do not go
-            with their columns, or some tasks are classification and others regression.
+            with their columns, or some tasks are classification and others regression, or all test targets of a
+            regression are the same, so that there is no variance to explain.
     """
 
     name: str
@@ -71,6 +72,12 @@ class TaskStream:
                 raise DataError(
                     f"task {task.name!r} and task {first.name!r} are not of one kind, classification or regression"
                 )
+        if task.test.n_classes is None and bool((task.test.y == task.test.y[:1]).all()):
+            raise DataError(
+                f"task {task.name!r} has the same test targets for all {len(task.test)} test examples; a "
+                "regression is scored by how much of their variance it explains: give test examples whose targets "
+                "differ"
+            )
         if not task.columns or list(task.columns) != sorted(set(task.columns)) or task.columns[0] < 0:
             raise DataError(
                 f"task {task.name!r} must name different outputs of the network, ascending from 0; "

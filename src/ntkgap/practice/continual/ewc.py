@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from numbers import Real
 from operator import itemgetter
 
 import torch
@@ -30,13 +31,15 @@ class EWC(Method):
             without decay).
 
     Raises:
-        StudyError: if the strength is out of range.
+        StudyError: if the strength is no number, or out of range.
     """
 
     strength: float
     online: bool = False
 
     def __post_init__(self) -> None:
+        if isinstance(self.strength, bool) or not isinstance(self.strength, Real):
+            raise StudyError(f"strength must be a number, got {self.strength!r}")
         if not 0 <= self.strength < float("inf"):
             raise StudyError(f"strength must be finite and at least 0, got {self.strength!r}")
 

@@ -42,7 +42,8 @@ def import_accuracy_matrix(
         run: which run of a Mammoth log, from 0 (−1: the last), if it holds several.
 
     Raises:
-        DataError: if the source is missing or cannot be read as an accuracy matrix.
+        DataError: if the source is missing or cannot be read as an accuracy matrix, or holds fractions beside
+            percentages.
     """
     if isinstance(source, str | Path):
         source = _read(Path(source), format)
@@ -64,6 +65,7 @@ def import_accuracy_matrix(
         scores = _matrix(source)
     else:
         raise DataError(f"format must be 'matrix', 'avalanche' or 'mammoth', got {format!r}")
+    _check_units(scores, {"joint": joint, "initial": initial})
     scale = 100.0 if _is_percent(scores, percent) else 1.0
     joint, initial = (None if part is None else part / scale for part in (joint, initial))
     return AccuracyMatrix(scores / scale, joint, initial)
@@ -92,7 +94,7 @@ def _read(path: Path, format: Format | None) -> Any:
             if not {"R", "scores"} & named.keys():
                 raise DataError(f"{path} holds the arrays {', '.join(named)}; name the matrix 'R' or 'scores'")
             return named
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # spreadsheets begin their files with a byte order mark
         if kind == ".json":
             return json.loads(text)
     except (ValueError, OSError) as error:
@@ -151,6 +153,26 @@ def _matrix(source: Any) -> Array:
         return np.array(source, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"{type(source).__name__} cannot be read as a matrix of numbers: {error}") from None
+
+
+def _check_units(scores: Array, beside: Mapping[str, Array | None]) -> None:
+    """Refuse scores in fractions beside others in percent.
+
+    Scores before training may all be below 1 percent; joint training that learns that little has learned nothing.
+
+    Raises:
+        DataError: naming the scores that disagree.
+    """
+    for name, part in beside.items():
+        if part is None:
+            continue
+        fractions, others = not (scores > 1).any(), not (part > 1).any()
+        if fractions != others and (fractions or name == "joint"):
+            units = ("fractions", "percent") if fractions else ("percent", "fractions")
+            raise DataError(
+                f"R is in {units[0]}, but {name} is in {units[1]}: their largest are {np.nanmax(scores):g} and "
+                f"{np.nanmax(part):g}; give all scores in the same units"
+            )
 
 
 def _is_percent(scores: Array, percent: bool | None) -> bool:

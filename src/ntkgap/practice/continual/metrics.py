@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
@@ -163,8 +164,10 @@ class AccuracyMatrix:
         """Forgetting as it stood after task t, when tasks 0…t had been learned.
 
         Raises:
-            DataError: if t is not between 1 and T − 1, or there is no such convention.
+            DataError: if t is not an integer between 1 and T − 1, or there is no such convention.
         """
+        if isinstance(t, bool) or not isinstance(t, Integral):
+            raise DataError(f"t must be an integer, the number of a task from 1 to {len(self) - 1}; got {t!r}")
         if not 1 <= t < len(self):
             raise DataError(f"forgetting is defined after tasks 1 to {len(self) - 1}, not after task {t}")
         return AccuracyMatrix(self.scores[: t + 1, : t + 1], kind=self.kind).forgetting(convention)

@@ -1,6 +1,7 @@
 """Orthogonal gradient descent: later tasks move along no direction that matters to earlier ones' outputs."""
 
 from dataclasses import dataclass
+from numbers import Real
 from operator import itemgetter
 from typing import Literal
 
@@ -47,6 +48,10 @@ class OGD(Method):
         _check_count("examples", self.examples)
         if self.directions not in ("all", "label"):
             raise StudyError(f"directions must be 'all' or 'label', got {self.directions!r}")
+        if isinstance(self.budget, bool) or not isinstance(self.budget, Real) or not self.budget > 0:
+            raise StudyError(
+                f"budget must be a number of bytes above 0, such as 4e9 for 4 GB; got {self.budget!r}"
+            )
 
     def start(self, learning: Learning) -> Memory:
         """An empty basis."""

@@ -1,14 +1,16 @@
 """Networks learn the tasks of a stream, one after the other; many networks in one vectorised call."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Integral
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ntkgap.data import TaskStream
 from ntkgap.errors import StudyError
 from ntkgap.models.learning_rates import OPTIMIZERS
-from ntkgap.practice.checks import check_momentum, check_training
+from ntkgap.practice.checks import check_count, check_momentum, check_training
 from ntkgap.practice.continual.cohort import Cohort, Observer
 from ntkgap.practice.continual.lessons import Lesson, losses
 from ntkgap.practice.continual.method import Memory, Method, Plain
@@ -63,11 +65,17 @@ def train_tasks(
         are NaN.
 
     Raises:
-        StudyError: if a number is out of range, an option unknown, or streams do not go with networks.
+        StudyError: if a number is out of range, an option unknown, or streams do not go with networks: they are
+            none, of other sizes, or of another precision.
         ModelError: if networks differ in architecture, or have layers that share statistics between examples or
             draw random numbers.
     """
-    every = [streams] * len(networks) if isinstance(streams, TaskStream) else list(streams)
+    if not isinstance(networks, Sequence | nn.ModuleList) or not all(isinstance(n, nn.Module) for n in networks):
+        raise StudyError(
+            f"networks must be several: give a list of networks, [network] if there is only one; "
+            f"got {_short(networks)}"
+        )
+    every = _streams(streams, len(networks))
     if not networks or len(every) != len(networks):
         raise StudyError(
             f"there are {len(networks)} networks and {len(every)} streams; give one stream a network, or one "
@@ -90,13 +98,17 @@ def train_tasks(
         )
     for stream in every:
         choose_loss(loss, *(task.train for task in stream.tasks))
-    numbers = list(range(len(networks))) if seeds is None else list(seeds)
+    numbers = _seeds(range(len(networks)) if seeds is None else seeds)
     if len(numbers) != len(networks):
         raise StudyError(f"there are {len(networks)} networks but {len(numbers)} seeds; give one a network")
+    _match_dtypes(networks, every)
+    check_count("curve_points", curve_points, 0)
+    if batch_size is not None:
+        check_count("batch_size", batch_size)
     cohort = Cohort(networks, every, loss)
     memory = (method or Plain()).start(cohort.learning(optimizer))
     phases = list(memory.phases())
-    rates = [learning_rate] * len(phases) if isinstance(learning_rate, int | float) else list(learning_rate)
+    rates = _rates(learning_rate, len(phases))
     if len(rates) != len(phases):
         raise StudyError(
             f"there are {len(phases)} phases but {len(rates)} learning rates; give one a phase, or one"
@@ -115,11 +127,59 @@ def train_tasks(
     teacher = _Teacher(cohort, memory, stop, optimizer, momentum, batch_size, generators, curve_points)
     cohort.look(observe, 0)
     for phase, (lesson, rate) in enumerate(zip(phases, rates, strict=True)):
-        taken = teacher.teach(phase, lesson, float(rate))
+        taken = teacher.teach(phase, lesson, float(rate))  # type: ignore[arg-type]
         memory.finish(phase, cohort.trained)
         cohort.note(lesson, taken)
         cohort.look(observe, phase + 1)
     return cohort.runs(teacher.curve_steps, teacher.curves)
+
+
+def _streams(streams: object, networks: int) -> list[TaskStream]:
+    """One a network."""
+    every = [streams] * networks if isinstance(streams, TaskStream) else streams
+    if not isinstance(every, Sequence) or not all(isinstance(stream, TaskStream) for stream in every):
+        raise StudyError(
+            f"streams must be a TaskStream, as load_stream and stream_of make them, or a list of them, one a "
+            f"network; got {_short(streams)}"
+        )
+    return list(every)
+
+
+def _seeds(seeds: Sequence[int]) -> list[int]:
+    """Integers, one a network."""
+    given: list[int] = list(seeds) if isinstance(seeds, Iterable) else [seeds]
+    for seed in given:
+        if isinstance(seed, bool) or not isinstance(seed, Integral):
+            raise StudyError(f"seeds must be integers, one a network, got {seed!r}")
+    return [int(seed) for seed in given]
+
+
+def _rates(learning_rate: object, phases: int) -> list[object]:
+    """One a phase; a number, also one of numpy or torch, is for all."""
+    if isinstance(learning_rate, Tensor | np.ndarray):
+        learning_rate = learning_rate.tolist()
+    if isinstance(learning_rate, Sequence) and not isinstance(learning_rate, str):
+        return [rate.item() if isinstance(rate, Tensor) and rate.ndim == 0 else rate for rate in learning_rate]
+    return [learning_rate] * phases
+
+
+def _match_dtypes(networks: Sequence[nn.Module], streams: Sequence[TaskStream]) -> None:
+    """Refuse networks of another precision than their streams: torch would say so in words of its own."""
+    own = {p.dtype for p in networks[0].parameters()}
+    for stream in streams:
+        for task in stream.tasks:
+            for x in (task.train.x, task.test.x):
+                if own and x.dtype not in own:
+                    here = min(own, key=str)
+                    raise StudyError(
+                        f"the networks compute in {here}, but task {task.name!r} of the stream {stream.name!r} is "
+                        f"in {x.dtype}; give stream.to({here}), or networks of the stream's precision"
+                    )
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 def _check_kinds(stop: object, method: object) -> None:
