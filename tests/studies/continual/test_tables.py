@@ -50,7 +50,7 @@ def test_every_width_has_a_row_of_medians_over_its_seeds(measured):
         for heading, name in names.items():
             values = [100 * c.scalars[name] for c in measured if c.width == width]
             assert len(values) == 3
-            shown = found[f"width {width}"][heading].split(" [")[0]
+            shown = found[f"width {width}"][heading].split(" [")[0].replace("∞", "inf")  # a kernel has diverged
             assert float(shown) == pytest.approx(median(values), abs=0.06)  # one decimal is shown
 
 
