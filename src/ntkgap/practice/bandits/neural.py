@@ -14,7 +14,7 @@ from ntkgap.practice.bandits.environment import UNIT_NORM_TOLERANCE
 from ntkgap.practice.bandits.gradient_source import GradientSource
 from ntkgap.practice.bandits.gradients import FactoredGradients
 from ntkgap.practice.bandits.mean_rewards import KernelRidgeMean, LinearizedMean, MeanRewards, NetworkMean
-from ntkgap.practice.bandits.policy import Decision, Diverged, Exploration, Policy
+from ntkgap.practice.bandits.policy import Decision, Diverged, Exploration, Policy, constant_exploration
 from ntkgap.practice.bandits.reward_model import RewardModel
 
 At = Literal["selection", "initial", "current"]
@@ -77,7 +77,7 @@ class NeuralPolicy(Policy):
         self.model, self.at = model, at
         self.unit_norm = unit_norm or bool(getattr(exploration, "unit_norm", False))
         self._rounds = 0
-        self.exploration: Exploration = exploration if callable(exploration) else _Constant(exploration)
+        self.exploration = constant_exploration(exploration)
         self._initial, self._present = GradientSource(model.initial), GradientSource(model.network)
         self.design: Design = (FullDesign if design == "full" else DiagonalDesign)(rate, width_factor)
         self._mean: MeanRewards = {
@@ -227,15 +227,3 @@ def _check_unit_norm(inputs: Tensor) -> None:
             f"the regret theorem is about contexts of norm 1, but here is one of norm {float(norms.max()):.4g}; "
             "use environment.normalized() or environment.lifted() (features='unit_norm' or 'lifted')"
         )
-
-
-class _Constant:
-    """A factor that does not change."""
-
-    def __init__(self, factor: float) -> None:
-        if not 0 <= factor < math.inf:
-            raise StudyError(f"exploration must be finite and at least 0, got {factor!r}")
-        self.factor = factor
-
-    def __call__(self, rounds: int, log_determinant: float) -> float:
-        return self.factor
