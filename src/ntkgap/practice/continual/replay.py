@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from ntkgap.errors import StudyError
@@ -43,19 +44,22 @@ class _Stored(Memory):
         super().__init__(learning)
         self._method = method
         self._stored: list[tuple[float, Lesson]] = []
+        self._inputs: Tensor | None = None
 
     def penalty(self, trained: Tensors) -> Tensor | None:
-        if not self._stored:
+        if self._inputs is None:
             return None
-        networks = self.learning.networks
-        parts = [
-            weight * losses(self.learning.loss, networks.outputs(trained, lesson.x, each=True), lesson)
-            for weight, lesson in self._stored
+        outputs = self.learning.networks.outputs(trained, self._inputs, each=True)
+        parts = outputs.split([len(lesson) for _, lesson in self._stored], dim=1)
+        weighted = [
+            weight * losses(self.learning.loss, part, lesson)
+            for part, (weight, lesson) in zip(parts, self._stored, strict=True)
         ]
-        return sum(parts[1:], start=parts[0])
+        return sum(weighted[1:], start=weighted[0])
 
     def finish(self, phase: int, trained: Tensors) -> None:
         lesson = self.learning.lessons[phase]
         kept = lesson.first(self._method.examples)
         weight = len(lesson) / len(kept) if self._method.weight is None else self._method.weight
         self._stored.append((weight, kept))
+        self._inputs = torch.cat([lesson.x for _, lesson in self._stored], dim=1)

@@ -70,10 +70,12 @@ def estimate(problem: "ContinualProblem", width: int) -> Estimate:
     )
     solve = Work(DECOMPOSITION * rows**3 + 4.0 * rows * points * pairs)
     kernels = Work()
+    if {"initial", "task_start"} & set(problem.kernels):
+        kernels += kernel  # of the first task, with which all trainings begin
     if "initial" in problem.kernels:
-        kernels += tasks * (kernel + solve)
+        kernels += (tasks - 1) * kernel + tasks * solve
     if "task_start" in problem.kernels:
-        kernels += len(steps) * tasks * (kernel + solve)
+        kernels += len(steps) * ((tasks - 1) * kernel + tasks * solve)
     once = Work()
     if "infinite" in problem.kernels:
         once = Work(LIMIT_ENTRY * family.entries * points**2 / 2 + tasks * DECOMPOSITION * n**3)

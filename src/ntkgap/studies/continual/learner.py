@@ -1,5 +1,7 @@
 """The network of one width and seed, its stream, and how it learns."""
 
+from functools import cached_property, lru_cache
+
 import numpy as np
 import torch
 from torch import Generator, nn
@@ -7,7 +9,7 @@ from torch import Generator, nn
 from ntkgap.models import learning_rate_factor
 from ntkgap.practice import linearize
 from ntkgap.practice.continual import EWC, OGD, Joint, Method, Observer, Replay, Steps, TaskRuns, train_tasks
-from ntkgap.studies.continual.points import Points
+from ntkgap.studies.continual.points import Kernel, Points
 from ntkgap.studies.continual.prediction import (
     PredictedScores,
     critical_rates,
@@ -99,6 +101,17 @@ class Learner:
             found["replay"] = Replay(asked.replay)
         return found
 
+    def kernel_of(self, network: nn.Module) -> Kernel:
+        """K(points, X_t) of a network as it is."""
+        return finite_kernel(network, self.stream, self.points, self.problem.full_kernel)
+
+    @cached_property
+    def initial_kernel(self) -> Kernel:
+        """K(points, X_t) of the network as it starts; of the first task it is kept, for all trainings begin so."""
+        kernel = self.kernel_of(self.network().double())
+        first = lru_cache(maxsize=1)(lambda: kernel(0))
+        return lambda t: kernel(t) if t else first()
+
     def predictions(self) -> dict[str, PredictedScores]:
         """R at all stopping times by the kernels that are known before training, by name."""
         problem, found = self.problem, {}
@@ -118,6 +131,7 @@ class Learner:
                 lambda t: limit.modes[t],
             )
         if "initial" in problem.kernels:
-            kernel = finite_kernel(network, self.stream, self.points, problem.full_kernel)
-            found["initial"] = predict_scores(self.stream, self.points, kernel, self.rates, steps, initial)
+            found["initial"] = predict_scores(
+                self.stream, self.points, self.initial_kernel, self.rates, steps, initial
+            )
         return found

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from ntkgap.practice.continual import KernelSwitches
 from ntkgap.studies.continual.learner import Learner
-from ntkgap.studies.continual.prediction import finite_kernel
 from ntkgap.theory import SequentialRegression
 
 
@@ -53,7 +52,7 @@ class TaskStart:
             own = model(learner.points.x)
         carried = own if self._carried is None else self._carried
         lost = not torch.isfinite(carried).all()
-        kernel = finite_kernel(model, learner.stream, learner.points, learner.problem.full_kernel)
+        kernel = learner.kernel_of(model) if t else learner.initial_kernel
         regression = SequentialRegression(torch.stack([own if lost else carried, own]))
         regression.learn(
             kernel(t),
