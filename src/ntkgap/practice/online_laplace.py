@@ -14,6 +14,7 @@ from ntkgap.practice.checks import check_training
 from ntkgap.practice.curves import TrainingCurve
 from ntkgap.practice.laplace import LinearizedLaplace
 from ntkgap.practice.losses import outputs_like, squared_loss
+from ntkgap.practice.update_rules import update_rule
 from ntkgap.practice.weight_prior import PriorMean, check_hyperparameters, prior_values
 
 
@@ -104,7 +105,7 @@ def online_laplace(
     if optimizer not in ("gd", "adam"):
         raise StudyError(f"unknown optimizer {optimizer!r}; choose 'gd' or 'adam'")
     groups = parameter_groups(model, learning_rate, optimizer)
-    update: torch.optim.Optimizer = torch.optim.Adam(groups) if optimizer == "adam" else torch.optim.SGD(groups)
+    update = update_rule(groups, optimizer)
     chosen = select_parameters(model)
     trained = {name: p for name, p in model.named_parameters() if name in chosen}
     # θ_prior is fixed before the first step: the prior mean may well be the very network that is trained.

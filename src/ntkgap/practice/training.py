@@ -13,6 +13,7 @@ from ntkgap.models.learning_rates import OPTIMIZERS
 from ntkgap.practice.checks import check_momentum, check_training
 from ntkgap.practice.curves import Stopwatch, TrainingCurve
 from ntkgap.practice.losses import choose_loss, outputs_like
+from ntkgap.practice.update_rules import update_rule
 
 
 def minibatches(n: int, batch_size: int, generator: torch.Generator | None) -> Iterator[Tensor]:
@@ -80,11 +81,7 @@ def train(
     check_momentum(momentum)
     objective = choose_loss(loss, data, test)
     groups = parameter_groups(model, learning_rate, optimizer)
-    update: torch.optim.Optimizer
-    if optimizer == "adam":
-        update = torch.optim.Adam(groups)
-    else:
-        update = torch.optim.SGD(groups, momentum=momentum if optimizer == "sgd" else 0)
+    update = update_rule(groups, optimizer, momentum if optimizer == "sgd" else 0.0)
 
     def loss_on(x: Tensor, y: Tensor) -> Tensor:
         return objective(outputs_like(model(x), y), y)

@@ -51,10 +51,10 @@ def test_orthogonal_gradients_keep_outputs_of_tasks_that_share_examples():
 def test_a_basis_in_single_precision_has_all_directions_of_many_parameters_and_no_others():
     common = numbers(1, 400_000, 1, dtype=torch.float32)
     old = common + 0.3 * numbers(1, 400_000, 6, seed=1, dtype=torch.float32)
-    basis = _orthonormal(torch.cat([old, old[..., :2]], dim=2), None)
+    basis = _orthonormal(torch.cat([old, old[..., :2]], dim=2).mT, None)
     fresh = 0.01 * numbers(1, 400_000, 2, seed=2, dtype=torch.float32)
-    new = _orthonormal(torch.cat([old @ numbers(6, 3, dtype=torch.float32), fresh], dim=2), basis)
-    whole = torch.cat([basis, new], dim=2)[0].double()
+    new = _orthonormal(torch.cat([old @ numbers(6, 3, dtype=torch.float32), fresh], dim=2).mT, basis)
+    whole = torch.cat([basis, new], dim=1)[0].double().T
     whole = whole[:, whole.norm(dim=0) > 0]
     assert whole.shape[1] == 8
     torch.testing.assert_close(whole.T @ whole, torch.eye(8, dtype=torch.float64), rtol=SINGLE, atol=SINGLE)

@@ -12,6 +12,7 @@ from ntkgap.models import parameter_groups
 from ntkgap.practice.bandits.policy import Diverged
 from ntkgap.practice.checks import check_training
 from ntkgap.practice.curves import DIVERGENCE_FACTOR
+from ntkgap.practice.update_rules import update_rule
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ class RewardModel:
         if settings.start == "initial":
             self.network.load_state_dict(self.initial.state_dict())
         groups = parameter_groups(self.network, self.step_size, "adam" if settings.optimizer == "adam" else "gd")
-        optimizer = (torch.optim.Adam if settings.optimizer == "adam" else torch.optim.SGD)(groups)
+        optimizer = update_rule(groups, settings.optimizer)
         pairs = list(zip(self.network.parameters(), self.initial.parameters(), strict=True))
         t = self.seen
         size = t if settings.batch_size is None else min(t, settings.batch_size)

@@ -83,21 +83,22 @@ class PCAOGD(OGD):
 class _Basis(Memory):
     """Orthonormal directions in parameters scaled by the roots of their learning rates.
 
-    There the update −ηRg is −η√R(√R g): it leaves an output f alone if √R g has no part along √R ∂f.
+    There the update −ηRg is −η√R(√R g): it leaves an output f alone if √R g has no part along √R ∂f. Directions are
+    rows, so that both products of a step run through memory in order: each is as fast as the basis is read.
     """
 
     def __init__(self, learning: Learning, method: OGD, components: int | None) -> None:
         super().__init__(learning)
         self._method, self._components = method, components
         self._scale = {name: rate**0.5 for name, rate in learning.rates.items()}
-        self._basis: Tensor | None = None  # [M, P, r]
+        self._basis: Tensor | None = None  # [M, r, P]
         self._check_memory()
 
     def bend(self, gradients: Tensors) -> Tensors:
         if self._basis is None:
             return gradients
         flat = torch.cat([(g * self._scale[name]).flatten(1) for name, g in gradients.items()], dim=1)
-        flat = flat - (self._basis @ (self._basis.mT @ flat[..., None]))[..., 0]
+        flat = flat - (self._basis.mT @ (self._basis @ flat[..., None]))[..., 0]
         parts = flat.split([g[0].numel() for g in gradients.values()], dim=1)
         return {
             name: part.reshape(g.shape) / self._scale[name]
@@ -107,17 +108,17 @@ class _Basis(Memory):
     def finish(self, phase: int, trained: Tensors) -> None:
         if phase == len(self.learning.lessons) - 1:
             return  # nothing comes after the last task
-        new = self._directions(phase, trained)  # [M, P, r]
+        new = self._directions(phase, trained)  # [M, r, P]
         # A network that diverged has no directions; NaN would end the decomposition for all.
         usable = torch.isfinite(torch.linalg.vector_norm(new, dim=(1, 2)))
         new = torch.where(usable[:, None, None], new, 0.0)
         if self._components is not None:
             vectors, values = _principal(new)
-            new = (vectors * values[:, None, :])[..., : self._components]
+            new = (vectors * values[..., None])[:, : self._components]
         if self._basis is None:
             self._basis = _orthonormal(new, None)
         else:
-            self._basis = torch.cat([self._basis, _orthonormal(new, self._basis)], dim=2)
+            self._basis = torch.cat([self._basis, _orthonormal(new, self._basis)], dim=1)
 
     def _directions(self, phase: int, trained: Tensors) -> Tensor:
         learning, lesson = self.learning, self.learning.lessons[phase].first(self._stored(phase))
@@ -132,8 +133,8 @@ class _Basis(Memory):
                 flat = flat * (labels == c)[..., None]
             found.append(flat)
         if self._method.directions == "label":
-            return sum(found[1:], start=found[0]).mT
-        return torch.cat(found, dim=1).mT
+            return sum(found[1:], start=found[0])
+        return torch.cat(found, dim=1)
 
     def _stored(self, phase: int) -> int:
         size = len(self.learning.lessons[phase])
@@ -160,28 +161,33 @@ class _Basis(Memory):
 
 
 def _orthonormal(new: Tensor, basis: Tensor | None) -> Tensor:
-    """Orthonormal directions of what is new beside a basis, [M, P, r]; zero where nothing is left to add."""
+    """Orthonormal directions of what is new beside a basis, [M, r, P]; zero where nothing is left to add."""
     total = torch.linalg.vector_norm(new, dim=(1, 2))
     if basis is not None:
         for _ in range(2):  # once leaves rounding of the size of what was taken away
-            new = new - basis @ (basis.mT @ new)
+            new = _beside(basis, new)
     vectors, values = _principal(new)
-    noise = NOISE * new.shape[1] ** 0.5 * torch.finfo(new.dtype).eps * total
+    noise = NOISE * new.shape[2] ** 0.5 * torch.finfo(new.dtype).eps * total
     if basis is not None:
         # What was small beside the basis still holds rounding along it, no longer small at unit length.
-        vectors, _ = torch.linalg.qr(vectors - basis @ (basis.mT @ vectors))
-    return vectors * (values > noise[:, None])[:, None, :]
+        vectors = torch.linalg.qr(_beside(basis, vectors).mT).Q.mT
+    return (vectors * (values > noise[:, None])[..., None]).contiguous()
+
+
+def _beside(basis: Tensor, directions: Tensor) -> Tensor:
+    """What of directions, [M, k, P], lies along none of the basis."""
+    return directions - (directions @ basis.mT) @ basis
 
 
 def _principal(directions: Tensor) -> tuple[Tensor, Tensor]:
-    """Orthonormal principal directions [M, P, k] and their singular values [M, k], the largest first.
+    """Orthonormal principal directions [M, k, P] and their singular values [M, k], the largest first.
 
-    The columns of Q alone would not do: one for a direction that depends on those before it is arbitrary, and
+    The rows of Qᵀ alone would not do: one for a direction that depends on those before it is arbitrary, and
     later directions are partly along it.
     """
-    q, r = torch.linalg.qr(directions)
+    q, r = torch.linalg.qr(directions.mT)
     vectors, values, _ = torch.linalg.svd(r, full_matrices=False)
-    return q @ vectors, values
+    return vectors.mT @ q.mT, values
 
 
 def _check_count(name: str, value: object) -> None:

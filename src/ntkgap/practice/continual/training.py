@@ -19,6 +19,7 @@ from ntkgap.practice.continual.runs import TaskRuns
 from ntkgap.practice.continual.stopping import KernelTime, Steps, Stopping
 from ntkgap.practice.losses import choose_loss
 from ntkgap.practice.training import minibatches
+from ntkgap.practice.update_rules import UpdateRule, update_rule
 
 
 def train_tasks(
@@ -250,7 +251,7 @@ class _Teacher:
         cohort.watch(lesson)
         return taken
 
-    def _step(self, update: torch.optim.Optimizer, loss: Tensor, active: Tensor) -> None:
+    def _step(self, update: UpdateRule, loss: Tensor, active: Tensor) -> None:
         """One update of the networks that are still active."""
         trained = self._cohort.trained
         penalty = self._memory.penalty(trained)
@@ -278,13 +279,11 @@ class _Teacher:
         active &= ~((scores.mean(dim=1) if joint else scores[:, phase]) >= target)
         return not bool(active.any())
 
-    def _update_rule(self, rate: float) -> torch.optim.Optimizer:
+    def _update_rule(self, rate: float) -> UpdateRule:
         trained = self._cohort.trained
         rates = self._cohort.networks.rates(rate, self._optimizer)
         groups = [{"params": [p.requires_grad_()], "lr": rates[name]} for name, p in trained.items()]
-        if self._optimizer == "adam":
-            return torch.optim.Adam(groups)
-        return torch.optim.SGD(groups, momentum=self._momentum)
+        return update_rule(groups, self._optimizer, self._momentum)
 
 
 def _spaced(limit: int, points: int) -> list[int]:
