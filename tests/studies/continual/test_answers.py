@@ -1,12 +1,14 @@
 """The advice in one sentence: it says what the verdicts say, all of it and no more."""
 
 import itertools
+import math
 import re
 
 import pytest
 
 from ntkgap.studies.continual.answers import QUESTIONS, answers
 from ntkgap.studies.continual.claims import claims
+from ntkgap.studies.statistics import Interval
 from ntkgap.studies.verdict import Verdict, WidthResult
 
 STATES = ("holds", "fails", "undecided")
@@ -16,15 +18,15 @@ CONDITIONS = ("where training has converged", "where it is brief", "at the same 
 REASONS = "Undecided: see the reasons in this row."
 
 
-def verdict(when, state):
+def verdict(when, state, interval=None):
     claim = next(c for c in claims() if c.key == f"width_helps_{when}")
-    last = WidthResult(64, state, None, 5, "of a reason")
+    last = WidthResult(64, state, interval, 5, "of a reason")
     return Verdict(claim, "tiny", state, (last,), 64 if state == "holds" else None, None, None, 1.0)
 
 
-def advice(states):
+def advice(states, intervals=(None, None, None)):
     """The sentence for three states, in the order of ``WHEN``; None is a claim that was not judged."""
-    verdicts = [verdict(when, state) for when, state in zip(WHEN, states, strict=True) if state]
+    verdicts = [verdict(*known) for known in zip(WHEN, states, intervals, strict=True) if known[1]]
     (table,) = answers({"tiny": []}, verdicts)
     return dict(zip(table.columns, table.rows[0], strict=True))[QUESTIONS[-1]]
 
@@ -62,3 +64,22 @@ def test_the_advice_in_full(states, sentence):
 
 def test_claims_that_were_not_judged_are_undecided():
     assert advice((None, "holds", None)) == "Undecided {0} and {2}; yes {1}.".format(*CONDITIONS)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "between"),
+    [
+        (-0.067, 0.0774, "between 6.7 points more and 7.7 less"),
+        (0.008, 0.071, "0.8 to 7.1 points less"),
+        (-0.03, -0.002, "0.2 to 3 points more"),
+    ],
+)
+def test_what_is_undecided_throughout_lies_within_bounds(low, high, between):
+    known = Interval((low + high) / 2, low, high)
+    sentence = f"Do not count on it: undecided, {between} {{}}."
+    assert advice(("undecided",) * 3, (known, None, None)) == sentence.format(CONDITIONS[0])
+    assert advice(("undecided",) * 3, (None, None, known)) == sentence.format(CONDITIONS[2])
+
+
+def test_bounds_that_are_infinite_are_none():
+    assert advice(("undecided",) * 3, (None, Interval(0.0, -math.inf, 0.1), None)) == REASONS

@@ -83,8 +83,8 @@ class PCAOGD(OGD):
 class _Basis(Memory):
     """Orthonormal directions in parameters scaled by the roots of their learning rates.
 
-    There the update −ηRg is −η√R(√R g): it leaves an output f alone if √R g has no part along √R ∂f. Directions are
-    rows, so that both products of a step run through memory in order: each is as fast as the basis is read.
+    There the update −ηRg is −η√R(√R g): it leaves an output f alone if √R g has no part along √R ∂f. Directions
+    are rows, so that both products of a step run through memory in order: each is as fast as the basis is read.
     """
 
     def __init__(self, learning: Learning, method: OGD, components: int | None) -> None:

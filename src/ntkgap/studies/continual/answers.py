@@ -1,5 +1,6 @@
 """What a reader in a hurry asks of forgetting, answered from the verdicts."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from ntkgap.studies.figures import Table
@@ -85,9 +86,27 @@ def _advice(found: Mapping[str, Verdict]) -> str:
         state = found[key].state if key in found else "undecided"
         conditions.setdefault(state, []).append(condition)
     if list(conditions) == ["undecided"]:
-        return "Undecided: see the reasons in this row."
+        return _undecided(found)
     text = "; ".join(f"{WORDS[state]} {_enumerated(of_state)}" for state, of_state in conditions.items())
     return text[0].upper() + text[1:] + "."
+
+
+def _undecided(found: Mapping[str, Verdict]) -> str:
+    """Within what width may save or cost, where that is known and readers need it most."""
+    for when, condition in CONDITIONS.items():
+        verdict = found.get(f"width_helps_{when}")
+        interval = None if verdict is None else verdict.widths[-1].interval
+        if interval is not None and math.isfinite(interval.low) and math.isfinite(interval.high):
+            return f"Do not count on it: undecided, {_between(interval.low, interval.high)} {condition}."
+    return "Undecided: see the reasons in this row."
+
+
+def _between(low: float, high: float) -> str:
+    """The ends of an interval of what is saved, in points."""
+    low, high = (round(100 * v, 1) + 0.0 for v in (low, high))
+    if low < 0 < high:
+        return f"between {-low:g} points more and {high:g} less"
+    return f"{low:g} to {high:g} points less" if low >= 0 else f"{-high:g} to {-low:g} points more"
 
 
 def _enumerated(parts: Sequence[str]) -> str:
