@@ -8,7 +8,7 @@ import ntkgap as ng
 from ntkgap.data import Task, TaskStream
 from ntkgap.errors import StudyError
 from ntkgap.practice.continual.orthogonal_gradients import _orthonormal
-from tests.practice.continual.test_training import FEATURES, OUTPUTS, linear, mlp, stream, trained
+from tests.practice.continual.made import FEATURES, OUTPUTS, linear, mlp, stream, trained
 from tests.tolerances import EXACT, FLOW, ITERATED, SINGLE
 
 

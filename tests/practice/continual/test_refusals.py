@@ -1,0 +1,117 @@
+"""What cannot be trained, or makes no sense, is refused in words."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import ntkgap as ng
+from ntkgap.errors import ModelError, StudyError
+from tests.practice.continual.made import FEATURES, OUTPUTS, linear, mlp, stream, trained
+from tests.tolerances import SINGLE
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"networks": []}, "0 networks"),
+        ({"streams": [stream(), stream()]}, "1 networks and 2 streams"),
+        ({"networks": [mlp(outputs=1)]}, "have 1 outputs, but"),
+        ({"learning_rate": [0.1, 0.1]}, "3 phases but 2 learning rates"),
+        ({"learning_rate": -1.0}, "learning_rate must be positive"),
+        ({"learning_rate": "a"}, "learning_rate must be positive"),
+        ({"learning_rate": None}, "learning_rate must be positive"),
+        ({"networks": mlp()}, "give a list of networks"),
+        ({"networks": [mlp(dtype=torch.float32)]}, r"compute in torch.float32.*give stream\.to"),
+        ({"streams": None}, "streams must be a TaskStream"),
+        ({"streams": [1]}, "streams must be a TaskStream"),
+        ({"networks": [1]}, "give a list of networks"),
+        ({"seeds": ["a"]}, "seeds must be integers"),
+        ({"seeds": 1.5}, "seeds must be integers"),
+        ({"curve_points": 2.5}, "curve_points must be an integer"),
+        ({"curve_points": -1}, "curve_points must be an integer of at least 0"),
+        ({"optimizer": "sgd", "batch_size": 2.5}, "batch_size must be an integer"),
+        ({"optimizer": "lion"}, "unknown optimizer"),
+        ({"batch_size": 2}, "for minibatches use 'sgd'"),
+        ({"optimizer": "sgd", "batch_size": 99}, "between 1 and the 5"),
+        ({"optimizer": "sgd", "momentum": 1.0}, "momentum"),
+        ({"loss": "hinge"}, "unknown loss"),
+        ({"streams": stream(classes=False), "loss": "cross_entropy"}, "one-hot or probabilities"),
+        ({"seeds": [1, 2]}, "1 networks but 2 seeds"),
+        ({"stop": ng.Steps([3, 3])}, "give one a task"),
+        ({"stop": ng.Steps([3] * 9)}, "give one a task"),
+        ({"stop": 2}, r"such as Steps\(100\)"),
+        ({"method": "ogd"}, r"method must be Joint\(\)"),
+        ({"method": ng.OGD(), "optimizer": "adam"}, "Adam bends"),
+        ({"stop": ng.KernelTime(1e-9)}, "less than half a step"),
+        ({"stop": ng.KernelTime(0.3), "optimizer": "adam"}, "Adam does not follow gradient flow"),
+        ({"method": ng.OGD(budget=100.0)}, "would store"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_words(settings, words):
+    given = {"networks": [mlp()], "streams": stream(), "learning_rate": 0.1, "stop": ng.Steps(2)} | settings
+    with pytest.raises(StudyError, match=words):
+        ng.train_tasks(given.pop("networks"), given.pop("streams"), **given)
+
+
+@pytest.mark.parametrize(
+    "rate",
+    [
+        np.float64(0.02),
+        np.float32(0.02),
+        torch.tensor(0.02),
+        np.array(0.02),
+        torch.full((3,), 0.02),
+        [torch.tensor(0.02)] * 3,
+    ],
+)
+def test_learning_rates_of_numpy_and_torch_are_numbers(rate):
+    given, _ = trained(mlp(), stream(), steps=3, learning_rate=rate)
+    plain, _ = trained(mlp(), stream(), steps=3)
+    torch.testing.assert_close(given.distance, plain.distance, rtol=SINGLE, atol=SINGLE)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ng.Steps(0),
+        lambda: ng.Epochs(0),
+        lambda: ng.UntilAccuracy(1.5),
+        lambda: ng.KernelTime(float("inf")),
+        lambda: ng.KernelTime("1"),
+        lambda: ng.UntilAccuracy("0.9"),
+        lambda: ng.EWC("1"),
+        lambda: ng.OGD(budget="4GB"),
+        lambda: ng.OGD(budget=-1),
+        lambda: ng.OGD(examples=0),
+        lambda: ng.OGD(directions="some"),
+        lambda: ng.PCAOGD(components=0),
+        lambda: ng.EWC(-1.0),
+        lambda: ng.Replay(0),
+        lambda: ng.Replay(2, weight=0.0),
+    ],
+)
+def test_settings_out_of_range_are_refused(make):
+    with pytest.raises(StudyError):
+        make()
+
+
+def test_networks_that_cannot_be_run_together_are_refused():
+    networks = [
+        nn.Sequential(
+            nn.Linear(FEATURES, OUTPUTS, dtype=torch.float64), nn.BatchNorm1d(OUTPUTS, dtype=torch.float64)
+        )
+        for _ in range(2)
+    ]
+    with pytest.raises(ModelError, match=r"model\.eval"):
+        ng.train_tasks(networks, stream(), learning_rate=0.1, stop=ng.Steps(2))
+    with pytest.raises(ModelError, match="one architecture"):
+        ng.train_tasks([mlp(), linear()], stream(), learning_rate=0.1, stop=ng.Steps(2))
+
+
+def test_streams_of_other_sizes_or_other_heads_cannot_be_learned_together():
+    with pytest.raises(StudyError, match="same sizes"):
+        ng.train_tasks([mlp(), mlp()], [stream(), stream(n=6)], learning_rate=0.1, stop=ng.Steps(2))
+    other = stream(columns=[(0, 1), (1, 0)[::-1], (0,)])
+    with pytest.raises(StudyError, match="same outputs"):
+        ng.train_tasks([mlp(), mlp()], [stream(), other], learning_rate=0.1, stop=ng.Steps(2))
