@@ -1,6 +1,11 @@
 """What every way of training refuses: numbers out of range."""
 
+from collections.abc import Sequence
 from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from torch import Tensor
 
 from ntkgap.errors import StudyError
 
@@ -45,3 +50,12 @@ def check_count(name: str, value: object, least: int = 1) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
         raise StudyError(f"{name} must be an integer of at least {least}, got {value!r}")
+
+
+def rate_of_each(learning_rate: object, phases: int) -> list[Any]:
+    """Learning rates, one a phase; a number, also one of numpy or torch, is for all. Values are not checked."""
+    if isinstance(learning_rate, Tensor | np.ndarray | np.generic):
+        learning_rate = learning_rate.tolist()
+    if isinstance(learning_rate, Sequence) and not isinstance(learning_rate, str):
+        return [rate.item() if isinstance(rate, Tensor | np.generic) else rate for rate in learning_rate]
+    return [learning_rate] * phases

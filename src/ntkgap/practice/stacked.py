@@ -9,14 +9,20 @@ from torch.func import stack_module_state, vmap
 
 from ntkgap.errors import ModelError
 from ntkgap.models import parameter_groups
-from ntkgap.models.substitution import Substitution, places
+from ntkgap.models.substitution import Substitution, call_with, places
 
 
 class StackedNetworks:
     """M networks of one architecture; a single one is called as it is.
 
+    All are run as the first of them with parameters of their own. That they compute the same function of these is
+    seen on an example, at parameters that are moved a little: antisymmetric networks start with outputs of zero,
+    whatever they are.
+
     Args:
         networks: the networks; they are not changed.
+        example: an input, [...], or one for each network, [M, ...].
+        each: which of both.
         first: number of the first, for messages.
 
     Attributes:
@@ -28,8 +34,10 @@ class StackedNetworks:
         ModelError: if the networks differ in architecture, or have nothing to train.
     """
 
-    def __init__(self, networks: Sequence[nn.Module], first: int = 0) -> None:
-        self.skeleton, self._first = networks[0], first
+    def __init__(
+        self, networks: Sequence[nn.Module], example: Tensor, *, each: bool = False, first: int = 0
+    ) -> None:
+        self.skeleton, self._first = copy.deepcopy(networks[0]), first
         self._check_shared(networks)
         self._call = Substitution(self.skeleton)
         try:
@@ -41,6 +49,7 @@ class StackedNetworks:
         self.rest = self.fixed | self._buffers
         if not self.trained:
             raise ModelError("the members have no parameters to train")
+        self._check_equal(networks, example if each else example.expand(len(networks), *example.shape))
 
     def __len__(self) -> int:
         return len(next(iter(self.trained.values())))
@@ -100,6 +109,50 @@ class StackedNetworks:
                     f"the members of an ensemble must share one architecture: member {self._first + i} has other "
                     f"parameters than member {self._first}, or ties them differently; build all alike"
                 )
+
+    def _check_equal(self, networks: Sequence[nn.Module], examples: Tensor) -> None:
+        """Refuse networks that make something else of the same parameters than the first, or learn at other rates.
+
+        Raises:
+            ModelError: naming the first such network.
+        """
+        if len(networks) == 1:
+            return
+        generator = torch.Generator().manual_seed(0)
+
+        def moved(p: Tensor) -> Tensor:
+            noise = torch.randn(p.shape[1:], generator=generator, dtype=p.dtype)
+            return p + 0.1 * p.abs().mean() * noise
+
+        trained = {name: moved(p) for name, p in self.trained.items()}
+        with torch.no_grad():
+            together = self.outputs(trained, examples[:, None], each=True)
+        # Of all: an output that happens to be nearly zero has errors of the others' size.
+        tolerance = torch.finfo(together.dtype).eps ** 0.5 * float(
+            together.abs().nan_to_num(0.0, posinf=0.0).max()
+        )
+        for i, network in enumerate(networks):
+            own = {k: v[i] for k, v in (trained | self.rest).items()}
+            with torch.no_grad():
+                alone = _with_columns(call_with(network, own, (examples[i, None],))[None])[0]
+            same = alone.shape == together[i].shape and torch.allclose(
+                alone, together[i], atol=tolerance, equal_nan=True
+            )
+            if not same or _rates(network) != _rates(self.skeleton):
+                raise ModelError(
+                    f"the members of an ensemble must share one architecture: member {self._first + i} makes "
+                    f"something else of its parameters than member {self._first} would, or learns at other rates; "
+                    "give all the same nonlinearity, scales and parametrisation"
+                )
+
+
+def _rates(network: nn.Module) -> list[list[float]]:
+    """Factors of the learning rates of all parameters, for linear rules and for Adam."""
+    found = []
+    for optimizer in ("gd", "adam"):
+        factors = {p: group["lr"] for group in parameter_groups(network, 1.0, optimizer) for p in group["params"]}
+        found.append([factors[p] for p in network.parameters()])
+    return found
 
 
 def _with_columns(outputs: Tensor) -> Tensor:

@@ -298,6 +298,8 @@ def test_ones_own_tasks_become_a_stream():
         ([(data(), data()), (ng.Dataset(torch.ones(2, 3), torch.ones(2, 2)),) * 2], {}, "not of one kind"),
         ([(data(), data()), (data(), data())], {"names": ["a"]}, "2 tasks but 1 names"),
         ([(data(), data()), (data(), data())], {"heads": "none"}, "heads must be"),
+        (None, {}, "must be a list of pairs"),
+        (data(), {}, "must be a list of pairs"),
     ],
 )
 def test_tasks_that_do_not_go_together_are_refused(sets, settings, words):

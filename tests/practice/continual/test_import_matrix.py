@@ -105,6 +105,8 @@ def test_mammoth_file(tmp_path):
     with pytest.raises(DataError, match="2 runs"):
         ng.import_accuracy_matrix(path)
     assert ng.import_accuracy_matrix(path, run=-1).scores[0, 0] == 0.875
+    with pytest.raises(DataError, match="run must be an integer"):
+        ng.import_accuracy_matrix(path, run="0")
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,9 @@ def test_summaries_by_hand():
         ([[0.5, 0.1], [0.1, 0.5]], {"joint": [0.5]}, "one score for each"),
         ([[0.5, 0.1], [0.1, 0.5]], {"initial": [0.5, np.nan]}, r"initial\[1\]"),
         ([[0.5, 0.1], [0.1, 0.5]], {"names": ["a"]}, "names"),
+        ([[0.5, 0.1], [0.1, 0.5]], {"names": 5}, "names must be a list"),
         ([[0.5, 0.1], [0.1]], {}, "numbers"),
+        ([[0.5, 0.1j], [0.1, 0.5]], {}, "complex"),
     ],
 )
 def test_matrices_that_are_none(scores, keywords, message):
@@ -110,6 +112,8 @@ def test_questions_without_an_answer():
         _ = matrix.forward_transfer
     with pytest.raises(DataError, match="known are"):
         matrix.forgetting("most")
+    with pytest.raises(DataError, match="known are"):
+        matrix.forgetting(["x"])
     with pytest.raises(DataError, match="after tasks 1 to 1"):
         matrix.after(0)
     for t in (1.5, "1", True):

@@ -28,6 +28,8 @@ from tests.tolerances import SINGLE
         ({"networks": [1]}, "give a list of networks"),
         ({"seeds": ["a"]}, "seeds must be integers"),
         ({"seeds": 1.5}, "seeds must be integers"),
+        ({"seeds": [2**70]}, "seeds must be integers of 64 bits"),
+        ({"observe": "x"}, "observe must be a function"),
         ({"curve_points": 2.5}, "curve_points must be an integer"),
         ({"curve_points": -1}, "curve_points must be an integer of at least 0"),
         ({"optimizer": "sgd", "batch_size": 2.5}, "batch_size must be an integer"),
@@ -89,6 +91,8 @@ def test_learning_rates_of_numpy_and_torch_are_numbers(rate):
         lambda: ng.EWC(-1.0),
         lambda: ng.Replay(0),
         lambda: ng.Replay(2, weight=0.0),
+        lambda: ng.Replay(2, weight="a"),
+        lambda: ng.Replay(2, weight=True),
     ],
 )
 def test_settings_out_of_range_are_refused(make):

@@ -67,7 +67,7 @@ def test_scores_distances_and_losses_are_what_they_say():
         start = 0.5 * (seen.outputs(0, task.train.x) - task.train.y).square().sum()
         assert runs.initial_losses[0, t] == pytest.approx(float(start), rel=EXACT)
     assert runs.steps.tolist() == [[20, 20, 20]]
-    assert runs.curve_steps.tolist() == [3, 7, 20, 23, 27, 40, 43, 47, 60]
+    assert runs.curve_steps.tolist() == [[3, 7, 20, 23, 27, 40, 43, 47, 60]] * len(runs.curve_steps)
     torch.testing.assert_close(runs.curves[0, [2, 5, 8]], runs.scores[0])
 
 

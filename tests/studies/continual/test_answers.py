@@ -3,11 +3,13 @@
 import itertools
 import math
 import re
+from dataclasses import replace
 
 import pytest
 
 from ntkgap.studies.continual.answers import QUESTIONS, answers
 from ntkgap.studies.continual.claims import claims
+from ntkgap.studies.measured import Measured
 from ntkgap.studies.statistics import Interval
 from ntkgap.studies.verdict import Verdict, WidthResult
 
@@ -83,3 +85,50 @@ def test_what_is_undecided_throughout_lies_within_bounds(low, high, between):
 
 def test_bounds_that_are_infinite_are_none():
     assert advice(("undecided",) * 3, (None, Interval(0.0, -math.inf, 0.1), None)) == REASONS
+
+
+def row(verdicts, cells=()):
+    (table,) = answers({"tiny": list(cells)}, verdicts)
+    return dict(zip(table.columns, table.rows[0], strict=True))
+
+
+def test_what_width_saves_is_said_beside_a_width():
+    scalars = {"compared_with": 4.0, "compared_learns": 0.0}
+    cell = Measured({"width": 64, "seed": 0, "problem": "tiny"}, scalars, {}, [], False, 0.0)
+    known = verdict("short", "fails", Interval(-0.0104, -0.05, -0.0))
+    said = row([known], [cell])[QUESTIONS[0]]
+    assert said == "No: 1 points more forgotten [0, 5] than at width 4, which does not learn the tasks."
+    cell = replace(cell, scalars={"compared_with": 16.0, "compared_learns": 1.0})
+    assert row([known], [cell])[QUESTIONS[0]].endswith("[0, 5] than at width 16.")
+
+
+def test_a_single_seed_decides_nothing():
+    known = verdict("converged", "undecided", Interval(0.03, 0.03, 0.03))
+    single = replace(known, widths=(replace(known.widths[0], n_seeds=1),))
+    others = [verdict("short", "undecided")]
+    assert row([single, *others])[QUESTIONS[-1]] == REASONS
+    assert row([single, *others])[QUESTIONS[2]] == "Undecided: of a reason."
+
+
+@pytest.mark.parametrize(
+    ("name", "which"), [("initial", "The kernel at the start"), ("infinite", "That of infinite width")]
+)
+def test_the_kernel_that_foretells_has_a_name(name, which):
+    by_key = {c.key: c for c in claims()}
+    foretold = [
+        Verdict(
+            by_key[f"{name}_foretells_{when}"],
+            "tiny",
+            "fails",
+            (WidthResult(64, "fails", Interval(value, value, value), 5),),
+            None,
+            None,
+            None,
+            1.0,
+        )
+        for when, value in (("short", 0.1), ("long", math.inf))
+    ]
+    said = row([verdict("short", "fails"), *foretold])[QUESTIONS[3]]
+    assert (
+        said == f"{which}: no after brief training: 10 points off; no after long training: one of both diverges."
+    )

@@ -85,7 +85,19 @@ def test_a_network_that_cannot_learn_the_tasks_is_no_measure_of_width():
     assert found[2].scalars["drop_matched_long"] == pytest.approx(0.02)
     assert found[2].scalars["drop_total_short"] == pytest.approx(0.02)
     untaught = [cell(w, curves([0.9, 0.1], extra=-0.1 * w, train_score=0.8)) for w in (1, 2)]
-    assert complete(untaught)[1].scalars["drop_matched_long"] == pytest.approx(0.1)  # then it is the narrowest
+    beside = complete(untaught)[1].scalars
+    assert beside["drop_total_long"] == pytest.approx(0.1)  # then it is the narrowest
+    assert math.isnan(beside["drop_matched_long"])
+    assert beside["compared_with"] == 1
+    assert not beside["compared_learns"]
+
+
+def test_a_loss_that_rises_again_was_first_reached_before():
+    """The wide one had the narrow one's loss of 0.5 between its first stops, not on its way up."""
+    wide, narrow = curves([1.0, 0.2, 0.4]), curves([1.0, 0.7, 0.5])
+    wide["forgetting"], narrow["forgetting"] = [0.05, 0.1, 0.3], [0.05, 0.1, 0.3]
+    then = 0.05 + 0.05 * math.log(1 / 0.5) / math.log(1 / 0.2)
+    assert drop(wide, narrow, 2).matched == pytest.approx(0.3 - then, abs=EXACT)
 
 
 def test_every_network_is_compared_with_the_narrowest_of_its_own_seed_and_settings():

@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,7 +14,7 @@ from ntkgap.studies.continual.learner import Learner
 from ntkgap.studies.continual.points import Points
 from ntkgap.studies.continual.prediction import finite_kernel, limit_of, predict_scores
 from ntkgap.studies.continual.task_start import TaskStart
-from tests.tolerances import EXACT, ITERATED
+from tests.tolerances import EXACT, ITERATED, SINGLE
 
 STEPS = [2, 15]
 
@@ -147,6 +148,9 @@ def test_layers_with_rates_of_their_own_follow_the_prediction_if_they_are_linear
     [
         ({"steps": []}, "at least one number"),
         ({"steps": [-1]}, "steps must be an integer"),
+        ({"steps": 5}, r"such as \[100\]; got 5"),
+        ({"learning_rate": "0.02"}, "learning_rate must be positive"),
+        ({"network": torch.ones(3)}, "give a network and a TaskStream"),
         ({"learning_rate": [0.1]}, "3 tasks but 1 learning rates"),
         ({"learning_rate": float("nan")}, "learning_rate must be positive"),
         ({"kernel": "finite"}, "'initial' or 'infinite'"),
@@ -157,6 +161,15 @@ def test_predictions_that_make_no_sense_are_refused(settings, words):
     given = {"network": ng.MLP(64, 10, 4, 1), "learning_rate": 0.1, "steps": [2]} | settings
     with pytest.raises(StudyError, match=words):
         ng.predict_tasks(given.pop("network"), tiny().load(0), **given)
+
+
+@pytest.mark.parametrize("rate", [np.float32(0.02), torch.tensor(0.02), np.full(3, 0.02, dtype=np.float32)])
+def test_learning_rates_of_numpy_and_torch_are_numbers(rate):
+    network, stream = ng.MLP(64, 10, 4, 1, generator=torch.Generator().manual_seed(0)), tiny().load(0)
+    plain, found = (ng.predict_tasks(network, stream, learning_rate=r, steps=[2]) for r in (0.02, rate))
+    torch.testing.assert_close(found.test, plain.test, rtol=SINGLE, atol=SINGLE)
+    with pytest.raises(StudyError, match="1 stopping times"):
+        found.matrix(7)
 
 
 def test_a_prediction_that_diverges_is_none():

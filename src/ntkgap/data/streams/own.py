@@ -32,6 +32,11 @@ def stream_of(
     """
     if heads not in ("single", "per_task"):
         raise DataError(f"heads must be 'single' or 'per_task', got {heads!r}")
+    if not isinstance(datasets, Sequence):
+        raise DataError(
+            f"datasets must be a list of pairs of Datasets, (training set, test set), one a task; got "
+            f"{type(datasets).__name__}"
+        )
     for t, pair in enumerate(datasets):
         if not isinstance(pair, tuple | list) or [isinstance(part, Dataset) for part in pair] != [True, True]:
             raise DataError(f"task {t + 1} must be a pair of Datasets, (training set, test set)")

@@ -41,11 +41,12 @@ class Cohort:
     def __init__(self, networks: Sequence[nn.Module], streams: Sequence[TaskStream], loss: str) -> None:
         for network in networks:
             refuse_coupling_layers(network)
-        self.networks, self.streams, self.loss = StackedNetworks(networks), streams, loss
+        self._tests = [stacked([s.tasks[t].test.x for s in streams]) for t in range(len(streams[0]))]
+        self.networks = StackedNetworks(networks, self._tests[0][:, 0], each=True)
+        self.streams, self.loss = streams, loss
         self.trained: Tensors = self.networks.trained
         self._start = {k: p.clone() for k, p in self.trained.items()}
         self._before = self._start
-        self._tests = [stacked([s.tasks[t].test.x for s in streams]) for t in range(len(streams[0]))]
         outputs = self._outputs(self._tests[0][:, :1]).shape[-1]
         if outputs < streams[0].n_outputs:
             raise StudyError(
@@ -130,17 +131,20 @@ class Cohort:
     def look(self, observe: Observer | None, done: int) -> None:
         """Let someone see the networks."""
         if observe is not None:
-            observe(done, lambda i: self.networks.network(i, {k: p.detach() for k, p in self.trained.items()}))
+            now = {k: p.detach().clone() for k, p in self.trained.items()}
+            observe(done, lambda i: self.networks.network(i, now))
 
-    def runs(self, curve_steps: list[int], curves: list[Tensor]) -> TaskRuns:
+    def runs(self, curve_steps: list[Tensor], curves: list[Tensor]) -> TaskRuns:
         """Everything that was noted."""
         noted = {name: torch.stack(values, dim=1) for name, values in self._noted.items()}
-        shape = (len(self.networks), 0, len(self.lessons))
+        networks = len(self.networks)
         return TaskRuns(
             **noted,
             initial=self.initial,
             initial_losses=self.initial_losses,
             diverged=self.diverged,
-            curve_steps=torch.tensor(curve_steps, dtype=torch.long),
-            curves=torch.stack(curves, dim=1) if curves else torch.zeros(shape, dtype=torch.float64),
+            curve_steps=torch.stack(curve_steps, dim=1) if curves else torch.zeros(networks, 0, dtype=torch.long),
+            curves=torch.stack(curves, dim=1)
+            if curves
+            else torch.zeros(networks, 0, len(self.lessons), dtype=torch.float64),
         )

@@ -68,6 +68,8 @@ class _Held(Memory):
         return 0.5 * self._method.strength * (sum(parts[1:], start=parts[0]) + self._offset.to(parts[0]))
 
     def finish(self, phase: int, trained: Tensors) -> None:
+        if phase == len(self.learning.lessons) - 1:
+            return  # nothing comes after the last task
         fisher = self._fisher_of(phase, trained)
         for name, new in fisher.items():
             here, old = trained[name].detach().clone(), self._fisher.get(name)

@@ -164,7 +164,7 @@ def _check_units(scores: Array, beside: Mapping[str, Array | None]) -> None:
         DataError: naming the scores that disagree.
     """
     for name, part in beside.items():
-        if part is None:
+        if part is None or not part.size:  # that its size is wrong is said later
             continue
         fractions, others = not (scores > 1).any(), not (part > 1).any()
         if fractions != others and (fractions or name == "joint"):
@@ -203,6 +203,8 @@ def _assemble(entries: Mapping[tuple[int, int], float], origin: str) -> Array:
 def _mammoth(source: Any, run: int | None) -> Array:
     if not isinstance(source, _Runs):
         raise DataError("the format 'mammoth' is that of the file logs.pyd; give its path")
+    if run is not None and (isinstance(run, bool) or not isinstance(run, int)):
+        raise DataError(f"run must be an integer, the number of a run from 0, got {run!r}")
     if run is None and len(source) != 1:
         raise DataError(f"the log holds {len(source)} runs; say which with run=, from 0 (-1: the last)")
     try:

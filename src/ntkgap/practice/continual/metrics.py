@@ -1,6 +1,6 @@
 """What was learned and what was forgotten, read off the scores on every task after every task."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, Literal
@@ -58,6 +58,8 @@ class AccuracyMatrix:
                     raise DataError(f"{name} must hold one score for each of {n} tasks; got shape {vector.shape}")
                 self._check(name, vector, np.zeros(n, dtype=bool))
                 object.__setattr__(self, name, vector)
+        if self.names is not None and (isinstance(self.names, str) or not isinstance(self.names, Iterable)):
+            raise DataError(f"names must be a list, one for each of {n} tasks; got {self.names!r}")
         names = [str(s) for s in range(n)] if self.names is None else [str(name) for name in self.names]
         if len(names) != n:
             raise DataError(f"{len(names)} names were given for {n} tasks")
@@ -182,7 +184,7 @@ class AccuracyMatrix:
 
 
 def _convention(name: str) -> Convention:
-    if name not in CONVENTIONS:
+    if not isinstance(name, str) or name not in CONVENTIONS:
         raise DataError(f"there is no convention of forgetting {name!r}; known are {', '.join(CONVENTIONS)}")
     return CONVENTIONS[name]
 
@@ -191,6 +193,8 @@ def _numbers(name: str, values: Any) -> Array:
     """A float64 copy that nobody can write to."""
     try:
         plain = values.detach().cpu().numpy() if isinstance(values, Tensor) else values
+        if np.iscomplexobj(plain):
+            raise TypeError("they are complex")
         array = np.array(plain, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"{name} must be numbers in rows of one length: {error}") from None

@@ -31,7 +31,8 @@ class Replay(Method):
     def __post_init__(self) -> None:
         if isinstance(self.examples, bool) or not isinstance(self.examples, int) or self.examples < 1:
             raise StudyError(f"examples must be an integer of at least 1, got {self.examples!r}")
-        if self.weight is not None and not 0 < self.weight < float("inf"):
+        weight = 1.0 if self.weight is None else self.weight
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < float("inf"):
             raise StudyError(f"weight must be positive and finite, got {self.weight!r}")
 
     def start(self, learning: Learning) -> Memory:

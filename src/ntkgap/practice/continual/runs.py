@@ -23,7 +23,8 @@ class TaskRuns:
         moved: ‖θ_t − θ_{t−1}‖ over each phase, [M, P].
         distance: ‖θ_t − θ_0‖ after each phase, [M, P].
         diverged: which networks diverged, [M].
-        curve_steps: updates since the first phase began at which the curves stand, [K].
+        curve_steps: updates that each network had taken since the first phase began where the curves stand,
+            [M, K]; they stay where a network waits for others.
         curves: test scores there, [M, K, T].
     """
 

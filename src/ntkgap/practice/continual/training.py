@@ -3,14 +3,13 @@
 from collections.abc import Iterable, Sequence
 from numbers import Integral
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ntkgap.data import TaskStream
 from ntkgap.errors import StudyError
 from ntkgap.models.learning_rates import OPTIMIZERS
-from ntkgap.practice.checks import check_count, check_momentum, check_training
+from ntkgap.practice.checks import check_count, check_momentum, check_training, rate_of_each
 from ntkgap.practice.continual.cohort import Cohort, Observer
 from ntkgap.practice.continual.lessons import Lesson, losses
 from ntkgap.practice.continual.method import Memory, Method, Plain
@@ -102,6 +101,8 @@ def train_tasks(
     numbers = _seeds(range(len(networks)) if seeds is None else seeds)
     if len(numbers) != len(networks):
         raise StudyError(f"there are {len(networks)} networks but {len(numbers)} seeds; give one a network")
+    if observe is not None and not callable(observe):
+        raise StudyError(f"observe must be a function of a number of phases and of networks, got {observe!r}")
     _match_dtypes(networks, every)
     check_count("curve_points", curve_points, 0)
     if batch_size is not None:
@@ -109,7 +110,7 @@ def train_tasks(
     cohort = Cohort(networks, every, loss)
     memory = (method or Plain()).start(cohort.learning(optimizer))
     phases = list(memory.phases())
-    rates = _rates(learning_rate, len(phases))
+    rates = rate_of_each(learning_rate, len(phases))
     if len(rates) != len(phases):
         raise StudyError(
             f"there are {len(phases)} phases but {len(rates)} learning rates; give one a phase, or one"
@@ -128,7 +129,7 @@ def train_tasks(
     teacher = _Teacher(cohort, memory, stop, optimizer, momentum, batch_size, generators, curve_points)
     cohort.look(observe, 0)
     for phase, (lesson, rate) in enumerate(zip(phases, rates, strict=True)):
-        taken = teacher.teach(phase, lesson, float(rate))  # type: ignore[arg-type]
+        taken = teacher.teach(phase, lesson, float(rate))
         memory.finish(phase, cohort.trained)
         cohort.note(lesson, taken)
         cohort.look(observe, phase + 1)
@@ -150,18 +151,9 @@ def _seeds(seeds: Sequence[int]) -> list[int]:
     """Integers, one a network."""
     given: list[int] = list(seeds) if isinstance(seeds, Iterable) else [seeds]
     for seed in given:
-        if isinstance(seed, bool) or not isinstance(seed, Integral):
-            raise StudyError(f"seeds must be integers, one a network, got {seed!r}")
+        if isinstance(seed, bool) or not isinstance(seed, Integral) or not -(2**63) <= seed < 2**63:
+            raise StudyError(f"seeds must be integers of 64 bits, one a network, got {seed!r}")
     return [int(seed) for seed in given]
-
-
-def _rates(learning_rate: object, phases: int) -> list[object]:
-    """One a phase; a number, also one of numpy or torch, is for all."""
-    if isinstance(learning_rate, Tensor | np.ndarray):
-        learning_rate = learning_rate.tolist()
-    if isinstance(learning_rate, Sequence) and not isinstance(learning_rate, str):
-        return [rate.item() if isinstance(rate, Tensor) and rate.ndim == 0 else rate for rate in learning_rate]
-    return [learning_rate] * phases
 
 
 def _match_dtypes(networks: Sequence[nn.Module], streams: Sequence[TaskStream]) -> None:
@@ -212,8 +204,8 @@ class _Teacher:
         self._optimizer, self._batch_size = optimizer, batch_size
         self._momentum = float(momentum) if optimizer == "sgd" else 0.0
         self._generators, self._points = generators, curve_points
-        self._taken = 0
-        self.curve_steps: list[int] = []
+        self._taken = torch.zeros(len(cohort.networks), dtype=torch.long)
+        self.curve_steps: list[Tensor] = []
         self.curves: list[Tensor] = []
 
     def teach(self, phase: int, lesson: Lesson, rate: float) -> Tensor:
@@ -243,11 +235,11 @@ class _Teacher:
             self._step(update, loss, active)
             taken += active
             if step in asked:
-                self.curve_steps.append(self._taken + step)
+                self.curve_steps.append(self._taken + taken)
                 self.curves.append(cohort.tested())
             if self._reached(step, phase, active):
                 break
-        self._taken += int(taken.max())
+        self._taken += taken
         cohort.watch(lesson)
         return taken
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from ntkgap.studies.figures import Table
 from ntkgap.studies.measured import Measured
+from ntkgap.studies.statistics import Interval
 from ntkgap.studies.verdict import Verdict
 
 QUESTIONS = (
@@ -33,7 +34,10 @@ def answers(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]
     rows = tuple(
         (
             problem,
-            *(_helps(found.get(f"width_helps_{when}")) for when in ("short", "matched", "converged")),
+            *(
+                _helps(found.get(f"width_helps_{when}"), _beside(cells[problem]))
+                for when in ("short", "matched", "converged")
+            ),
             _foretold(found),
             _advice(found),
         )
@@ -44,38 +48,66 @@ def answers(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]
         return []
     caption = (
         "At the largest width tested, beside the narrowest that learns the tasks; medians over seeds, in points "
-        "of accuracy. A kernel foretells where predicted and observed accuracies differ by less than 2 points in "
-        "the mean."
+        "(hundredths) of accuracy, or of explained variance where tasks are regressions. A kernel foretells where "
+        "predicted and observed scores differ by less than 2 points in the mean."
     )
     return [Table("continual_answers", "Forgetting in five questions", caption, ("", *QUESTIONS), rows)]
 
 
-def _helps(verdict: Verdict | None) -> str:
-    if verdict is None or verdict.widths[-1].interval is None:
-        return "Undecided." if verdict is None else f"Undecided: {verdict.widths[-1].reason}."
-    interval = verdict.widths[-1].interval
+def _beside(cells: Sequence[Measured]) -> str:
+    """Which network those of the largest width were compared with."""
+    widest = max(cells, key=lambda cell: cell.width, default=None)
+    if widest is None or "compared_with" not in widest.scalars:
+        return ""
+    stands_in = "" if widest.scalars["compared_learns"] else ", which does not learn the tasks"
+    return f" than at width {widest.scalars['compared_with']:g}{stands_in}"
+
+
+def _helps(verdict: Verdict | None, beside: str) -> str:
+    if verdict is None:
+        return "Undecided."
+    interval = _known(verdict)
+    if interval is None:
+        return f"Undecided: {verdict.widths[-1].reason}."
+    less = interval.value >= 0
+    value, low, high = (
+        map(_points, (interval.value, interval.low, interval.high))
+        if less
+        else map(_points, (-interval.value, -interval.high, -interval.low))
+    )
     word = WORDS[verdict.state].capitalize()
-    points, low, high = (round(100 * v, 1) + 0.0 for v in (interval.value, interval.low, interval.high))
-    if points >= 0:
-        return f"{word}: {points:g} points less forgotten [{low:g}, {high:g}]."
-    return f"{word}: {-points:g} points more forgotten [{-high:g}, {-low:g}]."
+    return f"{word}: {value} points {'less' if less else 'more'} forgotten [{low}, {high}]{beside}."
+
+
+def _known(verdict: Verdict) -> Interval | None:
+    """What was measured at the largest width; None where it is not known, or of a single seed."""
+    last = verdict.widths[-1]
+    return last.interval if last.n_seeds > 1 else None
+
+
+def _points(score: float) -> str:
+    """Hundredths, of which none is −0."""
+    return f"{round(100 * score, 1) + 0.0:g}".replace("inf", "∞")
 
 
 def _foretold(found: Mapping[str, Verdict]) -> str:
-    """Of the kernel at the start, after brief and after long training."""
+    """Of the kernel at the start, or where that was not asked of infinite width's: brief and long training."""
+    name = next((k for k in ("initial", "infinite") if f"{k}_foretells_long" in found), None)
+    if name is None:
+        return "Not asked."
     parts = []
     for when, word in (("short", "brief"), ("long", "long")):
-        verdict = found.get(f"initial_foretells_{when}") or found.get(f"infinite_foretells_{when}")
-        if verdict is None:
-            return "Not asked."
-        interval = verdict.widths[-1].interval
+        verdict = found[f"{name}_foretells_{when}"]
+        interval = _known(verdict)
         if interval is None:
             parts.append(f"undecided after {word} training")
             continue
         start = f" (from width {verdict.holds_from})" if verdict.holds_from else ""
-        parts.append(f"{WORDS[verdict.state]} after {word} training{start}: {100 * interval.value:.1f} points off")
+        far = f"{_points(interval.value)} points off" if math.isfinite(interval.value) else "one of both diverges"
+        parts.append(f"{WORDS[verdict.state]} after {word} training{start}: {far}")
     text = "; ".join(parts)
-    return text[0].upper() + text[1:] + "."
+    which = "The kernel at the start" if name == "initial" else "That of infinite width"
+    return f"{which}: {text}."
 
 
 def _advice(found: Mapping[str, Verdict]) -> str:
@@ -95,18 +127,19 @@ def _undecided(found: Mapping[str, Verdict]) -> str:
     """Within what width may save or cost, where that is known and readers need it most."""
     for when, condition in CONDITIONS.items():
         verdict = found.get(f"width_helps_{when}")
-        interval = None if verdict is None else verdict.widths[-1].interval
+        interval = None if verdict is None else _known(verdict)
         if interval is not None and math.isfinite(interval.low) and math.isfinite(interval.high):
             return f"Do not count on it: undecided, {_between(interval.low, interval.high)} {condition}."
     return "Undecided: see the reasons in this row."
 
 
 def _between(low: float, high: float) -> str:
-    """The ends of an interval of what is saved, in points."""
-    low, high = (round(100 * v, 1) + 0.0 for v in (low, high))
+    """The ends of an interval of what is saved."""
     if low < 0 < high:
-        return f"between {-low:g} points more and {high:g} less"
-    return f"{low:g} to {high:g} points less" if low >= 0 else f"{-high:g} to {-low:g} points more"
+        return f"between {_points(-low)} points more and {_points(high)} less"
+    if low >= 0:
+        return f"{_points(low)} to {_points(high)} points less"
+    return f"{_points(-high)} to {_points(-low)} points more"
 
 
 def _enumerated(parts: Sequence[str]) -> str:

@@ -15,7 +15,8 @@ DROP, AGREEMENT = 0.01, 0.02
 STILL = 0.1
 
 FORGETTING = (
-    "the best score a task ever had less the last one, mean over all tasks but the last (Chaudhry et al. 2018)"
+    "the best score a task had before the last task was learned less the one in the end, mean over all tasks but "
+    "the last (Chaudhry et al. 2018)"
 )
 
 
@@ -44,7 +45,11 @@ def _width() -> list[Claim]:
         )
 
     diverged = "the narrow network diverged"
-    narrow = "the narrowest width that learns the tasks with every seed in the longest training"
+    narrow = (
+        "the narrowest width that learns the tasks with every seed in the longest training, or, where none "
+        "narrower does, the narrowest of all"
+    )
+    learned = f"a training set scores {CONVERGED:.0%} right after it was learned, in the mean over tasks"
     return [
         claim(
             "width_helps_short",
@@ -63,16 +68,16 @@ def _width() -> list[Claim]:
             "At the longest stopping time. The better trained of the two is taken at the earlier time at which it "
             "had the other's training loss, interpolated between two of its stopping times: the closer these are, "
             "the better.",
-            "a training diverged, or the better trained had the other's loss at none of its stopping times",
+            "no narrower width learns the tasks, a training diverged, or the better trained had the other's loss "
+            "before its first stopping time",
         ),
         claim(
             "width_helps_converged",
             "Width helps where training has converged",
             f"Stopped after the most steps, and converged, the network forgets less than {narrow}.",
             "drop_converged",
-            f"Training counts as converged where every task's training set scores {CONVERGED:.0%} right after it "
-            "was learned, in the mean over tasks.",
-            f"it has not converged (tasks' training sets score {CONVERGED:.0%}), or no narrower network has",
+            f"Training counts as converged where {learned}.",
+            f"it has not converged ({learned}), or no narrower network has",
         ),
     ]
 

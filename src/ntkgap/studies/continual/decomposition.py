@@ -9,12 +9,13 @@ loss ℓ*. The other one had it too, at an earlier time τ*. If it is the narrow
           + \underbrace{F(m_0, \tau^*) - F(m, \tau)}_{\text{width, at matched training}}
 
 and if it is the wide one, F(m, τ*) − F(m, τ) is the first part, negative as a rule, for it was trained more, and
-F(m₀, τ) − F(m, τ*) the second. F(m, ·) is interpolated linearly in log ℓ between two stopping times at which it
-was measured; of a loss that it had before the first of them nothing is known.
+F(m₀, τ) − F(m, τ*) the second. τ* is the first time at which the loss was that low. F(m, ·) is interpolated
+linearly in log ℓ between two stopping times at which it was measured; of a loss that it had before the first of
+them nothing is known.
 
 The narrow network m₀ is the narrowest that learns the tasks, with every seed, in the longest training: one that
 cannot learn them is at the same loss with less of the tasks learned, and says nothing about width. Where none
-does, but perhaps the widest, it is the narrowest of all.
+does, but perhaps the widest, it is the narrowest of all, and the parts are not told apart.
 """
 
 import json
@@ -22,8 +23,6 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-
-import numpy as np
 
 from ntkgap.studies.measured import Measured
 
@@ -70,8 +69,12 @@ def _completed(cell: Measured, family: Sequence[Measured], converged_from: int |
     if narrow is None or cell.width <= width:
         return cell
     drops = [drop(cell.curves, narrow.curves, i) for i in range(len(cell.curves["stops"]))]
+    if converged_from is None:
+        drops = [Drop(d.total, math.nan, math.nan) for d in drops]
     curves = {f"drop_{part}": [getattr(d, part) for d in drops] for part in ("total", "training", "matched")}
     scalars = {
+        "compared_with": float(width),
+        "compared_learns": float(converged_from is not None),
         "drop_total_short": curves["drop_total"][0],
         **{f"{name}_long": curve[-1] for name, curve in curves.items()},
     }
@@ -104,19 +107,26 @@ def drop(wide: Mapping[str, list[float]], narrow: Mapping[str, list[float]], i: 
     if not all(map(math.isfinite, (*wide["forgetting"], *narrow["forgetting"]))):
         return Drop(of_narrow - forgotten if math.isfinite(of_narrow) else math.nan, math.nan, math.nan)
     if wide["train_loss"][i] <= narrow["train_loss"][i]:
-        then = _at_loss(narrow["train_loss"][i], wide)
+        then = _at_loss(narrow["train_loss"][i], wide, i)
         return Drop(of_narrow - forgotten, then - forgotten, of_narrow - then)
-    then = _at_loss(wide["train_loss"][i], narrow)
+    then = _at_loss(wide["train_loss"][i], narrow, i)
     return Drop(of_narrow - forgotten, of_narrow - then, then - forgotten)
 
 
-def _at_loss(loss: float, curves: Mapping[str, list[float]]) -> float:
-    """What a network had forgotten when it had a training loss; NaN if it had none as large at any stop."""
-    losses, forgotten = np.array(curves["train_loss"]), np.array(curves["forgetting"])
-    if not losses.min() <= loss <= losses.max() or losses.min() <= 0:
-        return math.nan
-    order = np.argsort(losses, kind="stable")
-    return float(np.interp(math.log(loss), np.log(losses[order]), forgotten[order]))
+def _at_loss(loss: float, curves: Mapping[str, list[float]], i: int) -> float:
+    """What a network had forgotten when its training loss first was as low, at stopping time i at the latest.
+
+    NaN if its loss was lower already at the first stopping time.
+    """
+    losses, forgotten = curves["train_loss"], curves["forgetting"]
+    if losses[0] == loss:
+        return forgotten[0]
+    for j in range(i):
+        above, below = losses[j], losses[j + 1]
+        if above > loss >= below > 0:
+            part = math.log(above / loss) / math.log(above / below)
+            return (1 - part) * forgotten[j] + part * forgotten[j + 1]
+    return math.nan
 
 
 def _but(cell: Measured, *varied: str) -> str:

@@ -78,8 +78,8 @@ class Learner:
     def _tasks_together(self, method: Method) -> list[int]:
         """Of how many tasks the losses are added up in every phase.
 
-        Their kernel has at most as many times the largest eigenvalue of one task's: steps are as many times
-        smaller, and as many more.
+        Where tasks are alike their kernel has about as many times the largest eigenvalue of one task's: steps are
+        as many times smaller, and as many more.
         """
         tasks = len(self.stream)
         if isinstance(method, Joint):

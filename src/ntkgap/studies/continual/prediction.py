@@ -14,7 +14,7 @@ from ntkgap.data import TaskStream
 from ntkgap.errors import StudyError
 from ntkgap.kernels import NTKOperator, empirical_ntk, infinite_width
 from ntkgap.models import learning_rate_factor
-from ntkgap.practice.checks import check_training
+from ntkgap.practice.checks import check_training, rate_of_each
 from ntkgap.practice.continual import AccuracyMatrix
 from ntkgap.studies.continual.overlap import NotedKernel
 from ntkgap.studies.continual.points import Kernel, Points
@@ -44,8 +44,11 @@ class PredictedScores:
         """R after stopping time i; −1 is training without end.
 
         Raises:
-            StudyError: if the prediction diverged, its learning rate above the critical one.
+            StudyError: if there is no such stopping time, or the prediction diverged, its learning rate above the
+                critical one.
         """
+        if not -len(self.test) <= i < len(self.test):
+            raise StudyError(f"there are {len(self.test) - 1} stopping times, from 0, and -1; there is no {i}")
         if not torch.isfinite(self.test[i]).all():
             raise StudyError(
                 f"the kernel predicts that training diverges by stopping time {i}: the learning rate is above "
@@ -82,9 +85,14 @@ def predict_tasks(
         StudyError: if a number is out of range or the network has too few outputs.
         NtkgapError: if there is no such kernel of the network.
     """
-    if not steps:
-        raise StudyError("steps must name at least one number of steps a task")
-    rates = [float(learning_rate)] * len(stream) if isinstance(learning_rate, int | float) else list(learning_rate)
+    if not isinstance(network, nn.Module) or not isinstance(stream, TaskStream):
+        raise StudyError(
+            f"give a network and a TaskStream, as load_stream and stream_of make them; got "
+            f"{type(network).__name__} and {type(stream).__name__}"
+        )
+    if not isinstance(steps, Sequence) or not steps:
+        raise StudyError(f"steps must name at least one number of steps a task, such as [100]; got {steps!r}")
+    rates = rate_of_each(learning_rate, len(stream))
     if len(rates) != len(stream):
         raise StudyError(f"there are {len(stream)} tasks but {len(rates)} learning rates; give one a task, or one")
     for rate in rates:

@@ -214,7 +214,8 @@ class ContinualProblem(BaseProblem):
         training, steps = self.training, ", ".join(map(str, self.training.steps))
         source = "" if isinstance(self.stream, TeachersSpec) else f" of {Path(self.data.name).stem}"
         if training.optimizer == "gd":
-            how = f"gradient descent at {training.fraction_of_critical:g} times the critical rate"
+            kernel = "infinite width" if "infinite" in self.kernels else "each network's own kernel at its start"
+            how = f"gradient descent at {training.fraction_of_critical:g} times the critical rate of {kernel}"
         else:
             batch = f", batches of {training.batch_size}" if training.batch_size else ""
             how = f"{training.optimizer} at η = {training.learning_rate:g}{batch}"
