@@ -99,10 +99,13 @@ def _all_of(n: int) -> str:
 
 
 def assess_variations(runs: Runs) -> list[AxisVerdict]:
-    """Judge every claim at every value of every axis that was varied besides the width."""
+    """Judge every claim at every value of every axis that was varied besides the width.
+
+    A claim that was judged at one of several values says nothing of the axis, and is left out.
+    """
     claims = study_of(runs).claims()
     verdicts = (judge_along(claim, along) for along in measured_axes(runs) for claim in claims)
-    return [verdict for verdict in verdicts if verdict.results]
+    return [v for v in verdicts if len(v.results) > 1 or len(v.results) == len(v.along.points)]
 
 
 def judge_along(claim: Claim, along: MeasuredAxis) -> AxisVerdict:

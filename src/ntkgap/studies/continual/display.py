@@ -108,7 +108,8 @@ def _drops() -> StudyFigure:
     return WidthFigure(
         key="drops_long",
         title="How much less wide networks forget than narrow ones, and why: long training",
-        caption="Compared with the narrowest width that learns the tasks. The whole difference, and its two "
+        caption="Compared with the narrowest width that learns the tasks, or, where none narrower does, with the "
+        "narrowest of all, and then not told apart. The whole difference, and its two "
         "parts: what comes from one having been trained to a lower loss, and what is left at the same loss.",
         y_label="forgetting, narrow − this width",
         measured="drop_total_long",
