@@ -21,7 +21,7 @@ EXAMPLES = 10
 DECOMPOSITION, LIMIT_ENTRY = 10.0, 25.0
 
 # Calls of torch functions a step, for every layer of it, and for every layer and output of a kernel.
-CALLS, CALLS_A_LAYER, CALLS_A_KERNEL = 20, 22, 150
+CALLS, CALLS_A_LAYER, CALLS_A_KERNEL = 16, 16, 60
 
 # Speed of float32 products of a training step relative to a large one of float64.
 STEP = 1.2
