@@ -57,5 +57,5 @@ def rate_of_each(learning_rate: object, phases: int) -> list[Any]:
     if isinstance(learning_rate, Tensor | np.ndarray | np.generic):
         learning_rate = learning_rate.tolist()
     if isinstance(learning_rate, Sequence) and not isinstance(learning_rate, str):
-        return [rate.item() if isinstance(rate, Tensor | np.generic) else rate for rate in learning_rate]
+        return [r.item() if isinstance(r, Tensor | np.generic) and r.ndim == 0 else r for r in learning_rate]
     return [learning_rate] * phases

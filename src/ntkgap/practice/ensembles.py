@@ -113,7 +113,7 @@ class _Members:
     ) -> None:
         self.first, self.x, self.targets = first, x, targets
         self.learning_rate, self.anchoring = learning_rate, anchoring
-        self.networks = StackedNetworks(networks, x[0], first=first)
+        self.networks = StackedNetworks(networks, x[:2], first=first)
         self.rates = self.networks.rates(learning_rate)
         self.trained = self.networks.trained
         # Only anchored members need to remember where they began; a copy may be a lot of memory.

@@ -16,12 +16,12 @@ class StackedNetworks:
     """M networks of one architecture; a single one is called as it is.
 
     All are run as the first of them with parameters of their own. That they compute the same function of these is
-    seen on an example, at parameters that are moved a little: antisymmetric networks start with outputs of zero,
-    whatever they are.
+    seen on a few examples, at parameters that are moved a little: antisymmetric networks, and those whose last
+    layer is zero, start with outputs of zero, whatever they are.
 
     Args:
         networks: the networks; they are not changed.
-        example: an input, [...], or one for each network, [M, ...].
+        examples: inputs that all share, [k, ...], or those of each, [M, k, ...]; a few.
         each: which of both.
         first: number of the first, for messages.
 
@@ -35,7 +35,7 @@ class StackedNetworks:
     """
 
     def __init__(
-        self, networks: Sequence[nn.Module], example: Tensor, *, each: bool = False, first: int = 0
+        self, networks: Sequence[nn.Module], examples: Tensor, *, each: bool = False, first: int = 0
     ) -> None:
         self.skeleton, self._first = copy.deepcopy(networks[0]), first
         self._check_shared(networks)
@@ -49,7 +49,7 @@ class StackedNetworks:
         self.rest = self.fixed | self._buffers
         if not self.trained:
             raise ModelError("the members have no parameters to train")
-        self._check_equal(networks, example if each else example.expand(len(networks), *example.shape))
+        self._check_equal(networks, examples if each else examples.expand(len(networks), *examples.shape))
 
     def __len__(self) -> int:
         return len(next(iter(self.trained.values())))
@@ -119,24 +119,24 @@ class StackedNetworks:
         if len(networks) == 1:
             return
         generator = torch.Generator().manual_seed(0)
-
-        def moved(p: Tensor) -> Tensor:
-            noise = torch.randn(p.shape[1:], generator=generator, dtype=p.dtype)
-            return p + 0.1 * p.abs().mean() * noise
-
-        trained = {name: moved(p) for name, p in self.trained.items()}
+        trained = {name: _moved(p, generator) for name, p in self.trained.items()}
         with torch.no_grad():
-            together = self.outputs(trained, examples[:, None], each=True)
-        # Of all: an output that happens to be nearly zero has errors of the others' size.
-        tolerance = torch.finfo(together.dtype).eps ** 0.5 * float(
-            together.abs().nan_to_num(0.0, posinf=0.0).max()
-        )
-        for i, network in enumerate(networks):
-            own = {k: v[i] for k, v in (trained | self.rest).items()}
-            with torch.no_grad():
-                alone = _with_columns(call_with(network, own, (examples[i, None],))[None])[0]
-            same = alone.shape == together[i].shape and torch.allclose(
-                alone, together[i], atol=tolerance, equal_nan=True
+            try:
+                together = self.outputs(trained, examples, each=True)
+            except ModelError:  # a network may not be defined there; if it is nowhere, this says so
+                trained = self.trained
+                together = self.outputs(trained, examples, each=True)
+            alone = []
+            for i, network in enumerate(networks):
+                own = {k: v[i] for k, v in (trained | self.rest).items()}
+                alone += _with_columns(call_with(network, own, (examples[i],))[None])
+        # Of all: an output that happens to be nearly zero has errors of the others' size. The first differs from
+        # itself by rounding alone, and networks that amplify it do so more than others.
+        rounding = 10.0 * _largest(alone[0] - together[0])
+        tolerance = max(torch.finfo(together.dtype).eps ** 0.5 * _largest(together), rounding)
+        for i, (network, found) in enumerate(zip(networks, alone, strict=True)):
+            same = found.shape == together[i].shape and torch.allclose(
+                found, together[i], atol=tolerance, equal_nan=True
             )
             if not same or _rates(network) != _rates(self.skeleton):
                 raise ModelError(
@@ -144,6 +144,18 @@ class StackedNetworks:
                     f"something else of its parameters than member {self._first} would, or learns at other rates; "
                     "give all the same nonlinearity, scales and parametrisation"
                 )
+
+
+def _moved(p: Tensor, generator: torch.Generator) -> Tensor:
+    """Parameters of all networks, [M, ...], moved by the same tenth of their size; of 1 where all are zero."""
+    noise = torch.randn(p.shape[1:], generator=generator, dtype=p.dtype)
+    size = p.abs().mean()
+    return p + 0.1 * torch.where(size > 0, size, 1.0) * noise.to(p.device)
+
+
+def _largest(values: Tensor) -> float:
+    """Largest magnitude of what is finite."""
+    return float(values.abs().nan_to_num(0.0, posinf=0.0).max())
 
 
 def _rates(network: nn.Module) -> list[list[float]]:

@@ -9,9 +9,20 @@ from ntkgap.errors import ModelError
 from tests.practice.continual.made import FEATURES, OUTPUTS, mlp, stream
 
 
-def own(activation):
+def own(activation, silent=False):
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(FEATURES, 9), activation, nn.Linear(9, OUTPUTS)).double()
+    network = nn.Sequential(nn.Linear(FEATURES, 9), activation, nn.Linear(9, OUTPUTS)).double()
+    if silent:
+        nn.init.zeros_(network[2].weight)
+        nn.init.zeros_(network[2].bias)
+    return network
+
+
+class Wave(nn.Module):
+    """Amplifies rounding."""
+
+    def forward(self, x):
+        return torch.sin(300.0 * x)
 
 
 def other(**settings):
@@ -29,8 +40,9 @@ def other(**settings):
         (other(alpha=3.0), other(alpha=10.0)),
         (other(), other(parametrization="standard")),
         (own(nn.LeakyReLU()), own(nn.Tanh())),
+        (own(nn.ReLU(), silent=True), own(nn.Tanh(), silent=True)),  # both start at 0
     ],
-    ids=["nonlinearity", "antisymmetric", "weight_std", "alpha", "parametrization", "own"],
+    ids=["nonlinearity", "antisymmetric", "weight_std", "alpha", "parametrization", "own", "silent"],
 )
 def test_networks_that_compute_something_else_are_refused(first, second):
     with pytest.raises(ModelError, match="member 1 makes something else"):
@@ -66,3 +78,35 @@ def test_what_an_observer_is_given_stays_as_it_was():
     for p, start, end in zip(network.parameters(), seen[0](0).parameters(), seen[-1](0).parameters(), strict=True):
         assert torch.equal(p, start)
         assert not torch.equal(start, end)
+
+
+def test_networks_that_amplify_rounding_are_alike_and_so_are_those_with_a_domain():
+    def wave(seed):
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Linear(FEATURES, 9), Wave(), nn.Linear(9, 9), Wave(), nn.Linear(9, OUTPUTS))
+
+    single = stream(dtype=torch.float32)
+    ng.train_tasks([wave(0), wave(1)], single, learning_rate=1e-6, stop=ng.Steps(1))
+
+    class Whitened(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.covariance = nn.Parameter(torch.eye(FEATURES, dtype=torch.float64) * 1e-3 + 1.0)
+            self.last = nn.Linear(FEATURES, OUTPUTS, dtype=torch.float64)
+
+        def forward(self, x):
+            return self.last(x @ torch.linalg.cholesky(self.covariance))
+
+    ng.train_tasks([Whitened(), Whitened()], stream(), learning_rate=1e-9, stop=ng.Steps(1))
+
+
+def test_batch_statistics_are_no_matter_of_one_example():
+    def network(seed):
+        torch.manual_seed(seed)
+        return nn.Sequential(
+            nn.Linear(FEATURES, 9), nn.BatchNorm1d(9, track_running_stats=False), nn.Linear(9, OUTPUTS)
+        )
+
+    data = stream(dtype=torch.float32).tasks[0].train
+    trained = ng.train_ensemble(network, data, 2, learning_rate=0.001, steps=1, inputs=data.x)
+    assert torch.isfinite(trained.outputs).all()

@@ -28,6 +28,7 @@ from tests.tolerances import SINGLE
         ({"networks": [1]}, "give a list of networks"),
         ({"seeds": ["a"]}, "seeds must be integers"),
         ({"seeds": 1.5}, "seeds must be integers"),
+        ({"learning_rate": [torch.tensor([0.1, 0.2]), 0.1, 0.1]}, "learning_rate must be positive"),
         ({"seeds": [2**70]}, "seeds must be integers of 64 bits"),
         ({"observe": "x"}, "observe must be a function"),
         ({"curve_points": 2.5}, "curve_points must be an integer"),

@@ -98,6 +98,8 @@ def test_a_loss_that_rises_again_was_first_reached_before():
     wide["forgetting"], narrow["forgetting"] = [0.05, 0.1, 0.3], [0.05, 0.1, 0.3]
     then = 0.05 + 0.05 * math.log(1 / 0.5) / math.log(1 / 0.2)
     assert drop(wide, narrow, 2).matched == pytest.approx(0.3 - then, abs=EXACT)
+    fast = curves([0.1, 0.5, 0.2])  # had a loss of 0.3 before its first stop
+    assert math.isnan(drop(fast, curves([0.9, 0.6, 0.3]), 2).matched)
 
 
 def test_every_network_is_compared_with_the_narrowest_of_its_own_seed_and_settings():

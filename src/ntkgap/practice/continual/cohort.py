@@ -42,7 +42,7 @@ class Cohort:
         for network in networks:
             refuse_coupling_layers(network)
         self._tests = [stacked([s.tasks[t].test.x for s in streams]) for t in range(len(streams[0]))]
-        self.networks = StackedNetworks(networks, self._tests[0][:, 0], each=True)
+        self.networks = StackedNetworks(networks, self._tests[0][:, :2], each=True)
         self.streams, self.loss = streams, loss
         self.trained: Tensors = self.networks.trained
         self._start = {k: p.clone() for k, p in self.trained.items()}

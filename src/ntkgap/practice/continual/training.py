@@ -151,7 +151,7 @@ def _seeds(seeds: Sequence[int]) -> list[int]:
     """Integers, one a network."""
     given: list[int] = list(seeds) if isinstance(seeds, Iterable) else [seeds]
     for seed in given:
-        if isinstance(seed, bool) or not isinstance(seed, Integral) or not -(2**63) <= seed < 2**63:
+        if isinstance(seed, bool) or not isinstance(seed, Integral) or not -(2**63) <= seed < 2**64:
             raise StudyError(f"seeds must be integers of 64 bits, one a network, got {seed!r}")
     return [int(seed) for seed in given]
 

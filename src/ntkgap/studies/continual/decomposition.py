@@ -119,8 +119,8 @@ def _at_loss(loss: float, curves: Mapping[str, list[float]], i: int) -> float:
     NaN if its loss was lower already at the first stopping time.
     """
     losses, forgotten = curves["train_loss"], curves["forgetting"]
-    if losses[0] == loss:
-        return forgotten[0]
+    if losses[0] <= loss:
+        return forgotten[0] if losses[0] == loss else math.nan
     for j in range(i):
         above, below = losses[j], losses[j + 1]
         if above > loss >= below > 0:
