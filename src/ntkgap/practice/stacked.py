@@ -126,7 +126,7 @@ class StackedNetworks:
             except ModelError:  # a network may not be defined there; if it is nowhere, this says so
                 trained = self.trained
                 together = self.outputs(trained, examples, each=True)
-            alone = []
+            alone: list[Tensor] = []
             for i, network in enumerate(networks):
                 own = {k: v[i] for k, v in (trained | self.rest).items()}
                 alone += _with_columns(call_with(network, own, (examples[i],))[None])
