@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from collections.abc import Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
@@ -203,7 +204,7 @@ def _assemble(entries: Mapping[tuple[int, int], float], origin: str) -> Array:
 def _mammoth(source: Any, run: int | None) -> Array:
     if not isinstance(source, _Runs):
         raise DataError("the format 'mammoth' is that of the file logs.pyd; give its path")
-    if run is not None and (isinstance(run, bool) or not isinstance(run, int)):
+    if run is not None and (isinstance(run, bool) or not isinstance(run, Integral)):
         raise DataError(f"run must be an integer, the number of a run from 0, got {run!r}")
     if run is None and len(source) != 1:
         raise DataError(f"the log holds {len(source)} runs; say which with run=, from 0 (-1: the last)")

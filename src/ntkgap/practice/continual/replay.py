@@ -1,6 +1,7 @@
 """Experience replay: stored examples of earlier tasks are rehearsed with every step."""
 
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -32,7 +33,7 @@ class Replay(Method):
         if isinstance(self.examples, bool) or not isinstance(self.examples, int) or self.examples < 1:
             raise StudyError(f"examples must be an integer of at least 1, got {self.examples!r}")
         weight = 1.0 if self.weight is None else self.weight
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < float("inf"):
+        if isinstance(weight, bool) or not isinstance(weight, Real) or not 0 < weight < float("inf"):
             raise StudyError(f"weight must be positive and finite, got {self.weight!r}")
 
     def start(self, learning: Learning) -> Memory:
