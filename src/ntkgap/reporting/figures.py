@@ -27,6 +27,9 @@ MEASURED, THEORY, LIMIT = "#1f4e79", "#8a5a00", "#b3372f"
 PANEL_WIDTH, PANEL_HEIGHT = 4.6, 3.3
 DASHES = ("--", ":", "-.", (0, (6, 2, 1, 2, 1, 2)))
 
+# A legend of more lines than this needs room of its own.
+MANY_LINES = 3
+
 STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -221,6 +224,8 @@ def width_figure(spec: WidthFigure, cells: Mapping[str, Sequence[Measured]]) -> 
         _tick_widths(ax, sorted({width for width, _ in values}))
         if missing := sorted({width for width, value in values if not _has_place(value, spec.log_y)}):
             _mark(ax, missing, 0.03, "not for every seed")
+        if len(ax.get_legend_handles_labels()[0]) > MANY_LINES:
+            ax.margins(y=0.25)  # room, or the legend hides one of the lines
         ax.legend(loc="best")
     label_rows(axes, spec.y_label)
     return figure
