@@ -1,40 +1,49 @@
-"""Call a network with other tensors in place of its own, without leaving a trace on it."""
+"""Call a network with other tensors in place of its own, without touching it: a replica holds them."""
 
+import types
+from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
-from torch.func import functional_call
+
+Module = TypeVar("Module", bound=nn.Module)
+
+# What holds no module and no tensor: taken over as it is.
+_PLAIN = frozenset(
+    {type(None), bool, int, float, complex, str, bytes, type, types.FunctionType, types.BuiltinFunctionType}
+)
+_TABLES = frozenset({dict, OrderedDict, list, set})
+# Hooks on gradients would change what is differentiated, and tell the user of passes that are not theirs.
+_BACKWARD_HOOKS = ("_backward_hooks", "_backward_pre_hooks")
 
 
-class Substitution:
-    """A network that is called with other tensors in place of its own, many times.
+def replicate(module: Module, tensors: Mapping[str, Tensor] | None = None) -> Module:
+    """A network of the same modules that holds other tensors, to be called in place of the original.
 
-    Does what ``torch.func.functional_call`` does for tied weights: one value goes to all places that hold the
-    same tensor. Unlike it, it also restores a module that sits at several paths: ``functional_call`` swaps once
-    for every path, and the second time takes the value it has just put there for the original.
+    The original is read and never changed, so that other threads may use it meanwhile, and whatever a call of the
+    replica does (or raises) leaves no trace on it. The tensors stay in the replica for good: what is evaluated
+    late, as activation checkpointing does in the backward pass, sees them too.
+
+    Followed are modules, containers, bound methods, partial functions and data classes; one value goes to all
+    places that hold the same tensor (tied weights, the private lists of recurrent layers). Anything else that a
+    module refers to (data, a trainer) is shared with the original and not copied. Backward hooks are left out.
 
     Args:
-        module: any network, whose tensors stay in their places; they are its own again when a call returns or
-            raises.
+        module: any network.
+        tensors: name -> tensor, the names as in ``named_parameters`` and ``named_buffers``; whatever is not among
+            them is shared with the original, modes and plain attributes are those of now.
     """
-
-    def __init__(self, module: nn.Module) -> None:
-        self.module, self._places = module, places(module)
-
-    def __call__(
-        self, tensors: Mapping[str, Tensor], args: tuple[Any, ...], kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """What the module returns with ``tensors`` in place of its parameters and buffers of these names.
-
-        Args:
-            tensors: name -> tensor, the names as in ``named_parameters`` and ``named_buffers``; whatever is not
-                among them stays as it is.
-            args: positional arguments of the call.
-            kwargs: its keyword arguments.
-        """
-        given = {name: tensors[shared] for name, shared in self._places.items() if shared in tensors}
-        return functional_call(self.module, given, args, kwargs, tie_weights=False)
+    given = tensors or {}
+    values: dict[int, Any] = {}
+    for submodule in module.modules():
+        for table in (submodule._parameters, submodule._buffers):
+            values |= {id(tensor): tensor for tensor in table.values() if tensor is not None}
+    for names in (module.named_parameters(), module.named_buffers()):
+        values |= {id(own): given[name] for name, own in names if name in given}
+    return _Replicator(values).of(module)
 
 
 def call_with(
@@ -43,8 +52,74 @@ def call_with(
     args: tuple[Any, ...],
     kwargs: dict[str, Any] | None = None,
 ) -> Any:
-    """Call a module once with other tensors in place of its own; see ``Substitution``."""
-    return Substitution(module)(tensors, args, kwargs)
+    """What a network returns with other tensors in place of its own; see :func:`replicate`.
+
+    Args:
+        module: any network; it is not touched.
+        tensors: name -> tensor, the names as in ``named_parameters`` and ``named_buffers``.
+        args: positional arguments of the call.
+        kwargs: its keyword arguments.
+    """
+    return replicate(module, tensors)(*args, **(kwargs or {}))
+
+
+class _Replicator:
+    """Copies what leads to modules or tensors, once each; ``made`` maps the identity of a thing to its copy."""
+
+    def __init__(self, values: dict[int, Any]) -> None:
+        self.made = values
+
+    def of(self, thing: Any) -> Any:
+        """The copy of a thing, or the thing itself where there is nothing to replace in it."""
+        if type(thing) in _PLAIN:
+            return thing
+        if type(thing) in _TABLES and not thing:  # the ten tables of hooks that every module has
+            return thing.copy()
+        if id(thing) in self.made:
+            return self.made[id(thing)]
+        if isinstance(thing, nn.Module):
+            return self._module(thing)
+        if isinstance(thing, list | dict | set):
+            return self._container(thing)
+        if isinstance(thing, tuple):
+            items = [self.of(item) for item in thing]
+            if all(new is old for new, old in zip(items, thing, strict=True)):
+                return thing
+            return type(thing)(*items) if hasattr(thing, "_fields") else type(thing)(items)
+        if isinstance(thing, types.MethodType):
+            return types.MethodType(thing.__func__, self.of(thing.__self__))
+        if isinstance(thing, partial):
+            return partial(self.of(thing.func), *self.of(thing.args), **self.of(thing.keywords))
+        if hasattr(type(thing), "__dataclass_fields__") and hasattr(thing, "__dict__"):
+            return self._instance(thing)
+        return thing
+
+    def _module(self, module: nn.Module) -> nn.Module:
+        copy = self._instance(module)
+        for hooks in _BACKWARD_HOOKS:
+            if vars(copy).get(hooks):
+                vars(copy)[hooks] = type(vars(copy)[hooks])()
+        return copy
+
+    def _instance(self, thing: Any) -> Any:
+        copy = object.__new__(type(thing))
+        self.made[id(thing)] = copy  # before what it holds: modules may refer to each other
+        of, plain = self.of, _PLAIN  # a module has about thirty attributes, most of them plain or empty
+        vars(copy).update({k: v if type(v) in plain else of(v) for k, v in vars(thing).items()})
+        return copy
+
+    def _container(self, thing: Any) -> Any:
+        if isinstance(thing, dict):
+            self.made[id(thing)] = copy = thing.copy()  # of the same type
+            for key, value in thing.items():
+                copy[key] = self.of(value)
+            return copy
+        copy = type(thing)() if type(thing) in (list, set) else thing.copy()
+        self.made[id(thing)] = copy
+        items = [self.of(item) for item in thing]
+        copy.clear()
+        copy.extend(items) if isinstance(copy, list) else copy.update(items)
+        return copy
 
 
 def places(module: nn.Module) -> dict[str, str]:
@@ -68,3 +143,13 @@ def places(module: nn.Module) -> dict[str, str]:
                     name = f"{path}.{key}" if path else key
                     found[name] = first.setdefault(tensor, name)
     return found
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The network inside of ``torch.compile`` and ``nn.DataParallel``, which compute what it computes."""
+    while type(model).__module__.startswith("torch."):
+        inner = vars(model).get("_modules", {}).get("_orig_mod" if hasattr(model, "_orig_mod") else "module")
+        if not isinstance(inner, nn.Module) or isinstance(model, torch.jit.ScriptModule):
+            break
+        model = inner
+    return model

@@ -9,7 +9,7 @@ from torch.func import stack_module_state, vmap
 
 from ntkgap.errors import ModelError
 from ntkgap.models import parameter_groups
-from ntkgap.models.substitution import Substitution, call_with, places
+from ntkgap.models.substitution import call_with, places
 
 
 class StackedNetworks:
@@ -39,7 +39,6 @@ class StackedNetworks:
     ) -> None:
         self.skeleton, self._first = copy.deepcopy(networks[0]), first
         self._check_shared(networks)
-        self._call = Substitution(self.skeleton)
         try:
             parameters, self._buffers = stack_module_state(list(networks))
         except (RuntimeError, ValueError) as error:
@@ -74,10 +73,10 @@ class StackedNetworks:
         parameters = trained | self.fixed
         if len(self) == 1:
             own = {k: v[0] for k, v in (parameters | self._buffers).items()}
-            return _with_columns(self._call(own, (x[0] if each else x,))[None])
+            return _with_columns(call_with(self.skeleton, own, (x[0] if each else x,))[None])
 
         def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor) -> Tensor:
-            return self._call(parameters | buffers, (x,))
+            return call_with(self.skeleton, parameters | buffers, (x,))
 
         try:
             return _with_columns(vmap(one, in_dims=(0, 0, 0 if each else None))(parameters, self._buffers, x))
