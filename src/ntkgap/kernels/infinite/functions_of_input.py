@@ -44,6 +44,12 @@ class FunctionsOfInput:
             values[node] = self._run(node, x, values)
         return {node.name: value for node, value in values.items() if isinstance(value, Tensor)}
 
+    @property
+    def entries(self) -> int:
+        """Numbers that all these values hold for one input."""
+        values = (node.meta["value"] for node in self._nodes)
+        return sum(v.numel() // max(1, len(v)) for v in values if isinstance(v, Tensor) and v.ndim)
+
     def check(self, example: Tensor) -> None:
         """Refuse steps that mix the examples or draw random numbers.
 

@@ -219,7 +219,7 @@ def _leaves(tree: Any) -> list[Any]:
 def trace(model: nn.Module, example: Tensor, is_step: Callable[[nn.Module], bool]) -> tuple[fx.Graph, Root]:
     """Record the steps of a network on an example.
 
-    The network itself is only read: followed is a replica that shares its parameters and has copies of its buffers.
+    The network itself is only read: followed is a replica that shares its parameters and copies its buffers.
 
     Args:
         model: the network.

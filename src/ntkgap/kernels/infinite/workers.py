@@ -1,7 +1,7 @@
 """Threads that work with torch on one core each, whatever the process has set for others.
 
-Whole tiles in parallel wait for each other once; the operations of one tile, split over cores by torch itself, would
-wait at every step, and burn the processor while they do if the cores are busy with something else.
+Whole tiles in parallel wait for each other once. The operations of one tile, which torch itself would split over
+cores, wait at every step, and burn the processor meanwhile if the cores are busy with something else.
 """
 
 import os
@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 import torch
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 _lock = Lock()
 _pool: tuple[int, ThreadPoolExecutor] | None = None
@@ -29,13 +30,12 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
-def workers(count: int) -> ThreadPoolExecutor:
-    """At least so many threads, which all calls share and which stay for later ones."""
+def workers() -> ThreadPoolExecutor:
+    """As many threads as torch may use here, or more; all calls share them, and they stay for later ones."""
     global _pool
+    count = torch.get_num_threads()
     with _lock:
         if _pool is None or _pool[0] < count:
-            if _pool is not None:
-                _pool[1].shutdown(wait=False)  # what has been submitted is still done
             _pool = count, _started(count)
         return _pool[1]
 
@@ -73,7 +73,9 @@ def _started(count: int) -> ThreadPoolExecutor:
     return pool
 
 
-def one_by_one(function: Callable[[Item], Result], items: Iterable[Item], at_once: int) -> Iterator[tuple[int, Result]]:
+def one_by_one(
+    function: Callable[[Item], Result], items: Iterable[Item], at_once: int
+) -> Iterator[tuple[int, Result]]:
     """The results of a function on every item with the item's number, as they come.
 
     Args:
@@ -84,13 +86,14 @@ def one_by_one(function: Callable[[Item], Result], items: Iterable[Item], at_onc
     if torch.get_num_threads() == 1:
         yield from ((i, function(item)) for i, item in enumerate(items))
         return
+    pool = workers()
     todo = enumerate(items)
     working: dict[Future[Result], int] = {}
 
     def begin(number: int) -> None:
         # Few at a time, so that calls from several threads take turns.
         for i, item in islice(todo, number):
-            working[workers(at_once).submit(function, item)] = i
+            working[pool.submit(function, item)] = i
 
     try:
         begin(at_once)

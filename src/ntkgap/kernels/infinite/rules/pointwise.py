@@ -76,10 +76,7 @@ def check_resolved(q: Tensor, step: str) -> None:
     if not fault and bool(((q > 0) & (q < smallest)).any()):
         fault = "underflow"
     if fault:
-        raise KernelError(
-            f"variances {fault} in {q.dtype} before the step {step!r}; pass dtype=torch.float64, or scale the "
-            "inputs"
-        )
+        raise KernelError(f"variances {fault} in {q.dtype} at the step {step!r}; scale the inputs or weights")
 
 
 def pointwise(call: Call, activation: Activation) -> Compiled:
