@@ -46,9 +46,10 @@ class FunctionsOfInput:
 
     @property
     def entries(self) -> int:
-        """Numbers that all these values hold for one input."""
-        values = (node.meta["value"] for node in self._nodes)
-        return sum(v.numel() // max(1, len(v)) for v in values if isinstance(v, Tensor) and v.ndim)
+        """Numbers that all these values hold for one input; views of others hold none."""
+        values = [node.meta["value"] for node in self._nodes]
+        own = {v.untyped_storage().data_ptr(): v for v in values if isinstance(v, Tensor) and v.ndim}
+        return sum(v.numel() // max(1, len(v)) for v in own.values())
 
     def check(self, example: Tensor) -> None:
         """Refuse steps that mix the examples or draw random numbers.
@@ -81,7 +82,7 @@ class FunctionsOfInput:
         if node.op == "call_module":
             module = self._root.get_submodule(str(node.target))
             buffers = {name: b.to(x) for name, b in module.named_buffers() if b.is_floating_point()}
-            return call_with(module, buffers, args, kwargs)
+            return call_with(module, buffers, args, kwargs) if buffers else module(*args, **kwargs)
         if node.op == "call_function":
             return node.target(*args, **kwargs)  # type: ignore[operator]
         return getattr(args[0], str(node.target))(*args[1:], **kwargs)

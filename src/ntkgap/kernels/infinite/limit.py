@@ -271,6 +271,6 @@ def check_finite(name: str, x: Tensor) -> None:
     """
     at_once = max(1, CHECKED_AT_ONCE * len(x) // x.numel())
     for part in x.detach().split(at_once) if x.is_floating_point() else ():
-        if not all(map(torch.isfinite, part.aminmax())):
+        if not all(math.isfinite(end) for end in part.aminmax()):
             bad = torch.nonzero(~torch.isfinite(x.detach()).flatten(1).all(1)).flatten()[:5].tolist()
             raise DataError(f"{name} has NaN or infinite entries, in examples {bad}")

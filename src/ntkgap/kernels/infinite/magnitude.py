@@ -1,5 +1,7 @@
 """What is too large or too small for a floating-point type is refused, not returned."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -14,7 +16,7 @@ def check_range(kernels: Moments) -> Moments:
         KernelError: if entries are not.
     """
     for kernel in kernels:
-        if kernel is not None and not all(map(torch.isfinite, kernel.detach().aminmax())):
+        if kernel is not None and not all(math.isfinite(end) for end in kernel.detach().aminmax()):
             raise KernelError(
                 f"the kernel overflows in {kernel.dtype}; {_remedy(kernel.dtype)}scale the inputs or weights down"
             )

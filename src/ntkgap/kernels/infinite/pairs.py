@@ -117,13 +117,20 @@ class Tile:
             _refuse_lost(a)
         if not position_pairs:
             products = (a * b).sum(-1) if self.matched else a @ b.mT
-            return products.div_(channels)
+            return self._without_own(products.div_(channels))
         a, b = a.flatten(0, -3) if positions else a[None], b.flatten(0, -3) if positions else b[None]
         if self.matched:
             products = torch.einsum("pbk,qbk->pqb", a, b)
         else:
             products = (a.flatten(0, 1) @ b.flatten(0, 1).mT).view(*a.shape[:2], *b.shape[:2]).transpose(1, 2)
-        return (products / channels).reshape(*positions, *positions, *products.shape[2:])
+        products = self._without_own(products / channels)
+        return products.reshape(*positions, *positions, *products.shape[2:])
+
+    def _without_own(self, products: Tensor) -> Tensor:
+        """Zero for the pairs (x, x) in tiles of others: they are known, and would need the longest series."""
+        if not self.matched and self.left is self.right and self.rows.start == self.cols.start:
+            products.diagonal(0, -2, -1).zero_()
+        return products
 
     def recall(self, key: tuple[str, int], position_pairs: bool) -> tuple[Tensor, Tensor]:
         """Variances of both inputs of every pair, shaped to broadcast against Σ."""
@@ -149,7 +156,7 @@ def _refuse_lost(x: Tensor) -> None:
         KernelError: with the remedy.
     """
     axes = [axis for axis in range(x.ndim) if axis != x.ndim - 2]
-    largest = x.detach().abs().amax(axes)
+    largest = torch.linalg.vector_norm(x.detach(), math.inf, axes)
     if bool(((largest > 0) & (largest < SMALLEST_INPUT)).any()):
         raise KernelError(
             f"inputs as small as {float(largest[largest > 0].min()):.1e} have squares that underflow in "

@@ -24,6 +24,12 @@ WORTH_A_CORE = 2e-3
 # Rough costs: of an entry of a step in closed form, of one by a series, of a multiplication in a matrix product.
 CLOSED_SECONDS, SERIES_SECONDS, PRODUCT_SECONDS = 5e-9, 1e-7, 6e-11
 
+# Coefficients of a series, for one input.
+SERIES_BYTES = 1 << 14
+
+# Of all series together, so much is kept from one tile to the next.
+REMEMBERED_BYTES = 1 << 26
+
 ITEM = 8  # bytes of a float64 number
 
 
@@ -66,7 +72,12 @@ class Plan:
         self.keeps_features = kept <= (KEPT_BYTES if memory_budget is None else memory_budget // 4)
         # Computed for a tile: the inputs in float64, what is made of them, and that with channels last.
         self._example_bytes = of_input * ITEM * (1 if self.keeps_features else 3)
-        self.examples_at_once = max(1, (memory_budget or KEPT_BYTES) // (32 * max(1, of_input * ITEM)))
+        if recursion.has_series:
+            self._example_bytes += SERIES_BYTES
+        recursion.remember(REMEMBERED_BYTES if memory_budget is None else memory_budget // 8)
+        self.examples_at_once = max(
+            1, (KEPT_BYTES if memory_budget is None else memory_budget // 32) // max(1, of_input * ITEM)
+        )
         if self.keeps_features:
             self._reserved += kept
 

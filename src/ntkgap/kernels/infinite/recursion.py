@@ -109,6 +109,11 @@ class Recursion:
         """Whether any nonlinearity has no closed form."""
         return not all(activation.closed_form for activation in self.activations)
 
+    def remember(self, size: int) -> None:
+        """Divide bytes that may be kept from one tile to the next between the nonlinearities."""
+        for activation in self.activations:
+            activation.remembered = size // len(self.activations)
+
     def _last_uses(self) -> dict[str, str]:
         """The last step that takes the state of each."""
         return {name: step.name for step in self.steps.values() for name in step.inputs}

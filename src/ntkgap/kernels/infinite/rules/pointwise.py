@@ -55,7 +55,8 @@ class Pointwise(Operation):
     ) -> tuple[Tensor, Tensor | None]:
         """E[φφ'] and E[φ̇φ̇'] on a tile, exact where an input meets itself."""
         if not at.recording:
-            return activation.covariance(c, *at.recall(key, pairs), derivative)
+            covariance = activation.rounded_covariance if at.single else activation.covariance
+            return covariance(c, *at.recall(key, pairs), derivative)
         q = at.noted[key]
         product, slope = activation.variance(q, derivative)
         if pairs:
