@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from ntkgap.errors import KernelError, ModelError
 from ntkgap.kernels.empirical import empirical_ntk
+from ntkgap.kernels.modes import neutral
+from ntkgap.models.randomness import Seeded
 
 
 class MonteCarloKernel(NamedTuple):
@@ -64,7 +66,8 @@ def monte_carlo_kernel(
         x1: inputs [n1, ...].
         x2: inputs [n2, ...]; x1 if not given.
         draws: number S of networks, at least 2.
-        seed: of torch's global generator while networks are built; its state is put back.
+        seed: of the random numbers that torch draws while networks are built; the global generators, from which
+            other threads may draw meanwhile, are not touched.
         dtype: of the arithmetic, for ``empirical_ntk``.
         memory_budget: for ``empirical_ntk``.
         progress: show a progress bar over draws.
@@ -79,21 +82,8 @@ def monte_carlo_kernel(
         raise KernelError(
             f"draws must be an integer of at least 2 (one draw has no standard error), got {draws!r}"
         )
-    nngp, ntk = _RunningMean(), _RunningMean()
-    for draw in track(range(draws), "Monte Carlo kernel", disable=not progress, transient=True):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed * 1_000_003 + draw)
-            model = build_model()
-        if not isinstance(model, nn.Module):
-            raise ModelError(f"build_model must return an nn.Module, got {type(model).__name__}")
-        ntk.add(empirical_ntk(model, x1, x2, outputs="mean", dtype=dtype, memory_budget=memory_budget).double())
-        f1 = _outputs(model, x1)
-        nngp.add(f1 @ (f1 if x2 is None else _outputs(model, x2)).mT / f1.shape[1])
-    if not bool(torch.as_tensor(ntk.squares).any()) and not bool(torch.as_tensor(nngp.squares).any()):
-        raise KernelError(
-            "all networks have the same kernel: build_model must draw new weights on every call, "
-            "from torch's global generator or one that it advances"
-        )
+    with neutral():
+        nngp, ntk = _means(build_model, x1, x2, draws, seed, dtype, memory_budget, progress)
     return MonteCarloKernel(*nngp.result(), *ntk.result())
 
 
@@ -103,3 +93,31 @@ def _outputs(model: nn.Module, x: Tensor) -> Tensor:
     with torch.no_grad():
         outputs = model(x.to(parameter.dtype) if x.is_floating_point() else x)
     return outputs.double().reshape(len(x), -1)
+
+
+def _means(
+    build_model: Callable[[], nn.Module],
+    x1: Tensor,
+    x2: Tensor | None,
+    draws: int,
+    seed: int,
+    dtype: torch.dtype | None,
+    memory_budget: int | None,
+    progress: bool,
+) -> tuple[_RunningMean, _RunningMean]:
+    """Of the covariance and of the tangent kernel over the draws."""
+    nngp, ntk = _RunningMean(), _RunningMean()
+    for draw in track(range(draws), "Monte Carlo kernel", disable=not progress, transient=True):
+        with Seeded(seed * 1_000_003 + draw):
+            model = build_model()
+        if not isinstance(model, nn.Module):
+            raise ModelError(f"build_model must return an nn.Module, got {type(model).__name__}")
+        ntk.add(empirical_ntk(model, x1, x2, outputs="mean", dtype=dtype, memory_budget=memory_budget).double())
+        f1 = _outputs(model, x1)
+        nngp.add(f1 @ (f1 if x2 is None else _outputs(model, x2)).mT / f1.shape[1])
+    if not bool(torch.as_tensor(ntk.squares).any()) and not bool(torch.as_tensor(nngp.squares).any()):
+        raise KernelError(
+            "all networks have the same kernel: build_model must draw new weights on every call, "
+            "without a generator or with one that it advances"
+        )
+    return nngp, ntk

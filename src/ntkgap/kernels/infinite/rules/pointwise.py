@@ -124,7 +124,12 @@ def slope_times_input(call: Call, activation: Activation) -> Activation:
         return function(x, *call.args[1:], **call.kwargs)
 
     def psi(x: Tensor) -> Tensor:
-        return x * torch.func.jvp(phi, (x,), (torch.ones_like(x),))[1]
+        # In reverse: forward differentiation counts its levels for the whole process, whatever the thread.
+        with torch.enable_grad():
+            z = x if x.requires_grad else x.detach().requires_grad_()
+            y = phi(z)
+            slope = torch.autograd.grad(y.sum(), z, create_graph=x.requires_grad)[0] if y.requires_grad else 0 * x
+        return x * slope
 
     return quadrature_of(psi, f"x·φ'(x) of {activation.name}")
 
