@@ -95,7 +95,12 @@ class _Replicator:
         return thing
 
     def _module(self, module: nn.Module) -> nn.Module:
+        inner = unwrapped(module)
+        if inner is not module:  # compiled: it would run the original
+            self.made[id(module)] = copy = self.of(inner)
+            return copy
         copy = self._instance(module)
+        vars(copy)["_compiled_call_impl"] = None
         for hooks in _BACKWARD_HOOKS:
             if vars(copy).get(hooks):
                 vars(copy)[hooks] = type(vars(copy)[hooks])()
@@ -147,9 +152,10 @@ def places(module: nn.Module) -> dict[str, str]:
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The network inside of ``torch.compile`` and ``nn.DataParallel``, which compute what it computes."""
-    while type(model).__module__.startswith("torch."):
-        inner = vars(model).get("_modules", {}).get("_orig_mod" if hasattr(model, "_orig_mod") else "module")
-        if not isinstance(inner, nn.Module) or isinstance(model, torch.jit.ScriptModule):
+    while type(model).__module__.startswith("torch.") and not isinstance(model, torch.jit.ScriptModule):
+        children = dict(model.named_children())
+        inner = children.get("_orig_mod", children.get("module"))
+        if inner is None or len(children) > 1:
             break
         model = inner
     return model

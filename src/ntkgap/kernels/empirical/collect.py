@@ -1,14 +1,16 @@
 """From a forward pass to factored per-example gradients."""
 
+import contextlib
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ntkgap.kernels.empirical.inputs import Inputs
 from ntkgap.kernels.empirical.point import Point, check_finite
 from ntkgap.kernels.empirical.rules.base import Batch
-from ntkgap.kernels.empirical.terms import Term
-from ntkgap.kernels.empirical.tracing import Recorder, Use
+from ntkgap.kernels.empirical.terms import Term, of_parameters
+from ntkgap.kernels.empirical.tracing import STUMBLES, Recorder, Use
 
 
 @dataclass
@@ -16,16 +18,20 @@ class Trace:
     """What one forward pass did with the parameters.
 
     Attributes:
-        x: the inputs, [n, ...].
+        x: the inputs.
         outputs: f(x; θ) with its graph, [n, C].
         uses: every use of a selected parameter by a function that has a rule.
         unknown: parameter -> the torch function without a rule that used it.
+        sizes: first axes that may be that of the examples, see ``Recorder``.
+        precision: the coarsest type of arithmetic on the way from the inputs to the outputs.
     """
 
-    x: Tensor
+    x: Inputs
     outputs: Tensor
     uses: list[Use]
     unknown: dict[str, str]
+    sizes: list[int]
+    precision: torch.dtype
 
     @property
     def signature(self) -> tuple:
@@ -35,19 +41,24 @@ class Trace:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a use has its examples: the axis, and whether they are inside of other rows merged with them."""
+    """Where a use has its examples: the axis, and whether they are inside of other rows merged with them.
+
+    ``inputs`` are the axes of what the rule noted, None where it cannot be told.
+    """
 
     axis: int
     inner: bool = False
+    inputs: tuple[int, ...] | None = None
 
 
-def trace(point: Point, x: Tensor) -> Trace:
+def trace(point: Point, x: Inputs, decided: tuple[bool, ...] | None = None) -> Trace:
     """Run the network once and note every use of the point's leaves."""
-    recorder = Recorder(point.leaves)
+    recorder = Recorder(point.leaves, x.own_leaves(), len(x), decided)
     with torch.enable_grad(), recorder:
         outputs = point(x)
     check_finite(outputs.detach(), point.model)
-    return Trace(x, outputs, recorder.uses, recorder.unknown)
+    precision = recorder.coarsest or outputs.dtype
+    return Trace(x, outputs, recorder.uses, recorder.unknown, recorder.sizes, precision)
 
 
 def structured_terms(
@@ -78,10 +89,13 @@ def structured_terms(
     _share_equal(grads)
     terms: dict[str, list[Term]] = {}
     for (use, at), grad in zip(wanted, grads, strict=True):
-        for role, factor in use.call.rule.factors(use.call, grad, Batch(at.axis, n, at.inner)).items():
-            part = use.call.roles[role]
-            terms.setdefault(part.name, []).append(Term(part, factor))
-    return terms
+        # What a rule stumbles over is left out: the check of the parameter's gradient will miss it.
+        with contextlib.suppress(*STUMBLES):
+            found = use.call.rule.factors(use.call, grad, Batch(at.axis, n, at.inner, at.inputs))
+            for role, factor in found.items():
+                part = use.call.roles[role]
+                terms.setdefault(part.name, []).append(Term(part, factor))
+    return of_parameters(terms)
 
 
 def _buffer(like: Tensor, count: int, shape: torch.Size, examples_first: bool) -> Tensor:

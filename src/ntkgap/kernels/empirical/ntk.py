@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import torch
 from rich.progress import track
@@ -16,6 +16,7 @@ from ntkgap.kernels.empirical.plan import Plan, default_budget, make_plan
 from ntkgap.kernels.empirical.point import Point
 from ntkgap.kernels.empirical.recipe import find_recipe
 from ntkgap.kernels.empirical.selection import ParameterSelection
+from ntkgap.kernels.modes import neutral
 
 OUTPUTS = ("full", "mean", "diagonal", "sum")
 
@@ -29,8 +30,8 @@ def as_matrix(kernel: Tensor) -> Tensor:
 @overload
 def empirical_ntk(
     model: nn.Module,
-    x1: Tensor,
-    x2: Tensor | None = None,
+    x1: Any,
+    x2: Any = None,
     outputs: str = "full",
     *,
     parameters: ParameterSelection = None,
@@ -45,8 +46,8 @@ def empirical_ntk(
 @overload
 def empirical_ntk(
     model: nn.Module,
-    x1: Tensor,
-    x2: Tensor | None = None,
+    x1: Any,
+    x2: Any = None,
     outputs: str = "full",
     *,
     parameters: ParameterSelection = None,
@@ -60,8 +61,8 @@ def empirical_ntk(
 
 def empirical_ntk(
     model: nn.Module,
-    x1: Tensor,
-    x2: Tensor | None = None,
+    x1: Any,
+    x2: Any = None,
     outputs: str = "full",
     *,
     parameters: ParameterSelection = None,
@@ -112,8 +113,8 @@ def empirical_ntk(
 
 def plan_ntk(
     model: nn.Module,
-    x1: Tensor,
-    x2: Tensor | None = None,
+    x1: Any,
+    x2: Any = None,
     outputs: str = "full",
     *,
     parameters: ParameterSelection = None,
@@ -127,11 +128,12 @@ def plan_ntk(
 class _Job:
     """One call of :func:`empirical_ntk`: what is to be done, and the loop over blocks that does it."""
 
+    @neutral()
     def __init__(
         self,
         model: nn.Module,
-        x1: Tensor,
-        x2: Tensor | None,
+        x1: Any,
+        x2: Any,
         outputs: str,
         parameters: ParameterSelection,
         memory_budget: int | None,
@@ -146,7 +148,7 @@ class _Job:
         self.x1 = self.point.inputs(x1, "x1")
         self.x2 = self.x1 if x2 is None or self.symmetric else self.point.inputs(x2, "x2")
         self.recipe1 = self.recipe2 = find_recipe(self.point, self.x1, prove=False)
-        if self.x2.shape[1:] != self.x1.shape[1:]:
+        if self.x2.kind != self.x1.kind:
             self.recipe2 = find_recipe(self.point, self.x2, prove=False)
         if self.recipe1.classes != self.recipe2.classes:
             raise DataError(
@@ -163,6 +165,7 @@ class _Job:
             memory_budget or default_budget(self.point.device),
         )
 
+    @neutral()
     def run(self, progress: bool, layerwise: bool) -> Tensor | dict[str, Tensor]:
         """Loop over pairs of blocks."""
         owners = {name: name.rpartition(".")[0] if layerwise else "" for name in self.point.leaves}

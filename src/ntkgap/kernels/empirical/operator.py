@@ -1,12 +1,13 @@
 """Tangent kernels too large to form, as operators; and how far Jacobian and kernel have moved."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ntkgap.errors import KernelError
+from ntkgap.kernels.empirical.inputs import Inputs
 from ntkgap.kernels.empirical.jacobian import jacobian_at
 from ntkgap.kernels.empirical.plan import default_budget
 from ntkgap.kernels.empirical.point import Point
@@ -14,6 +15,7 @@ from ntkgap.kernels.empirical.products import KeptFactors, Products, Streamed, S
 from ntkgap.kernels.empirical.recipe import Recipe, find_recipe
 from ntkgap.kernels.empirical.selection import ParameterSelection
 from ntkgap.kernels.empirical.symmetric_operator import Estimate, SymmetricOperator
+from ntkgap.kernels.modes import neutral
 
 Reference = nn.Module | Mapping[str, Tensor]
 
@@ -35,10 +37,11 @@ class NTKOperator(SymmetricOperator):
         ModelError, DataError, KernelError: as :func:`empirical_ntk`.
     """
 
+    @neutral()
     def __init__(
         self,
         model: nn.Module,
-        x: Tensor,
+        x: Any,
         *,
         parameters: ParameterSelection = None,
         dtype: torch.dtype | None = None,
@@ -55,6 +58,7 @@ class NTKOperator(SymmetricOperator):
             self._products = _streamed(point, x, recipe, budget)
         _describe(self, self._products)
 
+    @neutral()
     def _apply(self, v: Tensor) -> Tensor:
         return self._products.gram_product(v)
 
@@ -79,18 +83,19 @@ class JacobianChange(SymmetricOperator):
         memory_budget: bytes to use; by default half of what is free.
     """
 
+    @neutral()
     def __init__(
         self,
         model: nn.Module,
         reference: Reference,
-        x: Tensor,
+        x: Any,
         *,
         parameters: ParameterSelection = None,
         dtype: torch.dtype | None = None,
         memory_budget: int | None = None,
     ) -> None:
         one = Point(model, parameters, dtype)
-        two = Point(model, parameters, dtype, values=_values(reference))
+        two = Point(model, list(one.leaves), dtype, values=_values(reference))
         x = one.inputs(x)
         recipe = find_recipe(one, x)
         budget = _checked(memory_budget) or default_budget(one.device)
@@ -103,6 +108,7 @@ class JacobianChange(SymmetricOperator):
             self._products = StreamedDifference(*streams)
         _describe(self, self._products)
 
+    @neutral()
     def _apply(self, v: Tensor) -> Tensor:
         return self._products.gram_product(v)
 
@@ -118,18 +124,20 @@ class KernelChange(SymmetricOperator):
 
     semidefinite: ClassVar[bool] = False
 
+    @neutral()
     def __init__(
         self,
         model: nn.Module,
         reference: Reference,
-        x: Tensor,
+        x: Any,
         *,
         parameters: ParameterSelection = None,
         dtype: torch.dtype | None = None,
         memory_budget: int | None = None,
     ) -> None:
-        points = Point(model, parameters, dtype), Point(model, parameters, dtype, values=_values(reference))
-        x = points[0].inputs(x)
+        first = Point(model, parameters, dtype)
+        points = first, Point(model, list(first.leaves), dtype, values=_values(reference))
+        x = first.inputs(x)
         recipe = find_recipe(points[0], x)
         budget = _checked(memory_budget) or default_budget(points[0].device)
         kept = 2 * _factor_bytes(recipe, len(x), points[0]) <= budget
@@ -141,6 +149,7 @@ class KernelChange(SymmetricOperator):
         self._two: Products = two
         _describe(self, one)
 
+    @neutral()
     def _apply(self, v: Tensor) -> Tensor:
         return self._one.gram_product(v) - self._two.gram_product(v)
 
@@ -170,7 +179,7 @@ def _factor_bytes(recipe: Recipe, n: int, point: Point) -> int:
     return n * (recipe.graph_bytes + (recipe.classes + 1) * recipe.gradient_bytes + 2 * explicit)
 
 
-def _streamed(point: Point, x: Tensor, recipe: Recipe, budget: int) -> Streamed:
+def _streamed(point: Point, x: Inputs, recipe: Recipe, budget: int) -> Streamed:
     parameters = sum(leaf.numel() * leaf.element_size() for leaf in point.leaves.values())
     # A double backward keeps the graph of a forward and of a backward pass, and gradients of parameters.
     room = max(budget - 3 * parameters, budget // 8)

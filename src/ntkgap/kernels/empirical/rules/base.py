@@ -55,11 +55,13 @@ class Batch:
         axis: the axis of the output that holds them; it may have n·k entries, k of them an example's.
         n: how many examples.
         inner: whether entry t·n + i belongs to example i; otherwise entry i·k + t does.
+        inputs: the same axis of each of the rule's inputs, where it is known.
     """
 
     axis: int
     n: int
     inner: bool = False
+    inputs: tuple[int, ...] | None = None
 
     def first(self, tensor: Tensor, lead: int = 0) -> Tensor:
         """Bring the examples to axis ``lead``: [*leading, n, k, ...], k = 1 where there is one entry each."""
