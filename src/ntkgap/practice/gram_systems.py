@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from ntkgap.data import Dataset
 from ntkgap.errors import KernelError, StudyError
 from ntkgap.kernels import Jacobian, NTKOperator, as_matrix, jacobian
-from ntkgap.kernels.empirical.plan import default_budget
 from ntkgap.kernels.empirical.recipe import Recipe
+from ntkgap.kernels.memory import free_memory
 from ntkgap.practice.curves import NoStepError
 from ntkgap.practice.losses import outputs_like
 
@@ -121,7 +121,7 @@ def check_gram_fits(data: Dataset) -> None:
     needed = 3 * rows**2 * data.y.element_size()  # the kernel, the same as a matrix, and the factor
     if rows > LARGEST_GRAM:
         limit = f"at most {LARGEST_GRAM} rows are factorised"
-    elif needed > (room := default_budget(data.y.device)):
+    elif needed > (room := free_memory(data.y.device) // 2):
         limit = f"it and its factor take {needed / 1e9:.1f} GB where {room / 1e9:.1f} GB may be used"
     else:
         return

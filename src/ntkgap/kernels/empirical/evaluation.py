@@ -1,7 +1,5 @@
 """One forward pass over some examples, and factored gradients of its outputs on demand."""
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
@@ -16,16 +14,27 @@ from ntkgap.kernels.empirical.recipe import Recipe
 from ntkgap.kernels.empirical.terms import Term, merged
 
 
+class Replanned(Exception):
+    """More parameters need the fallback than was planned for; ``recipe`` knows them."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        self.recipe = recipe
+
+
 class Evaluation:
     """The network at some examples, ready for backward passes.
+
+    With ``strict`` what was not planned for is not done: ``terms`` raises :class:`Replanned` where the recipe does
+    not hold, before it takes the memory of the fallback.
 
     Attributes:
         outputs: f(x; θ), [n, C], without a graph.
         recipe: the recipe, adapted to this forward pass.
     """
 
-    def __init__(self, point: Point, x: Inputs, recipe: Recipe) -> None:
-        self._point = point
+    def __init__(self, point: Point, x: Inputs, recipe: Recipe, strict: bool = False) -> None:
+        self._point, self._strict, self._planned = point, strict, recipe.fallback.keys()
         self._made = trace(point, x, recipe.decided)
         self.recipe = recipe.matching(self._made)
         self.outputs = self._made.outputs.detach()
@@ -51,8 +60,10 @@ class Evaluation:
             names = [name for name in self._point.leaves if name not in self.recipe.fallback]
             wrong = disagreeing(self._point, self._made, terms, along, names)
             reason = "its structured gradient fails the check against autograd on some examples"
-            self.recipe = replace(self.recipe, fallback=self.recipe.fallback | dict.fromkeys(wrong, reason))
+            self.recipe = self.recipe.without(dict.fromkeys(wrong, reason)) if wrong else self.recipe
             self._proved = True
+        if self._strict and self.recipe.fallback.keys() > self._planned:
+            raise Replanned(self.recipe)
         terms = {name: term for name, term in terms.items() if name not in self.recipe.fallback}
         if self.recipe.fallback:
             found_rows = per_example_gradients(self._point, self._made.x, list(self.recipe.fallback), along)

@@ -153,9 +153,9 @@ def jacobian(
     return jacobian_at(point, x, find_recipe(point, x) if recipe is None else recipe)
 
 
-def jacobian_at(point: Point, x: Inputs, recipe: Recipe) -> Jacobian:
-    """The Jacobian at a point whose recipe is known, all examples at once."""
-    evaluation = Evaluation(point, x, recipe)
+def jacobian_at(point: Point, x: Inputs, recipe: Recipe, strict: bool = False) -> Jacobian:
+    """The Jacobian at a point whose recipe is known, all examples at once; ``strict`` as for ``Evaluation``."""
+    evaluation = Evaluation(point, x, recipe, strict)
     terms = evaluation.terms(torch.eye(recipe.classes, dtype=point.float_dtype, device=point.device))
     keep_private(terms, [*x.tensors, *point.leaves.values(), *point.constants.values()])
     shapes = {name: leaf.shape for name, leaf in point.leaves.items()}

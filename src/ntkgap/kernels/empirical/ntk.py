@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from ntkgap.errors import DataError, KernelError
 from ntkgap.kernels.empirical.blocks import mirror
 from ntkgap.kernels.empirical.contraction import contract
-from ntkgap.kernels.empirical.evaluation import Evaluation
-from ntkgap.kernels.empirical.plan import Plan, default_budget, make_plan
+from ntkgap.kernels.empirical.evaluation import Evaluation, Replanned
+from ntkgap.kernels.empirical.plan import Plan, make_plan
 from ntkgap.kernels.empirical.point import Point
 from ntkgap.kernels.empirical.recipe import find_recipe
 from ntkgap.kernels.empirical.selection import ParameterSelection
+from ntkgap.kernels.memory import free_memory
 from ntkgap.kernels.modes import neutral
 
 OUTPUTS = ("full", "mean", "diagonal", "sum")
@@ -155,18 +156,32 @@ class _Job:
                 f"the model gives {self.recipe1.classes} outputs for x1 and {self.recipe2.classes} for x2"
             )
         self.outputs = outputs
-        self.plan = make_plan(
+        self._budget = memory_budget or free_memory(self.point.device) // 2
+        self.plan = self._planned()
+
+    def _planned(self) -> Plan:
+        return make_plan(
             max(self.recipe1, self.recipe2, key=lambda recipe: recipe.graph_bytes),
-            outputs,
+            self.outputs,
             len(self.x1),
             len(self.x2),
             self.symmetric,
-            torch.finfo(self.point.float_dtype).bits // 8,
-            memory_budget or default_budget(self.point.device),
+            self.point,
+            self._budget,
         )
 
     @neutral()
     def run(self, progress: bool, layerwise: bool) -> Tensor | dict[str, Tensor]:
+        """The kernel; planned again where the structure found on a few examples does not hold for all."""
+        while True:
+            try:
+                return self._run(progress, layerwise)
+            except Replanned as found:
+                left = found.recipe.fallback
+                self.recipe1, self.recipe2 = self.recipe1.without(left), self.recipe2.without(left)
+                self.plan = self._planned()
+
+    def _run(self, progress: bool, layerwise: bool) -> Tensor | dict[str, Tensor]:
         """Loop over pairs of blocks."""
         owners = {name: name.rpartition(".")[0] if layerwise else "" for name in self.point.leaves}
         classes = self.recipe1.classes if self.outputs in ("full", "diagonal") else 1
@@ -180,11 +195,11 @@ class _Job:
         for i, j in track(list(self._pairs()), "empirical NTK", disable=not progress, transient=True):
             if held is None or held[0] != i:
                 held = None  # frees the last block before the next is evaluated
-                rows = Evaluation(self.point, self.x1[i], self.recipe1)
+                rows = Evaluation(self.point, self.x1[i], self.recipe1, strict=True)
                 held = (i, rows, _Held(self.outputs, self.plan.classes))
             _, rows, cache = held
             same = self.symmetric and i == j
-            columns = rows if same else Evaluation(self.point, self.x2[j], self.recipe2)
+            columns = rows if same else Evaluation(self.point, self.x2[j], self.recipe2, strict=True)
             for chosen, along in self._combinations():
                 terms1 = cache.terms(rows, along)
                 terms2 = terms1 if same else columns.terms(along, self.outputs == "mean")
@@ -205,13 +220,40 @@ class _Job:
                             block.permute(2, 3, 0, 1) if self.outputs == "full" else block.transpose(1, 3)
                         )
             del columns
+        self._check_range(kernels)
         results = {owner: self._arranged(kernel) for owner, kernel in kernels.items()}
-        if not all(torch.isfinite(result).all() for result in results.values()):
-            raise KernelError(
-                "the kernel overflows: gradients are too large to be multiplied in this precision; pass "
-                "dtype=torch.float64, or rescale the outputs"
-            )
         return results if layerwise else results[""]
+
+    def _check_range(self, kernels: dict[str, Tensor]) -> None:
+        """Refuse a kernel that the precision cannot hold.
+
+        Raises:
+            KernelError: if an entry overflows, or all vanish though the gradients do not.
+        """
+        ranges = [torch.aminmax(result) for result in kernels.values()]  # NaN if any entry is
+        remedy = "pass dtype=torch.float64, or rescale inputs and outputs"
+        if not all(bool(torch.isfinite(r.min) & torch.isfinite(r.max)) for r in ranges):
+            raise KernelError(
+                "the kernel overflows: gradients are too large to be multiplied in "
+                f"{self.point.float_dtype}; {remedy}"
+            )
+        tiny = torch.finfo(self.point.float_dtype).tiny
+        if max(float(torch.maximum(r.max, -r.min)) for r in ranges) >= tiny:
+            return
+        for x in (self.x1, self.x2):
+            with torch.enable_grad():
+                outputs = self.point(x[:1])
+            if not outputs.requires_grad:
+                return
+            v, leaves = torch.randn_like(outputs), list(self.point.leaves.values())
+            if not any(
+                g.any() for g in torch.autograd.grad(outputs, leaves, v, allow_unused=True) if g is not None
+            ):
+                return  # zero in earnest
+        raise KernelError(
+            f"the kernel underflows: products of gradients are below {tiny:.0e}, the smallest number of "
+            f"{self.point.float_dtype}; {remedy}"
+        )
 
     def _pairs(self) -> Iterator[tuple[slice, slice]]:
         """Blocks of rows, each against all of its columns."""

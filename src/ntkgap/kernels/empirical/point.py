@@ -112,8 +112,8 @@ class Point:
         """Say what is wrong with the inputs, where the model's own error does not."""
         if len(args) == 1 and isinstance(args[0], dict):
             raise DataError(
-                f"{type(self.model).__name__} has no arguments called {', '.join(map(repr, args[0]))} and does not "
-                f"take a dict either ({error}); name the keys as its arguments"
+                f"{type(self.model).__name__} has no arguments called {', '.join(map(repr, args[0]))} and does "
+                f"not take a dict either ({error}); name the keys as its arguments"
             ) from error
         name, text = type(self.model).__name__, str(error)
         dtypes = ", ".join(dict.fromkeys(str(leaf.dtype) for leaf in x.own_leaves()))

@@ -1,6 +1,6 @@
 """Decide, on a few examples, how the Jacobian of a network can be had, and prove it before it is used."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -39,6 +39,7 @@ class Recipe:
         classes: number of outputs C.
         separable: whether a batch's gradients are those of its examples one by one, fallback included.
         decided: which axes of tensors made of parameters are that of the examples, see ``Recorder``.
+        entries: parameter -> how many numbers it holds.
         derived_entries: numbers in the tensors made of parameters whose gradients are laid out on the way.
     """
 
@@ -51,6 +52,7 @@ class Recipe:
     classes: int
     separable: bool = True
     decided: tuple[bool, ...] = ()
+    entries: dict[str, int] = field(default_factory=dict, repr=False)
     derived_entries: int = 0
 
     def matching(self, made: Trace) -> "Recipe":
@@ -59,8 +61,13 @@ class Recipe:
             return self
         parts = (part for use in made.uses for part in use.call.roles.values())
         names = {name for part in parts for name in part.names} | made.unknown.keys()
-        fallback = self.fallback | dict.fromkeys(names, "the forward pass depends on the values of the inputs")
-        return replace(self, layouts=(None,) * len(made.uses), fallback=fallback)
+        left = self.without(dict.fromkeys(names, "the forward pass depends on the values of the inputs"))
+        return replace(left, layouts=(None,) * len(made.uses))
+
+    def without(self, names: dict[str, str]) -> "Recipe":
+        """The same with more parameters, given with the reason, left to the fallback."""
+        shapes = self.shapes | {name: Shape("rows", self.entries[name]) for name in names}
+        return replace(self, fallback=self.fallback | names, shapes=shapes)
 
 
 @dataclass(frozen=True)
@@ -136,6 +143,7 @@ def find_recipe(point: Point, x: Tensor | Inputs, prove: bool = True) -> Recipe:
         large.outputs.shape[1],
         is_separable(point, large, list(fallback)) if fallback else True,
         decided,
+        {name: leaf.numel() for name, leaf in point.leaves.items()},
         sum(part.tensor.numel() for part in derived.values()),
     )
 

@@ -90,4 +90,5 @@ def summed_to(grad: Tensor, shape: torch.Size, batch: Batch) -> Tensor:
         raise ValueError("the parameter varies along the axis of examples")
     g = batch.first(grad, lead=1)  # [C, n, k, *others]
     over = [2] + [axis for axis, size in enumerate(aligned, start=3) if size == 1]
-    return g.sum(over).flatten(2) if len(over) < g.ndim - 2 else g.sum(over)[:, :, None]
+    summed = g.sum(over) if any(g.shape[axis] != 1 for axis in over) else g.squeeze(over)
+    return summed.flatten(2) if len(over) < g.ndim - 2 else summed[:, :, None]
