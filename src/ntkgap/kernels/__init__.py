@@ -1,7 +1,7 @@
 """Kernels of networks, their spectra, and distances between them."""
 
 from ntkgap.kernels.distance import kernel_distance, relative_change, target_alignment
-from ntkgap.kernels.duplicates import describe_rows, duplicate_inputs, parallel_rows
+from ntkgap.kernels.duplicates import describe_rows, duplicate_inputs, equal_rows, parallel_rows
 from ntkgap.kernels.empirical import (
     Jacobian,
     JacobianChange,
@@ -41,6 +41,7 @@ __all__ = [
     "describe_rows",
     "duplicate_inputs",
     "empirical_ntk",
+    "equal_rows",
     "infinite_width",
     "jacobian",
     "kernel_distance",
