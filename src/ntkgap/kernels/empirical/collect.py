@@ -13,7 +13,6 @@ from ntkgap.kernels.empirical.rules.convolution import Convolution
 from ntkgap.kernels.empirical.terms import Term, of_parameters
 from ntkgap.kernels.empirical.tracing import STUMBLES, Recorder, Use
 
-
 #: Bytes of gradients up to which directions go through the graph together: about the caches of a processor.
 TOGETHER = 32 * 2**20
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ntkgap.errors import DataError, KernelError
 from ntkgap.kernels.empirical.blocks import mirror
 from ntkgap.kernels.empirical.contraction import contract
+from ntkgap.kernels.empirical.differentiable import differentiable_kernel
 from ntkgap.kernels.empirical.evaluation import Evaluation, Replanned
 from ntkgap.kernels.empirical.plan import Plan, make_plan
 from ntkgap.kernels.empirical.point import Point
@@ -41,6 +42,7 @@ def empirical_ntk(
     progress: bool = False,
     layerwise: Literal[False] = False,
     explain: bool = False,
+    differentiable: bool = False,
 ) -> Tensor: ...
 
 
@@ -57,6 +59,7 @@ def empirical_ntk(
     progress: bool = False,
     layerwise: Literal[True],
     explain: bool = False,
+    differentiable: bool = False,
 ) -> dict[str, Tensor]: ...
 
 
@@ -72,6 +75,7 @@ def empirical_ntk(
     progress: bool = False,
     layerwise: bool = False,
     explain: bool = False,
+    differentiable: bool = False,
 ) -> Tensor | dict[str, Tensor]:
     r"""Empirical neural tangent kernel of a network at its present parameters.
 
@@ -83,18 +87,25 @@ def empirical_ntk(
     step approximates, and what is found on a few examples is checked against autograd on all of them.
 
     Args:
-        model: maps [n, ...] to [n] (one output) or [n, C], each example on its own.
-        x1: inputs, [n1, ...].
-        x2: other inputs, [n2, ...]; x1 if not given, which costs half.
+        model: maps [n, ...] to [n, ...], each example on its own. C is the product of the axes behind the first;
+            outputs are numbered row by row, as ``outputs.flatten(1)`` has them. Of a Hugging Face model these are
+            its ``logits``.
+        x1: inputs: a tensor [n1, ...], a tuple of positional arguments, or a mapping of arguments by name. Tensors
+            whose first axis is that of the examples are taken apart, others (a list of edges, an adjacency
+            matrix) are shared by all.
+        x2: other inputs, n2 of them; x1 if not given, which costs half.
         outputs: ``"full"``; ``"mean"`` (trace over outputs, divided by C); ``"diagonal"`` (a = b);
             ``"sum"`` (the kernel of Σ_a f_a / √C, one backward pass: Mohamadi, Bae, Sutherland 2023).
-        parameters: names, or a filter ``(name, parameter) -> bool``; by default all that require grad.
+        parameters: names, parameters or modules of the model, or a filter ``(name, parameter) -> bool``; by
+            default all that require grad.
         memory_budget: bytes that may be used beyond the model, the inputs and the result; by default half of
             what is free.
         dtype: precision to compute in; by default the model's own.
         progress: show a progress bar over blocks.
         layerwise: return the kernel of each layer's own parameters, which add up to the whole.
         explain: print the plan first: blocks, and for each parameter the order, FLOPs and bytes.
+        differentiable: keep the graph, so that gradients of the kernel reach inputs and parameters; the Jacobian
+            is then written out, without a budget.
 
     Returns:
         "full" [n1, n2, C, C]; "mean" and "sum" [n1, n2]; "diagonal" [n1, n2, C]. With ``layerwise`` a
@@ -102,10 +113,23 @@ def empirical_ntk(
 
     Raises:
         ModelError: if the model has no trainable parameters, mixes the examples, or does not return finite
-            [n] or [n, C] outputs.
-        DataError: if the inputs are empty, or of another dtype or device than the model.
-        KernelError: if an option is unknown, or the budget is too small for one pair of examples.
+            outputs [n, ...].
+        DataError: if the inputs are empty, not what the model takes, or of another dtype or device.
+        KernelError: if an option is unknown, the budget is too small for one pair of examples, or the kernel
+            overflows or underflows.
+
+    Example:
+        >>> net = torch.nn.Sequential(torch.nn.Linear(3, 16), torch.nn.Tanh(), torch.nn.Linear(16, 2))
+        >>> empirical_ntk(net, torch.randn(5, 3)).shape
+        torch.Size([5, 5, 2, 2])
     """
+    if differentiable:
+        if layerwise or memory_budget is not None:
+            raise KernelError(
+                "differentiable=True goes with neither layerwise= nor memory_budget=; leave them out"
+            )
+        _check_options(outputs, memory_budget)
+        return differentiable_kernel(model, x1, x2, outputs, parameters, dtype)
     job = _Job(model, x1, x2, outputs, parameters, memory_budget, dtype)
     if explain:
         print(job.plan)
@@ -126,6 +150,13 @@ def plan_ntk(
     return _Job(model, x1, x2, outputs, parameters, memory_budget, dtype).plan
 
 
+def _check_options(outputs: str, memory_budget: int | None) -> None:
+    if outputs not in OUTPUTS:
+        raise KernelError(f"unknown outputs={outputs!r}; choose one of {', '.join(OUTPUTS)}")
+    if memory_budget is not None and memory_budget <= 0:
+        raise KernelError(f"memory_budget must be a positive number of bytes, got {memory_budget!r}")
+
+
 class _Job:
     """One call of :func:`empirical_ntk`: what is to be done, and the loop over blocks that does it."""
 
@@ -140,10 +171,7 @@ class _Job:
         memory_budget: int | None,
         dtype: torch.dtype | None,
     ) -> None:
-        if outputs not in OUTPUTS:
-            raise KernelError(f"unknown outputs={outputs!r}; choose one of {', '.join(OUTPUTS)}")
-        if memory_budget is not None and memory_budget <= 0:
-            raise KernelError(f"memory_budget must be a positive number of bytes, got {memory_budget!r}")
+        _check_options(outputs, memory_budget)
         self.point = Point(model, parameters, dtype)
         self.symmetric = x2 is None or x2 is x1
         self.x1 = self.point.inputs(x1, "x1")

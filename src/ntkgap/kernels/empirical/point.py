@@ -28,6 +28,7 @@ class Point:
         model: the network.
         leaves: selected parameters, name -> leaf tensor that requires grad.
         constants: the other parameters, and buffers.
+        order: names of the model's arguments.
     """
 
     def __init__(
@@ -61,6 +62,10 @@ class Point:
             buffers = {name: self._cast(values.get(name, b)).clone() for name, b in self.model.named_buffers()}
         self.constants = frozen | buffers
         self._base = _without_batch_scaling(replicate(self.model, self.constants | self.leaves))
+        try:
+            self.order = tuple(inspect.signature(self.model.forward).parameters)
+        except (TypeError, ValueError):  # a forward written in C
+            self.order = ()
         reference = next(iter(self.leaves.values()))
         self.device, self.float_dtype = reference.device, reference.dtype
 
@@ -75,12 +80,8 @@ class Point:
         Raises:
             DataError: if they are empty, or of another dtype or device than the model.
         """
-        try:
-            order = tuple(inspect.signature(self.model.forward).parameters)
-        except (TypeError, ValueError):
-            order = ()
         with neutral():
-            return Inputs.of(x, name, order).map(self._checked)
+            return Inputs.of(x, name, self.order).map(self._checked)
 
     def _checked(self, x: Tensor, name: str) -> Tensor:
         if x.device != self.device:
