@@ -66,7 +66,9 @@ class Evaluation:
             raise Replanned(self.recipe)
         terms = {name: term for name, term in terms.items() if name not in self.recipe.fallback}
         if self.recipe.fallback:
-            found_rows = per_example_gradients(self._point, self._made.x, list(self.recipe.fallback), along)
+            found_rows = per_example_gradients(
+                self._point, self._made.x, list(self.recipe.fallback), along, self._made.precision
+            )
             for name, rows in found_rows.items():
                 terms[name] = Term(Part(name, self._point.leaves[name].detach()), Rows(rows))
         return terms

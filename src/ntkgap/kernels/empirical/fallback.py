@@ -6,14 +6,29 @@ from torch.func import jacrev, vmap
 
 from ntkgap.kernels.empirical.inputs import Inputs
 from ntkgap.kernels.empirical.point import Point
+from ntkgap.kernels.empirical.proof import TOLERANCE
 
 
-def per_example_gradients(point: Point, x: Inputs, names: list[str], along: Tensor) -> dict[str, Tensor]:
-    """∂(Σ_a along[c, a] f_a(x_i))/∂θ for the parameters ``names``: name -> [c, n, p]."""
+def per_example_gradients(
+    point: Point, x: Inputs, names: list[str], along: Tensor, precision: torch.dtype
+) -> dict[str, Tensor]:
+    """∂(Σ_a along[c, a] f_a(x_i))/∂θ for the parameters ``names``: name -> [c, n, p].
+
+    What batched reverse mode says is checked against autograd on one example, since some of torch's own functions
+    (``cdist``) have wrong derivatives in batches.
+    """
     try:
-        return _batched(point, x, names, along)
-    except (RuntimeError, NotImplementedError):
+        rows = _batched(point, x, names, along)
+    except (RuntimeError, NotImplementedError, UserWarning):
         return _rowwise(point, x, names, along)
+    v = torch.randn(len(along), generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(along)
+    for i in {0, len(x) - 1}:
+        alone = _rowwise(point, x[i : i + 1], names, (v @ along)[None])
+        scale = max(float(g.norm()) for g in alone.values())
+        off = max(float((v @ rows[name][:, i] - alone[name][0, 0]).norm()) for name in names)
+        if off > TOLERANCE.get(precision, 1e-2) * scale:
+            return _rowwise(point, x, names, along)
+    return rows
 
 
 def _batched(point: Point, x: Inputs, names: list[str], along: Tensor) -> dict[str, Tensor]:

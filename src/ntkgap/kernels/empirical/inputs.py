@@ -64,13 +64,24 @@ class Inputs:
         own = [_has_examples(leaf, path, n) for leaf, (path, _) in zip(leaves, pairs, strict=True)]
         if not any(own):
             raise DataError(f"{names[0]} is sparse ({tensors[0].layout}); convert it with .to_dense()")
-        first = next(i for i, leaf in enumerate(leaves) if leaf is tensors[0])
-        for leaf, mine, where in zip(leaves, own, names, strict=True):
-            if isinstance(leaf, Tensor) and not mine and leaf.ndim > 1 and leaf.shape[1:] == tensors[0].shape[1:]:
-                raise DataError(
-                    f"{where} has {len(leaf)} rows and {names[first]} has {n}: all must have one an example"
-                )
         return cls(leaves, own, spec, names, n)
+
+    @property
+    def lengths(self) -> str:
+        """The first axes of tensors, in words, where they differ; "" where they do not."""
+        triples = zip(self.leaves, self.own, self.names, strict=True)
+        axes = {name: len(leaf) for leaf, _, name in triples if isinstance(leaf, Tensor) and leaf.ndim}
+        return ", ".join(f"{n} of {name}" for name, n in axes.items()) if len(set(axes.values())) > 1 else ""
+
+    def of_length(self, n: int) -> "Inputs":
+        """The same, with n examples."""
+        own = [
+            isinstance(leaf, Tensor) and leaf.ndim > 0 and leaf.layout == torch.strided and len(leaf) == n
+            for leaf in self.leaves
+        ]
+        if n == self._n or not any(own):
+            return self
+        return Inputs(self.leaves, own, self._spec, self.names, n)
 
     def __len__(self) -> int:
         return self._n

@@ -191,13 +191,13 @@ class Derived(Part):
             found = torch.autograd.grad(
                 self.tensor, leaves, rows, retain_graph=True, allow_unused=True, is_grads_batched=True
             )
-        except RuntimeError:  # an operation that cannot be differentiated in batches
+        except (RuntimeError, UserWarning):  # an operation that cannot be differentiated in batches
             singly = [
                 torch.autograd.grad(self.tensor, leaves, row, retain_graph=True, allow_unused=True) for row in rows
             ]
             found = tuple(None if g[0] is None else torch.stack(list(g)) for g in zip(*singly, strict=True))  # type: ignore[misc]
         pairs = zip(self.leaves, found, strict=True)
-        return {name: grads.detach().flatten(1) for name, grads in pairs if grads is not None}
+        return {name: grads.detach().reshape(len(rows), -1) for name, grads in pairs if grads is not None}
 
 
 def rearranged(part: Part, func: Callable, args: tuple, kwargs: dict, out: Any) -> dict[int, Part] | None:

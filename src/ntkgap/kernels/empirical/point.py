@@ -61,7 +61,7 @@ class Point:
             # Buffers are cloned: a layer that updates its running statistics must not change the model's.
             buffers = {name: self._cast(values.get(name, b)).clone() for name, b in self.model.named_buffers()}
         self.constants = frozen | buffers
-        self._base = _without_batch_scaling(replicate(self.model, self.constants | self.leaves))
+        self._base = _with_dense_gradients(replicate(self.model, self.constants | self.leaves))
         try:
             self.order = tuple(inspect.signature(self.model.forward).parameters)
         except (TypeError, ValueError):  # a forward written in C
@@ -81,7 +81,27 @@ class Point:
             DataError: if they are empty, or of another dtype or device than the model.
         """
         with neutral():
-            return Inputs.of(x, name, self.order).map(self._checked)
+            found = Inputs.of(x, name, self.order).map(self._checked)
+            return found if not found.lengths else found.of_length(self._examples(found))
+
+    def _examples(self, x: Inputs) -> int:
+        """How many examples there are in tensors of several lengths: as many as the model returns rows.
+
+        Raises:
+            DataError: if it does not take them.
+        """
+        model = replicate(self._base)
+        try:
+            args, kwargs = x.map(lambda tensor, _: tensor.clone()).arguments(model)
+            with torch.no_grad():
+                return len(output_tensor(self.model, model(*args, **kwargs)))
+        except (RuntimeError, ValueError, IndexError, TypeError, KeyError) as error:
+            if isinstance(error, NtkgapError):
+                raise
+            raise DataError(
+                f"{type(self.model).__name__} does not take tensors of these lengths, {x.lengths} ({error}); each "
+                "must hold an entry an example, or be shared by all"
+            ) from error
 
     def _checked(self, x: Tensor, name: str) -> Tensor:
         if x.device != self.device:
@@ -105,7 +125,8 @@ class Point:
         except NtkgapError:
             raise
         except (RuntimeError, ValueError, IndexError, TypeError, KeyError) as error:
-            self._explain(x, args, error)
+            if leaves is None:  # else torch.func is at work, whose errors are not of the inputs
+                self._explain(x, args, error)
             raise
         return self._matrix(out, x)
 
@@ -133,12 +154,20 @@ class Point:
                 f"{'has' if len(x.shared) == 1 else 'have'} another first axis than {len(x)} and "
                 f"{'is' if len(x.shared) == 1 else 'are'} shared by all examples"
             ) from error
-        if "shapes cannot be multiplied" in text or "to have" in text or "size mismatch" in text:
+        if any(words in text for words in ("shapes cannot be multiplied", "to have", "size", "shape")):
             shapes = ", ".join(_with_n(leaf, len(x)) for leaf in x.own_leaves())
-            raise DataError(f"{name} does not take inputs of shape {shapes}: {text}") from error
+            raise DataError(
+                f"{name} does not take inputs of shape {shapes}, n = {len(x)}: {text}. Kernels are made of one "
+                "example at a time: a model that needs a certain number of examples has none"
+            ) from error
 
     def _matrix(self, out: object, x: Inputs) -> Tensor:
         found = output_tensor(self.model, out)
+        if not found.is_floating_point():
+            raise ModelError(
+                f"{type(self.model).__name__} returns {found.dtype}; outputs must be real floating-point numbers "
+                "(scores, not the numbers of classes; real and imaginary parts side by side, torch.view_as_real)"
+            )
         if found.ndim == 0 or found.shape[0] != len(x):
             shapes = ", ".join(_with_n(leaf, len(x)) for leaf in x.own_leaves())
             raise ModelError(
@@ -161,11 +190,11 @@ def _value(values: Mapping[str, Tensor], name: str, like: Tensor) -> Tensor:
     return values[name]
 
 
-def _without_batch_scaling(replica: nn.Module) -> nn.Module:
-    """Tables whose gradients are dense, and not divided by how often the batch reads a row."""
+def _with_dense_gradients(replica: nn.Module) -> nn.Module:
+    """Tables whose gradients are dense."""
     for module in replica.modules():
         if isinstance(module, nn.Embedding | nn.EmbeddingBag):
-            module.sparse = module.scale_grad_by_freq = False
+            module.sparse = False
     return replica
 
 

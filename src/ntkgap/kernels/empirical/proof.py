@@ -10,7 +10,7 @@ from ntkgap.kernels.empirical.terms import Term
 from ntkgap.kernels.empirical.tracing import STUMBLES
 
 # By the coarsest arithmetic that the network does: some layers compute in float32 whatever they are given.
-_TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
+TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
 
 
 def check_separate(point: Point, made: Trace, rows: Tensor, others: Tensor) -> None:
@@ -27,7 +27,7 @@ def check_separate(point: Point, made: Trace, rows: Tensor, others: Tensor) -> N
     """
     outputs = made.outputs.detach()
     off, scale = float((outputs[rows] - others).abs().max()), float(outputs.abs().max())
-    allowed = _TOLERANCE.get(made.precision, 1e-2) * scale
+    allowed = TOLERANCE.get(made.precision, 1e-2) * scale
     if off <= allowed or not made.outputs.requires_grad:
         return
     # Outputs that all but cancel (an antisymmetric initialisation) change by rounding: how much of it there
@@ -78,7 +78,7 @@ def disagreeing(point: Point, made: Trace, terms: dict[str, Term], along: Tensor
             failed.append(name)
             continue
         off = float(found.norm() if expected is None else torch.dist(found, expected.flatten().to(found)))
-        if not off <= _TOLERANCE.get(made.precision, 1e-2) * (norm + 1e-3 * max(norms)):
+        if not off <= TOLERANCE.get(made.precision, 1e-2) * (norm + 1e-3 * max(norms)):
             failed.append(name)
     return failed
 
@@ -101,7 +101,7 @@ def is_separable(point: Point, made: Trace, names: list[str]) -> bool:
             alone = sum(transposed_product(point(made.x[i : i + 1]), v[i : i + 1]) for i in range(n))
     except RuntimeError:
         return False
-    return bool((together - alone).norm() <= _TOLERANCE.get(made.precision, 1e-2) * together.norm())
+    return bool((together - alone).norm() <= TOLERANCE.get(made.precision, 1e-2) * together.norm())
 
 
 def refuse_hidden(point: Point, outputs: Tensor) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from ntkgap.errors import NtkgapError
+from ntkgap.errors import ModelError, NtkgapError
 from ntkgap.kernels.empirical.collect import Layout, Trace, structured_terms, trace
 from ntkgap.kernels.empirical.factors import Lookup, Rows
 from ntkgap.kernels.empirical.inputs import Inputs
@@ -113,6 +113,12 @@ def find_recipe(point: Point, x: Tensor | Inputs, prove: bool = True) -> Recipe:
     order = torch.tensor([2, 1, 0], device=point.device)
     with torch.no_grad():
         backward = point(three[order])[order].detach()
+    widths = {made.shape[1] for made in (small.outputs, large.outputs, backward)}
+    if len(widths) > 1:
+        raise ModelError(
+            f"{type(point.model).__name__} returns {' or '.join(map(str, sorted(widths)))} outputs an example, "
+            "depending on the values of the inputs or on how many there are; kernels need the same number for all"
+        )
     # In other company, and in another order: an example must not notice either.
     others = torch.cat([small.outputs.detach(), backward])
     check_separate(point, large, torch.tensor([0, 1, 0, 1, 2], device=point.device), others)
@@ -233,7 +239,7 @@ def _traced_with_memory(point: Point, x: Inputs) -> tuple[Trace, int]:
     kept: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
-        if tensor.layout != torch.strided:
+        if tensor.layout != torch.strided or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
             return tensor
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:

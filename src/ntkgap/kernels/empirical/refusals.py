@@ -63,6 +63,11 @@ def _fault(module: nn.Module) -> tuple[str, str] | None:
         if module.running_mean is None:
             return "keeps no running statistics and always normalises over the batch", remedy.split(", or ")[1]
         return None
+    if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.scale_grad_by_freq:
+        return (
+            "divides gradients by how often the batch reads a row (scale_grad_by_freq): they are no derivatives",
+            "set scale_grad_by_freq=False",
+        )
     if not module.training:
         return None
     if isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0:

@@ -34,7 +34,16 @@ from ntkgap.kernels.empirical.parts import Derived, Part, rearranged
 from ntkgap.kernels.empirical.rules import COPIES, RULES, UNROLLED, Call, record_local
 
 # What a rule may stumble over when it meets something it was not made for.
-STUMBLES = (RuntimeError, ValueError, IndexError, KeyError, TypeError, AttributeError, ZeroDivisionError)
+STUMBLES = (
+    RuntimeError,
+    ValueError,
+    IndexError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    ZeroDivisionError,
+    UserWarning,  # of torch, about its speed, where the user has made errors of warnings
+)
 
 
 @dataclass
@@ -112,7 +121,7 @@ class Recorder(TorchFunctionMode):
             return out  # a shape, a flag, a detached value: no gradient flows through it
         if not from_data:
             self._derive(func, args, kwargs, out, made, touched)
-        elif call is not None and isinstance(out, Tensor):
+        elif call is not None and isinstance(out, Tensor) and _is_plain(out):
             self.uses.append(Use(call, get_gradient_edge(out), out.shape))
         else:
             for part in touched.values():
@@ -179,6 +188,11 @@ class Recorder(TorchFunctionMode):
 
     def _is_data(self, tensor: Tensor) -> bool:
         return getattr(tensor, "_ntkgap_data", None) is self._token
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether gradients that arrive at a tensor are real, and are tensors outside of ``torch.func``."""
+    return not tensor.is_complex() and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
 
 
 def tensors_in(tree: Any) -> Iterator[Tensor]:

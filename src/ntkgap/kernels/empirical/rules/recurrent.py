@@ -1,4 +1,4 @@
-"""Fused recurrent layers written out as the linear maps they are made of, one step after the other."""
+"""Fused layers written out as the linear maps they are made of: recurrent ones step after step, bilinear ones."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -110,7 +110,21 @@ class Cell:
         return after if len(after) > 1 else after[0]
 
 
-UNROLLED: dict[Callable, Layers | Cell] = {
+@dataclass(frozen=True)
+class Bilinear:
+    """``torch.bilinear``: a linear map of the products of two vectors' entries."""
+
+    def takes(self, args: tuple) -> bool:
+        """All calls."""
+        return True
+
+    def __call__(self, x: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Σ_jk x_j w_ijk y_k + b_i."""
+        return F.linear((x.unsqueeze(-1) * y.unsqueeze(-2)).flatten(-2), weight.flatten(1), bias)
+
+
+UNROLLED: dict[Callable, Layers | Cell | Bilinear] = {
+    torch.bilinear: Bilinear(),
     torch.lstm: Layers(_lstm),
     torch.gru: Layers(_gru),
     torch.rnn_tanh: Layers(_tanh),
