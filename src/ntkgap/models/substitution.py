@@ -147,9 +147,9 @@ def places(module: nn.Module) -> dict[str, str]:
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The network inside of ``torch.compile`` and ``nn.DataParallel``, which compute what it computes."""
-    while type(model).__module__.startswith("torch."):
+    while type(model).__module__.startswith("torch.") and not isinstance(model, torch.jit.ScriptModule):
         inner = vars(model).get("_modules", {}).get("_orig_mod" if hasattr(model, "_orig_mod") else "module")
-        if not isinstance(inner, nn.Module) or isinstance(model, torch.jit.ScriptModule):
+        if not isinstance(inner, nn.Module):
             break
         model = inner
     return model

@@ -1,0 +1,33 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+from ntkgap.models.forward_mode import forward_derivative
+from tests.tolerances import EXACT
+
+
+def cube_of_sine(x):
+    return torch.sin(x) ** 3
+
+
+def test_threads_do_not_spoil_each_other(generator):
+    """torch.func.jvp in several threads fails, or forgets the direction."""
+    x, w = torch.randn(2, 5, dtype=torch.float64, generator=generator)
+
+    def run(i):
+        return forward_derivative(cube_of_sine, (x + i,), (w,))
+
+    with ThreadPoolExecutor(8) as pool:
+        for i, (value, change) in enumerate(pool.map(run, range(200))):
+            torch.testing.assert_close(value, cube_of_sine(x + i), rtol=EXACT, atol=EXACT)
+            expected = 3 * torch.sin(x + i) ** 2 * torch.cos(x + i) * w
+            torch.testing.assert_close(change, expected, rtol=EXACT, atol=EXACT)
+
+
+def test_within_itself(generator):
+    x, w = torch.randn(2, 5, dtype=torch.float64, generator=generator)
+
+    def first(x):
+        return forward_derivative(torch.sin, (x,), (w,))[1]
+
+    torch.testing.assert_close(forward_derivative(first, (x,), (w,))[1], -torch.sin(x) * w**2)
