@@ -70,7 +70,7 @@ class Recorder(TorchFunctionMode):
             return func(*args, **kwargs)
         if _is_composite(func):
             with self:
-                return _opened(func)(*args, **kwargs)
+                return opened(func)(*args, **kwargs)
         call = None
         rule = RULES.get(func)
         if rule is not None:
@@ -111,7 +111,7 @@ def _is_composite(func: Callable) -> bool:
     return isinstance(func, types.FunctionType) and func.__module__ == F.__name__
 
 
-def _opened(func: Any) -> types.FunctionType:
+def opened(func: Any) -> types.FunctionType:
     """The same function, but without the hand-over to the mode, which would call us forever."""
     no = {name: lambda *_: False for name in func.__globals__ if name.startswith("has_torch_function")}
     opened = types.FunctionType(
