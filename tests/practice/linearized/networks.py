@@ -304,7 +304,7 @@ HARD = {
     "lstm with projection": Hard(recurrent(nn.LSTM, proj_size=3), SEQUENCE, FORWARD),
     "gru": Hard(recurrent(nn.GRU), SEQUENCE, FORWARD),
     "rnn": Hard(recurrent(nn.RNN), SEQUENCE, FORWARD),
-    "differential equation": Hard(residual_of_a_differential_equation, (2,)),
+    "differential equation": Hard(residual_of_a_differential_equation, (2,), FORWARD),
     "pruned": Hard(pruned, route=FORWARD),
     "weight norm": Hard(parametrized(nn.utils.parametrizations.weight_norm), route=WRITTEN_OUT),
     "weight norm by hooks": Hard(old_weight_norm, route=WRITTEN_OUT),

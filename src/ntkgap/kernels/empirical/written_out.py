@@ -6,7 +6,7 @@ enters it, where ``sdpa_kernel`` and ``backends.cudnn.flags`` change the whole p
 """
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import torch
@@ -40,16 +40,20 @@ def _attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    math = partial(torch._scaled_dot_product_attention_math, dropout_p=dropout_p, is_causal=is_causal, scale=scale)
-    if enable_gqa:  # known since torch 2.5
-        math = partial(math, enable_gqa=True)
+    if enable_gqa:
+        groups = query.shape[-3] // key.shape[-3]
+        key, value = key.repeat_interleave(groups, -3), value.repeat_interleave(groups, -3)
+    if is_causal:
+        attn_mask = query.new_ones(query.shape[-2], key.shape[-2], dtype=torch.bool).tril()
+    scores = (query * (query.shape[-1] ** -0.5 if scale is None else scale)) @ key.mT
     if attn_mask is None:
-        return math(query, key, value)[0]
+        return torch.dropout(scores.softmax(-1), dropout_p, True) @ value
     if attn_mask.dtype == torch.bool:
         attn_mask = torch.zeros_like(attn_mask, dtype=query.dtype).masked_fill(~attn_mask, -torch.inf)
-    # Who sees nothing gets zero, as from the fused function; in small pieces it would be a gradient of NaN.
+    # Who sees nothing gets zero, as from the fused function; a softmax of nothing would be NaN.
     blind = (attn_mask == -torch.inf).all(-1, keepdim=True)
-    return math(query, key, value, attn_mask.masked_fill(blind, 0.0))[0].masked_fill(blind, 0.0)
+    weights = (scores + attn_mask.masked_fill(blind, 0.0)).softmax(-1)
+    return torch.dropout(weights, dropout_p, True).masked_fill(blind, 0.0) @ value
 
 
 def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:

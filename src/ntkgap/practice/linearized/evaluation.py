@@ -77,11 +77,6 @@ def underneath(tensor: Tensor) -> Tensor:
     return tensor.data
 
 
-def is_transformed() -> bool:
-    """Whether this is a call within ``torch.func.grad``, ``vmap`` or the like."""
-    return torch._C._functorch.peek_interpreter_stack() is not None
-
-
 def dot(one: Sequence[Tensor], two: Sequence[Tensor]) -> Tensor:
     """Σ ⟨a, b⟩ over pairs of tensors."""
     return torch.stack([torch.sum(a * b) for a, b in zip(one, two, strict=True)]).sum()

@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 from weakref import WeakValueDictionary
 
 import torch
@@ -51,7 +51,7 @@ class LinearizedModel(nn.Module):
         """
         if len(args) == 1 and not kwargs:
             args, kwargs = call_arguments(self.network, args[0])
-        start = tuple(self.get_buffer(f"anchor_{i}") for i in range(len(self._names)))
+        start = tuple(cast(Tensor, self._buffers[f"anchor_{i}"]) for i in range(len(self._names)))
         with _plainly(start[0].device):
             parameters = dict(self.network.named_parameters())
             present = [parameters.pop(name) for name in self._names]
@@ -59,7 +59,7 @@ class LinearizedModel(nn.Module):
             evaluation = Evaluation(self._evaluated[0], self._names, start, constants, _normal((args, kwargs)))
             route, writes = self._routes.of(evaluation)
             step = tuple(p - p0 for p, p0 in zip(present, start, strict=True))
-            value, change = route(replace(evaluation, writes=writes), step)
+            value, change = route(replace(evaluation, writes=True) if writes else evaluation, step)
             return value + change
 
     def train(self, mode: bool = True) -> "LinearizedModel":
@@ -119,7 +119,9 @@ def _plainly(device: torch.device) -> Iterator[None]:
 
 def _normal(arguments: Any) -> Any:
     """Inputs that were made in inference mode cannot take part in derivatives: copies can."""
-    return tree.tree_map_only(Tensor, lambda x: x.clone() if x.is_inference() else x, arguments)
+    if not any(isinstance(leaf, Tensor) and leaf.is_inference() for leaf in tree.tree_leaves(arguments)):
+        return arguments
+    return tree.tree_map_only(Tensor, torch.clone, arguments)
 
 
 def linearize(model: nn.Module) -> LinearizedModel:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ntkgap.errors import ModelError
 from ntkgap.kernels.empirical.written_out import WrittenOut
-from ntkgap.models.forward_mode import forward_derivative
-from ntkgap.practice.linearized.evaluation import Evaluation, dot, is_transformed
+from ntkgap.models.forward_mode import forward_derivative, is_transformed
+from ntkgap.practice.linearized.evaluation import Evaluation, dot
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,15 @@ class Route:
             with WrittenOut() if self.written_out else nullcontext():
                 return evaluation.outputs(*values)
 
+        by_inputs = torch.is_grad_enabled() and any(x.requires_grad for x in evaluation.inputs())
         if self.product is None:
-            return forward_derivative(outputs, evaluation.start, step)
+            return forward_derivative(outputs, evaluation.start, step, linear=not by_inputs)
         if is_transformed():
             raise TransformError(
                 f"{type(evaluation.network).__name__} has no forward-mode derivative, without which its "
                 "linearized model cannot be used inside of torch.func (grad, vmap, jvp, ...); use torch.autograd"
             )
-        if torch.is_grad_enabled() and any(x.requires_grad for x in evaluation.inputs()):
+        if by_inputs:
             raise ModelError(
                 f"the linearized model of {type(evaluation.network).__name__} has no gradient with respect to its "
                 "inputs, for want of a forward-mode derivative; pass x.detach() if none is needed"
