@@ -316,3 +316,26 @@ def test_frozen_and_tied_parameters(x):
     twin.requires_grad_(True)
     twin(x).sum().backward()
     assert twin.network[0].bias.grad is None
+
+
+def test_what_is_held_outside_of_parameters_and_buffers_is_copied_too(x):
+    model = With(lambda m, x: m.teacher[0](torch.tanh(m.a(x))) * m.scales["first"], a=nn.Linear(4, 4)).double()
+    model.teacher, model.scales = [nn.Linear(4, 2).double()], {"first": torch.ones(2)}
+    twin = ng.linearize(model)
+    step = perturbed(twin)
+    expected = model(x).detach() + (row_jacobian(model, x) @ step).view(5, 2)
+    assert_near(twin(x), expected, EXACT)
+    model.teacher[0].weight.data.zero_()
+    model.scales["first"].zero_()
+    assert_near(twin(x), expected, EXACT)
+
+
+@pytest.mark.parametrize("layout", ["to_sparse_coo", "to_sparse_csr"])
+def test_sparse_buffers(layout, x):
+    graph = getattr(torch.eye(4, dtype=torch.float64).roll(1, 0), layout)()
+    model = With(lambda m, x: (m.graph @ torch.tanh(m.a(x)).T).T, a=nn.Linear(4, 4)).double()
+    model.register_buffer("graph", graph)
+    twin = ng.linearize(model)
+    step = perturbed(twin)
+    expected = model(x).detach() + (row_jacobian(model, x) @ step).view(5, 4)
+    assert_near(twin(x), expected, EXACT)

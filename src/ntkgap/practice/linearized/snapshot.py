@@ -23,15 +23,11 @@ def snapshot(model: nn.Module) -> nn.Module:
         name: nn.Parameter(p.detach().clone(), p.requires_grad) for name, p in model.named_parameters()
     }
     values |= {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
-    copy = replicate(model, values)
-    registered = {id(tensor) for tensor in (*copy.parameters(), *copy.buffers())}
+    copy = replicate(model, values, copied=True)
     for module in list(copy.modules()):
         for name, child in module.named_children():
             module._modules[name] = unwrapped(child)
         module._compiled_call_impl = None
-        for name, value in vars(module).items():  # weights that hooks compute, tensors that are no buffers
-            if isinstance(value, Tensor) and id(value) not in registered:
-                vars(module)[name] = value.detach().clone()
         if isinstance(module, nn.Embedding | nn.EmbeddingBag):
             module.sparse = False
     return copy
