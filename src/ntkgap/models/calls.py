@@ -21,7 +21,7 @@ def call_arguments(model: nn.Module, x: Any) -> tuple[tuple[Any, ...], dict[str,
     if isinstance(x, Mapping):
         args, kwargs = (), dict(x)
     else:
-        args, kwargs = tuple(x) if isinstance(x, tuple | list) else (x,), {}
+        args, kwargs = tuple(x) if type(x) in (tuple, list) else (x,), {}  # a named tuple is one argument
     try:
         signature = inspect.signature(model.forward)
     except (TypeError, ValueError):  # a forward written in C

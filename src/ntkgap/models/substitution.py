@@ -20,7 +20,7 @@ _TABLES = frozenset({dict, OrderedDict, list, set})
 _BACKWARD_HOOKS = ("_backward_hooks", "_backward_pre_hooks")
 
 
-def replicate(module: Module, tensors: Mapping[str, Tensor] | None = None) -> Module:
+def replicate(module: Module, tensors: Mapping[str, Tensor] | None = None, copied: bool = False) -> Module:
     """A network of the same modules that holds other tensors, to be called in place of the original.
 
     The original is read and never changed, so that other threads may use it meanwhile, and whatever a call of the
@@ -35,6 +35,7 @@ def replicate(module: Module, tensors: Mapping[str, Tensor] | None = None) -> Mo
         module: any network.
         tensors: name -> tensor, the names as in ``named_parameters`` and ``named_buffers``; whatever is not among
             them is shared with the original, modes and plain attributes are those of now.
+        copied: whether tensors that are neither parameters nor buffers are copied, rather than shared as well.
     """
     given = tensors or {}
     values: dict[int, Any] = {}
@@ -43,7 +44,7 @@ def replicate(module: Module, tensors: Mapping[str, Tensor] | None = None) -> Mo
             values |= {id(tensor): tensor for tensor in table.values() if tensor is not None}
     for names in (module.named_parameters(), module.named_buffers()):
         values |= {id(own): given[name] for name, own in names if name in given}
-    return _Replicator(values).of(module)
+    return _Replicator(values, copied).of(module)
 
 
 def call_with(
@@ -66,8 +67,8 @@ def call_with(
 class _Replicator:
     """Copies what leads to modules or tensors, once each; ``made`` maps the identity of a thing to its copy."""
 
-    def __init__(self, values: dict[int, Any]) -> None:
-        self.made = values
+    def __init__(self, values: dict[int, Any], copied: bool) -> None:
+        self.made, self.copied = values, copied
 
     def of(self, thing: Any) -> Any:
         """The copy of a thing, or the thing itself where there is nothing to replace in it."""
@@ -79,6 +80,10 @@ class _Replicator:
             return self.made[id(thing)]
         if isinstance(thing, nn.Module):
             return self._module(thing)
+        if isinstance(thing, Tensor):
+            if self.copied:
+                self.made[id(thing)] = thing = thing.detach().clone()
+            return thing
         if isinstance(thing, list | dict | set):
             return self._container(thing)
         if isinstance(thing, tuple):

@@ -101,7 +101,7 @@ class Recorder(TorchFunctionMode):
         touched = {id(t): self.parts[id(t)] for t in given if id(t) in self.parts}
         if touched and _is_composite(func):
             with self:
-                return _opened(func)(*args, **kwargs)
+                return opened(func)(*args, **kwargs)
         from_data = any(self._is_data(t) for t in given)
         if touched and not from_data:
             from_data = self._is_given_to_examples(func, args, given)
@@ -211,7 +211,7 @@ def _is_composite(func: Callable) -> bool:
     return isinstance(func, types.FunctionType) and func.__module__ == F.__name__
 
 
-def _opened(func: Any) -> types.FunctionType:
+def opened(func: Any) -> types.FunctionType:
     """The same function, but without the hand-over to the mode, which would call us forever."""
     no = {name: lambda *_: False for name in func.__globals__ if name.startswith("has_torch_function")}
     opened = types.FunctionType(

@@ -14,6 +14,7 @@ from ntkgap.kernels.infinite.pairs import Moments, Tile, own_positions, with_own
 from ntkgap.kernels.infinite.rules.base import Call, Compiled, Operation, State, rule
 from ntkgap.kernels.infinite.rules.normalization import learned
 from ntkgap.kernels.infinite.signals import Signal
+from ntkgap.models.forward_mode import forward_derivative
 from ntkgap.models.inputs import ImageInput, TokenInput
 
 
@@ -126,7 +127,7 @@ def slope_times_input(call: Call, activation: Activation) -> Activation:
         return function(x, *call.args[1:], **call.kwargs)
 
     def psi(x: Tensor) -> Tensor:
-        return x * torch.func.jvp(phi, (x,), (torch.ones_like(x),))[1]
+        return x * forward_derivative(phi, (x,), (torch.ones_like(x),))[1]
 
     return quadrature_of(psi, f"x·φ'(x) of {activation.name}")
 
