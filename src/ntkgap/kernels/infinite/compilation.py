@@ -19,6 +19,8 @@ from ntkgap.kernels.infinite.pairs import Moments, Tile
 from ntkgap.kernels.infinite.recursion import Recursion, Step
 from ntkgap.kernels.infinite.refusals import reason_for
 from ntkgap.kernels.infinite.rules import Call, Compiled, Data, Operation, Random, State, find_rule
+from ntkgap.kernels.infinite.rules.base import ANY_BATCH_AXIS, LAYERS, leaves_of, require_batch_first
+from ntkgap.kernels.infinite.rules.mixing import matrix_product
 from ntkgap.kernels.infinite.rules.normalization import settle
 from ntkgap.kernels.infinite.rules.pointwise import Pointwise, Same, pointwise
 from ntkgap.kernels.infinite.signals import Field, Layout, Signal
@@ -32,10 +34,11 @@ class Lift(Operation):
 
     name: str
     channel_axis: int
+    batch_axis: int
 
     def __call__(self, at: Tile, pairs: bool, *states: State) -> State:
         """No parameter has been met yet."""
-        return [Moments(at.inner(self.name, self.channel_axis, pairs), None)]
+        return [Moments(at.inner(self.name, self.channel_axis, self.batch_axis, pairs), None)]
 
 
 def compile_model(model: nn.Module, example: Tensor, initializations: Mapping[str, Initialization]) -> Recursion:
@@ -65,6 +68,7 @@ class _Compiler:
         self._functions = FunctionsOfInput(self._root)
         self._steps: dict[str, Step] = {}
         self._activations: list[Activation] = []
+        self._lifted: dict[str, int] = {}
         self._examples = 0
 
     def run(self, example: Tensor) -> Recursion:
@@ -79,7 +83,7 @@ class _Compiler:
             else:
                 values[node] = self._value_of(node, values)
         output = self._check_output(result)
-        self._functions.check(example.clone())
+        self._functions.check(example.clone(), self._lifted)
         return Recursion(self._steps, output, self._functions, self._activations)
 
     def _value_of(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
@@ -90,15 +94,14 @@ class _Compiler:
         if node.op == "get_attr":
             return self._functions.constant(node)
         args, kwargs = arguments(node, values.__getitem__)
-        leaves: list[Any] = []
-        fx.node.map_aggregate((args, kwargs), leaves.append)
+        leaves = leaves_of(args, kwargs)
         random = any(isinstance(leaf, Random) for leaf in leaves)
         if not random and not any(isinstance(leaf, Data) for leaf in leaves):
             return value
         if isinstance(value, int):  # a number of examples
             return self._as_data(node, value)
         target = self._root.get_submodule(str(node.target)) if node.op == "call_module" else node.target
-        if not random and not _has_weights(target, leaves):
+        if not random and not _has_weights(target, args, leaves):
             return self._as_data(node, value)
         call = Call(
             node.name,
@@ -146,29 +149,30 @@ class _Compiler:
         self._step(name, operation, [source.name], signal)
         return Random(name, signal, source.value)
 
-    def _lift(self, data: Data, channel_axis: int) -> Random:
-        """A function of the input as a signal with its channels along an axis."""
+    def _lift(self, data: Data, channel_axis: int, batch_axis: int = 0) -> Random:
+        """A function of the input as a signal with its channels and its examples along an axis each."""
         if not isinstance(data.value, Tensor):
             raise ModelError(
                 f"{data.name!r}, the number of examples, enters the forward of {self._model_name} as a number: "
                 "what it makes of one example depends on how many there are"
             )
-        name, shape = f"{data.name}@{channel_axis}", data.value.shape
-        if len(shape) > 1 and len(data.value) != self._examples:
+        name, shape = f"{data.name}@{channel_axis},{batch_axis}", data.value.shape
+        if len(shape) > 1 and shape[batch_axis] != self._examples:
             raise ModelError(
-                f"{data.name!r} turns {self._examples} inputs into {len(data.value)}: kernels need one output "
-                "for every input, so the first axis must stay that of the examples"
+                f"{data.name!r} turns {self._examples} inputs into {shape[batch_axis]}: kernels need one output "
+                f"for every input, so axis {batch_axis} must be that of the examples"
             )
         if len(shape) < 2 or not data.value.is_floating_point():
             raise ModelError(
                 f"{data.name!r}, a function of the input of shape {('n', *shape[1:])} and type "
                 f"{data.value.dtype}, is combined with random signals; only floating-point numbers [n, ...] can be"
             )
-        positions = tuple(size for axis, size in enumerate(shape) if axis not in (0, channel_axis))
+        positions = tuple(size for axis, size in enumerate(shape) if axis not in (batch_axis, channel_axis))
         field = Field(shape[channel_axis], gaussian=False, zero_mean=False, sources=frozenset())
-        signal = Signal(Layout(positions, channel_axis), (field,))
+        signal = Signal(Layout(positions, channel_axis, batch_axis=batch_axis), (field,))
+        self._lifted[data.name] = batch_axis
         if name not in self._steps:
-            self._step(name, Lift(data.name, channel_axis), [], signal)
+            self._step(name, Lift(data.name, channel_axis, batch_axis), [], signal)
         return Random(name, signal, data.value)
 
     def _step(self, name: str, operation: Operation, inputs: list[str], signal: Signal) -> None:
@@ -195,6 +199,11 @@ class _Compiler:
                 "model so that it returns the outputs alone"
             )
         layout = value.layout
+        if layout.batch_axis:
+            raise ModelError(
+                f"the output of {self._model_name} has its examples on axis {layout.batch_axis}; they must come "
+                "first, [n, C]"
+            )
         if layout.positions:
             axes = f"positions {layout.positions}" + (" folded into the outputs" if layout.flat else "")
             raise ModelError(
@@ -209,12 +218,15 @@ class _Compiler:
         return value.name
 
 
-def _has_weights(target: Any, leaves: list[Any]) -> bool:
+def _has_weights(target: Any, args: tuple[Any, ...], leaves: list[Any]) -> bool:
+    """Whether a step on functions of the input alone is the first one with weights drawn at random."""
     if isinstance(target, nn.Module):
         return any(True for _ in target.parameters())
-    return any(
-        isinstance(leaf, nn.Parameter) or (isinstance(leaf, Tensor) and leaf.requires_grad) for leaf in leaves
-    )
+    if any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in leaves):
+        return True
+    rule = find_rule(target)
+    drawn = args[1:] if rule is matrix_product else leaves  # a frozen A in A @ x is a constant, W in x @ W is not
+    return rule in LAYERS and any(isinstance(leaf, nn.Parameter) for leaf in drawn)
 
 
 def is_step(module: nn.Module) -> bool:
@@ -235,6 +247,8 @@ def compile_step(call: Call) -> Compiled:
         ModelError: if there is none, naming the step.
     """
     rule = find_rule(call.target)
+    if rule not in ANY_BATCH_AXIS:
+        require_batch_first(call, (leaf.layout for leaf in call.leaves if isinstance(leaf, Random)))
     if rule is not None:
         return rule(call)
     options = (*call.args[1:], *call.kwargs.values())

@@ -1,6 +1,6 @@
 """What a model does to its input before the first random weights: plain functions of the data, run as they are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -44,11 +44,12 @@ class FunctionsOfInput:
             values[node] = self._run(node, x, values)
         return {node.name: value for node, value in values.items() if isinstance(value, Tensor)}
 
-    def check(self, example: Tensor) -> None:
+    def check(self, example: Tensor, lifted: Mapping[str, int]) -> None:
         """Refuse steps that mix the examples or draw random numbers.
 
         Args:
             example: at least two inputs [b, ...].
+            lifted: axis of the examples, by name of the steps whose values enter the recursion.
 
         Raises:
             ModelError: naming the step.
@@ -60,7 +61,8 @@ class FunctionsOfInput:
                     f"the step {name!r} before the first layer of weights draws random numbers; its kernel would "
                     "be another one at every call"
                 )
-            if value.ndim and len(value) == len(example) and not _same(value[:1], alone[name]):
+            axis = lifted.get(name, _batch_axis(value, alone[name], len(example)))
+            if axis is not None and not _same(value.narrow(axis, 0, 1), alone[name]):
                 raise ModelError(
                     f"the step {name!r} before the first layer of weights mixes the examples of a batch: what it "
                     "makes of one depends on the others. Do it to the data beforehand"
@@ -86,6 +88,15 @@ def arguments(node: fx.Node, value_of: Callable[[fx.Node], Any]) -> tuple[tuple[
     args: Any = fx.node.map_arg(node.args, value_of)
     kwargs: Any = fx.node.map_arg(node.kwargs, value_of)
     return args, kwargs
+
+
+def _batch_axis(together: Tensor, alone: Tensor, examples: int) -> int | None:
+    """The axis that has as many entries as there are examples, if there is one."""
+    shape = list(together.shape)
+    for axis in range(together.ndim):
+        if shape[axis] == examples and [*shape[:axis], 1, *shape[axis + 1 :]] == list(alone.shape):
+            return axis
+    return 0 if shape and shape[0] == examples and not _same(together, alone) else None
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

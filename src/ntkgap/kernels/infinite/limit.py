@@ -15,7 +15,7 @@ from ntkgap.kernels.infinite.compilation import compile_model
 from ntkgap.kernels.infinite.evaluation import Evaluation
 from ntkgap.kernels.infinite.pairs import Moments
 from ntkgap.kernels.infinite.recursion import Recursion
-from ntkgap.kernels.infinite.refusals import refuse_hopeless_layers
+from ntkgap.kernels.infinite.refusals import refuse_hopeless_layers, refuse_several_inputs
 from ntkgap.models.layers import Initialization
 
 # A relative error of quadrature that nobody should have to look for.
@@ -85,6 +85,7 @@ class InfiniteWidth:
         if not isinstance(model, nn.Module):
             raise ModelError(f"infinite_width takes an nn.Module, got {type(model).__name__}")
         refuse_coupling_layers(model)
+        refuse_several_inputs(model)
         refuse_hopeless_layers(model)
         if not isinstance(initializations, Mapping):
             raise ModelError(
@@ -95,7 +96,8 @@ class InfiniteWidth:
                 raise ModelError(
                     f"initializations[{name!r}] must be an Initialization of finite numbers, got {start!r}"
                 )
-        unknown = set(initializations) - {name.rpartition(".")[0] for name, _ in model.named_parameters()}
+        parameters = [name for name, _ in model.named_parameters()]
+        unknown = set(initializations) - {name.rpartition(".")[0] for name in parameters} - set(parameters)
         if unknown:
             raise ModelError(f"initializations= names {sorted(unknown)[0]!r}, which is not a layer with weights")
         self.model = model

@@ -1,5 +1,7 @@
 """What has no known infinite-width kernel, by name, with the reason."""
 
+import inspect
+
 from torch import nn
 
 from ntkgap.errors import ModelError
@@ -41,6 +43,26 @@ NO_LIMIT: tuple[tuple[tuple[type[nn.Module], ...], str], ...] = (
 def reason_for(module: nn.Module) -> str | None:
     """Why a module has no limit, or None if nothing is known against it."""
     return next((reason for kinds, reason in NO_LIMIT if isinstance(module, kinds)), None)
+
+
+def refuse_several_inputs(model: nn.Module) -> None:
+    """Refuse networks that need more than one tensor.
+
+    Raises:
+        ModelError: naming the arguments.
+    """
+    needed = [
+        name
+        for name, argument in inspect.signature(model.forward).parameters.items()
+        if argument.default is argument.empty and argument.kind is not argument.VAR_POSITIONAL
+        if argument.kind is not argument.VAR_KEYWORD
+    ]
+    if len(needed) > 1:
+        raise ModelError(
+            f"the forward of {type(model).__name__} takes several inputs ({', '.join(needed)}); infinite-width "
+            "kernels need one, [n, ...]. What is the same for all examples, as one graph, belongs into a buffer; "
+            "otherwise use infinite_width_monte_carlo on a model of one input"
+        )
 
 
 def refuse_hopeless_layers(model: nn.Module) -> None:

@@ -230,5 +230,6 @@ def trace(root: Root, example: Tensor, is_step: Callable[[nn.Module], bool]) -> 
         ) from error
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, NameError) as error:
         raise ModelError(
-            f"{name} cannot be followed on an input of shape {('n', *example.shape[1:])}: {error}"
+            f"{name} cannot be followed on an input of shape {('n', *example.shape[1:])}, any number n of "
+            f"which it must take ({len(example)} here): {error}"
         ) from error

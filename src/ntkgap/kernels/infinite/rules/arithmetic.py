@@ -107,13 +107,13 @@ def two(call: Call, a: object, b: object) -> tuple[Random, Random]:
     return a, b
 
 
-@rule(operator.add, operator.iadd, torch.add, "add", "add_")
+@rule(operator.add, operator.iadd, torch.add, "add", "add_", any_batch_axis=True)
 def add(call: Call) -> Compiled:
     """A residual sum; of the same signal with itself, twice it."""
     return _sum(call, 1.0)
 
 
-@rule(operator.sub, operator.isub, torch.sub, "sub", "sub_")
+@rule(operator.sub, operator.isub, torch.sub, "sub", "sub_", any_batch_axis=True)
 def subtract(call: Call) -> Compiled:
     """Signs do not matter for uncorrelated signals."""
     return _sum(call, -1.0)
@@ -145,7 +145,7 @@ def _sum_field(call: Call, a: Field, b: Field) -> Field:
     return Field(a.channels, a.gaussian and b.gaussian, a.zero_mean and b.zero_mean, a.sources | b.sources)
 
 
-@rule(operator.mul, operator.imul, torch.mul, "mul", "mul_")
+@rule(operator.mul, operator.imul, torch.mul, "mul", "mul_", any_batch_axis=True)
 def multiply(call: Call) -> Compiled:
     """A number times a signal, or a gate: the product of two independent ones."""
     first, second = call.operands()
@@ -161,7 +161,7 @@ def multiply(call: Call) -> Compiled:
     return Compiled(Product(), [a, b], Signal(a.layout, tuple(fields)))
 
 
-@rule(operator.truediv, operator.itruediv, torch.div, "div", "div_")
+@rule(operator.truediv, operator.itruediv, torch.div, "div", "div_", any_batch_axis=True)
 def divide(call: Call) -> Compiled:
     """A signal divided by a number."""
     divided, by = call.operands()
@@ -171,7 +171,7 @@ def divide(call: Call) -> Compiled:
     return Compiled(Multiple(1 / factor), [divided], divided.signal)
 
 
-@rule(operator.neg, torch.neg, "neg")
+@rule(operator.neg, torch.neg, "neg", any_batch_axis=True)
 def negate(call: Call) -> Compiled:
     """Centred Gaussians do not notice."""
     return Compiled(Multiple(-1.0), [call.input], call.input.signal)

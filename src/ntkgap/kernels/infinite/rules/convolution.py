@@ -99,7 +99,7 @@ def _sum_of_shifts(
     return cast(Tensor, total)
 
 
-@rule(nn.Conv1d, nn.Conv2d, nn.Conv3d, ScaledConv2d, F.conv1d, F.conv2d, F.conv3d)
+@rule(nn.Conv1d, nn.Conv2d, nn.Conv3d, ScaledConv2d, F.conv1d, F.conv2d, F.conv3d, layer=True)
 def convolution(call: Call) -> Compiled:
     """A convolution acts on channels first."""
     names = ("stride", "padding", "dilation", "groups")

@@ -142,7 +142,18 @@ class Same(Operation):
         return states[0]
 
 
-@rule(nn.Identity, ImageInput, TokenInput, "contiguous", "clone", "to", "float", "double", "type")
+@rule(
+    nn.Identity,
+    ImageInput,
+    TokenInput,
+    "contiguous",
+    "clone",
+    "to",
+    "float",
+    "double",
+    "type",
+    any_batch_axis=True,
+)
 def identity(call: Call) -> Compiled:
     """Steps without effect on values."""
     if not call.value.is_floating_point():
@@ -150,7 +161,16 @@ def identity(call: Call) -> Compiled:
     return Compiled(Same(), [call.input], call.input.signal)
 
 
-@rule(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout, F.dropout)
+@rule(
+    nn.Dropout,
+    nn.Dropout1d,
+    nn.Dropout2d,
+    nn.Dropout3d,
+    nn.AlphaDropout,
+    nn.FeatureAlphaDropout,
+    F.dropout,
+    any_batch_axis=True,
+)
 def dropout(call: Call) -> Compiled:
     """Dropout does nothing in eval mode."""
     if call.is_module:
@@ -172,7 +192,7 @@ class Detached(Operation):
         return [Moments(moments.nngp, None) for moments in states[0]]
 
 
-@rule("detach", torch.detach)
+@rule("detach", torch.detach, any_batch_axis=True)
 def detach(call: Call) -> Compiled:
     """Stop the gradient."""
     fields = tuple(replace(f, scales="") for f in call.input.signal.fields)
