@@ -24,7 +24,7 @@ class Points:
 
     def mapped(self, matrix: Tensor) -> "Points":
         """Positions of every input mapped by a matrix [out, in]."""
-        whole = torch.kron(torch.eye(self.n, dtype=torch.float64), matrix.double())
+        whole = torch.kron(torch.eye(self.n, dtype=torch.float64), matrix.double().contiguous())
         return Points(whole @ self.nngp @ whole.T, whole @ self.ntk @ whole.T, self.n)
 
     def mean(self) -> "Points":
@@ -55,7 +55,7 @@ class Points:
         """E[φφ'] and E[φ̇φ̇'] of ReLU by the angle between the two (Cho, Saul 2009)."""
         q = self.nngp.diagonal()
         size = (q[:, None] * q[None]).sqrt()
-        angle = torch.arccos((self.nngp / size).clamp(-1, 1))
+        angle = torch.arccos((self.nngp / size.clamp(min=1e-300)).clamp(-1, 1))
         angle.fill_diagonal_(0.0)
         nngp = size * (angle.sin() + (math.pi - angle) * angle.cos()) / (2 * math.pi)
         slope = (math.pi - angle) / (2 * math.pi)

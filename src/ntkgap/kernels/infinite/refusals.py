@@ -32,10 +32,6 @@ NO_LIMIT: tuple[tuple[tuple[type[nn.Module], ...], str], ...] = (
         (nn.Softmax, nn.LogSoftmax, nn.Softmax2d, nn.Softmin, nn.GLU),
         f"mixes channels, which has no limit here; {_ESTIMATE}",
     ),
-    (
-        (nn.modules.conv._ConvTransposeNd,),
-        f"is a transposed convolution, for which there is no rule yet; {_ESTIMATE}",
-    ),
     ((nn.PReLU,), f"trains its slope, for which there is no rule yet; use nn.LeakyReLU, or {_INSTEAD}"),
 )
 

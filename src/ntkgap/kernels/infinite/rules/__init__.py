@@ -10,6 +10,8 @@ from ntkgap.kernels.infinite.rules import (
     pointwise,
     pooling,
     shapes,
+    transposed_convolution,
+    upsampling,
 )
 from ntkgap.kernels.infinite.rules.base import Call, Compiled, Data, Operation, Random, Rule, State, find_rule
 
@@ -31,4 +33,6 @@ __all__ = [
     "pointwise",
     "pooling",
     "shapes",
+    "transposed_convolution",
+    "upsampling",
 ]

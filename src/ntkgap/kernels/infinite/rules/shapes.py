@@ -159,6 +159,16 @@ def transpose(call: Call) -> Compiled:
     return permuted(unfolded(call), order)
 
 
+@rule(getattr, any_batch_axis=True)
+def attribute(call: Call) -> Compiled:
+    """``x.mT``; tensors that are attributes of others have no rule beside it."""
+    source, name = call.input, call.args[1]
+    if name != "mT":
+        raise call.refusal(f"takes the attribute {name!r} of a random signal, which is not followed")
+    *rest, i, j = range(source.value.ndim)
+    return permuted(unfolded(call), [*rest, j, i])
+
+
 @rule(torch.permute, "permute", any_batch_axis=True)
 def permute(call: Call) -> Compiled:
     """Any order of axes."""
