@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor, fx, nn
 
 from ntkgap.errors import ModelError
@@ -14,6 +15,7 @@ from ntkgap.kernels.infinite.activations import (
     is_multiple,
     quadrature_of,
 )
+from ntkgap.kernels.infinite.drawn import drawn_by_step
 from ntkgap.kernels.infinite.functions_of_input import FunctionsOfInput, arguments
 from ntkgap.kernels.infinite.pairs import Moments, Tile
 from ntkgap.kernels.infinite.recursion import Recursion, Step
@@ -68,6 +70,7 @@ class _Compiler:
         self._functions = FunctionsOfInput(self._root)
         self._steps: dict[str, Step] = {}
         self._activations: list[Activation] = []
+        self._remarks: list[str] = []
         self._lifted: dict[str, int] = {}
         self._examples = 0
 
@@ -84,7 +87,7 @@ class _Compiler:
                 values[node] = self._value_of(node, values)
         output = self._check_output(result)
         self._functions.check(example.clone(), self._lifted)
-        return Recursion(self._steps, output, self._functions, self._activations)
+        return Recursion(self._steps, output, self._functions, self._activations, self._remarks)
 
     def _value_of(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
         """What a step gives: a random signal, a function of the input, or a constant."""
@@ -96,11 +99,14 @@ class _Compiler:
         args, kwargs = arguments(node, values.__getitem__)
         leaves = leaves_of(args, kwargs)
         random = any(isinstance(leaf, Random) for leaf in leaves)
-        if not random and not any(isinstance(leaf, Data) for leaf in leaves):
-            return value
+        target = self._root.get_submodule(str(node.target)) if node.op == "call_module" else node.target
+        if not random and not any(isinstance(leaf, Data) and isinstance(leaf.value, Tensor) for leaf in leaves):
+            sizes = fx.node.map_aggregate((args, kwargs), lambda v: v.value if isinstance(v, Data) else v)
+            drawn = drawn_by_step(target, *sizes, value)
+            if drawn is not None or not any(isinstance(leaf, Data) for leaf in leaves):
+                return value if drawn is None else drawn
         if isinstance(value, int):  # a number of examples
             return self._as_data(node, value)
-        target = self._root.get_submodule(str(node.target)) if node.op == "call_module" else node.target
         if not random and not _has_weights(target, args, leaves):
             return self._as_data(node, value)
         call = Call(
@@ -113,6 +119,8 @@ class _Compiler:
             self._initializations,
             self._names,
             self._lift,
+            self._enters,
+            self._source,
             self._used,
             self._weights,
         )
@@ -132,6 +140,8 @@ class _Compiler:
             return Random(compiled.inputs[0].name, compiled.signal, call.value)
         if isinstance(compiled.operation, Pointwise):
             self._activations += compiled.operation.all_activations
+        if compiled.remark:
+            self._remarks.append(compiled.remark)
         signal, sources = compiled.signal, list(compiled.inputs)
         if compiled.operation.scales in ("averaged", "mixed"):
             sources = [self._settled(source) for source in sources]
@@ -157,23 +167,34 @@ class _Compiler:
                 "what it makes of one example depends on how many there are"
             )
         name, shape = f"{data.name}@{channel_axis},{batch_axis}", data.value.shape
-        if len(shape) > 1 and shape[batch_axis] != self._examples:
-            raise ModelError(
-                f"{data.name!r} turns {self._examples} inputs into {shape[batch_axis]}: kernels need one output "
-                f"for every input, so axis {batch_axis} must be that of the examples"
-            )
-        if len(shape) < 2 or not data.value.is_floating_point():
+        if len(shape) > 1:
+            self._enters(data, batch_axis)
+        if len(shape) < 2 or data.value.is_complex():
             raise ModelError(
                 f"{data.name!r}, a function of the input of shape {('n', *shape[1:])} and type "
-                f"{data.value.dtype}, is combined with random signals; only floating-point numbers [n, ...] can be"
+                f"{data.value.dtype}, is combined with random signals; only real numbers [n, ...] can be"
             )
         positions = tuple(size for axis, size in enumerate(shape) if axis not in (batch_axis, channel_axis))
         field = Field(shape[channel_axis], gaussian=False, zero_mean=False, sources=frozenset())
         signal = Signal(Layout(positions, channel_axis, batch_axis=batch_axis), (field,))
-        self._lifted[data.name] = batch_axis
         if name not in self._steps:
             self._step(name, Lift(data.name, channel_axis, batch_axis), [], signal)
         return Random(name, signal, data.value)
+
+    def _enters(self, data: Data, batch_axis: int) -> None:
+        """Note where a function of the input has its examples."""
+        size = data.value.shape[batch_axis]
+        if size != self._examples:
+            raise ModelError(
+                f"{data.name!r} turns {self._examples} inputs into {size}: kernels need one output for every "
+                f"input, so axis {batch_axis} must be that of the examples"
+            )
+        self._lifted[data.name] = batch_axis
+
+    def _source(self, name: str, operation: Operation, signal: Signal) -> Random:
+        """A signal that begins with this step."""
+        self._step(name, operation, [], signal)
+        return Random(name, signal, torch.empty(0))
 
     def _step(self, name: str, operation: Operation, inputs: list[str], signal: Signal) -> None:
         self._steps[name] = Step(name, operation, tuple(inputs), signal.layout.positions, len(signal.fields))

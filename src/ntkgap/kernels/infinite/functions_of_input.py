@@ -30,18 +30,19 @@ class FunctionsOfInput:
         """A parameter, a buffer, or what a step that sees neither input nor parameters gave on the example."""
         return attribute(self._root, str(node.target)) if node.op == "get_attr" else node.meta["value"]
 
-    def _constant_like(self, node: fx.Node, x: Tensor) -> Any:
-        """The same in the type of the inputs, where it is a floating-point tensor."""
+    def _constant_like(self, node: fx.Node, like: Tensor) -> Any:
+        """The same in the type of the arithmetic, where it is a floating-point tensor."""
         value = self.constant(node)
-        return value.to(x) if isinstance(value, Tensor) and value.is_floating_point() else value
+        return value.to(like) if isinstance(value, Tensor) and value.is_floating_point() else value
 
-    def __call__(self, x: Tensor) -> dict[str, Tensor]:
-        """Values on inputs [n, ...], by name of the step."""
+    def __call__(self, x: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
+        """Values on inputs [n, ...], by name of the step; ``dtype`` is that of the arithmetic."""
+        like = x.new_empty(0, dtype=dtype)
         if any(node.meta.get("overwrites") for node in self._nodes):
             x = x.clone()
         values: dict[fx.Node, Any] = {}
         for node in self._nodes:
-            values[node] = self._run(node, x, values)
+            values[node] = self._run(node, x, like, values)
         return {node.name: value for node, value in values.items() if isinstance(value, Tensor)}
 
     def check(self, example: Tensor, lifted: Mapping[str, int]) -> None:
@@ -54,7 +55,8 @@ class FunctionsOfInput:
         Raises:
             ModelError: naming the step.
         """
-        together, again, alone = self(example), self(example), self(example[:1])
+        dtype = example.dtype if example.is_floating_point() else next(self._root.parameters()).dtype
+        together, again, alone = (self(x, dtype) for x in (example, example, example[:1]))
         for name, value in together.items():
             if not _same(value, again[name]):
                 raise ModelError(
@@ -68,15 +70,15 @@ class FunctionsOfInput:
                     "makes of one depends on the others. Do it to the data beforehand"
                 )
 
-    def _run(self, node: fx.Node, x: Tensor, values: dict[fx.Node, Any]) -> Any:
+    def _run(self, node: fx.Node, x: Tensor, like: Tensor, values: dict[fx.Node, Any]) -> Any:
         if node.op == "placeholder":
             return x
         if node.op == "call_method" and node.target == "size" and node.args[0] not in values:
             return len(x)  # the size of a random signal; only the number of examples is symbolic
-        args, kwargs = arguments(node, lambda n: values[n] if n in values else self._constant_like(n, x))
+        args, kwargs = arguments(node, lambda n: values[n] if n in values else self._constant_like(n, like))
         if node.op == "call_module":
             module = self._root.get_submodule(str(node.target))
-            buffers = {name: b.to(x) for name, b in module.named_buffers() if b.is_floating_point()}
+            buffers = {name: b.to(like) for name, b in module.named_buffers() if b.is_floating_point()}
             return call_with(module, buffers, args, kwargs)
         if node.op == "call_function":
             return node.target(*args, **kwargs)  # type: ignore[operator]

@@ -63,6 +63,41 @@ def find_initialization(
     return Initialization(1.0, weight_std, 1.0, default)
 
 
+def find_table(name: str, table: Tensor, given: Mapping[str, Initialization]) -> tuple[Initialization, bool]:
+    """Initialisation of an embedding or of learned positions, and whether its entries are normal.
+
+    What the user gave; else the first that fits of zeros, N(0, 1) (``nn.Embedding``), N(0, 0.02²) (BERT, GPT-2,
+    vision transformers) and N(0, 1/width). Rows of zeros, as for padding, are left out.
+
+    Args:
+        name: of the table in the model.
+        table: [rows, width].
+        given: by name of layer or parameter.
+
+    Raises:
+        ModelError: if the entries were drawn from none of these.
+    """
+    rows = table[table.any(1)]
+    rms = float(rows.square().mean().sqrt()) if len(rows) else 0.0
+    # A uniform sample ends at √3 standard deviations, known to within their own error; a normal one goes on.
+    end = math.sqrt(3) * (1 + STANDARD_ERRORS * math.sqrt(0.2 / max(1, rows.numel())))
+    normal = not len(rows) or float(rows.abs().max()) > end * rms
+    if name in given:
+        return given[name], normal
+    if not len(rows):
+        return Initialization(1.0, 0.0), True
+    fitting = [std for std in (1.0, 0.02, 1 / math.sqrt(rows.shape[1])) if _normal(rows, std)]
+    if not fitting:
+        raise ModelError(
+            f"the entries of {name!r} have a standard deviation of {rms:.4g} and do not look drawn from N(0, 1), "
+            "N(0, 0.02²) or N(0, 1/width). Infinite-width kernels describe a network at initialisation: pass one "
+            f"that has not been trained, say what it was drawn from with initializations={{{name!r}: "
+            "Initialization(weight_scale, weight_std)}, or keep a table that stays as it is in a buffer and look "
+            "it up with F.embedding"
+        )
+    return Initialization(1.0, fitting[0]), normal
+
+
 def _weight_std(layer: str, weight: Tensor, remedy: str) -> float:
     """Standard deviation that the weights were drawn with."""
     if not bool(weight.any()):

@@ -37,12 +37,16 @@ class Side:
     Attributes:
         n: number of inputs.
         data: values that depend on the input alone, by step, [n, ...].
+        dtype: of the arithmetic.
+        device: of the inputs.
         variances: what recording tiles have noted, put together, [*positions, n]; of attention, the weights [T, T,
         n].
     """
 
     n: int
     data: dict[str, Tensor]
+    dtype: torch.dtype
+    device: torch.device
     variances: dict[tuple[str, int], Tensor] = field(default_factory=dict)
     _channels_last: dict[tuple[str, int, int], Tensor] = field(default_factory=dict)
 
@@ -50,7 +54,9 @@ class Side:
         """A value with the batch after its positions and the channels last, [*positions, n, channels]."""
         key = (name, channel_axis, batch_axis)
         if key not in self._channels_last:
-            self._channels_last[key] = self.data[name].movedim((batch_axis, channel_axis), (-2, -1)).contiguous()
+            self._channels_last[key] = (
+                self.data[name].to(self.dtype).movedim((batch_axis, channel_axis), (-2, -1)).contiguous()
+            )
         return self._channels_last[key]
 
 
@@ -75,6 +81,12 @@ class Tile:
     recording: bool
     with_ntk: bool
     noted: dict[tuple[str, int], Tensor] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Axes of the tile: one if inputs are paired one by one, else two."""
+        rows = self.rows.stop - self.rows.start
+        return (rows,) if self.matched else (rows, self.cols.stop - self.cols.start)
 
     def inner(self, name: str, channel_axis: int, batch_axis: int, position_pairs: bool) -> Tensor:
         """⟨x_p, x'_q⟩ / channels of a value that depends on the input alone."""

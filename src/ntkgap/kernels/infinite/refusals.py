@@ -26,7 +26,10 @@ NO_LIMIT: tuple[tuple[tuple[type[nn.Module], ...], str], ...] = (
         f"scaling='linear', or {_INSTEAD}",
     ),
     ((nn.RNNBase, nn.RNNCellBase), f"uses its weights again at every step; {_ESTIMATE}"),
-    ((nn.Embedding, nn.EmbeddingBag), f"looks rows up in a table, for which there is no rule yet; {_ESTIMATE}"),
+    (
+        (nn.EmbeddingBag,),
+        f"adds up rows of a table in bags; use nn.Embedding and a mean or sum over tokens, or {_INSTEAD}",
+    ),
     ((nn.Bilinear,), f"multiplies its inputs by each other; {_ESTIMATE}"),
     (
         (nn.Softmax, nn.LogSoftmax, nn.Softmax2d, nn.Softmin, nn.GLU),

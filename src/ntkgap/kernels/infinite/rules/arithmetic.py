@@ -9,7 +9,9 @@ from torch import Tensor
 
 from ntkgap.kernels.infinite.pairs import Moments, Tile
 from ntkgap.kernels.infinite.rules.base import Call, Compiled, Data, Operation, Random, State, rule
+from ntkgap.kernels.infinite.rules.offsets import offset
 from ntkgap.kernels.infinite.rules.pointwise import Same
+from ntkgap.kernels.infinite.rules.scales import is_trained, trained_scale
 from ntkgap.kernels.infinite.rules.weights import sum_of
 from ntkgap.kernels.infinite.signals import Field, Signal, require_independent
 from ntkgap.kernels.infinite.tracing import difference_of_copies
@@ -83,20 +85,23 @@ def number(value: object) -> float | None:
 
 
 def two(call: Call, a: object, b: object) -> tuple[Random, Random]:
-    """Both operands as signals of one layout; a function of the input becomes one along the other's channels."""
-    for other in (a, b):
-        if isinstance(other, Tensor) and other.requires_grad:
-            raise call.refusal(
-                f"combines the signal with a parameter of shape {tuple(other.shape)}; only weights of linear "
-                "layers and normalisations are followed, use monte_carlo_kernel for others"
-            )
+    """Both operands as signals of one layout, which one of them has already.
+
+    A function of the input becomes one along the other's channels; constants and parameters are the same for all
+    inputs.
+    """
+    if isinstance(a, Random) and not isinstance(b, Random | Data):
+        b = offset(call, b, a)
+    elif isinstance(b, Random) and not isinstance(a, Random | Data):
+        a = offset(call, a, b)
     if isinstance(a, Data) and isinstance(b, Random):
         a = call.lift(a, b.layout.channel_axis)
     elif isinstance(b, Data) and isinstance(a, Random):
         b = call.lift(b, a.layout.channel_axis)
     if not (isinstance(a, Random) and isinstance(b, Random)):
         raise call.refusal(
-            "combines a random signal with a constant that shifts its mean; no recursion follows that"
+            "combines the input with a parameter before any layer of weights, which is not followed: nobody knows "
+            "which axis holds the channels. Put a Linear or convolution before it"
         )
     same = a.layout == b.layout and [f.channels for f in a.signal.fields] == [f.channels for f in b.signal.fields]
     if not same:
@@ -147,12 +152,14 @@ def _sum_field(call: Call, a: Field, b: Field) -> Field:
 
 @rule(operator.mul, operator.imul, torch.mul, "mul", "mul_", any_batch_axis=True)
 def multiply(call: Call) -> Compiled:
-    """A number times a signal, or a gate: the product of two independent ones."""
+    """A number or a trained factor times a signal, or a gate: the product of two independent ones."""
     first, second = call.operands()
     for constant, kept in ((first, second), (second, first)):
         factor = number(constant)
         if factor is not None and isinstance(kept, Random):
             return Compiled(Multiple(factor), [kept], kept.signal)
+        if isinstance(kept, Random) and is_trained(constant):
+            return trained_scale(call, constant, kept)
     a, b = two(call, first, second)
     fields = []
     for f, g in zip(a.signal.fields, b.signal.fields, strict=True):

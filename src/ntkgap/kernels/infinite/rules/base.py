@@ -70,6 +70,8 @@ class Call:
         initializations: given by the user, by name of layer.
         names: of the model's parameters, by id.
         lift: turns a function of the input into a signal with channels (and examples, else the first) on an axis.
+        enters: checks that a function of the input that becomes no signal has its examples on an axis.
+        source: makes a signal of an operation without inputs.
         used: places of the parameters met so far, by id.
         weights: of the layers met so far, by name.
     """
@@ -83,6 +85,8 @@ class Call:
     initializations: Mapping[str, Initialization]
     names: dict[int, str]
     lift: Callable[..., Random]
+    enters: Callable[[Data, int], None]
+    source: Callable[[str, Operation, Signal], Random]
     used: dict[int, str]
     weights: dict[str, Tensor]
 
@@ -147,11 +151,19 @@ def leaves_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
 
 @dataclass(frozen=True)
 class Compiled:
-    """What a rule makes of a step: the operation, its random inputs, and what is known of its output."""
+    """What a rule makes of a step.
+
+    Attributes:
+        operation: on kernels.
+        inputs: its random inputs.
+        signal: what is known of its output.
+        remark: what is to be said to whoever asks for Θ; nothing if empty.
+    """
 
     operation: Operation
     inputs: Sequence[Random]
     signal: Signal
+    remark: str = ""
 
 
 Rule = Callable[[Call], Compiled]

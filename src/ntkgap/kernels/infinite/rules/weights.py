@@ -116,14 +116,24 @@ def layer_parameters(call: Call, weight: object, bias: object) -> tuple[str, Ten
     layer = name.removesuffix(".weight")  # other names stand for themselves: a module may have several of its own
     for parameter in (weight, bias):
         if isinstance(parameter, Tensor):
-            if id(parameter) in call.used:
-                raise call.refusal(
-                    f"uses the weights of {call.used[id(parameter)]} a second time; with tied weights the layers "
-                    "are correlated and no recursion is known. Use separate layers, or monte_carlo_kernel"
-                )
-            call.used[id(parameter)] = call.place
+            use_once(call, parameter)
     _refuse_equal_weights(call, layer, weight)
     return layer, weight, bias if isinstance(bias, Tensor) else None
+
+
+def use_once(call: Call, parameter: Tensor) -> str:
+    """Note that a parameter is used, and give its name.
+
+    Raises:
+        ModelError: if it has been used before.
+    """
+    if id(parameter) in call.used:
+        raise call.refusal(
+            f"uses the weights of {call.used[id(parameter)]} a second time; with tied weights the layers are "
+            "correlated and no recursion is known. Use separate layers, or infinite_width_monte_carlo"
+        )
+    call.used[id(parameter)] = call.place
+    return call.names.get(id(parameter), call.name)
 
 
 def _refuse_equal_weights(call: Call, layer: str, weight: Tensor) -> None:
