@@ -1,5 +1,7 @@
 """The comparison that every limit must stand: networks of two widths, drawn at random."""
 
+import torch
+
 import ntkgap as ng
 
 DRAWS = 24
@@ -7,6 +9,7 @@ DRAWS = 24
 
 def compare(build, width, x, draws=DRAWS):
     """Limit, mean kernels of finite networks, and both errors of the tangent kernel relative to its size."""
+    torch.manual_seed(0)
     limit = ng.infinite_width(build(width).double()).kernels(x)
     found = ng.monte_carlo_kernel(lambda: build(width).double(), x, draws=draws, seed=1)
     scale = limit.ntk.norm()

@@ -1,6 +1,6 @@
 """From the graph of a model to the steps of its recursion."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +24,8 @@ from ntkgap.kernels.infinite.rules import Call, Compiled, Data, Operation, Rando
 from ntkgap.kernels.infinite.rules.base import ANY_BATCH_AXIS, LAYERS, leaves_of, require_batch_first
 from ntkgap.kernels.infinite.rules.mixing import matrix_product
 from ntkgap.kernels.infinite.rules.normalization import settle
-from ntkgap.kernels.infinite.rules.pointwise import Pointwise, Same, pointwise
+from ntkgap.kernels.infinite.rules.pointwise import Same, pointwise
+from ntkgap.kernels.infinite.rules.several import find_several, picked
 from ntkgap.kernels.infinite.signals import Field, Layout, Signal
 from ntkgap.kernels.infinite.tracing import Root, trace
 from ntkgap.models.layers import Initialization
@@ -100,6 +101,9 @@ class _Compiler:
         leaves = leaves_of(args, kwargs)
         random = any(isinstance(leaf, Random) for leaf in leaves)
         target = self._root.get_submodule(str(node.target)) if node.op == "call_module" else node.target
+        signal = picked(target, args, kwargs)
+        if signal is not None:
+            return signal
         if not random and not any(isinstance(leaf, Data) and isinstance(leaf.value, Tensor) for leaf in leaves):
             sizes = fx.node.map_aggregate((args, kwargs), lambda v: v.value if isinstance(v, Data) else v)
             drawn = drawn_by_step(target, *sizes, value)
@@ -120,11 +124,13 @@ class _Compiler:
             self._names,
             self._lift,
             self._enters,
-            self._source,
+            self._step_of,
+            self._examples,
             self._used,
             self._weights,
         )
-        if not isinstance(value, Tensor) and not (isinstance(target, nn.Module) and reason_for(target)):
+        rule_for_several = find_several(target)
+        if not isinstance(value, Tensor) and not (rule_for_several or reason_for(target)):
             raise call.refusal(
                 f"returns a {type(value).__name__} of a random signal; only single tensors are followed"
             )
@@ -133,22 +139,26 @@ class _Compiler:
                 "runs under torch.no_grad(), so that layers before it are not trained through it; say so by "
                 "freezing their parameters instead, requires_grad_(False)"
             )
-        return self._add(call, compile_step(call))
+        return rule_for_several(call) if rule_for_several else self._add(call, compile_step(call))
 
     def _add(self, call: Call, compiled: Compiled) -> Random:
         if isinstance(compiled.operation, Same):  # no step of its own, though the layout may be another
             return Random(compiled.inputs[0].name, compiled.signal, call.value)
-        if isinstance(compiled.operation, Pointwise):
-            self._activations += compiled.operation.all_activations
         if compiled.remark:
             self._remarks.append(compiled.remark)
-        signal, sources = compiled.signal, list(compiled.inputs)
-        if compiled.operation.scales in ("averaged", "mixed"):
+        added = self._step_of(call.name, compiled.operation, compiled.inputs, compiled.signal)
+        return replace(added, value=call.value)
+
+    def _step_of(self, name: str, operation: Operation, inputs: Sequence[Random], signal: Signal) -> Random:
+        """A signal by one more step; its value on the example is not known here."""
+        self._activations += operation.all_activations
+        sources = list(inputs)
+        if operation.scales in ("averaged", "mixed"):
             sources = [self._settled(source) for source in sources]
-        if compiled.operation.scales == "mixed" and any(f.scales for s in sources for f in s.signal.fields):
+        if operation.scales == "mixed" and any(f.scales for s in sources for f in s.signal.fields):
             signal = replace(signal, fields=tuple(replace(f, scales="mixed") for f in signal.fields))
-        self._step(call.name, compiled.operation, [source.name for source in sources], signal)
-        return Random(call.name, signal, call.value)
+        self._step(name, operation, [source.name for source in sources], signal)
+        return Random(name, signal, torch.empty(0))
 
     def _settled(self, source: Random) -> Random:
         """The signal with the part of Θ that trained scales before this step contribute."""
@@ -190,11 +200,6 @@ class _Compiler:
                 f"input, so axis {batch_axis} must be that of the examples"
             )
         self._lifted[data.name] = batch_axis
-
-    def _source(self, name: str, operation: Operation, signal: Signal) -> Random:
-        """A signal that begins with this step."""
-        self._step(name, operation, [], signal)
-        return Random(name, signal, torch.empty(0))
 
     def _step(self, name: str, operation: Operation, inputs: list[str], signal: Signal) -> None:
         self._steps[name] = Step(name, operation, tuple(inputs), signal.layout.positions, len(signal.fields))
@@ -254,7 +259,7 @@ def is_step(module: nn.Module) -> bool:
     """Whether a module is one step of the recursion; all others are traced into."""
     if isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict):
         return False
-    if find_rule(module) or find_activation(module) or reason_for(module):
+    if find_rule(module) or find_several(module) or find_activation(module) or reason_for(module):
         return True
     if type(module).__module__.startswith("torch.nn"):
         return True

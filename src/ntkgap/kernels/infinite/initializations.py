@@ -25,6 +25,7 @@ def find_initialization(
     bias: Tensor | None,
     given: Mapping[str, Initialization],
     declared: Initialization | None = None,
+    default: float | None = None,
 ) -> Initialization:
     """Initialisation of a dense or convolutional layer.
 
@@ -38,6 +39,7 @@ def find_initialization(
         bias: [out], or None.
         given: by name of layer.
         declared: the layer's own word.
+        default: standard deviation of PyTorch's uniform default for this layer, if not 1/√(3·fan_in).
 
     Raises:
         ModelError: if the weights were drawn from none of these, as after training, or if they are too few to
@@ -51,10 +53,10 @@ def find_initialization(
         f"say what it was drawn from with initializations={{{layer!r}: Initialization(weight_scale, weight_std, "
         "bias_scale, bias_std)}"
     )
-    weight_std = _weight_std(layer, weight.detach(), remedy)
+    default = 1 / math.sqrt(3 * weight[0].numel()) if default is None else default
+    weight_std = _weight_std(layer, weight.detach(), default, remedy)
     if bias is None or not bool(bias.any()):
         return Initialization(1.0, weight_std)
-    default = 1 / math.sqrt(3 * weight[0].numel())
     if not _uniform(bias.detach(), default):
         raise ModelError(
             f"the biases of {layer!r} are neither zero nor drawn from PyTorch's default "
@@ -98,10 +100,12 @@ def find_table(name: str, table: Tensor, given: Mapping[str, Initialization]) ->
     return Initialization(1.0, fitting[0]), normal
 
 
-def _weight_std(layer: str, weight: Tensor, remedy: str) -> float:
+def _weight_std(layer: str, weight: Tensor, default: float, remedy: str) -> float:
     """Standard deviation that the weights were drawn with."""
     if not bool(weight.any()):
         return 0.0
+    if _uniform(weight, default):
+        return default
     for std in _customary_stds(weight):
         if _uniform(weight, std):  # the range of a uniform sample tells it apart sharply
             return std

@@ -6,7 +6,7 @@ from torch import nn
 
 from ntkgap.errors import ModelError
 
-_INSTEAD = "monte_carlo_kernel for an estimate"
+_INSTEAD = "infinite_width_monte_carlo for an estimate"
 _ESTIMATE = f"use {_INSTEAD}"
 
 # Behind random weights; on the input itself most of these are plain functions of the data.
@@ -25,7 +25,12 @@ NO_LIMIT: tuple[tuple[tuple[type[nn.Module], ...], str], ...] = (
         "applies softmax to random scores, which has no closed form; use ntkgap's SelfAttention with "
         f"scaling='linear', or {_INSTEAD}",
     ),
-    ((nn.RNNBase, nn.RNNCellBase), f"uses its weights again at every step; {_ESTIMATE}"),
+    (
+        (nn.LSTM, nn.GRU, nn.LSTMCell, nn.GRUCell),
+        "uses its weights again at every step, in gates that are multiplied, which has no closed form; nn.RNN has "
+        f"one, or use {_INSTEAD}",
+    ),
+    ((nn.RNNCell,), f"uses its weights again at every step of a loop; nn.RNN is followed, or use {_INSTEAD}"),
     (
         (nn.EmbeddingBag,),
         f"adds up rows of a table in bags; use nn.Embedding and a mean or sum over tokens, or {_INSTEAD}",
@@ -39,7 +44,7 @@ NO_LIMIT: tuple[tuple[tuple[type[nn.Module], ...], str], ...] = (
 )
 
 
-def reason_for(module: nn.Module) -> str | None:
+def reason_for(module: object) -> str | None:
     """Why a module has no limit, or None if nothing is known against it."""
     return next((reason for kinds, reason in NO_LIMIT if isinstance(module, kinds)), None)
 

@@ -23,7 +23,7 @@ class Sum(Operation):
 
     def __call__(self, at: Tile, pairs: bool, *states: State) -> State:
         """Field by field."""
-        return [_add(a, b) for a, b in zip(*states, strict=True)]
+        return [add_moments(a, b) for a, b in zip(*states, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ class Concatenation(Operation):
         return [moments for state in states for moments in state]
 
 
-def _add(a: Moments, b: Moments) -> Moments:
+def add_moments(a: Moments, b: Moments) -> Moments:
+    """Kernels of the sum of two uncorrelated signals."""
     learned = [k for k in (a.ntk, b.ntk) if k is not None]
     return Moments(a.nngp + b.nngp, sum_of(learned) if learned else None)
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor, fx, nn
 
 from ntkgap.errors import ModelError
+from ntkgap.kernels.infinite.activations import Activation
 from ntkgap.kernels.infinite.pairs import Moments, Tile
 from ntkgap.kernels.infinite.signals import Layout, Signal
 from ntkgap.models.layers import Initialization
@@ -29,6 +30,11 @@ class Operation(ABC):
     def wants_position_pairs(self, wanted: bool) -> bool:
         """Whether the inputs must hold all pairs of positions, given whether the output must."""
         return wanted
+
+    @property
+    def all_activations(self) -> list[Activation]:
+        """Nonlinearities whose errors count."""
+        return []
 
     @abstractmethod
     def __call__(self, at: Tile, pairs: bool, *states: State) -> State:
@@ -71,7 +77,8 @@ class Call:
         names: of the model's parameters, by id.
         lift: turns a function of the input into a signal with channels (and examples, else the first) on an axis.
         enters: checks that a function of the input that becomes no signal has its examples on an axis.
-        source: makes a signal of an operation without inputs.
+        step: makes a signal of an operation, as a step of a name of its own.
+        examples: how many inputs the example has.
         used: places of the parameters met so far, by id.
         weights: of the layers met so far, by name.
     """
@@ -86,7 +93,8 @@ class Call:
     names: dict[int, str]
     lift: Callable[..., Random]
     enters: Callable[[Data, int], None]
-    source: Callable[[str, Operation, Signal], Random]
+    step: Callable[[str, Operation, Sequence[Random], Signal], Random]
+    examples: int
     used: dict[int, str]
     weights: dict[str, Tensor]
 

@@ -1,6 +1,6 @@
 """What is the same for every input and meets a signal: learned positions, drawn at random, and constants."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -55,9 +55,8 @@ def offset(call: Call, operand: object, like: Random) -> Random:
     operation, fields = (
         _learned(call, operand, like) if isinstance(operand, Drawn) else _constant(call, value, like)
     )
-    return call.source(
-        f"{'drawn' if drawn else 'constant'} in {call.name}", operation, Signal(like.layout, fields)
-    )
+    name = f"{'drawn' if drawn else 'constant'} in {call.name}"
+    return replace(call.step(name, operation, [], Signal(like.layout, fields)), value=like.value)
 
 
 def _constant(call: Call, value: Tensor, like: Random) -> tuple[Offset, tuple[Field, ...]]:

@@ -75,6 +75,7 @@ def layer_coefficients(
     module: object,
     drawn: Tensor | None = None,
     fan_in: int | None = None,
+    default: float | None = None,
 ) -> Coefficients:
     """How a layer maps kernels.
 
@@ -87,10 +88,11 @@ def layer_coefficients(
         drawn: the weight in the order of axes in which its initialisation counts fan-in and fan-out,
             [out, in, ...]; as it is if not given.
         fan_in: how many inputs add up in an output; as many as the weights of the first one drawn if not given.
+        default: standard deviation of PyTorch's default for this layer, if not 1/√(3·fan_in).
     """
     declared = getattr(module, "initialization", None)
     drawn = weight if drawn is None else drawn
-    given = find_initialization(layer, drawn, bias, call.initializations, declared)
+    given = find_initialization(layer, drawn, bias, call.initializations, declared, default)
     per_weight = given.weight_scale**2 * (drawn[0].numel() if fan_in is None else fan_in)
     per_bias = given.bias_scale**2 if bias is not None else 0.0
     return Coefficients(
@@ -130,7 +132,8 @@ def use_once(call: Call, parameter: Tensor) -> str:
     if id(parameter) in call.used:
         raise call.refusal(
             f"uses the weights of {call.used[id(parameter)]} a second time; with tied weights the layers are "
-            "correlated and no recursion is known. Use separate layers, or infinite_width_monte_carlo"
+            "correlated and no recursion is known. Use separate layers, nn.RNN for a recurrent network, or "
+            "infinite_width_monte_carlo"
         )
     call.used[id(parameter)] = call.place
     return call.names.get(id(parameter), call.name)
