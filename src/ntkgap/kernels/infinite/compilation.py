@@ -290,7 +290,7 @@ def compile_step(call: Call) -> Compiled:
         reason
         or "has no known infinite-width limit here. Weights belong into nn.Linear, convolutions or F.linear; "
         "what acts on every entry alone, into a module without parameters; for anything else use "
-        "monte_carlo_kernel"
+        "infinite_width_monte_carlo"
     )
 
 

@@ -65,6 +65,16 @@ def find_initialization(
     return Initialization(1.0, weight_std, 1.0, default)
 
 
+def torch_default(weight: Tensor, bias: Tensor | None) -> Initialization | None:
+    """PyTorch's default U(±1/√fan_in), if weights [out, in, ...] and biases may have been drawn from it."""
+    std = 1 / math.sqrt(3 * weight[0].numel())
+    if not _uniform(weight.detach(), std):
+        return None
+    if bias is None or not bool(bias.any()):
+        return Initialization(1.0, std)
+    return Initialization(1.0, std, 1.0, std) if _uniform(bias.detach(), std) else None
+
+
 def find_table(name: str, table: Tensor, given: Mapping[str, Initialization]) -> tuple[Initialization, bool]:
     """Initialisation of an embedding or of learned positions, and whether its entries are normal.
 

@@ -103,5 +103,6 @@ def require_independent(a: Field, b: Field, place: str, what: str) -> None:
         raise ModelError(
             f"{place} {what} two branches that both depend on {shared[0]!r} without a layer of weights in "
             "between; they are correlated and the limit has no known recursion. Put a Linear or convolution on "
-            "one of them, write an elementwise expression as one activation module, or use monte_carlo_kernel"
+            "one of them, write an elementwise expression as one activation module, or use "
+            "infinite_width_monte_carlo"
         )

@@ -139,7 +139,7 @@ class Call:
         if isinstance(first, Data):
             raise self.refusal(
                 "has parameters but acts on the input itself, before any layer of weights; that is not followed: "
-                "freeze or leave out its parameters, or use monte_carlo_kernel"
+                "freeze or leave out its parameters, or use infinite_width_monte_carlo"
             )
         if not isinstance(first, Random):
             raise self.refusal("takes what it works on from something other than the step before it")

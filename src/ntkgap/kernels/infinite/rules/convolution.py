@@ -112,7 +112,7 @@ def convolution(call: Call) -> Compiled:
     if given["groups"] != 1:
         raise call.refusal(
             f"has groups={given['groups']}; grouped and depthwise convolutions are not supported, "
-            "use monte_carlo_kernel"
+            "use infinite_width_monte_carlo"
         )
     layer, weight, bias = layer_parameters(call, given["weight"], given["bias"])
     dims = weight.ndim - 2

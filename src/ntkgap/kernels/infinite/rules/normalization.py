@@ -107,7 +107,7 @@ def _normalized(
     if centred and not source.signal.gaussian:
         raise call.refusal(
             "normalises the output of a nonlinearity, whose mean over channels is not zero; put it before the "
-            "nonlinearity, or use monte_carlo_kernel"
+            "nonlinearity, or use infinite_width_monte_carlo"
         )
     weight, bias = getattr(call.target, "weight", None), getattr(call.target, "bias", None)
     for parameter, start, word in ((weight, 1.0, "scales"), (bias, 0.0, "shifts")):
@@ -178,7 +178,7 @@ def group_norm(call: Call) -> Compiled:
     if group == 1:
         raise call.refusal(
             "has one channel a group: the statistics of single channels stay random at any width. Use fewer "
-            "groups, or monte_carlo_kernel"
+            "groups, or infinite_width_monte_carlo"
         )
     if len(source.signal.fields) > 1:
         raise call.refusal("normalises groups of concatenated signals, which differ; normalise before torch.cat")

@@ -93,14 +93,14 @@ def pointwise(call: Call, activation: Activation) -> Compiled:
         raise call.refusal(
             "is applied to something that is not Gaussian at infinite width: the output of another nonlinearity, "
             "or a sum with one. Put a Linear or convolution in between, write several elementwise steps as one "
-            "activation module, or use monte_carlo_kernel"
+            "activation module, or use infinite_width_monte_carlo"
         )
     scales = {f.scales for f in source.signal.fields} - {""}
     if "mixed" in scales or (scales and any(not f.scales for f in source.signal.fields)):
         raise call.refusal(
             "acts on a sum or mean that holds the trained scales of a normalisation, whose part of the tangent "
             "kernel is then not known; freeze the scales (requires_grad=False), put the normalisation right "
-            "before the nonlinearity, or use monte_carlo_kernel"
+            "before the nonlinearity, or use infinite_width_monte_carlo"
         )
     fields = tuple(replace(f, gaussian=False, zero_mean=activation.odd, scales="") for f in source.signal.fields)
     operation = Pointwise(
