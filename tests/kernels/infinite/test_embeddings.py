@@ -185,6 +185,8 @@ def test_types_of_inputs_and_of_the_arithmetic():
     torch.testing.assert_close(limit.ntk(TOKENS, diagonal=True), limit.ntk(TOKENS).diagonal())
     with pytest.raises(DataError, match=r"float32 or float64, not torch.float16"):
         limit.ntk(TOKENS, dtype=torch.float16)
+    with pytest.raises(DataError, match=r"do not go together: torch.int64 and torch.float32"):
+        limit.ntk(TOKENS, TOKENS.float())
     with pytest.raises(ModelError, match=r"cannot be followed .*indices"):
         limit.ntk(TOKENS.double())
 
@@ -245,7 +247,17 @@ def test_options_that_change_the_table_are_refused():
         ng.infinite_width(trained).ntk(TOKENS)
     with pytest.raises(ModelError, match=r"EmbeddingBag\) adds up rows of a table in bags"):
         ng.infinite_width(nn.Sequential(nn.EmbeddingBag(WORDS, 8), nn.Linear(8, 1))).ntk(TOKENS)
-    model = Text()
-    model.forward = lambda x: model.out(x + model.learned[:, :LENGTH])
-    with pytest.raises(ModelError, match=r"before any layer of weights"):
-        ng.infinite_width(model.double()).ntk(torch.randn(3, LENGTH, 300, dtype=torch.float64))
+    model = Text().double()
+    floats = torch.randn(3, LENGTH, 300, dtype=torch.float64)
+    for added in (lambda: model.learned[:, :LENGTH], lambda: model.places(torch.arange(LENGTH))):
+
+        class OnInput(nn.Module):
+            def __init__(self, added=added):
+                super().__init__()
+                self.out, self.places, self.learned, self.added = model.out, model.places, model.learned, added
+
+            def forward(self, x):
+                return self.out((x + self.added()).mean(1))
+
+        with pytest.raises(ModelError, match=r"before any layer of weights"):
+            ng.infinite_width(OnInput()).ntk(floats)

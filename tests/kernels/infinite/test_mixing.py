@@ -125,20 +125,22 @@ def test_products_with_own_weights_are_dense_layers():
         def __init__(self):
             super().__init__()
             torch.manual_seed(0)
-            self.w, self.v = (
-                nn.Parameter(torch.randn(FEATURES, 400) / 20),
-                nn.Parameter(torch.randn(400, 300) / 20),
+            self.w, self.v, self.v_turned = (
+                nn.Parameter(torch.randn(*size) / 20) for size in ((FEATURES, 400), (400, 300), (300, 400))
             )
 
         def forward(self, x):
-            return torch.relu(x @ self.w).mean(1) @ self.v
+            h = torch.relu(x @ self.w).mean(1)
+            return h @ self.v if self.training else torch.matmul(h, self.v_turned.T)
 
     start = ng.Initialization(1.0, 0.05)
-    found = ng.infinite_width(Own().double(), initializations={"w": start, "v": start}).kernels(X)
+    given = {"w": start, "v": start, "v_turned": start}
     hidden = Points.of(X).layer(FEATURES / 400, weights=FEATURES).relu().mean()
     expected = hidden.layer(1.0, weights=400)
-    torch.testing.assert_close(found.nngp, expected.nngp, rtol=EXACT, atol=EXACT)
-    torch.testing.assert_close(found.ntk, expected.ntk, rtol=EXACT, atol=EXACT)
+    for training in (True, False):
+        found = ng.infinite_width(Own().double().train(training), initializations=given).kernels(X)
+        torch.testing.assert_close(found.nngp, expected.nngp, rtol=EXACT, atol=EXACT)
+        torch.testing.assert_close(found.ntk, expected.ntk, rtol=EXACT, atol=EXACT)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from ntkgap.kernels.infinite.activations import (
     is_multiple,
     quadrature_of,
 )
-from ntkgap.kernels.infinite.drawn import drawn_by_step
+from ntkgap.kernels.infinite.drawn import Drawn, drawn_by_step
 from ntkgap.kernels.infinite.functions_of_input import FunctionsOfInput, arguments
 from ntkgap.kernels.infinite.pairs import Moments, Tile
 from ntkgap.kernels.infinite.recursion import Recursion, Step
@@ -217,7 +217,7 @@ class _Compiler:
 
     def _check_output(self, value: Any) -> str:
         if not isinstance(value, Random):
-            if isinstance(value, Data | Tensor | int | float):
+            if isinstance(value, Data | Drawn | Tensor | int | float):
                 raise ModelError(f"{self._model_name} has no layer of random weights between input and output")
             kind = "dict" if isinstance(value, dict) else type(value).__name__
             raise ModelError(
@@ -248,7 +248,7 @@ def _has_weights(target: Any, args: tuple[Any, ...], leaves: list[Any]) -> bool:
     """Whether a step on functions of the input alone is the first one with weights drawn at random."""
     if isinstance(target, nn.Module):
         return any(True for _ in target.parameters())
-    if any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in leaves):
+    if any(isinstance(leaf, Drawn) or (isinstance(leaf, Tensor) and leaf.requires_grad) for leaf in leaves):
         return True
     rule = find_rule(target)
     drawn = args[1:] if rule is matrix_product else leaves  # a frozen A in A @ x is a constant, W in x @ W is not

@@ -191,6 +191,8 @@ class InfiniteWidth:
                 f"x1 and x2 do not go together: examples of shape {tuple(x1.shape[1:])} on {x1.device} and "
                 f"{tuple(x2.shape[1:])} on {x2.device}"
             )
+        if x2 is not None and x1.is_floating_point() != x2.is_floating_point():
+            raise DataError(f"x1 and x2 do not go together: {x1.dtype} and {x2.dtype}")
         if diagonal and x2 is not None and len(x1) != len(x2):
             raise DataError(f"diagonal=True pairs x1[i] with x2[i]; got {len(x1)} and {len(x2)} inputs")
         arithmetic = x1.dtype if x1.is_floating_point() else checked_dtype(dtype or torch.get_default_dtype())

@@ -49,8 +49,9 @@ def matrix_product(call: Call) -> Compiled:
     first, second = (*call.args, *(call.kwargs[name] for name in names if name in call.kwargs))
     if call.target == "__rmatmul__":
         first, second = second, first
-    if isinstance(second, Tensor) and id(second) in call.names and _runs_over_channels(first):
-        return dense_of(call, first, second, None, transposed=True)
+    weight, transposed = _weight_behind(call, second)
+    if weight is not None and _runs_over_channels(first):
+        return dense_of(call, first, weight, None, transposed)
     if isinstance(first, Random):
         matrix = constant_matrix(call, second)
         rows = matrix.mT if second.ndim > 1 else matrix
@@ -61,6 +62,19 @@ def matrix_product(call: Call) -> Compiled:
     if first.ndim > second.value.ndim:
         raise call.refusal(f"adds axes to the signal by a matrix of shape {tuple(first.shape)}; give it two axes")
     return _mixed(call, second, {max(0, second.value.ndim - 2): matrix}, kept=first.ndim > 1)
+
+
+def _weight_behind(call: Call, factor: object) -> tuple[Tensor | None, bool]:
+    """The parameter W of h @ W, or of h @ W.T, and whether its first axis is that of the inputs."""
+    if not isinstance(factor, Tensor):
+        return None, False
+    if id(factor) in call.names:
+        return factor, True
+    base = factor._base
+    turned = (
+        base is not None and base.ndim == 2 and factor.shape == base.T.shape and factor.stride() == base.T.stride()
+    )
+    return (base, False) if turned and id(base) in call.names else (None, False)
 
 
 def _runs_over_channels(factor: object) -> bool:
