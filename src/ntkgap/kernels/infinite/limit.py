@@ -35,14 +35,16 @@ def infinite_width(
 ) -> "InfiniteWidth":
     """Kernels of a network in the limit of infinitely many channels, from the network itself.
 
-    The model is traced with ``torch.fx`` into the recursion of its covariance Σ ("NNGP") and tangent kernel Θ over
-    layers; its present weights are not used, only the distribution they were drawn from. Followed are: dense and
-    convolutional layers (NTK, standard and other parametrisations; zero, circular, reflecting and replicating
-    padding; strides, dilation), scalar nonlinearities (closed forms where they exist, else quadrature with an
-    error bound), average and adaptive average pooling, means over positions, Flatten, LayerNorm, RMSNorm,
-    GroupNorm, residual sums, gates, concatenation, multiples, dropout and BatchNorm in eval mode. Whatever happens
-    to the input before the first layer with weights is computed as it is. Frozen parameters
-    (``requires_grad=False``) do not contribute to Θ.
+    The model is traced with ``torch.fx`` into the recursion of its covariance Σ ("NNGP") and tangent kernel Θ
+    over layers; its present weights are not used, only the distribution they were drawn from. Followed are:
+    dense, convolutional and transposed convolutional layers (NTK, standard and other parametrisations; zero,
+    circular, reflecting and replicating padding; strides, dilation), scalar nonlinearities (closed forms where
+    they exist, else quadrature with an error bound), average and adaptive average pooling, interpolation, means
+    over positions, Flatten, constant matrices over positions (graphs), embeddings of tokens, learned positions,
+    ``nn.RNN``, LayerNorm, RMSNorm, GroupNorm, residual sums, trained factors of branches, gates, concatenation,
+    multiples, dropout and BatchNorm in eval mode. Whatever happens to the input before the first layer with
+    weights is computed as it is. Frozen parameters (``requires_grad=False``) do not contribute to Θ. For other
+    networks there is :func:`infinite_width_monte_carlo`.
 
     In NTK parametrisation the kernels do not depend on the model's width. In standard parametrisation Θ grows with
     the width; it is the one at the widths of this model.
@@ -61,7 +63,8 @@ def infinite_width(
     weights are; uniform ones (PyTorch's default) on fewer than about ten inputs leave an error of a percent or two
     that no width removes.
 
-    Sources: Jacot, Gabriel, Hongler 2018; Lee et al. 2018, 2019; Arora et al. 2019; Novak et al. 2019; Yang 2020.
+    Sources: Jacot, Gabriel, Hongler 2018; Lee et al. 2018, 2019; Arora et al. 2019; Novak et al. 2019; Yang 2020;
+    Alemohammad et al. 2021.
     """
     return InfiniteWidth(model, {} if initializations is None else initializations)
 
