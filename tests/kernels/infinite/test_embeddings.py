@@ -221,6 +221,9 @@ REFUSED = {
         lambda m, h, ids: h + m.learned.flatten()[: 300 + LENGTH - 1].as_strided((LENGTH, 300), (1, 1)),
         r"that several channels share",
     ),
+    "as an exponent": (lambda m, h, ids: h ** m.places(torch.arange(LENGTH)), r"no known infinite-width limit"),
+    "as weights": (lambda m, h, ids: F.linear(h, m.places(torch.arange(LENGTH))), r"that is not a parameter"),
+    "alone": (lambda m, h, ids: m.places(torch.arange(LENGTH)), r"no layer of random weights between"),
     "more axes": (lambda m, h, ids: h.mean(1) + m.learned[:, :1, None], r"changes its shape"),
 }
 

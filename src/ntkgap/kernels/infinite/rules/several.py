@@ -41,8 +41,13 @@ def find_several(target: Any) -> Callable[[Call], Signals] | None:
     return next((SEVERAL[kind] for kind in kinds), None)
 
 
-def picked(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Signals | None:
+def picked(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], leaves: list[Any]) -> Signals | None:
     """What a step picks from several signals; None if it is given none.
+
+    Args:
+        target: the step's function, or name of a method.
+        args, kwargs: its arguments.
+        leaves: the same, those in lists too.
 
     Raises:
         ModelError: if it does something else with a stack.
@@ -50,14 +55,14 @@ def picked(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Signal
     whole = args[0] if args else None
     if isinstance(whole, tuple | list) and target is operator.getitem:
         return whole[args[1]]
-    if not isinstance(whole, Stack):
+    if not any(isinstance(leaf, Stack) for leaf in leaves):
         return None
-    if target is operator.getitem:
+    if isinstance(whole, Stack) and target is operator.getitem:
         index = args[1] if isinstance(args[1], tuple) else (args[1],)
         if isinstance(index[0], int) and all(i == slice(None) or i is Ellipsis for i in index[1:]):
             return whole.parts[index[0]]
     dim = args[1] if len(args) > 1 else kwargs.get("dim")
-    if target in ("squeeze", torch.squeeze) and dim == 0 and len(whole.parts) == 1:
+    if target in ("squeeze", torch.squeeze) and dim == 0 and isinstance(whole, Stack) and len(whole.parts) == 1:
         return whole.parts[0]
     name = target if isinstance(target, str) else getattr(target, "__name__", type(target).__name__)
     raise ModelError(
