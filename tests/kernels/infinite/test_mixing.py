@@ -120,6 +120,31 @@ def test_a_matrix_applied_to_the_input_is_a_function_of_it():
     torch.testing.assert_close(ng.infinite_width(OnInput()).ntk(X), plain, rtol=EXACT, atol=EXACT)
 
 
+SUMS = {
+    "a node and its neighbours": (lambda m, h: 1.5 * h + m.a @ h, lambda i, a: 1.5 * i + a),
+    "powers": (lambda m, h: (lambda ah: h - 2 * ah + m.a @ ah)(m.a @ h), lambda i, a: i - 2 * a + a @ a),
+    "both sides mapped": (lambda m, h: m.a @ h + m.a.T @ (h / 2), lambda i, a: a + a.T / 2),
+    "through identity": (lambda m, h: nn.Identity()(h) + m.a @ h, lambda i, a: i + a),
+}
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_sums_of_maps_of_one_signal_are_one_map(name):
+    mix, matrix = SUMS[name]
+    whole = matrix(torch.eye(NODES, dtype=torch.float64), ADJACENCY)
+    expected = Points.of(X).layer(1.4**2, 0.3**2).mapped(whole).relu()
+    expected = expected.mapped(whole).layer(1.4**2, 0.3**2).relu().mean().layer(1.0)
+    found = ng.infinite_width(Graph(mix).double()).kernels(X)
+    torch.testing.assert_close(found.nngp, expected.nngp, rtol=EXACT, atol=EXACT)
+    torch.testing.assert_close(found.ntk, expected.ntk, rtol=EXACT, atol=EXACT)
+
+
+def test_sums_of_maps_of_two_axes_or_behind_a_nonlinearity_are_refused():
+    for mix in (lambda m, h: h + torch.relu(m.a @ h), lambda m, h: m.a @ h + (h.mT @ torch.eye(5).double()).mT):
+        with pytest.raises(ModelError, match=r"adds two branches that both depend on"):
+            ng.infinite_width(Graph(mix).double()).ntk(X)
+
+
 def test_products_with_own_weights_are_dense_layers():
     class Own(nn.Module):
         def __init__(self):

@@ -137,11 +137,14 @@ class _Compiler:
 
     def _add(self, call: Call, compiled: Compiled) -> Random:
         if isinstance(compiled.operation, Same):  # no step of its own, though the layout may be another
-            return Random(compiled.inputs[0].name, compiled.signal, call.value)
+            (source,) = compiled.inputs
+            made = source.made if source.layout == compiled.signal.layout else None
+            return Random(source.name, compiled.signal, call.value, made)
         if compiled.remark:
             self._remarks.append(compiled.remark)
         added = self._step_of(call.name, compiled.operation, compiled.inputs, compiled.signal)
-        return replace(added, value=call.value)
+        made = (compiled.operation, compiled.inputs[0]) if len(compiled.inputs) == 1 else None
+        return replace(added, value=call.value, made=made)
 
     def _step_of(self, name: str, operation: Operation, inputs: Sequence[Random], signal: Signal) -> Random:
         """A signal by one more step; its value on the example is not known here."""

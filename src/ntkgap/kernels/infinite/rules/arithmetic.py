@@ -11,7 +11,9 @@ from ntkgap.kernels.infinite.pairs import Moments, Tile
 from ntkgap.kernels.infinite.rules.base import Call, Compiled, Data, Operation, Random, State, rule
 from ntkgap.kernels.infinite.rules.offsets import offset
 from ntkgap.kernels.infinite.rules.pointwise import Same
+from ntkgap.kernels.infinite.rules.position_maps import Multiple
 from ntkgap.kernels.infinite.rules.scales import is_trained, trained_scale
+from ntkgap.kernels.infinite.rules.sums_of_maps import sum_of_maps
 from ntkgap.kernels.infinite.rules.weights import sum_of
 from ntkgap.kernels.infinite.signals import Field, Signal, require_independent
 from ntkgap.kernels.infinite.tracing import difference_of_copies
@@ -33,18 +35,6 @@ class Product(Operation):
     def __call__(self, at: Tile, pairs: bool, *states: State) -> State:
         """Field by field."""
         return [_multiply(a, b) for a, b in zip(*states, strict=True)]
-
-
-@dataclass(frozen=True)
-class Multiple(Operation):
-    """A number times a signal."""
-
-    factor: float
-    scales = "kept"
-
-    def __call__(self, at: Tile, pairs: bool, *states: State) -> State:
-        """Kernels scale with its square."""
-        return [moments.map(lambda k: k * self.factor**2) for moments in states[0]]
 
 
 @dataclass(frozen=True)
@@ -115,7 +105,7 @@ def two(call: Call, a: object, b: object) -> tuple[Random, Random]:
 
 @rule(operator.add, operator.iadd, torch.add, "add", "add_", any_batch_axis=True)
 def add(call: Call) -> Compiled:
-    """A residual sum; of the same signal with itself, twice it."""
+    """A residual sum; maps of one signal (h + h, h + A h) are added before they are applied."""
     return _sum(call, 1.0)
 
 
@@ -134,8 +124,9 @@ def _sum(call: Call, sign: float) -> Compiled:
     if alpha != 1:
         raise call.refusal(f"has alpha={alpha}; write the factor as a product")
     a, b = two(call, first, second)
-    if a.name == b.name:
-        return Compiled(Multiple(1.0 + sign), [a], a.signal)
+    one_map = sum_of_maps(a, b, sign)
+    if one_map is not None:
+        return one_map
     fields = tuple(_sum_field(call, f, g) for f, g in zip(a.signal.fields, b.signal.fields, strict=True))
     return Compiled(Sum(), [a, b], Signal(a.layout, fields))
 

@@ -43,11 +43,19 @@ class Operation(ABC):
 
 @dataclass(frozen=True)
 class Random:
-    """An argument that depends on random weights."""
+    """An argument that depends on random weights.
+
+    Attributes:
+        name: of the step that gives it.
+        signal: what is known of it.
+        value: on the example.
+        made: the operation that gives it and that operation's input, if it is the only one.
+    """
 
     name: str
     signal: Signal
-    value: Tensor  # on the example
+    value: Tensor
+    made: "tuple[Operation, Random] | None" = None
 
     @property
     def layout(self) -> Layout:

@@ -63,6 +63,18 @@ class Mean(Operation):
         return mean[(None,) * (2 * self.positions)] if self.kept else mean
 
 
+@dataclass(frozen=True)
+class Multiple(Operation):
+    """A number times a signal."""
+
+    factor: float
+    scales = "kept"
+
+    def __call__(self, at: Tile, pairs: bool, *states: State) -> State:
+        """Kernels scale with its square."""
+        return [moments.map(lambda k: k * self.factor**2) for moments in states[0]]
+
+
 def mapped(call: Call, source: Random, matrices: dict[int, Tensor], kept: bool) -> Compiled:
     """Apply matrices to some tensor axes of a signal."""
     layout = source.layout
