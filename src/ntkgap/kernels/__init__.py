@@ -15,16 +15,20 @@ from ntkgap.kernels.empirical import (
 )
 from ntkgap.kernels.evidence import Evidence, EvidenceMaximum
 from ntkgap.kernels.infinite import (
+    EstimatedKernels,
     InfiniteWidth,
     InfiniteWidthKernels,
     MonteCarloKernel,
+    MonteCarloLimit,
     infinite_width,
+    infinite_width_monte_carlo,
     monte_carlo_kernel,
 )
 from ntkgap.kernels.sequential_posterior import SequentialPosterior
 from ntkgap.kernels.spectrum import Spectrum, spectrum
 
 __all__ = [
+    "EstimatedKernels",
     "Evidence",
     "EvidenceMaximum",
     "InfiniteWidth",
@@ -33,6 +37,7 @@ __all__ = [
     "JacobianChange",
     "KernelChange",
     "MonteCarloKernel",
+    "MonteCarloLimit",
     "NTKOperator",
     "RepeatedJacobian",
     "SequentialPosterior",
@@ -43,6 +48,7 @@ __all__ = [
     "empirical_ntk",
     "equal_rows",
     "infinite_width",
+    "infinite_width_monte_carlo",
     "jacobian",
     "kernel_distance",
     "monte_carlo_kernel",

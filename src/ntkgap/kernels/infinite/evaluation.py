@@ -33,22 +33,31 @@ class Evaluation:
         x2: inputs [n2, ...]; x1 if not given.
         with_ntk: whether Θ is wanted.
         memory_budget: bytes for everything but inputs and results; what fits the cache if not given.
+        dtype: of the arithmetic; that of x1 if not given.
 
     Raises:
         KernelError: if a single pair does not fit the budget.
     """
 
     def __init__(
-        self, recursion: Recursion, x1: Tensor, x2: Tensor | None, with_ntk: bool, memory_budget: int | None
+        self,
+        recursion: Recursion,
+        x1: Tensor,
+        x2: Tensor | None,
+        with_ntk: bool,
+        memory_budget: int | None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         self.recursion, self.with_ntk = recursion, with_ntk
         self.symmetric = x2 is None
-        self.left = Side(len(x1), recursion.functions_of_input(x1))
-        self.right = self.left if x2 is None else Side(len(x2), recursion.functions_of_input(x2))
+        dtype = x1.dtype if dtype is None else dtype
+        values = [recursion.functions_of_input(x, dtype) for x in (x1, x2) if x is not None]
+        sides = [Side(len(x), v, dtype, x.device) for x, v in zip((x1, x2), values, strict=False) if x is not None]
+        self.left, self.right = sides[0], sides[-1]
         # Every core works on tiles of its own. Differentiation records its graph in one thread.
         on_cores = x1.device.type == "cpu" and not torch.is_grad_enabled()
         self.threads = torch.get_num_threads() if on_cores else 1
-        kernel = recursion.entries * x1.element_size()  # bytes of a pair in the widest layer
+        kernel = recursion.entries * dtype.itemsize  # bytes of a pair in the widest layer
         self.pairs = max(1, TILE_BYTES.get(x1.device.type, TILE_BYTES["cpu"]) // kernel)
         if memory_budget is None:
             return

@@ -13,9 +13,10 @@ from ntkgap.errors import AccuracyWarning, DataError, KernelError, ModelError
 from ntkgap.kernels.empirical.refusals import refuse_coupling_layers
 from ntkgap.kernels.infinite.compilation import compile_model
 from ntkgap.kernels.infinite.evaluation import Evaluation
+from ntkgap.kernels.infinite.integers import takes_integers
 from ntkgap.kernels.infinite.pairs import Moments
 from ntkgap.kernels.infinite.recursion import Recursion
-from ntkgap.kernels.infinite.refusals import refuse_hopeless_layers
+from ntkgap.kernels.infinite.refusals import refuse_hopeless_layers, refuse_several_inputs
 from ntkgap.models.layers import Initialization
 
 # A relative error of quadrature that nobody should have to look for.
@@ -34,14 +35,16 @@ def infinite_width(
 ) -> "InfiniteWidth":
     """Kernels of a network in the limit of infinitely many channels, from the network itself.
 
-    The model is traced with ``torch.fx`` into the recursion of its covariance Σ ("NNGP") and tangent kernel Θ over
-    layers; its present weights are not used, only the distribution they were drawn from. Followed are: dense and
-    convolutional layers (NTK, standard and other parametrisations; zero, circular, reflecting and replicating
-    padding; strides, dilation), scalar nonlinearities (closed forms where they exist, else quadrature with an
-    error bound), average and adaptive average pooling, means over positions, Flatten, LayerNorm, RMSNorm,
-    GroupNorm, residual sums, gates, concatenation, multiples, dropout and BatchNorm in eval mode. Whatever happens
-    to the input before the first layer with weights is computed as it is. Frozen parameters
-    (``requires_grad=False``) do not contribute to Θ.
+    The model is traced with ``torch.fx`` into the recursion of its covariance Σ ("NNGP") and tangent kernel Θ
+    over layers; its present weights are not used, only the distribution they were drawn from. Followed are:
+    dense, convolutional and transposed convolutional layers (NTK, standard and other parametrisations; zero,
+    circular, reflecting and replicating padding; strides, dilation), scalar nonlinearities (closed forms where
+    they exist, else quadrature with an error bound), average and adaptive average pooling, interpolation, means
+    over positions, Flatten, constant matrices over positions (graphs), embeddings of tokens, learned positions,
+    ``nn.RNN``, LayerNorm, RMSNorm, GroupNorm, residual sums, trained factors of branches, gates, concatenation,
+    multiples, dropout and BatchNorm in eval mode. Whatever happens to the input before the first layer with
+    weights is computed as it is. Frozen parameters (``requires_grad=False``) do not contribute to Θ. For other
+    networks there is :func:`infinite_width_monte_carlo`.
 
     In NTK parametrisation the kernels do not depend on the model's width. In standard parametrisation Θ grows with
     the width; it is the one at the widths of this model.
@@ -60,7 +63,8 @@ def infinite_width(
     weights are; uniform ones (PyTorch's default) on fewer than about ten inputs leave an error of a percent or two
     that no width removes.
 
-    Sources: Jacot, Gabriel, Hongler 2018; Lee et al. 2018, 2019; Arora et al. 2019; Novak et al. 2019; Yang 2020.
+    Sources: Jacot, Gabriel, Hongler 2018; Lee et al. 2018, 2019; Arora et al. 2019; Novak et al. 2019; Yang 2020;
+    Alemohammad et al. 2021.
     """
     return InfiniteWidth(model, {} if initializations is None else initializations)
 
@@ -85,6 +89,7 @@ class InfiniteWidth:
         if not isinstance(model, nn.Module):
             raise ModelError(f"infinite_width takes an nn.Module, got {type(model).__name__}")
         refuse_coupling_layers(model)
+        refuse_several_inputs(model)
         refuse_hopeless_layers(model)
         if not isinstance(initializations, Mapping):
             raise ModelError(
@@ -95,7 +100,8 @@ class InfiniteWidth:
                 raise ModelError(
                     f"initializations[{name!r}] must be an Initialization of finite numbers, got {start!r}"
                 )
-        unknown = set(initializations) - {name.rpartition(".")[0] for name, _ in model.named_parameters()}
+        parameters = [name for name, _ in model.named_parameters()]
+        unknown = set(initializations) - {name.rpartition(".")[0] for name in parameters} - set(parameters)
         if unknown:
             raise ModelError(f"initializations= names {sorted(unknown)[0]!r}, which is not a layer with weights")
         self.model = model
@@ -149,11 +155,12 @@ class InfiniteWidth:
 
         Args:
             x1: inputs [n1, ...], as the model takes them; on the device the kernels are to be computed on.
+                Integers stay integers where the model takes them (tokens), else become floating-point numbers.
             x2: inputs [n2, ...]; x1 if not given.
             diagonal: only the pairs (x1[i], x2[i]), [n1].
             memory_budget: bytes that may be used beyond the inputs and the results; pairs are then
                 evaluated in tiles that fit. By default tiles fit the cache.
-            dtype: float32 or float64; that of x1 if not given.
+            dtype: float32 or float64; that of x1 if not given, torch's default for integers.
             progress: show a progress bar over tiles.
 
         Returns:
@@ -179,22 +186,26 @@ class InfiniteWidth:
         dtype: torch.dtype | None,
         progress: bool,
     ) -> Moments:
-        x1 = check_inputs("x1", x1, dtype)
-        x2 = None if x2 is None else check_inputs("x2", x2, x1.dtype)
+        integers = takes_integers(self.model, x1)
+        x1 = check_inputs("x1", x1, dtype, integers)
+        x2 = None if x2 is None else check_inputs("x2", x2, None if integers else x1.dtype, integers)
         if x2 is not None and (x1.shape[1:] != x2.shape[1:] or x1.device != x2.device):
             raise DataError(
                 f"x1 and x2 do not go together: examples of shape {tuple(x1.shape[1:])} on {x1.device} and "
                 f"{tuple(x2.shape[1:])} on {x2.device}"
             )
+        if x2 is not None and x1.is_floating_point() != x2.is_floating_point():
+            raise DataError(f"x1 and x2 do not go together: {x1.dtype} and {x2.dtype}")
         if diagonal and x2 is not None and len(x1) != len(x2):
             raise DataError(f"diagonal=True pairs x1[i] with x2[i]; got {len(x1)} and {len(x2)} inputs")
+        arithmetic = x1.dtype if x1.is_floating_point() else checked_dtype(dtype or torch.get_default_dtype())
         wants_gradient = x1.requires_grad or (x2 is not None and x2.requires_grad)
         # Tensors made in inference mode cannot be filled by threads that are not in it.
         with torch.inference_mode(False), torch.set_grad_enabled(torch.is_grad_enabled() and wants_gradient):
             x1 = x1.clone() if x1.is_inference() else x1
             x2 = x2.clone() if x2 is not None and x2.is_inference() else x2
             recursion = compile_model(self.model, self._example(x1), self._initializations)
-            result = Evaluation(recursion, x1, x2, with_ntk, memory_budget).run(diagonal, progress)
+            result = Evaluation(recursion, x1, x2, with_ntk, memory_budget, arithmetic).run(diagonal, progress)
         self._check(result, recursion)
         return result
 
@@ -206,6 +217,8 @@ class InfiniteWidth:
         if parameter.device.type == "meta":
             raise ModelError("the model is on the device 'meta', where it has no weights; build it on another")
         x = x.detach()
+        if not x.is_floating_point():
+            return torch.cat([x[:3], *[x[:1]] * (3 - len(x))]).to(parameter.device)
         return torch.cat([x[:3], *[0.5 * x[:1]] * (3 - len(x))]).to(parameter)
 
     def _check(self, result: Moments, recursion: Recursion) -> None:
@@ -220,6 +233,8 @@ class InfiniteWidth:
                     f"the kernel overflows in {kernel.dtype}; pass dtype=torch.float64, or scale the inputs or "
                     "weights"
                 )
+        for remark in recursion.remarks if result.ntk is not None else ():
+            warnings.warn(remark, AccuracyWarning, stacklevel=4)
         error = max([0.0, *(activation.error for activation in recursion.activations)])
         if error > WORTH_A_WARNING:
             names = {activation.name for activation in recursion.activations if activation.error == error}
@@ -232,11 +247,11 @@ class InfiniteWidth:
         self.error = max(self.error, error)
 
 
-def check_inputs(name: str, x: Tensor, dtype: torch.dtype | None) -> Tensor:
-    """Inputs in the type of the arithmetic.
+def check_inputs(name: str, x: Tensor, dtype: torch.dtype | None, integers: bool = False) -> Tensor:
+    """Inputs in the type of the arithmetic, or as they are where the model takes integers.
 
     Raises:
-        DataError: if they are not finite floating-point numbers [n, ...].
+        DataError: if they are not finite numbers [n, ...].
     """
     if not isinstance(x, Tensor) or x.ndim < 2 or x.numel() == 0:
         what = f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
@@ -245,11 +260,21 @@ def check_inputs(name: str, x: Tensor, dtype: torch.dtype | None) -> Tensor:
         raise DataError(f"{name} must be an ordinary dense tensor, got {x.layout} on {x.device}")
     if x.is_complex():
         raise DataError(f"{name} is complex; infinite-width kernels are those of real networks")
-    dtype = dtype or (x.dtype if x.is_floating_point() else torch.get_default_dtype())
-    if dtype not in (torch.float32, torch.float64):
-        raise DataError(f"kernels are computed in float32 or float64, not {dtype}; pass dtype=")
-    x = x.to(dtype)
+    if integers and not x.is_floating_point():
+        return x
+    x = x.to(checked_dtype(dtype or (x.dtype if x.is_floating_point() else torch.get_default_dtype())))
     if not bool(torch.isfinite(x).all()):
         bad = torch.nonzero(~torch.isfinite(x.detach()).flatten(1).all(1)).flatten()[:5].tolist()
         raise DataError(f"{name} has NaN or infinite entries, in examples {bad}")
     return x
+
+
+def checked_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The type of the arithmetic.
+
+    Raises:
+        DataError: if it is neither float32 nor float64.
+    """
+    if dtype not in (torch.float32, torch.float64):
+        raise DataError(f"kernels are computed in float32 or float64, not {dtype}; pass dtype=")
+    return dtype

@@ -37,21 +37,26 @@ class Side:
     Attributes:
         n: number of inputs.
         data: values that depend on the input alone, by step, [n, ...].
+        dtype: of the arithmetic.
+        device: of the inputs.
         variances: what recording tiles have noted, put together, [*positions, n]; of attention, the weights [T, T,
         n].
     """
 
     n: int
     data: dict[str, Tensor]
+    dtype: torch.dtype
+    device: torch.device
     variances: dict[tuple[str, int], Tensor] = field(default_factory=dict)
-    _channels_last: dict[tuple[str, int], Tensor] = field(default_factory=dict)
+    _channels_last: dict[tuple[str, int, int], Tensor] = field(default_factory=dict)
 
-    def features(self, name: str, channel_axis: int) -> Tensor:
+    def features(self, name: str, channel_axis: int, batch_axis: int) -> Tensor:
         """A value with the batch after its positions and the channels last, [*positions, n, channels]."""
-        key = (name, channel_axis)
+        key = (name, channel_axis, batch_axis)
         if key not in self._channels_last:
-            x = self.data[name].movedim(channel_axis, -1)
-            self._channels_last[key] = x.movedim(0, -2).contiguous()
+            self._channels_last[key] = (
+                self.data[name].to(self.dtype).movedim((batch_axis, channel_axis), (-2, -1)).contiguous()
+            )
         return self._channels_last[key]
 
 
@@ -77,10 +82,16 @@ class Tile:
     with_ntk: bool
     noted: dict[tuple[str, int], Tensor] = field(default_factory=dict)
 
-    def inner(self, name: str, channel_axis: int, position_pairs: bool) -> Tensor:
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Axes of the tile: one if inputs are paired one by one, else two."""
+        rows = self.rows.stop - self.rows.start
+        return (rows,) if self.matched else (rows, self.cols.stop - self.cols.start)
+
+    def inner(self, name: str, channel_axis: int, batch_axis: int, position_pairs: bool) -> Tensor:
         """⟨x_p, x'_q⟩ / channels of a value that depends on the input alone."""
-        a = self.left.features(name, channel_axis)[..., self.rows, :]
-        b = self.right.features(name, channel_axis)[..., self.cols, :]
+        a = self.left.features(name, channel_axis, batch_axis)[..., self.rows, :]
+        b = self.right.features(name, channel_axis, batch_axis)[..., self.cols, :]
         positions, channels = a.shape[:-2], a.shape[-1]
         if not position_pairs:
             products = (a * b).sum(-1) if self.matched else a @ b.mT

@@ -176,7 +176,7 @@ class ShapedTracer(fx.Tracer):
         if is_parametrized(m):
             raise ModelError(
                 f"{what} computes its parameters from others (torch.nn.utils.parametrize); no recursion is known, "
-                "use monte_carlo_kernel"
+                "use infinite_width_monte_carlo"
             )
 
 
@@ -226,9 +226,10 @@ def trace(root: Root, example: Tensor, is_step: Callable[[nn.Module], bool]) -> 
     except fx.proxy.TraceError as error:
         raise ModelError(
             f"{name} decides on its path or its shapes by what its input is ({error}); networks with "
-            "input-dependent routing have no known infinite-width kernel, use monte_carlo_kernel"
+            "input-dependent routing have no known infinite-width kernel, use infinite_width_monte_carlo"
         ) from error
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, NameError) as error:
         raise ModelError(
-            f"{name} cannot be followed on an input of shape {('n', *example.shape[1:])}: {error}"
+            f"{name} cannot be followed on an input of shape {('n', *example.shape[1:])}, any number n of "
+            f"which it must take ({len(example)} here): {error}"
         ) from error
