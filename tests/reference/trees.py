@@ -8,7 +8,7 @@ def call(model, inputs):
     """Of a tensor, a tuple of positional arguments, or a dictionary of keyword arguments."""
     if isinstance(inputs, dict):
         return model(**inputs)
-    return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
+    return model(*inputs) if type(inputs) is tuple else model(inputs)  # other tuples have a meaning of their own
 
 
 def logits(outputs):

@@ -5,6 +5,7 @@ from tests.kernels.empirical.zoo import (
     convolutions,
     dense,
     embeddings,
+    functions,
     gates,
     graphs,
     habits,
@@ -19,6 +20,6 @@ from tests.kernels.empirical.zoo import (
 
 FAMILIES = (
     dense, convolutions, normalisation, attention, transformers, embeddings, recurrent, reparametrised, gates,
-    vision, images, graphs, science, habits,
+    vision, images, graphs, science, functions, habits,
 )  # fmt: skip
 CASES = [case for family in FAMILIES for case in family.CASES]
