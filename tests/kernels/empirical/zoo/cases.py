@@ -2,6 +2,8 @@
 
 from tests.kernels.empirical.zoo import (
     attention,
+    calls,
+    computed,
     convolutions,
     dense,
     embeddings,
@@ -10,16 +12,23 @@ from tests.kernels.empirical.zoo import (
     graphs,
     habits,
     images,
+    iterated,
     normalisation,
+    positions,
     recurrent,
     reparametrised,
     science,
+    sequences,
+    sets,
+    statistics,
     transformers,
     vision,
+    weights,
 )
 
 FAMILIES = (
-    dense, convolutions, normalisation, attention, transformers, embeddings, recurrent, reparametrised, gates,
-    vision, images, graphs, science, functions, habits,
+    dense, convolutions, normalisation, attention, transformers, sequences, embeddings, positions, recurrent,
+    iterated, reparametrised, computed, gates, vision, images, sets, graphs, science, statistics, functions,
+    weights, habits, calls,
 )  # fmt: skip
 CASES = [case for family in FAMILIES for case in family.CASES]

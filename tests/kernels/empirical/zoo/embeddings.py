@@ -1,4 +1,4 @@
-"""Tables looked up by integers: tokens, positions, types, bags, categories."""
+"""Tables looked up by integers: tokens, bags, categories."""
 
 import torch
 from torch import nn
@@ -9,7 +9,6 @@ from tests.kernels.empirical.zoo.case import (
     Constant,
     Net,
     floats,
-    lengths,
     linear,
     net,
     several,
@@ -24,54 +23,6 @@ def table(rows=7, d=4, **options):
 
 def mean_of(m, ids):
     return m.out(torch.tanh(m.tok(ids)).mean(1))
-
-
-def positions(m, ids):
-    return m.out(torch.tanh(m.tok(ids) + m.pos(torch.arange(ids.shape[1]))).mean(1))
-
-
-def positions_of_one_row(m, ids):
-    return m.out(torch.tanh(m.tok(ids) + m.pos(torch.arange(ids.shape[1])[None])).mean(1))
-
-
-def positions_expanded(m, ids):
-    places = torch.arange(ids.shape[1]).expand_as(ids)
-    return m.out(torch.tanh(m.tok(ids) + m.pos(places)).mean(1))
-
-
-def positions_after_padding(m, input_ids, attention_mask):
-    """Positions counted by the mask, as in RoBERTa."""
-    places = attention_mask.cumsum(1) * attention_mask
-    h = torch.tanh(m.tok(input_ids) + m.pos(places)) * attention_mask[..., None]
-    return m.out(h.sum(1))
-
-
-def positions_given(m, ids, places):
-    return m.out(torch.tanh(m.tok(ids) + m.pos(places)).mean(1))
-
-
-def position_slices(m, ids):
-    return m.out(torch.tanh(m.tok(ids) + m.pos[:, : ids.shape[1]]).mean(1))
-
-
-def position_table_as_it_is(m, ids):
-    return m.out(torch.tanh(m.tok(ids) + m.pos.weight[: ids.shape[1]]).mean(1))
-
-
-def two_axes(m, x):
-    """A row's and a column's table make the positions of a grid."""
-    rows, columns = m.rows(torch.arange(2)), m.columns(torch.arange(3))
-    place = rows[:, None] + columns[None]
-    return m.out(torch.tanh(m.a(x) + place).mean((1, 2)))
-
-
-def types(m, ids, kinds):
-    return m.out(m.norm(m.tok(ids) + m.kind(kinds) + m.pos(torch.arange(ids.shape[1]))).mean(1))
-
-
-def one_type(m, ids):
-    """All tokens are of type 0."""
-    return m.out(torch.tanh(m.tok(ids) + m.kind(torch.zeros_like(ids))).mean(1))
 
 
 def scaled(m, ids):
@@ -144,12 +95,6 @@ def two_names_of_one_table():
     return model
 
 
-def frozen_tokens():
-    model = net(positions, tok=table(), pos=table(6), out=linear(4, 3))()
-    model.tok.requires_grad_(False)
-    return model
-
-
 def masked_mean(m, mask, ids):
     """The mask comes first, and is shared."""
     return m.out((torch.tanh(m.tok(ids)) * mask[:, None]).sum(1))
@@ -164,40 +109,14 @@ def several_tables():
 
 
 IDS = tokens(7, 5)
+
 TOK = {"tok": table(), "out": linear(4, 3)}
-POS = TOK | {"pos": table(6)}
+
 
 CASES = [
     Case("tokens", net(mean_of, **TOK), IDS),
     Case("one token", net(lambda m, i: m.out(torch.tanh(m.tok(i))), **TOK), tokens(7)),
     Case("table alone", lambda: nn.Embedding(7, 3), tokens(7)),
-    Case("tokens and positions", net(positions, **POS), IDS),
-    Case("positions of one row", net(positions_of_one_row, **POS), IDS),
-    Case("positions expanded", net(positions_expanded, **POS), IDS),
-    Case("positions given for each example", net(positions_given, **POS), several(IDS, tokens(6, 5))),
-    Case("positions given for all", net(positions_given, **POS), several(IDS, shared(torch.arange(5)))),
-    Case(
-        "positions given for all, one row",
-        net(positions_given, **POS),
-        several(IDS, shared(torch.arange(5)[None])),
-    ),
-    Case(
-        "positions counted by the mask",
-        net(positions_after_padding, **POS),
-        several(input_ids=IDS, attention_mask=lengths(5)),
-    ),
-    Case("positions, a slice of a parameter", net(position_slices, **(TOK | {"pos": (1, 6, 4)})), IDS),
-    Case("positions, a slice of a table's weight", net(position_table_as_it_is, **POS), IDS),
-    Case(
-        "positions of a grid",
-        net(two_axes, rows=table(2), columns=table(3), a=linear(3, 4), out=linear(4, 2)),
-        floats(2, 3, 3),
-    ),
-    Case("positions, frozen tokens", frozen_tokens, IDS),
-    Case(
-        "token types", net(types, kind=table(2), norm=lambda: nn.LayerNorm(4), **POS), several(IDS, tokens(2, 5))
-    ),
-    Case("one token type", net(one_type, kind=table(2), **TOK), IDS),
     Case("padding index", net(mean_of, **(TOK | {"tok": table(padding_idx=0)})), IDS),
     Case("scaled table", net(scaled, **TOK), IDS),
     Case("max_norm", net(mean_of, **(TOK | {"tok": table(max_norm=0.7)})), IDS),

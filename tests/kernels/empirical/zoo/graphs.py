@@ -1,4 +1,4 @@
-"""Sets, point clouds and graphs; the graph is a buffer, belongs to an example, or is shared by all examples."""
+"""Graphs: a buffer, of an example, or shared by all examples."""
 
 import torch
 from torch import nn
@@ -9,60 +9,20 @@ from tests.kernels.empirical.zoo.case import (
     Constant,
     Net,
     floats,
-    lengths,
     linear,
     net,
     several,
     shared,
-    stack,
     tokens,
 )
 
 ADJACENCY = torch.tensor(
     [[0, 1, 0, 0, 1], [1, 0, 1, 0, 0], [0, 1, 0, 1, 1], [0, 0, 1, 0, 1], [1, 0, 1, 1, 0]]
 ).float()
+
 NORMALISED = ADJACENCY / ADJACENCY.sum(1, keepdim=True)
+
 EDGES = ADJACENCY.nonzero().T.contiguous()  # [2, 12]
-
-
-def deep_sets(m, x):
-    return m.rho(torch.relu(m.phi(x)).sum(1))
-
-
-def masked_set(m, x, mask):
-    h = torch.relu(m.phi(x)) * mask[..., None]
-    return m.rho(h.sum(1) / mask.sum(1, keepdim=True))
-
-
-def equivariant(m, x):
-    return torch.tanh(m.own(x) - m.rest(x.mean(1, keepdim=True)))
-
-
-def point_net(m, x):
-    return m.out(torch.relu(m.b(torch.relu(m.a(x)))).amax(1))
-
-
-def point_net_mean(m, x):
-    h = torch.relu(m.a(x))
-    return m.out(torch.cat([h.mean(1), h.amax(1)], 1))
-
-
-def point_net_attention(m, x):
-    h = torch.relu(m.a(x))
-    return m.out((m.score(h).softmax(1) * h).sum(1))
-
-
-def transform_net(m, x):
-    """Points turned by a matrix that is predicted from them."""
-    turn = m.turn(x.mean(1)).view(-1, 3, 3) + torch.eye(3).to(x)
-    return m.out(torch.relu(m.a(x @ turn)).amax(1))
-
-
-def pairwise(m, x):
-    """Relations of all pairs of objects."""
-    k = x.shape[1]
-    pairs = torch.cat([x[:, :, None].expand(-1, -1, k, -1), x[:, None].expand(-1, k, -1, -1)], -1)
-    return m.f(torch.relu(m.g(pairs)).sum((1, 2)))
 
 
 def gcn(m, x):
@@ -181,11 +141,6 @@ def node_types(m, x, kinds):
     return m.out(torch.tanh(m.a(x) + m.kind(kinds)).mean(1))
 
 
-def set_attention(m, x):
-    h = m.mha(m.seeds.expand(len(x), -1, -1), x, x, need_weights=False)[0]
-    return m.out(h).flatten(1)
-
-
 def on_graph(function, matrix=NORMALISED, **parts):
     return lambda: Net(
         function, adjacency=Constant(matrix.clone()), **{k: p() if callable(p) else p for k, p in parts.items()}
@@ -193,32 +148,13 @@ def on_graph(function, matrix=NORMALISED, **parts):
 
 
 X = floats(5, 3)
+
 AB = {"a": linear(3, 4), "b": linear(4, 4), "out": linear(4, 2)}
+
 ONE = {"a": linear(3, 4), "out": linear(4, 2)}
 
+
 CASES = [
-    Case("deep sets", net(deep_sets, phi=linear(3, 5), rho=stack(linear(5, 4), nn.Tanh, linear(4, 2))), X),
-    Case(
-        "deep sets of different sizes",
-        net(masked_set, phi=linear(3, 5), rho=linear(5, 2)),
-        several(x=X, mask=lengths(5)),
-    ),
-    Case("equivariant layer on sets", net(equivariant, own=linear(3, 2), rest=linear(3, 2, False)), X),
-    Case("point net, maximum", net(point_net, **AB), X),
-    Case("point net, mean and maximum", net(point_net_mean, a=linear(3, 4), out=linear(8, 2)), X),
-    Case("point net, attention", net(point_net_attention, score=linear(4, 1), **ONE), X),
-    Case("point net that turns the points", net(transform_net, turn=linear(3, 9), **ONE), X),
-    Case("relations of pairs", net(pairwise, g=linear(6, 5), f=linear(5, 2)), X),
-    Case(
-        "set transformer",
-        net(
-            set_attention,
-            seeds=(1, 2, 4),
-            mha=lambda: nn.MultiheadAttention(4, 2, kdim=3, vdim=3, batch_first=True),
-            out=linear(4, 2),
-        ),
-        X,
-    ),
     Case("graph convolution", on_graph(gcn, **AB), X),
     Case("graph convolution, outputs at nodes", on_graph(gcn_nodes, **ONE), X),
     Case("graph convolution, sparse buffer", on_graph(gcn_sparse, NORMALISED.to_sparse(), **ONE), X),

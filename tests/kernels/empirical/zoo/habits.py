@@ -1,8 +1,6 @@
-"""Ways of writing networks that trip tools: hooks, in-place operations, checkpoints, plain lists, odd inputs."""
+"""Ways of writing networks that trip tools: hooks, in-place operations, checkpoints, plain lists."""
 
 import copy
-from collections import OrderedDict, namedtuple
-from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -10,22 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from tests.kernels.empirical.zoo.case import Case, Constant, Net, floats, linear, net, several, stack, tokens
-
-Both = namedtuple("Both", ["hidden", "logits"])
-
-
-@dataclass
-class Output:
-    logits: torch.Tensor
-    loss: torch.Tensor | None = None
-
-
-class ModelOutput(OrderedDict):
-    """As in transformers: a dictionary whose entries are attributes too."""
-
-    def __getattr__(self, name):
-        return self[name]
+from tests.kernels.empirical.zoo.case import Case, Constant, Net, floats, linear, net, stack, tokens
 
 
 class ClampedReLU(torch.autograd.Function):
@@ -204,15 +187,6 @@ def last_valid(m, ids):
     return m.out(h.gather(1, (length - 1)[:, None, None].expand(-1, 1, 4))[:, 0])
 
 
-def with_defaults(m, x, scale=None, *, shift=0.0):
-    h = torch.tanh(m.a(x))
-    return m.out(h if scale is None else h * scale + shift)
-
-
-def flags(m, x, on):
-    return m.out(torch.where(on, torch.relu(m.a(x)), torch.tanh(m.a(x))))
-
-
 def sequence_by_axis_one(m, x):
     """Every position of the sequence has a layer of its own."""
     return torch.stack([layer(x[:, t]) for t, layer in enumerate(m.layers)], 1).tanh()
@@ -228,25 +202,12 @@ def recursion(m, x):
     return tree(0, x.shape[1])
 
 
-def named_outputs(wrap):
-    return net(lambda m, x: wrap(m.out(torch.tanh(m.a(x)))), a=linear(4, 5), out=linear(5, 2))
-
-
-def strided(n, g):
-    return torch.randn(4, n, generator=g).T
-
-
-def needing_grad(n, g):
-    return torch.randn(n, 4, generator=g).requires_grad_()
-
-
-def expanded(n, g):
-    return torch.randn(n, 1, generator=g).expand(n, 4)
-
-
 AB = {"a": linear(4, 5), "out": linear(5, 2)}
+
 X = floats(4)
+
 MLP = stack(linear(4, 5), nn.Tanh, linear(5, 2))
+
 
 CASES = [
     Case("checkpoint", net(checkpointed, block=stack(linear(5, 5), nn.Tanh), **AB), X),
@@ -297,27 +258,12 @@ CASES = [
         net(last_valid, tok=lambda: nn.Embedding(6, 4), out=linear(4, 2)),
         tokens(6, 5),
     ),
-    Case("optional arguments left out", net(with_defaults, **AB), several(x=X)),
-    Case("optional arguments given", net(with_defaults, **AB), several(x=X, shift=floats(5), scale=floats(5))),
-    Case("tuple of one input", net(with_defaults, **AB), several(X)),
-    Case(
-        "booleans for every example",
-        net(flags, **AB),
-        several(X, lambda n, g: torch.rand(n, 1, generator=g) > 0.5),
-    ),
     Case(
         "a layer for each position",
         net(sequence_by_axis_one, layers=lambda: nn.ModuleList([nn.Linear(4, 2) for _ in range(3)])),
         floats(3, 4),
     ),
     Case("recursion over a tree", net(recursion, leaf=linear(3, 4), join=linear(8, 4)), floats(4, 3)),
-    Case("outputs in a data class", named_outputs(lambda out: Output(out)), X),
-    Case("outputs in a dictionary", named_outputs(lambda out: {"hidden": out * 2, "logits": out}), X),
-    Case("outputs in a named tuple", named_outputs(lambda out: Both(out * 2, out)), X),
-    Case("outputs as in transformers", named_outputs(lambda out: ModelOutput(logits=out)), X),
-    Case("transposed inputs", MLP, strided),
-    Case("inputs that require grad", MLP, needing_grad),
-    Case("expanded inputs", MLP, expanded),
     Case("complex numbers inside", net(lambda m, x: torch.fft.fft(m.a(x)).abs()[:, :3], a=linear(4, 5)), X),
     Case("DataParallel", lambda: nn.DataParallel(MLP()), X),
     Case("F.linear of a view", net(lambda m, x: F.linear(x, m.w.view(3, 4), m.w[:3]).tanh(), w=(12,)), X),

@@ -7,10 +7,12 @@ import torch
 
 import ntkgap as ng
 from ntkgap.errors import NtkgapError
-from tests.kernels.empirical.zoo.refused import REFUSALS
+from tests.kernels.empirical.zoo import refused, refused_calls
+from tests.kernels.empirical.zoo.refused_calls import Documents, ids
 from tests.reference.trees import call
 
 LONGEST = 400  # characters
+REFUSALS = refused.REFUSALS + refused_calls.REFUSALS
 
 
 def asked(what, model, inputs, options):
@@ -34,21 +36,9 @@ def test_a_refusal_names_the_thing_and_the_remedy(case, what):
     assert "\n" not in message.strip()
 
 
-@pytest.mark.parametrize("case", [case for case in REFUSALS if case.name in ("different lengths", "unknown key")])
-def test_the_second_inputs_are_refused_by_their_own_name(case):
-    good = (
-        {"x": torch.randn(3, 3), "y": torch.randn(3, 4)}
-        if "x" in case.inputs()
-        else {"input_ids": torch.ones(3, 5).long()}
-    )
-    with pytest.raises(NtkgapError) as caught:
-        ng.empirical_ntk(case.build(), good, case.inputs())
-    assert "x2" in str(caught.value)
-
-
-def test_two_sets_of_inputs_are_of_one_kind():
-    from tests.kernels.empirical.zoo.refused import Documents, ids
-
-    model = Documents()
+def test_the_second_inputs_are_refused_by_their_own_name():
+    good, unknown = {"input_ids": ids()}, {"input_ids": ids(), "token_type_ids": ids()}
     with pytest.raises(NtkgapError, match="x2"):
-        ng.empirical_ntk(model, {"input_ids": ids()}, {"attention_mask": ids()})
+        ng.empirical_ntk(Documents(), good, unknown)
+    with pytest.raises(NtkgapError, match="x2"):
+        ng.empirical_ntk(Documents(), good, {"attention_mask": ids()})
