@@ -3,7 +3,7 @@ import torch
 
 import ntkgap as ng
 from ntkgap.errors import DataError, KernelError
-from ntkgap.kernels import describe_rows, duplicate_inputs, parallel_rows
+from ntkgap.kernels import describe_rows, duplicate_inputs, equal_rows, parallel_rows
 
 
 def test_equal_inputs_are_grouped(generator):
@@ -79,3 +79,23 @@ def test_the_words():
     assert describe_rows([[0, 4], [2, 5, 9]]) == "0 = 4, 2 = 5 = 9"
     assert describe_rows([[i, i + 1] for i in range(0, 10, 2)]) == "0 = 1, 2 = 3, 4 = 5 and 2 more groups"
     assert describe_rows([list(range(8))]) == "0 = 1 = 2 = 3 = … = 7"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rows_are_equal_where_inputs_repeat_and_not_where_they_are_close(dtype):
+    x = torch.linspace(-1, 1, 60, dtype=torch.float64)[:, None]
+    network = ng.MLP(1, 1, width=8, depth=3, bias_std=0.1)
+    x[[20, 41]], x[9] = x[5].clone(), x[8].clone()
+    gram = ng.infinite_width(network.to(dtype)).ntk(x.to(dtype))
+    assert equal_rows(gram) == [[5, 20, 41], [8, 9]]
+    assert equal_rows(gram.double(), torch.float32)[0] == [5, 20, 41]
+    x = torch.linspace(-1, 1, 300, dtype=torch.float64)[:, None]
+    assert equal_rows(ng.infinite_width(network.to(dtype)).ntk(x.to(dtype))) == []
+
+
+def test_small_matrices_have_equal_rows_where_all_entries_are():
+    ones = torch.ones(2, 2, dtype=torch.float64)
+    assert equal_rows(ones) == [[0, 1]]
+    assert equal_rows(ones + torch.eye(2)) == []
+    assert equal_rows(ones[:1, :1]) == []
+    assert equal_rows(torch.zeros(3, 3)) == [[0, 1, 2]]

@@ -33,7 +33,7 @@ def row_jacobian(model, x, names=None):
             rows.append(
                 torch.cat(
                     [
-                        (torch.zeros_like(p) if g is None else g).flatten()
+                        (torch.zeros_like(p) if g is None else g.to_dense()).flatten()
                         for p, g in zip(params, grads, strict=True)
                     ]
                 )

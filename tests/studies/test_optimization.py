@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import ntkgap as ng
-from ntkgap.errors import DataError, KernelError, StudyError
+from ntkgap.errors import AccuracyWarning, DataError, KernelError, StudyError
 from ntkgap.practice import train
 from ntkgap.studies import STUDIES
 from ntkgap.studies.figures import CurveFigure, ScatterFigure, WidthFigure
@@ -147,7 +147,10 @@ def test_below_the_noise_floor_is_undecidable(tmp_path):
     x = np.random.default_rng(0).normal(size=(4, 5))
     np.savez(tmp_path / "twins.npz", x=np.concatenate([x, x]), y=np.arange(8.0))
     data = {"name": str(tmp_path / "twins.npz"), "n_train": 7, "n_test": 1}
-    scalars = compute(tiny(data=data))["scalars"]
+    with pytest.warns(
+        AccuracyWarning, match=r"Gram matrix at the start.*repeat others \(rows 0 = 3, 1 = 5, 4 = 6\)"
+    ):
+        scalars = compute(tiny(data=data))["scalars"]
     assert math.isnan(scalars["gram_margin"])
     assert math.isnan(scalars["c_prime"])
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy.integrate import solve_ivp
 
-from ntkgap.errors import JitterWarning, KernelError
+from ntkgap.errors import AccuracyWarning, JitterWarning, KernelError
 from ntkgap.theory import (
     KernelModes,
     SequentialRegression,
@@ -273,7 +273,10 @@ def test_kernels_in_single_precision_are_judged_as_such(problem):
     torch.testing.assert_close(projected, rest @ rest.T, rtol=SINGLE, atol=SINGLE)
     again = [0, 1, len(phi) - 1]
     for duals in (joint_duals, lambda k, r: sequential_duals(k, [3], r)):
-        with pytest.warns(JitterWarning) as caught:
+        with (
+            pytest.warns(AccuracyWarning, match="in float32.*compute the kernel in float64"),
+            pytest.warns(JitterWarning) as caught,
+        ):
             duals(gram[again][:, again], torch.tensor([[1.0], [1.0], [-1.0]]))
         added = float(str(caught[0].message).split(": ")[1].split(" was")[0])
         assert added > torch.finfo(torch.float32).eps  # less would be lost in the entries' own rounding
@@ -334,7 +337,7 @@ def test_other_arguments_are_refused_by_name(problem):
         sequential_duals(gram, [5, 5], y)
     with pytest.raises(KernelError, match="the residual"):
         sequential_duals(gram, SIZES, y[:-1])
-    with pytest.warns(JitterWarning):
+    with pytest.warns(JitterWarning), pytest.warns(AccuracyWarning, match=r"\(rows 0 = 1\)"):
         sequential_duals(torch.ones(4, 4, dtype=torch.float64), [2, 2], y[:4])
     with pytest.raises(KernelError, match="indices from 0 to 15"):
         project_out(gram, torch.tensor([99]))

@@ -1,14 +1,13 @@
 """The formats in which CIFAR-10 is passed on: binary batches, pickled batches, and ``.npz``."""
 
-import io
-import pickle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ntkgap.data.arrays import read_npz
 from ntkgap.data.files import damaged, read_bytes
+from ntkgap.data.pickle_opcodes import UnreadablePickle
+from ntkgap.data.pickled_batch import read_pickled_batch
 from ntkgap.errors import DataError
 
 PIXELS = (3, 32, 32)
@@ -66,27 +65,22 @@ def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarra
     return parts[0], parts[1], parts[2], parts[3]
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Rebuilds NumPy arrays and plain containers; refuses every other name, so that nothing else can run."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
-            return np.empty(0).__reduce__()[0]  # the same function, wherever this version of NumPy keeps it
-        if (module, name) in (("numpy", "ndarray"), ("numpy", "dtype")):
-            return getattr(np, name)
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no CIFAR-10 batch needs")
-
-
 def _read_pickle(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """A mapping with ``data`` [n, 3072] of uint8 and ``labels``, as pickled by Python 2."""
+    """A mapping with ``data`` [n, 3072] of uint8 and ``labels`` [n], as pickled by Python 2 or 3."""
     try:
-        batch = _ArrayUnpickler(io.BytesIO(read_bytes(path)), encoding="bytes").load()
-        rows, labels = np.asarray(batch[b"data"]), np.asarray(batch[b"labels"])
-    # A broken pickle can raise nearly anything: the documentation of pickle.UnpicklingError says so.
-    except Exception as error:
-        raise damaged(path, f"{type(error).__name__}: {error}") from error
-    if rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != ENTRIES:
+        batch = read_pickled_batch(read_bytes(path))
+    except UnreadablePickle as error:
+        raise damaged(path, str(error)) from error
+    missing = [name.decode() for name in (b"data", b"labels") if name not in batch]
+    if missing:
+        raise damaged(path, f"it has no {' and no '.join(missing)}")
+    rows, labels = batch[b"data"], batch[b"labels"]
+    if not isinstance(rows, np.ndarray):
+        raise damaged(path, f"its data are a {type(rows).__name__}; they must be an array of uint8 [n, {ENTRIES}]")
+    if rows.ndim != 2 or rows.shape[1] != ENTRIES:
         raise damaged(path, f"its data are {rows.dtype} of shape {rows.shape}; they must be uint8 [n, {ENTRIES}]")
-    if labels.dtype.kind not in "iu" or labels.ndim != 1:
-        raise damaged(path, f"its labels are {labels.dtype} of shape {labels.shape}; they must be integers [n]")
+    if isinstance(labels, list) and all(type(label) is int and 0 <= label <= 9 for label in labels):
+        labels = np.array(labels, dtype=np.uint8)
+    if not isinstance(labels, np.ndarray) or labels.shape != rows.shape[:1]:
+        raise damaged(path, f"its labels must be {len(rows)} integers from 0 to 9, one an image")
     return rows.reshape(-1, *PIXELS), labels

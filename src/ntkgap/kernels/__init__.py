@@ -1,7 +1,7 @@
 """Kernels of networks, their spectra, and distances between them."""
 
 from ntkgap.kernels.distance import kernel_distance, relative_change, target_alignment
-from ntkgap.kernels.duplicates import describe_rows, duplicate_inputs, parallel_rows
+from ntkgap.kernels.duplicates import describe_rows, duplicate_inputs, equal_rows, parallel_rows
 from ntkgap.kernels.empirical import (
     Jacobian,
     JacobianChange,
@@ -15,16 +15,20 @@ from ntkgap.kernels.empirical import (
 )
 from ntkgap.kernels.evidence import Evidence, EvidenceMaximum
 from ntkgap.kernels.infinite import (
+    EstimatedKernels,
     InfiniteWidth,
     InfiniteWidthKernels,
     MonteCarloKernel,
+    MonteCarloLimit,
     infinite_width,
+    infinite_width_monte_carlo,
     monte_carlo_kernel,
 )
 from ntkgap.kernels.sequential_posterior import SequentialPosterior
 from ntkgap.kernels.spectrum import Spectrum, spectrum
 
 __all__ = [
+    "EstimatedKernels",
     "Evidence",
     "EvidenceMaximum",
     "InfiniteWidth",
@@ -33,6 +37,7 @@ __all__ = [
     "JacobianChange",
     "KernelChange",
     "MonteCarloKernel",
+    "MonteCarloLimit",
     "NTKOperator",
     "RepeatedJacobian",
     "SequentialPosterior",
@@ -41,7 +46,9 @@ __all__ = [
     "describe_rows",
     "duplicate_inputs",
     "empirical_ntk",
+    "equal_rows",
     "infinite_width",
+    "infinite_width_monte_carlo",
     "jacobian",
     "kernel_distance",
     "monte_carlo_kernel",

@@ -73,6 +73,39 @@ def parallel_rows(gram: Tensor, precision: torch.dtype | None = None) -> Groups:
     return sorted(singles + _connected(pairs, minimum=2))
 
 
+def equal_rows(gram: Tensor, precision: torch.dtype | None = None) -> Groups:
+    r"""Rows of a Gram matrix that are the same to the last digits: those of inputs that occur more than once.
+
+    Rows i and j are a pair where :math:`|K_{il} - K_{jl}| \le 10\,\varepsilon \max|K|` at every other point l. The
+    entries between i and j do not count: near a correlation of one the kernels of infinite width lose half the
+    digits there. Unlike ``parallel_rows`` this does not depend on what a coarse precision resolves: points that
+    are close, but not equal, are no pair.
+
+    Args:
+        gram: symmetric, [n, n].
+        precision: type of the arithmetic in which the entries were computed, if coarser than the matrix's own.
+
+    Returns:
+        Groups of row numbers, each ascending; an empty list where no row repeats another.
+
+    Raises:
+        KernelError: if the matrix is not square, finite and symmetric.
+    """
+    k = check_symmetric(gram, precision)
+    unit, d = torch.finfo(precision or gram.dtype).eps, k.diagonal()
+    apart = d[:, None] + d - 2 * k  # squared distances of features
+    near = (apart <= 10 * unit**0.5 * d.max()).triu(1)
+    same = torch.zeros_like(near)
+    for pairs in near.nonzero().split(1024):
+        i, j = pairs.T
+        differences = (k[i] - k[j]).abs()
+        if len(k) > 2:
+            at = torch.arange(len(pairs), device=k.device)
+            differences[at, i] = differences[at, j] = 0.0
+        same[i, j] = differences.amax(dim=1) <= 10 * unit * k.abs().max()
+    return _connected(same | same.T, minimum=2)
+
+
 def describe_rows(groups: Sequence[Sequence[int]], limit: int = 3) -> str:
     """Groups of rows in words for a message: "0 = 4 = 7, 2 = 5 and 12 more groups"."""
     shown = [" = ".join(map(str, _shortened(group))) for group in groups[:limit]]

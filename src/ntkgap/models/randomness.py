@@ -11,8 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 class Seeded(TorchDispatchMode):
     """Inside, what torch draws without a generator comes from one of its own.
 
-    The numbers are those that ``torch.manual_seed`` would give; but that seeds, and rewinds, the generators that all
-    threads draw from.
+    The numbers are those that ``torch.manual_seed`` would give; but that seeds, and rewinds, the generators from
+    which all threads draw.
 
     Args:
         seed: of the generators, one for each device.

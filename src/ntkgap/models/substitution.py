@@ -12,29 +12,31 @@ from torch import Tensor, nn
 Module = TypeVar("Module", bound=nn.Module)
 
 # What holds no module and no tensor: taken over as it is.
-_PLAIN = frozenset(
-    {type(None), bool, int, float, complex, str, bytes, type, types.FunctionType, types.BuiltinFunctionType}
-)
+_PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, type, types.BuiltinFunctionType})
 _TABLES = frozenset({dict, OrderedDict, list, set})
+# What functions refer to is only followed where it is of these kinds: a list in which a hook collects is shared.
+_FOLLOWED = (nn.Module, Tensor, types.MethodType, types.FunctionType, partial)
 # Hooks on gradients would change what is differentiated, and tell the user of passes that are not theirs.
 _BACKWARD_HOOKS = ("_backward_hooks", "_backward_pre_hooks")
 
 
-def replicate(module: Module, tensors: Mapping[str, Tensor] | None = None) -> Module:
+def replicate(module: Module, tensors: Mapping[str, Tensor] | None = None, copied: bool = False) -> Module:
     """A network of the same modules that holds other tensors, to be called in place of the original.
 
     The original is read and never changed, so that other threads may use it meanwhile, and whatever a call of the
     replica does (or raises) leaves no trace on it. The tensors stay in the replica for good: what is evaluated
     late, as activation checkpointing does in the backward pass, sees them too.
 
-    Followed are modules, containers, bound methods, partial functions and data classes; one value goes to all
-    places that hold the same tensor (tied weights, the private lists of recurrent layers). Anything else that a
+    Followed are modules, containers, bound methods, partial functions, data classes, and what functions refer to
+    from where they were written (``model.forward = lambda x: model.last(x)``); one value goes to all places that
+    hold the same tensor (tied weights, the private lists of recurrent layers). Anything else that a
     module refers to (data, a trainer) is shared with the original and not copied. Backward hooks are left out.
 
     Args:
         module: any network.
         tensors: name -> tensor, the names as in ``named_parameters`` and ``named_buffers``; whatever is not among
             them is shared with the original, modes and plain attributes are those of now.
+        copied: whether tensors that are neither parameters nor buffers are copied, rather than shared as well.
     """
     given = tensors or {}
     values: dict[int, Any] = {}
@@ -43,7 +45,7 @@ def replicate(module: Module, tensors: Mapping[str, Tensor] | None = None) -> Mo
             values |= {id(tensor): tensor for tensor in table.values() if tensor is not None}
     for names in (module.named_parameters(), module.named_buffers()):
         values |= {id(own): given[name] for name, own in names if name in given}
-    return _Replicator(values).of(module)
+    return _Replicator(values, copied).of(module)
 
 
 def call_with(
@@ -66,8 +68,8 @@ def call_with(
 class _Replicator:
     """Copies what leads to modules or tensors, once each; ``made`` maps the identity of a thing to its copy."""
 
-    def __init__(self, values: dict[int, Any]) -> None:
-        self.made = values
+    def __init__(self, values: dict[int, Any], copied: bool) -> None:
+        self.made, self.copied = values, copied
 
     def of(self, thing: Any) -> Any:
         """The copy of a thing, or the thing itself where there is nothing to replace in it."""
@@ -79,6 +81,10 @@ class _Replicator:
             return self.made[id(thing)]
         if isinstance(thing, nn.Module):
             return self._module(thing)
+        if isinstance(thing, Tensor):
+            if self.copied:
+                self.made[id(thing)] = thing = thing.detach().clone()
+            return thing
         if isinstance(thing, list | dict | set):
             return self._container(thing)
         if isinstance(thing, tuple):
@@ -86,6 +92,8 @@ class _Replicator:
             if all(new is old for new, old in zip(items, thing, strict=True)):
                 return thing
             return type(thing)(*items) if hasattr(thing, "_fields") else type(thing)(items)
+        if isinstance(thing, types.FunctionType):
+            return self._function(thing)
         if isinstance(thing, types.MethodType):
             return types.MethodType(thing.__func__, self.of(thing.__self__))
         if isinstance(thing, partial):
@@ -95,7 +103,12 @@ class _Replicator:
         return thing
 
     def _module(self, module: nn.Module) -> nn.Module:
+        inner = unwrapped(module)
+        if inner is not module:  # compiled: it would run the original
+            self.made[id(module)] = copy = self.of(inner)
+            return copy
         copy = self._instance(module)
+        vars(copy)["_compiled_call_impl"] = None
         for hooks in _BACKWARD_HOOKS:
             if vars(copy).get(hooks):
                 vars(copy)[hooks] = type(vars(copy)[hooks])()
@@ -106,6 +119,25 @@ class _Replicator:
         self.made[id(thing)] = copy  # before what it holds: modules may refer to each other
         of, plain = self.of, _PLAIN  # a module has about thirty attributes, most of them plain or empty
         vars(copy).update({k: v if type(v) in plain else of(v) for k, v in vars(thing).items()})
+        return copy
+
+    def _function(self, function: types.FunctionType) -> types.FunctionType:
+        cells = [
+            cell for cell in function.__closure__ or () if cell != types.CellType()
+        ]  # an empty one is no value
+        if not any(isinstance(cell.cell_contents, _FOLLOWED) for cell in cells):
+            return function
+        copies = {id(cell): types.CellType() for cell in cells}
+        closure = tuple(copies.get(id(cell), cell) for cell in function.__closure__ or ())
+        copy = types.FunctionType(
+            function.__code__, function.__globals__, function.__name__, function.__defaults__, closure
+        )
+        copy.__kwdefaults__ = function.__kwdefaults__
+        vars(copy).update(vars(function))
+        self.made[id(function)] = copy  # before what it refers to, which may be itself
+        for cell in cells:
+            held = cell.cell_contents
+            copies[id(cell)].cell_contents = self.of(held) if isinstance(held, _FOLLOWED) else held
         return copy
 
     def _container(self, thing: Any) -> Any:
@@ -147,9 +179,10 @@ def places(module: nn.Module) -> dict[str, str]:
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The network inside of ``torch.compile`` and ``nn.DataParallel``, which compute what it computes."""
-    while type(model).__module__.startswith("torch."):
-        inner = vars(model).get("_modules", {}).get("_orig_mod" if hasattr(model, "_orig_mod") else "module")
-        if not isinstance(inner, nn.Module) or isinstance(model, torch.jit.ScriptModule):
+    while type(model).__module__.startswith("torch.") and not isinstance(model, torch.jit.ScriptModule):
+        children = dict(model.named_children())
+        inner = children.get("_orig_mod", children.get("module"))
+        if inner is None or len(children) > 1:
             break
         model = inner
     return model

@@ -8,10 +8,13 @@ from torch import Tensor, nn
 from ntkgap.data import Dataset
 from ntkgap.errors import KernelError, StudyError
 from ntkgap.kernels import Jacobian, NTKOperator, as_matrix, jacobian
-from ntkgap.kernels.empirical.plan import default_budget
 from ntkgap.kernels.empirical.recipe import Recipe
+from ntkgap.kernels.memory import free_memory
+from ntkgap.kernels.rounding import check_solve
 from ntkgap.practice.curves import NoStepError
 from ntkgap.practice.losses import outputs_like
+
+REMEDY = "set a damping"
 
 # Rows of the largest Gram matrix that is factorised: twice as many take half a minute a step and 13 GB.
 LARGEST_GRAM = 20_000
@@ -46,13 +49,20 @@ class GramSystem(Protocol):
 class CholeskySystem:
     """The Gram matrix formed and factorised: exact, for n·C up to ``LARGEST_GRAM``.
 
+    Args:
+        model: the network at this point.
+        data: training set, y [n, C].
+        recipe: how its Jacobian is had, where that is known.
+        check: warn at the first solve if rounding decides it.
+
     Attributes:
         at: the Jacobian.
         gram: J Jᵀ, [nC, nC].
         residual: f − y, [n, C].
     """
 
-    def __init__(self, model: nn.Module, data: Dataset, recipe: Recipe | None) -> None:
+    def __init__(self, model: nn.Module, data: Dataset, recipe: Recipe | None, check: bool = False) -> None:
+        self._check = check
         self.at: Jacobian = jacobian(model, data.x, recipe=recipe)
         self.residual = outputs_like(self.at.outputs, data.y) - data.y
         self.gram = as_matrix(self.at.gram())
@@ -64,8 +74,14 @@ class CholeskySystem:
         factor, failed = torch.linalg.cholesky_ex(self.gram)
         self.gram.diagonal().copy_(diagonal)
         if failed:
-            raise NoStepError("the Gram matrix is numerically singular", "set a damping")
-        return torch.cholesky_solve(self.residual.reshape(-1, 1), factor).view_as(self.residual)
+            raise NoStepError("the Gram matrix is numerically singular", REMEDY)
+        residual = self.residual.reshape(-1, 1)
+        weights = torch.cholesky_solve(residual, factor)
+        if self._check:
+            self._check = False
+            # Said of the line that trains: a step of control and the descent lie between.
+            check_solve(self.gram, weights, residual, "the Gram matrix at the start", REMEDY, stacklevel=5)
+        return weights.view_as(self.residual)
 
     def direction(self, weights: Tensor) -> dict[str, Tensor]:
         """From the factors of the Jacobian."""
@@ -121,7 +137,7 @@ def check_gram_fits(data: Dataset) -> None:
     needed = 3 * rows**2 * data.y.element_size()  # the kernel, the same as a matrix, and the factor
     if rows > LARGEST_GRAM:
         limit = f"at most {LARGEST_GRAM} rows are factorised"
-    elif needed > (room := default_budget(data.y.device)):
+    elif needed > (room := free_memory(data.y.device) // 2):
         limit = f"it and its factor take {needed / 1e9:.1f} GB where {room / 1e9:.1f} GB may be used"
     else:
         return

@@ -90,7 +90,7 @@ def natural_gradient_descent(
         system: CholeskySystem | MatrixFreeSystem
         with clock:
             if solver == "cholesky":
-                system = CholeskySystem(model, data, recipe)
+                system = CholeskySystem(model, data, recipe, check=step == 0)
                 recipe = system.at.recipe  # how the Jacobian is had was found and proved in the first step
             else:
                 system = MatrixFreeSystem(model, data)

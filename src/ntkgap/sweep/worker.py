@@ -1,6 +1,6 @@
 """A worker process: reads tasks from standard input, computes them one by one, acknowledges each.
 
-Started as ``python -m ntkgap.sweep.worker`` rather than through ``multiprocessing``, so that scripts and
+Started as a program of its own (``engines/start.py``) rather than through ``multiprocessing``, so that scripts and
 notebooks need no ``if __name__ == "__main__"`` guard.
 """
 
@@ -35,7 +35,3 @@ def main() -> None:
         except OSError as error:
             answer = {"state": "unwritable", "message": f"cannot write to {task.directory}: {error}"}
         print(json.dumps(answer), file=answers)
-
-
-if __name__ == "__main__":
-    main()

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import KernelError
+from ntkgap.kernels.rounding import check_solve
 from ntkgap.theory.matrices import array, gram_matrix
-from ntkgap.theory.modes import Decay, KernelModes
+from ntkgap.theory.modes import STOP_EARLIER, Decay, KernelModes
 from ntkgap.theory.solves import positive_factor
 
-REMEDY = "leave out inputs that are there twice, or stop training early"
+ALL_TASKS = "the kernel of all tasks"
 
 
 def sequential_duals(gram: Tensor, sizes: Sequence[int], residual: Tensor, decay: Decay | None = None) -> Tensor:
@@ -31,6 +32,9 @@ def sequential_duals(gram: Tensor, sizes: Sequence[int], residual: Tensor, decay
     Returns:
         α, [N, c], float64.
 
+    Warns:
+        AccuracyWarning: if the rounding of the kernel decides a task's duals.
+
     Raises:
         KernelError: if a shape does not fit, or a task's block is singular and training has no end.
     """
@@ -42,11 +46,13 @@ def sequential_duals(gram: Tensor, sizes: Sequence[int], residual: Tensor, decay
         left = residual[rows] - gram[rows, : rows.start] @ duals[: rows.start]
         own, name = gram[rows, rows], "the kernel on a task's inputs"
         if decay is None:
-            duals[rows] = positive_factor(own, name, REMEDY, precision).solve(left)
+            duals[rows] = positive_factor(own, name, STOP_EARLIER, precision).solve(left)
+            check_solve(own, duals[rows], left, name, STOP_EARLIER, precision)
         else:
             modes = KernelModes(own.to(precision), name)
-            gain = modes.inverse_decay(decay(modes))
-            duals[rows] = modes.eigenvectors @ (gain[:, None] * (modes.eigenvectors.T @ left))
+            factors, coefficients = decay(modes), modes.eigenvectors.T @ left
+            modes.check_rounding(factors, coefficients, STOP_EARLIER)
+            duals[rows] = modes.eigenvectors @ (modes.inverse_decay(factors)[:, None] * coefficients)
     return duals
 
 
@@ -57,12 +63,17 @@ def joint_duals(gram: Tensor, residual: Tensor) -> Tensor:
         gram: K, [N, N].
         residual: y − f_0, [N, c].
 
+    Warns:
+        AccuracyWarning: if the rounding of the kernel decides them.
+
     Raises:
         KernelError: if a shape does not fit or K is singular.
     """
     precision = gram.dtype
     gram, residual, _ = _checked(gram, [len(gram)], residual)
-    return positive_factor(gram, "the kernel of all tasks", REMEDY, precision).solve(residual)
+    duals = positive_factor(gram, ALL_TASKS, STOP_EARLIER, precision).solve(residual)
+    check_solve(gram, duals, residual, ALL_TASKS, STOP_EARLIER, precision)
+    return duals
 
 
 def forgotten_residuals(gram: Tensor, sizes: Sequence[int], duals: Tensor) -> Tensor:
@@ -86,7 +97,7 @@ def forgotten_residuals(gram: Tensor, sizes: Sequence[int], duals: Tensor) -> Te
 
 
 def _checked(gram: Tensor, sizes: Sequence[int], right: Tensor) -> tuple[Tensor, Tensor, list[slice]]:
-    gram = gram_matrix(gram, "the kernel of all tasks")
+    gram = gram_matrix(gram, ALL_TASKS)
     if not sizes or any(size < 1 for size in sizes) or sum(sizes) != len(gram):
         raise KernelError(
             f"sizes must be positive and add up to the {len(gram)} rows of the kernel, got {list(sizes)}"

@@ -3,10 +3,13 @@
 from torch import Tensor
 
 from ntkgap.errors import KernelError
+from ntkgap.kernels.rounding import check_solve
 from ntkgap.theory.gaussian import Gaussian, as_covariance
-from ntkgap.theory.gaussian_process import noisy_factor
-from ntkgap.theory.matrices import array, coarsest, gram_matrix
-from ntkgap.theory.modes import KernelModes
+from ntkgap.theory.gaussian_process import NOISE_REMEDY, noisy_factor
+from ntkgap.theory.matrices import array, coarsest, coarsest_type, gram_matrix
+from ntkgap.theory.modes import STOP_EARLIER, KernelModes
+
+ENSEMBLE_REMEDY = f"{STOP_EARLIER}, or give the members noisy targets (RandomizedPriorEnsemble)"
 
 
 class RandomStart:
@@ -135,20 +138,28 @@ class InfiniteEnsemble(KernelModes):
         Returns:
             mean [..., k, C] and covariance [..., k, k].
 
+        Warns:
+            AccuracyWarning: if the rounding of Θ decides the mean.
+
         Raises:
             KernelError: if a shape does not fit, an entry is not finite, a kernel is missing, or a variance comes
                 out negative because the kernels do not belong together.
         """
         reach = array(ntk_cross, "ntk_cross", (None, self.start.n)) @ self.eigenvectors  # [k, n]
         weights = (reach * self.inverse_decay(decay)[..., None, :]) @ self.eigenvectors.T
+        self.check_rounding(decay, self._residual_modes(), ENSEMBLE_REMEDY, ntk_cross)
         return self.start.after(weights, nngp_cross, nngp_test, initial)
 
     def predict_training(self, decay: Tensor) -> Gaussian:
         """The members' distribution on the training inputs: mean [..., n, C], covariance [..., n, n].
 
         The residual is d_t(Θ)(f_0(X) − y): exact also where Θ is singular and where training has converged.
+
+        Warns:
+            AccuracyWarning: if the rounding of Θ decides the mean.
         """
         self.check_decay(decay)
+        self.check_rounding(decay, self._residual_modes(), ENSEMBLE_REMEDY)
         shrink = (self.eigenvectors * decay[..., None, :]) @ self.eigenvectors.T  # [..., n, n]
         mean = self.start.targets + shrink @ self.start.residual()
         nngp = self.start.nngp
@@ -156,6 +167,10 @@ class InfiniteEnsemble(KernelModes):
             return Gaussian(mean, shrink.new_zeros(shrink.shape))
         covariance = shrink @ nngp @ shrink
         return Gaussian(mean, as_covariance(covariance, shrink, float(nngp.abs().max()), self.start.unit))
+
+    def _residual_modes(self) -> Tensor:
+        """Uᵀ(m_0(X) − y), [n, C]."""
+        return self.eigenvectors.T @ self.start.residual()
 
 
 class RandomizedPriorEnsemble:
@@ -195,7 +210,7 @@ class RandomizedPriorEnsemble:
     ) -> None:
         self.start = RandomStart(nngp, targets, initial)
         gram_matrix(ntk, "the NTK Gram matrix", self.start.n)
-        self.noise_variance = noise_variance
+        self.ntk, self.noise_variance = ntk, noise_variance
         self.factor = noisy_factor(ntk, noise_variance, "the NTK Gram matrix")
         self.jitter = self.factor.jitter
 
@@ -214,9 +229,15 @@ class RandomizedPriorEnsemble:
             nngp_test: Σ of the points with themselves, [k, k].
             initial: m_0 on the points, [k, C]; zero if not given.
 
+        Warns:
+            AccuracyWarning: if the rounding of Θ decides the mean.
+
         Raises:
             KernelError: if a shape does not fit, an entry is not finite, a kernel is missing, or a variance comes
                 out negative because the kernels do not belong together.
         """
         weights = self.factor.solve(array(ntk_cross, "ntk_cross", (None, self.start.n)).T).T
+        residual, precision = self.start.residual(), coarsest_type([self.ntk, ntk_cross])
+        duals = self.factor.solve(residual)
+        check_solve(self.ntk, duals, residual, "the NTK Gram matrix", NOISE_REMEDY, precision)
         return self.start.after(weights, nngp_cross, nngp_test, initial, self.noise_variance)

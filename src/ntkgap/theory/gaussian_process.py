@@ -5,11 +5,13 @@ import math
 from torch import Tensor
 
 from ntkgap.errors import KernelError
+from ntkgap.kernels.rounding import check_solve
 from ntkgap.theory.gaussian import Gaussian, as_covariance
-from ntkgap.theory.matrices import array, coarsest, gram_matrix
+from ntkgap.theory.matrices import array, coarsest, coarsest_type, gram_matrix
 from ntkgap.theory.solves import PositiveFactor, positive_factor
 
-NOISE_REMEDY = "raise noise_variance, or drop inputs that occur twice"
+PRIOR = "the prior's Gram matrix"
+NOISE_REMEDY = "raise noise_variance"
 
 
 def noisy_factor(gram: Tensor, noise_variance: float, name: str) -> PositiveFactor:
@@ -51,10 +53,11 @@ class GaussianProcess:
     """
 
     def __init__(self, gram: Tensor, targets: Tensor, noise_variance: float = 0.0) -> None:
-        self.factor = noisy_factor(gram, noise_variance, "the prior's Gram matrix")
+        self.factor = noisy_factor(gram, noise_variance, PRIOR)
         self.jitter = self.factor.jitter
-        self.n = len(gram)
+        self.gram, self.n = gram, len(gram)
         self.targets = array(targets, "the targets", (self.n, None))
+        self.duals = self.factor.solve(self.targets)
         self.scale, self.unit = float(gram.abs().max()), coarsest([gram])
 
     def predict(self, cross: Tensor, test: Tensor) -> Gaussian:
@@ -67,11 +70,15 @@ class GaussianProcess:
         Returns:
             mean [k, C] and covariance [k, k].
 
+        Warns:
+            AccuracyWarning: if the rounding of the kernels decides the mean.
+
         Raises:
             KernelError: if a shape does not fit, an entry is not finite, or a variance comes out negative.
         """
         b = array(cross, "the cross kernel", (None, self.n))
         prior = gram_matrix(test, "the kernel of the test points", len(b))
+        check_solve(self.gram, self.duals, self.targets, PRIOR, NOISE_REMEDY, coarsest_type([self.gram, cross]))
         half = self.factor.half_solve(b.T)  # L⁻¹k_Xx
         weights = self.factor.solve(b.T).T
         scale = max(self.scale, float(prior.abs().max()))
@@ -79,6 +86,11 @@ class GaussianProcess:
         return Gaussian(weights @ self.targets, covariance)
 
     def log_marginal_likelihood(self) -> Tensor:
-        r"""Log probability of each output's targets, :math:`\log N(y_c; 0, K + \sigma^2 I)`, [C]."""
+        r"""Log probability of each output's targets, :math:`\log N(y_c; 0, K + \sigma^2 I)`, [C].
+
+        Warns:
+            AccuracyWarning: if the rounding of the kernel decides it.
+        """
+        check_solve(self.gram, self.duals, self.targets, PRIOR, NOISE_REMEDY)
         fit = self.factor.half_solve(self.targets).square().sum(dim=0)
         return -0.5 * (fit + self.factor.log_determinant() + self.n * math.log(2 * math.pi))

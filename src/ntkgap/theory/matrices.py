@@ -73,6 +73,11 @@ def indices(places: Tensor | Sequence[int], size: int, name: str) -> Tensor:
     return found.long()
 
 
+def coarsest_type(tensors: Iterable[Tensor]) -> torch.dtype:
+    """The type with the largest rounding unit among those of these tensors."""
+    return max((t.dtype for t in tensors), key=lambda dtype: torch.finfo(dtype).eps)
+
+
 def coarsest(tensors: Iterable[Tensor]) -> float:
     """The largest rounding unit ε among the types of these tensors."""
-    return max(torch.finfo(t.dtype).eps for t in tensors)
+    return torch.finfo(coarsest_type(tensors)).eps

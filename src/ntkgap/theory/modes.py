@@ -7,7 +7,13 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import KernelError
-from ntkgap.theory.matrices import gram_matrix
+from ntkgap.kernels.rounding import noise_floor, warn_of_targets
+from ntkgap.theory.matrices import coarsest_type, gram_matrix
+
+# A spectrum that breaks off by this factor above the noise floor is that of a kernel of lower rank.
+BREAK = 1e3
+
+STOP_EARLIER = "stop training earlier"  # what helps wherever training may stop
 
 
 class KernelModes:
@@ -33,6 +39,7 @@ class KernelModes:
         eigenvalues: κ ascending, [n], those that rounding made negative set to 0.
         eigenvectors: u_i in the columns, [n, n].
         resolved: which eigenvalues are above the noise floor of the type that ``gram`` came in, [n].
+        noise_floor: φ, how far rounding moves the matrix (``kernels.rounding``).
 
     Times and steps may be numbers or tensors of any shape [...]; factors have shape [..., n].
 
@@ -47,8 +54,11 @@ class KernelModes:
         if float(eigenvalues[0]) < -100 * len(gram) * torch.finfo(gram.dtype).eps * largest:
             raise KernelError(
                 f"{name} has the eigenvalue {float(eigenvalues[0]):.3g}, far below what rounding makes of zero; a "
-                "Gram matrix of a kernel is positive semidefinite"
+                "Gram matrix of a kernel is positive semidefinite. If it was computed in a coarser type and cast, "
+                "compute it in float64"
             )
+        self.noise_floor = noise_floor(eigenvalues, len(gram), gram.dtype)
+        self._gram, self._name = gram, name
         self.eigenvalues = eigenvalues.clamp_min(0)  # what is left below zero is rounding
         self.resolved = self.eigenvalues > len(gram) * torch.finfo(gram.dtype).eps * self.eigenvalues[-1]
 
@@ -95,6 +105,51 @@ class KernelModes:
         self.check_decay(decay)
         kappa = torch.where(self.resolved, self.eigenvalues, torch.ones_like(self.eigenvalues))
         return torch.where(self.resolved, (1 - decay) / kappa, 0.0)
+
+    def noise_response(self, decay: Tensor, floor: float | None = None) -> Tensor:
+        r"""By how much rounding changes what is learned along each mode, in parts of the residual there, [..., n].
+
+        φ·g(κ_i) with the gain g(κ) = (1 − d(κ))/κ that makes dual weights of the residual. What lies below the
+        floor may be anything up to it. So there it is φ·g(φ) = 1 − d(φ), which lies between the factors of the
+        modes next to the floor, and is taken as 1 − d(κ)^(φ/κ) of the one below: exact for gradient flow.
+
+        Where the spectrum breaks off above the floor (its smallest resolved eigenvalue is ``BREAK`` times as
+        large) the kernel counts as one of lower rank: what is left is zero, and never learned.
+
+        Args:
+            decay: factors of one of the ``…_decay`` methods, [..., n].
+            floor: φ, if more than the matrix alone has: of kernels with other points.
+        """
+        response = (floor or self.noise_floor) * self.inverse_decay(decay)
+        below = int((~self.resolved).sum())
+        if 0 < below < len(self.resolved) and self.eigenvalues[below] < BREAK * self.noise_floor:
+            under, over = decay[..., below - 1].clamp(0, 1), decay[..., below].clamp(0, 1)
+            learned, kappa = 1 - over, float(self.eigenvalues[below - 1])
+            if kappa > 0:
+                endless = (under == 1) & (over == 0)  # the limit, which leaves out what is not resolved
+                learned = learned.minimum(1 - under ** (self.noise_floor / kappa)).where(~endless, learned)
+            response[..., :below] = learned[..., None]
+        return response.where(decay.abs() <= 1, 0.0)  # elsewhere training diverges, whatever the rounding
+
+    def check_rounding(self, decay: Tensor, coefficients: Tensor, remedy: str, *others: Tensor) -> None:
+        """Warn where rounding decides what is learned.
+
+        Args:
+            decay: factors of one of the ``…_decay`` methods, [..., n].
+            coefficients: uᵢᵀr of the residual that is learned, [..., n, C].
+            remedy: what the caller can do besides computing the kernel in float64.
+            others: kernels with other points, which may have come in a coarser type.
+
+        Warns:
+            AccuracyWarning: if it can do as much as a change of the targets by a tenth.
+        """
+        coarsest = coarsest_type([self._gram, *others])
+        rounding = len(self.resolved) * torch.finfo(coarsest).eps * float(self.eigenvalues[-1])
+        floor = max(rounding, self.noise_floor)
+        size = coefficients.square().sum(dim=-2).clamp_min(1e-300)
+        changed = (self.noise_response(decay, floor)[..., None] * coefficients).square().sum(dim=-2) / size
+        effect = float(changed.nan_to_num(0.0).max()) ** 0.5
+        warn_of_targets(effect, floor, self._gram, self._name, remedy, coarsest)
 
     def check_decay(self, decay: Tensor) -> None:
         """Refuse factors that are not of this kernel's modes.

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ntkgap.errors import KernelError
 from ntkgap.theory.matrices import array, indices
-from ntkgap.theory.modes import Decay, KernelModes
+from ntkgap.theory.modes import STOP_EARLIER, Decay, KernelModes
 
 
 class SequentialRegression:
@@ -66,6 +66,9 @@ class SequentialRegression:
         Returns:
             Itself.
 
+        Warns:
+            AccuracyWarning: if the rounding of the kernel decides what is learned of a task.
+
         Raises:
             KernelError: if a shape does not fit, an entry is not finite, or the kernel is no Gram matrix on X_t.
         """
@@ -95,7 +98,8 @@ class SequentialRegression:
             )
 
         residual = self.function[..., at, :][..., columns] - targets  # [..., n, c]
-        gain, vectors = modes.inverse_decay(decay(modes)), modes.eigenvectors
+        factors, vectors = decay(modes), modes.eigenvectors
+        gain = modes.inverse_decay(factors)
         try:
             batch = torch.broadcast_shapes(gain.shape[:-1], residual.shape[:-2])
         except RuntimeError:
@@ -103,13 +107,14 @@ class SequentialRegression:
                 f"decay factors of shape {tuple(gain.shape)} are for other stopping times than the functions, of "
                 f"shape {tuple(self.function.shape)}"
             ) from None
-        kernel = kernel.double()
+        right = residual.flatten(-2)[..., None] if full else residual  # [..., nc, 1] or [..., n, c]
+        coefficients = vectors.T @ right
+        modes.check_rounding(factors, coefficients, STOP_EARLIER, kernel)
+        dual, kernel = vectors @ (gain[..., None] * coefficients), kernel.double()
         if full:
-            coefficients = residual.flatten(-2) @ vectors  # [..., nc]
-            dual = ((gain * coefficients) @ vectors.T).unflatten(-1, (n, c))
+            dual = dual[..., 0].unflatten(-1, (n, c))
             self.function = self.function - torch.einsum("knab,...nb->...ka", kernel, dual)
         else:
-            dual = vectors @ (gain[..., None] * (vectors.T @ residual))  # [..., n, c]
             # What other columns hold is kept as it is, bit for bit, even where this task's training diverges.
             function = self.function.expand(*batch, -1, -1).clone()
             function[..., columns] -= kernel @ dual

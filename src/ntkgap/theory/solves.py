@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import JitterWarning, KernelError
+from ntkgap.kernels.rounding import remedies
 from ntkgap.theory.matrices import gram_matrix
 
 # Relative to the mean of the diagonal. More than this changes predictions that people look at.
@@ -54,7 +55,8 @@ def positive_factor(
     Args:
         matrix: symmetric, [n, n]; float32 is promoted, and known to be coarser.
         name: of the matrix, for messages.
-        remedy: what the caller can do about a singular matrix, for messages.
+        remedy: what the caller can do about a singular matrix, for messages, besides what its entries show:
+            inputs that repeat others, or a coarse type.
         precision: type of the arithmetic that made the entries, if coarser than the matrix's own type.
 
     Warns:
@@ -65,7 +67,8 @@ def positive_factor(
             max(10⁻⁶, nε′) of its mean diagonal.
     """
     symmetric = gram_matrix(matrix, name)
-    entry_unit = torch.finfo(precision or matrix.dtype).eps
+    precision = precision or matrix.dtype
+    entry_unit = torch.finfo(precision).eps
     unit = max(len(symmetric) * torch.finfo(torch.float64).eps, entry_unit)
     largest = max(LARGEST_JITTER, len(symmetric) * entry_unit, 10 * unit)
     mean, identity = float(symmetric.diagonal().mean()), torch.eye(len(symmetric)).to(symmetric)
@@ -78,7 +81,7 @@ def positive_factor(
             if jitter > 0:
                 warnings.warn(
                     f"{name} is not positive definite in this precision (λ_min = {_lambda_min(symmetric):.3g}): "
-                    f"{jitter:.3g} was added to its diagonal; {remedy}",
+                    f"{jitter:.3g} was added to its diagonal; {remedies(symmetric, precision, remedy)}",
                     JitterWarning,
                     stacklevel=3,
                 )
@@ -86,7 +89,8 @@ def positive_factor(
         relative = 10 * relative if relative > 0 else 10 * unit
     raise KernelError(
         f"{name} is not positive definite (λ_min = {_lambda_min(symmetric):.3g}), and no jitter up to "
-        f"{largest:.3g} of its mean diagonal {mean:.3g} makes it so; {remedy}"
+        f"{largest:.3g} of its mean diagonal {mean:.3g} makes it so; "
+        f"{remedies(symmetric, precision, remedy)}"
     )
 
 

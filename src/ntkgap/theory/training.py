@@ -8,7 +8,7 @@ from torch import Tensor
 from ntkgap.errors import KernelError
 from ntkgap.kernels.spectrum import check_gram
 from ntkgap.theory.matrices import array, gram_matrix
-from ntkgap.theory.modes import KernelModes
+from ntkgap.theory.modes import STOP_EARLIER, KernelModes
 
 
 def critical_learning_rate(gram: Tensor, *, divisor: float = 1.0, momentum: float = 0.0) -> float:
@@ -69,8 +69,13 @@ class KernelDynamics(KernelModes):
         self.coefficients = self.eigenvectors.T @ residual.reshape(-1).double()
 
     def losses(self, decay: Tensor) -> Tensor:
-        """½‖r_t‖² for the factors of one of the ``…_decay`` methods, [..., nC] -> [...]."""
+        """½‖r_t‖² for the factors of one of the ``…_decay`` methods, [..., nC] -> [...].
+
+        Warns:
+            AccuracyWarning: if the rounding of K decides what is left of the residual.
+        """
         self.check_decay(decay)
+        self.check_rounding(decay, self.coefficients[:, None], STOP_EARLIER)
         return 0.5 * (decay * self.coefficients).square().sum(dim=-1)
 
     def predictions(self, decay: Tensor, cross_gram: Tensor, initial: Tensor) -> Tensor:
@@ -81,10 +86,14 @@ class KernelDynamics(KernelModes):
             cross_gram: K(x, X) of the new points with the training examples, [kC, nC].
             initial: f_0 on the new points, [k, C].
 
+        Warns:
+            AccuracyWarning: if the rounding of the kernels decides the outputs.
+
         Raises:
             KernelError: if a shape does not fit or an entry is not finite.
         """
         initial = array(initial, "the initial function on the new points", (None, None))
-        cross_gram = array(cross_gram, "the cross kernel", (initial.numel(), len(self.eigenvalues)))
+        cross = array(cross_gram, "the cross kernel", (initial.numel(), len(self.eigenvalues)))
+        self.check_rounding(decay, self.coefficients[:, None], STOP_EARLIER, cross_gram)
         dual = (self.inverse_decay(decay) * self.coefficients) @ self.eigenvectors.T  # [..., nC]
-        return initial - (dual @ cross_gram.T).unflatten(-1, initial.shape)
+        return initial - (dual @ cross.T).unflatten(-1, initial.shape)

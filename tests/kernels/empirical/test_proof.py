@@ -184,11 +184,14 @@ def test_coupling_that_the_probe_does_not_show(forward, x):
         ng.empirical_ntk(With(forward, **linear_pair()).double(), some)
 
 
-def test_a_weight_that_is_held_elsewhere_is_refused(x):
+def test_a_weight_that_is_held_elsewhere(x):
     model = With(lambda m, x: m.b(torch.tanh(nn.functional.linear(x, m.held[0]))), **linear_pair()).double()
-    model.held = [model.a.weight]
+    model.held = [model.a.weight]  # in a container it is found
+    check(model, x)
+    weight = model.a.weight
+    hidden = With(lambda m, x: m.b(torch.tanh(nn.functional.linear(x, weight))), a=model.a, b=model.b)
     with pytest.raises(ModelError, match=r"'a\.weight' through a reference of its own"):
-        ng.empirical_ntk(model, x)
+        ng.empirical_ntk(hidden, x)
 
 
 def test_overflow_is_refused_with_the_remedy():

@@ -31,7 +31,6 @@ X = torch.randn(6, 4)
         (With(lambda m, x: m.a(x.cumsum(0)), a=nn.Linear(4, 2)), ("other examples",)),
         (With(lambda m, x: torch.dropout(m.a(x), 0.5, True), a=nn.Linear(4, 2)), ("random",)),
         (Functional(lambda m, x: x * m.w * torch.inf, w=(4,)), ("NaN or infinite", "index 0")),
-        (nn.Sequential(nn.Linear(4, 6), nn.Unflatten(1, (2, 3))), ("[n, 4]", "[n, 2, 3]", "nn.Flatten()")),
         (With(lambda m, x: m.a(x)[:1], a=nn.Linear(4, 2)), ("[n, 4]", "[1, 2]")),
         (With(lambda m, x: (m.a(x), x), a=nn.Linear(4, 2)), ("tuple",)),
         (nn.ReLU(), ("no parameters",)),
@@ -55,13 +54,28 @@ def test_coupling_shows_with_few_examples_too(couple, n):
         ng.empirical_ntk(model, X[:n])
 
 
-def test_inference_mode_is_refused_and_no_grad_is_not():
-    model = nn.Linear(4, 2)
+def test_modes_around_a_call_change_nothing():
+    model = net(nn.Tanh())
     expected = ng.empirical_ntk(model, X)
-    with torch.no_grad():
-        assert torch.equal(ng.empirical_ntk(model, X), expected)
-    with torch.inference_mode(), pytest.raises(KernelError, match="inference_mode"):
-        ng.empirical_ntk(model, X)
+    v = torch.randn(12)
+    product = ng.NTKOperator(model, X) @ v
+    for mode in (
+        torch.no_grad(),
+        torch.inference_mode(),
+        torch.autocast("cpu", torch.bfloat16),
+    ):
+        with mode:
+            assert torch.equal(ng.empirical_ntk(model, X), expected)
+            assert torch.equal(ng.NTKOperator(model, X) @ v, product)
+    with torch.inference_mode():
+        made_inside = copy.deepcopy(model), X.clone()
+    assert torch.equal(ng.empirical_ntk(*made_inside), expected)
+
+
+def test_outputs_of_any_shape_are_flattened_row_by_row():
+    flat = nn.Sequential(nn.Linear(4, 6))
+    shaped = nn.Sequential(flat[0], nn.Unflatten(1, (2, 3)))
+    assert torch.equal(ng.empirical_ntk(shaped, X), ng.empirical_ntk(flat, X))
 
 
 class Centred(nn.Module):

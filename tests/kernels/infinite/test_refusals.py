@@ -97,11 +97,11 @@ CASES = {
         r"starts with exactly the weights of",
     ),
     "a parameter of one's own": (
-        Forward(lambda m, x: m.b(torch.relu(m.a(x)) * m.scale)),
+        Forward(lambda m, x: m.b(torch.relu(m.a(x)) * m.scale.exp())),
         VECTORS,
-        r"combines the signal with a parameter of shape \(6,\)",
+        r"multiplies the signal by a function of parameters",
     ),
-    "a shifted mean": (Forward(lambda m, x: m.b(m.a(x) + 1.0)), VECTORS, r"shifts its mean"),
+    "a shifted mean": (Forward(lambda m, x: m.b(torch.relu(m.a(x) + 1.0))), VECTORS, r"not Gaussian"),
     "routing": (
         Forward(lambda m, x: m.a(x) if x.sum() > 0 else m.b(x)),
         VECTORS,

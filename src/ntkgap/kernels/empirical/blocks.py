@@ -57,11 +57,15 @@ def _once(g: Tensor) -> Tensor:
 
 
 def _add_same_for_all(kernel: Tensor, g1: Tensor, g2: Tensor, coefficient: Tensor | float) -> None:
-    """One product of outputs [C, C] for all pairs of examples; most of its entries are zero for a readout."""
-    for a, row in enumerate((g1 @ g2.mT).tolist()):
-        for b, value in enumerate(row):
-            if value != 0.0:
-                kernel[a, :, b].add_(coefficient * value)
+    """One product of outputs [C, C] for all pairs of examples; for a readout all but its diagonal is zero."""
+    product = g1 @ g2.mT
+    if len(product) == product.shape[1] and not (product - product.diagonal().diag()).any():
+        for c, value in enumerate(product.diagonal().tolist()):
+            kernel[c, :, c].add_(coefficient * value)
+    elif isinstance(coefficient, Tensor):
+        kernel.addcmul_(product[:, None, :, None], coefficient[None, :, None, :])
+    else:
+        kernel.add_(product[:, None, :, None], alpha=coefficient)
 
 
 def _multiply_add(kernel: Tensor, gram: Tensor, coefficient: Tensor | float) -> None:

@@ -1,14 +1,20 @@
 """From a forward pass to factored per-example gradients."""
 
+import contextlib
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ntkgap.kernels.empirical.inputs import Inputs
 from ntkgap.kernels.empirical.point import Point, check_finite
 from ntkgap.kernels.empirical.rules.base import Batch
-from ntkgap.kernels.empirical.terms import Term
-from ntkgap.kernels.empirical.tracing import Recorder, Use
+from ntkgap.kernels.empirical.rules.convolution import Convolution
+from ntkgap.kernels.empirical.terms import Term, of_parameters
+from ntkgap.kernels.empirical.tracing import STUMBLES, Recorder, Use
+
+#: Bytes of gradients up to which directions go through the graph together: about the caches of a processor.
+TOGETHER = 32 * 2**20
 
 
 @dataclass
@@ -16,16 +22,20 @@ class Trace:
     """What one forward pass did with the parameters.
 
     Attributes:
-        x: the inputs, [n, ...].
+        x: the inputs.
         outputs: f(x; θ) with its graph, [n, C].
         uses: every use of a selected parameter by a function that has a rule.
         unknown: parameter -> the torch function without a rule that used it.
+        sizes: first axes that may be that of the examples, see ``Recorder``.
+        precision: the coarsest type of arithmetic on the way from the inputs to the outputs.
     """
 
-    x: Tensor
+    x: Inputs
     outputs: Tensor
     uses: list[Use]
     unknown: dict[str, str]
+    sizes: list[int]
+    precision: torch.dtype
 
     @property
     def signature(self) -> tuple:
@@ -35,19 +45,24 @@ class Trace:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a use has its examples: the axis, and whether they are inside of other rows merged with them."""
+    """Where a use has its examples: the axis, and whether they are inside of other rows merged with them.
+
+    ``inputs`` are the axes of what the rule noted, None where it cannot be told.
+    """
 
     axis: int
     inner: bool = False
+    inputs: tuple[int, ...] | None = None
 
 
-def trace(point: Point, x: Tensor) -> Trace:
+def trace(point: Point, x: Inputs, decided: tuple[bool, ...] | None = None) -> Trace:
     """Run the network once and note every use of the point's leaves."""
-    recorder = Recorder(point.leaves)
+    recorder = Recorder(point.leaves, x.own_leaves(), len(x), decided)
     with torch.enable_grad(), recorder:
         outputs = point(x)
     check_finite(outputs.detach(), point.model)
-    return Trace(x, outputs, recorder.uses, recorder.unknown)
+    precision = recorder.coarsest or outputs.dtype
+    return Trace(x, outputs, recorder.uses, recorder.unknown, recorder.sizes, precision)
 
 
 def structured_terms(
@@ -69,19 +84,50 @@ def structured_terms(
     """
     n = made.outputs.shape[0]
     wanted = [(use, at) for use, at in zip(made.uses, layouts, strict=True) if at is not None]
-    edges = [use.edge for use, _ in wanted]
-    grads = [_buffer(made.outputs, len(along), use.shape, examples_first) for use, _ in wanted]
-    for c, direction in enumerate(along if edges else []):
-        rows = torch.autograd.grad(made.outputs, edges, direction, retain_graph=True, allow_unused=True)
-        for grad, row in zip(grads, rows, strict=True):
-            grad[c] = 0.0 if row is None else row
+    grads = _gradients(made.outputs, [use for use, _ in wanted], along, examples_first)
     _share_equal(grads)
     terms: dict[str, list[Term]] = {}
     for (use, at), grad in zip(wanted, grads, strict=True):
-        for role, factor in use.call.rule.factors(use.call, grad, Batch(at.axis, n, at.inner)).items():
-            part = use.call.roles[role]
-            terms.setdefault(part.name, []).append(Term(part, factor))
-    return terms
+        # What a rule stumbles over is left out: the check of the parameter's gradient will miss it.
+        with contextlib.suppress(*STUMBLES):
+            found = use.call.rule.factors(use.call, grad, Batch(at.axis, n, at.inner, at.inputs))
+            for role, factor in found.items():
+                part = use.call.roles[role]
+                terms.setdefault(part.name, []).append(Term(part, factor))
+    return of_parameters(terms)
+
+
+def _gradients(outputs: Tensor, uses: list[Use], along: list[Tensor], examples_first: bool) -> list[Tensor]:
+    """Gradients with respect to what the uses returned, [C, *shape] each.
+
+    Several directions go through the graph together where that is faster: all but convolutions gain from it.
+    """
+    edges = [use.edge for use in uses]
+    grads = [_buffer(outputs, len(along), use.shape, examples_first) for use in uses]
+    together = max(1, TOGETHER // (sum(use.shape.numel() for use in uses) * outputs.element_size() + 1))
+    if any(isinstance(use.call.rule, Convolution) for use in uses):
+        together = 1
+    lo = 0
+    while edges and lo < len(along):
+        some = along[lo : lo + together]
+        try:
+            rows = torch.autograd.grad(
+                outputs,
+                edges,
+                some[0] if len(some) == 1 else torch.stack(some),
+                retain_graph=True,
+                allow_unused=True,
+                is_grads_batched=len(some) > 1,
+            )
+        except RuntimeError:
+            if len(some) == 1:
+                raise
+            together = 1  # a function that knows no batches of directions
+            continue
+        for grad, row in zip(grads, rows, strict=True):
+            grad[lo : lo + len(some)] = 0.0 if row is None else row
+        lo += len(some)
+    return grads
 
 
 def _buffer(like: Tensor, count: int, shape: torch.Size, examples_first: bool) -> Tensor:

@@ -43,6 +43,8 @@ def contract(
             continue
         if two is not one and not (one.part.same_entries(two.part) and alike(one.factor, two.factor)):
             one, two = one.in_full(), two.in_full()
+        elif one.part.copies:
+            one, two = one.in_full(), one.in_full() if two is one else two.in_full()
         if fold:
             same = two is one
             one = one.folded()

@@ -1,41 +1,49 @@
 """One forward pass over some examples, and factored gradients of its outputs on demand."""
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
 from ntkgap.kernels.empirical.collect import structured_terms, trace
 from ntkgap.kernels.empirical.factors import Rows
 from ntkgap.kernels.empirical.fallback import per_example_gradients
+from ntkgap.kernels.empirical.inputs import Inputs
 from ntkgap.kernels.empirical.parts import Part
 from ntkgap.kernels.empirical.point import Point
 from ntkgap.kernels.empirical.proof import check_separate, disagreeing
 from ntkgap.kernels.empirical.recipe import Recipe
 from ntkgap.kernels.empirical.terms import Term, merged
-from ntkgap.kernels.empirical.tracing import STUMBLES
+
+
+class Replanned(Exception):
+    """More parameters need the fallback than was planned for; ``recipe`` knows them."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        self.recipe = recipe
 
 
 class Evaluation:
     """The network at some examples, ready for backward passes.
+
+    With ``strict`` what was not planned for is not done: ``terms`` raises :class:`Replanned` where the recipe does
+    not hold, before it takes the memory of the fallback.
 
     Attributes:
         outputs: f(x; θ), [n, C], without a graph.
         recipe: the recipe, adapted to this forward pass.
     """
 
-    def __init__(self, point: Point, x: Tensor, recipe: Recipe) -> None:
-        self._point = point
-        self._made = trace(point, x)
+    def __init__(self, point: Point, x: Inputs, recipe: Recipe, strict: bool = False) -> None:
+        self._point, self._strict, self._planned = point, strict, recipe.fallback.keys()
+        self._made = trace(point, x, recipe.decided)
         self.recipe = recipe.matching(self._made)
         self.outputs = self._made.outputs.detach()
         if len(x) >= 3:
-            rows = torch.tensor([len(x) // 2, len(x) - 1], device=x.device)
+            rows = torch.tensor([len(x) // 2, len(x) - 1], device=point.device)
             with torch.no_grad():
-                others = point(x[rows])
+                others = point(x[rows]).detach()
             check_separate(point, self._made, rows, others)
         self._proved = False
-        self._rows: dict[str, Tensor] | None = None
 
     def terms(self, along: Tensor, examples_first: bool = False) -> dict[str, Term]:
         """Gradients of combinations of the outputs, one merged term a parameter.
@@ -46,26 +54,25 @@ class Evaluation:
         """
         n = self.outputs.shape[0]
         directions = [row.expand(n, -1) for row in along]
-        try:
-            found = structured_terms(self._made, list(self.recipe.layouts), directions, examples_first)
-            terms = {name: merged(uses) for name, uses in found.items() if name not in self.recipe.fallback}
-        except STUMBLES:
-            terms = {}
+        found = structured_terms(self._made, list(self.recipe.layouts), directions, examples_first)
+        terms = {name: merged(uses) for name, uses in found.items() if name not in self.recipe.fallback}
         if not self._proved:  # the recipe was proved on three examples only
             names = [name for name in self._point.leaves if name not in self.recipe.fallback]
             wrong = disagreeing(self._point, self._made, terms, along, names)
             reason = "its structured gradient fails the check against autograd on some examples"
-            self.recipe = replace(self.recipe, fallback=self.recipe.fallback | dict.fromkeys(wrong, reason))
+            self.recipe = self.recipe.without(dict.fromkeys(wrong, reason)) if wrong else self.recipe
             self._proved = True
+        if self._strict and self.recipe.fallback.keys() > self._planned:
+            raise Replanned(self.recipe)
         terms = {name: term for name, term in terms.items() if name not in self.recipe.fallback}
         if self.recipe.fallback:
-            if self._rows is None:
-                self._rows = per_example_gradients(self._point, self._made.x, list(self.recipe.fallback))
-            for name, rows in self._rows.items():
-                part = Part(name, self._point.leaves[name].detach())
-                terms[name] = Term(part, Rows(torch.tensordot(along, rows, 1)))
+            found_rows = per_example_gradients(
+                self._point, self._made.x, list(self.recipe.fallback), along, self._made.precision
+            )
+            for name, rows in found_rows.items():
+                terms[name] = Term(Part(name, self._point.leaves[name].detach()), Rows(rows))
         return terms
 
     def release(self) -> None:
         """Let go of the forward pass: no more gradients will be asked for."""
-        del self._made, self._rows
+        del self._made

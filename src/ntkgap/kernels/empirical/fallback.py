@@ -4,36 +4,54 @@ import torch
 from torch import Tensor
 from torch.func import jacrev, vmap
 
+from ntkgap.kernels.empirical.inputs import Inputs
 from ntkgap.kernels.empirical.point import Point
+from ntkgap.kernels.empirical.proof import TOLERANCE
 
 
-def per_example_gradients(point: Point, x: Tensor, names: list[str]) -> dict[str, Tensor]:
-    """∂f_a(x_i)/∂θ for the parameters ``names``: name -> [C, n, p]."""
+def per_example_gradients(
+    point: Point, x: Inputs, names: list[str], along: Tensor, precision: torch.dtype
+) -> dict[str, Tensor]:
+    """∂(Σ_a along[c, a] f_a(x_i))/∂θ for the parameters ``names``: name -> [c, n, p].
+
+    What batched reverse mode says is checked against autograd on one example, since some of torch's own functions
+    (``cdist``) have wrong derivatives in batches.
+    """
     try:
-        return _batched(point, x, names)
-    except RuntimeError:
-        return _rowwise(point, x, names)
+        rows = _batched(point, x, names, along)
+    except (RuntimeError, NotImplementedError, UserWarning):
+        return _rowwise(point, x, names, along)
+    v = torch.randn(len(along), generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(along)
+    for i in {0, len(x) - 1}:
+        alone = _rowwise(point, x[i : i + 1], names, (v @ along)[None])
+        scale = max(float(g.norm()) for g in alone.values())
+        off = max(float((v @ rows[name][:, i] - alone[name][0, 0]).norm()) for name in names)
+        if off > TOLERANCE.get(precision, 1e-2) * scale:
+            return _rowwise(point, x, names, along)
+    return rows
 
 
-def _batched(point: Point, x: Tensor, names: list[str]) -> dict[str, Tensor]:
+def _batched(point: Point, x: Inputs, names: list[str], along: Tensor) -> dict[str, Tensor]:
     others = {k: leaf.detach() for k, leaf in point.leaves.items() if k not in names}
 
-    def f(leaves: dict[str, Tensor], xi: Tensor) -> Tensor:
-        return point(xi[None], others | leaves)[0]
+    def f(leaves: dict[str, Tensor], own: list[Tensor]) -> Tensor:
+        one = x.with_leaves([leaf[None] for leaf in own], 1)
+        return along @ point(one, others | leaves)[0].to(along)
 
     wanted = {name: point.leaves[name].detach() for name in names}
-    blocks = vmap(jacrev(f), (None, 0))(wanted, x)  # name -> [n, C, ...]
+    blocks = vmap(jacrev(f), (None, 0))(wanted, x.own_leaves())  # name -> [n, c, ...]
     return {name: block.reshape(*block.shape[:2], -1).transpose(0, 1) for name, block in blocks.items()}
 
 
-def _rowwise(point: Point, x: Tensor, names: list[str]) -> dict[str, Tensor]:
+def _rowwise(point: Point, x: Inputs, names: list[str], along: Tensor) -> dict[str, Tensor]:
     leaves = [point.leaves[name] for name in names]
-    rows: list[list[list[Tensor]]] = [[] for _ in names]
-    for i in range(x.shape[0]):
+    rows = [leaf.new_zeros(len(along), len(x), leaf.numel()) for leaf in leaves]
+    for i in range(len(x)):
         with torch.enable_grad():
             outputs = point(x[i : i + 1])[0]
-        grads = [torch.autograd.grad(f, leaves, retain_graph=True, allow_unused=True) for f in outputs]
-        for k, leaf in enumerate(leaves):
-            rows[k].append([torch.zeros_like(leaf) if g[k] is None else g[k] for g in grads])
-    stacked = [torch.stack([torch.stack([g.flatten() for g in r]) for r in by], 1) for by in rows]
-    return dict(zip(names, stacked, strict=True))
+        for c, direction in enumerate(along.to(outputs)):
+            grads = torch.autograd.grad(outputs, leaves, direction, retain_graph=True, allow_unused=True)
+            for of_leaf, grad in zip(rows, grads, strict=True):
+                if grad is not None:
+                    of_leaf[c, i] = grad.flatten()
+    return {name: of_leaf.detach() for name, of_leaf in zip(names, rows, strict=True)}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +12,13 @@ from ntkgap.kernels.empirical.blocks import mirror
 from ntkgap.kernels.empirical.contraction import contract
 from ntkgap.kernels.empirical.evaluation import Evaluation
 from ntkgap.kernels.empirical.factors import Lookup, Outer
+from ntkgap.kernels.empirical.inputs import Inputs
 from ntkgap.kernels.empirical.patches import Patches
 from ntkgap.kernels.empirical.point import Point
 from ntkgap.kernels.empirical.recipe import Recipe, find_recipe
 from ntkgap.kernels.empirical.selection import ParameterSelection
 from ntkgap.kernels.empirical.terms import Term, difference
+from ntkgap.kernels.modes import neutral
 
 
 class Jacobian:
@@ -39,6 +42,7 @@ class Jacobian:
         self.terms = terms
         self._shapes = shapes
 
+    @neutral()
     def gram(self, other: "Jacobian | None" = None) -> Tensor:
         """J Jᵀ, or J J'ᵀ with the Jacobian at other inputs or other parameter values: [n, n', C, C].
 
@@ -55,6 +59,7 @@ class Jacobian:
             mirror(kernel)
         return kernel.permute(1, 3, 0, 2)
 
+    @neutral()
     def vjp(self, v: Tensor) -> dict[str, Tensor]:
         """Jᵀ v for v of shape [n, C], by parameter name."""
         if v.shape != self.outputs.shape:
@@ -67,6 +72,7 @@ class Jacobian:
             for name, shape in self._shapes.items()
         }
 
+    @neutral()
     def jvp(self, w: Mapping[str, Tensor]) -> Tensor:
         """J w for w by parameter name, each of the parameter's shape: [n, C]."""
         if {name: v.shape for name, v in w.items()} != self._shapes:
@@ -78,6 +84,7 @@ class Jacobian:
             product = product + term.product(w[name].to(self.outputs).flatten())
         return product.mT
 
+    @neutral()
     def matrix(self) -> Tensor:
         """J written out, [n·C, P], parameters flattened one after another; for small networks only."""
         n, c = self.outputs.shape
@@ -87,6 +94,7 @@ class Jacobian:
         ]
         return torch.cat(blocks, dim=2).transpose(0, 1).reshape(n * c, -1)
 
+    @neutral()
     def __sub__(self, other: "Jacobian") -> "Jacobian":
         """J − J', both at the same inputs, in factors that hold the differences: nothing cancels later on.
 
@@ -116,9 +124,10 @@ class Jacobian:
             )
 
 
+@neutral()
 def jacobian(
     model: nn.Module,
-    x: Tensor,
+    x: Any,
     *,
     parameters: ParameterSelection = None,
     dtype: torch.dtype | None = None,
@@ -144,18 +153,18 @@ def jacobian(
     return jacobian_at(point, x, find_recipe(point, x) if recipe is None else recipe)
 
 
-def jacobian_at(point: Point, x: Tensor, recipe: Recipe) -> Jacobian:
-    """The Jacobian at a point whose recipe is known, all examples at once."""
-    evaluation = Evaluation(point, x, recipe)
+def jacobian_at(point: Point, x: Inputs, recipe: Recipe, strict: bool = False) -> Jacobian:
+    """The Jacobian at a point whose recipe is known, all examples at once; ``strict`` as for ``Evaluation``."""
+    evaluation = Evaluation(point, x, recipe, strict)
     terms = evaluation.terms(torch.eye(recipe.classes, dtype=point.float_dtype, device=point.device))
-    keep_private(terms, [x, *point.leaves.values(), *point.constants.values()])
+    keep_private(terms, [*x.tensors, *point.leaves.values(), *point.constants.values()])
     shapes = {name: leaf.shape for name, leaf in point.leaves.items()}
     return Jacobian(evaluation.outputs.clone(), terms, shapes, evaluation.recipe)
 
 
 def keep_private(terms: dict[str, Term], owned: list[Tensor]) -> None:
     """Copy what shares memory with the caller's tensors."""
-    pointers = {t.untyped_storage().data_ptr() for t in owned}
+    pointers = {t.untyped_storage().data_ptr() for t in owned if t.layout == torch.strided}
     for term in terms.values():
         factor = term.factor
         if isinstance(factor, Lookup):

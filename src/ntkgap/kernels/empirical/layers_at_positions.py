@@ -15,6 +15,9 @@ from ntkgap.kernels.empirical.patches import Patches, columns
 #: that the allocator keeps (it hands out more than 32 MiB afresh, page by page), enough for long products.
 CHUNK = 24 * 2**20
 
+#: Multiplications an output below which a product of its own does not pay.
+SMALL = 2_000_000
+
 
 def by_gradients(kernel: Tensor, f1: Outer, f2: Outer, scale: float, symmetric: bool, scratch: int) -> None:
     """Σ_s g_s ⊗ a_s for every example and output, some entries at a time, then their Gram matrix."""
@@ -40,8 +43,11 @@ def by_gradients(kernel: Tensor, f1: Outer, f2: Outer, scale: float, symmetric: 
 
 def _gradients(g: Tensor, a: Tensor) -> Tensor:
     """[C, n, k, S, o] and [n, k, S, d] -> [C, n, k·o·d]."""
-    classes, n, k, _, o = g.shape
+    classes, n, k, s, o = g.shape
     a = a.flatten(0, 1)
+    if n * k * s * o * a.shape[-1] < SMALL and g.numel() < SMALL:  # one product of all outputs side by side
+        together = a.mT @ g.permute(1, 2, 3, 0, 4).flatten(0, 1).flatten(2)  # [n·k, d, C·o]
+        return together.view(n, k, -1, classes, o).permute(3, 0, 1, 4, 2).flatten(2)
     rows = g.new_empty(classes, n * k, o, a.shape[-1])
     for row, of_class in zip(rows, g, strict=True):
         torch.bmm(of_class.flatten(0, 1).mT, a, out=row)

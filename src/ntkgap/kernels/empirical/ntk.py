@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import torch
 from rich.progress import track
@@ -11,11 +11,14 @@ from torch import Tensor, nn
 from ntkgap.errors import DataError, KernelError
 from ntkgap.kernels.empirical.blocks import mirror
 from ntkgap.kernels.empirical.contraction import contract
-from ntkgap.kernels.empirical.evaluation import Evaluation
-from ntkgap.kernels.empirical.plan import Plan, default_budget, make_plan
+from ntkgap.kernels.empirical.differentiable import differentiable_kernel
+from ntkgap.kernels.empirical.evaluation import Evaluation, Replanned
+from ntkgap.kernels.empirical.plan import Plan, make_plan
 from ntkgap.kernels.empirical.point import Point
 from ntkgap.kernels.empirical.recipe import find_recipe
 from ntkgap.kernels.empirical.selection import ParameterSelection
+from ntkgap.kernels.memory import free_memory
+from ntkgap.kernels.modes import neutral
 
 OUTPUTS = ("full", "mean", "diagonal", "sum")
 
@@ -29,8 +32,8 @@ def as_matrix(kernel: Tensor) -> Tensor:
 @overload
 def empirical_ntk(
     model: nn.Module,
-    x1: Tensor,
-    x2: Tensor | None = None,
+    x1: Any,
+    x2: Any = None,
     outputs: str = "full",
     *,
     parameters: ParameterSelection = None,
@@ -39,14 +42,15 @@ def empirical_ntk(
     progress: bool = False,
     layerwise: Literal[False] = False,
     explain: bool = False,
+    differentiable: bool = False,
 ) -> Tensor: ...
 
 
 @overload
 def empirical_ntk(
     model: nn.Module,
-    x1: Tensor,
-    x2: Tensor | None = None,
+    x1: Any,
+    x2: Any = None,
     outputs: str = "full",
     *,
     parameters: ParameterSelection = None,
@@ -55,13 +59,14 @@ def empirical_ntk(
     progress: bool = False,
     layerwise: Literal[True],
     explain: bool = False,
+    differentiable: bool = False,
 ) -> dict[str, Tensor]: ...
 
 
 def empirical_ntk(
     model: nn.Module,
-    x1: Tensor,
-    x2: Tensor | None = None,
+    x1: Any,
+    x2: Any = None,
     outputs: str = "full",
     *,
     parameters: ParameterSelection = None,
@@ -70,6 +75,7 @@ def empirical_ntk(
     progress: bool = False,
     layerwise: bool = False,
     explain: bool = False,
+    differentiable: bool = False,
 ) -> Tensor | dict[str, Tensor]:
     r"""Empirical neural tangent kernel of a network at its present parameters.
 
@@ -81,18 +87,25 @@ def empirical_ntk(
     step approximates, and what is found on a few examples is checked against autograd on all of them.
 
     Args:
-        model: maps [n, ...] to [n] (one output) or [n, C], each example on its own.
-        x1: inputs, [n1, ...].
-        x2: other inputs, [n2, ...]; x1 if not given, which costs half.
+        model: maps [n, ...] to [n, ...], each example on its own. C is the product of the axes behind the first;
+            outputs are numbered row by row, as ``outputs.flatten(1)`` has them. Of a Hugging Face model these are
+            its ``logits``.
+        x1: inputs: a tensor [n1, ...], a tuple of positional arguments, or a mapping of arguments by name. Tensors
+            whose first axis is that of the examples are taken apart, others (a list of edges, an adjacency
+            matrix) are shared by all.
+        x2: other inputs, n2 of them; x1 if not given, which costs half.
         outputs: ``"full"``; ``"mean"`` (trace over outputs, divided by C); ``"diagonal"`` (a = b);
             ``"sum"`` (the kernel of Σ_a f_a / √C, one backward pass: Mohamadi, Bae, Sutherland 2023).
-        parameters: names, or a filter ``(name, parameter) -> bool``; by default all that require grad.
+        parameters: names, parameters or modules of the model, or a filter ``(name, parameter) -> bool``; by
+            default all that require grad.
         memory_budget: bytes that may be used beyond the model, the inputs and the result; by default half of
             what is free.
         dtype: precision to compute in; by default the model's own.
         progress: show a progress bar over blocks.
         layerwise: return the kernel of each layer's own parameters, which add up to the whole.
         explain: print the plan first: blocks, and for each parameter the order, FLOPs and bytes.
+        differentiable: keep the graph, so that gradients of the kernel reach inputs and parameters; the Jacobian
+            is then written out, without a budget.
 
     Returns:
         "full" [n1, n2, C, C]; "mean" and "sum" [n1, n2]; "diagonal" [n1, n2, C]. With ``layerwise`` a
@@ -100,10 +113,23 @@ def empirical_ntk(
 
     Raises:
         ModelError: if the model has no trainable parameters, mixes the examples, or does not return finite
-            [n] or [n, C] outputs.
-        DataError: if the inputs are empty, or of another dtype or device than the model.
-        KernelError: if an option is unknown, or the budget is too small for one pair of examples.
+            outputs [n, ...].
+        DataError: if the inputs are empty, not what the model takes, or of another dtype or device.
+        KernelError: if an option is unknown, the budget is too small for one pair of examples, or the kernel
+            overflows or underflows.
+
+    Example:
+        >>> net = torch.nn.Sequential(torch.nn.Linear(3, 16), torch.nn.Tanh(), torch.nn.Linear(16, 2))
+        >>> empirical_ntk(net, torch.randn(5, 3)).shape
+        torch.Size([5, 5, 2, 2])
     """
+    if differentiable:
+        if layerwise or memory_budget is not None:
+            raise KernelError(
+                "differentiable=True goes with neither layerwise= nor memory_budget=; leave them out"
+            )
+        _check_options(outputs, memory_budget)
+        return differentiable_kernel(model, x1, x2, outputs, parameters, dtype)
     job = _Job(model, x1, x2, outputs, parameters, memory_budget, dtype)
     if explain:
         print(job.plan)
@@ -112,8 +138,8 @@ def empirical_ntk(
 
 def plan_ntk(
     model: nn.Module,
-    x1: Tensor,
-    x2: Tensor | None = None,
+    x1: Any,
+    x2: Any = None,
     outputs: str = "full",
     *,
     parameters: ParameterSelection = None,
@@ -124,46 +150,66 @@ def plan_ntk(
     return _Job(model, x1, x2, outputs, parameters, memory_budget, dtype).plan
 
 
+def _check_options(outputs: str, memory_budget: int | None) -> None:
+    if outputs not in OUTPUTS:
+        raise KernelError(f"unknown outputs={outputs!r}; choose one of {', '.join(OUTPUTS)}")
+    if memory_budget is not None and memory_budget <= 0:
+        raise KernelError(f"memory_budget must be a positive number of bytes, got {memory_budget!r}")
+
+
 class _Job:
     """One call of :func:`empirical_ntk`: what is to be done, and the loop over blocks that does it."""
 
+    @neutral()
     def __init__(
         self,
         model: nn.Module,
-        x1: Tensor,
-        x2: Tensor | None,
+        x1: Any,
+        x2: Any,
         outputs: str,
         parameters: ParameterSelection,
         memory_budget: int | None,
         dtype: torch.dtype | None,
     ) -> None:
-        if outputs not in OUTPUTS:
-            raise KernelError(f"unknown outputs={outputs!r}; choose one of {', '.join(OUTPUTS)}")
-        if memory_budget is not None and memory_budget <= 0:
-            raise KernelError(f"memory_budget must be a positive number of bytes, got {memory_budget!r}")
+        _check_options(outputs, memory_budget)
         self.point = Point(model, parameters, dtype)
         self.symmetric = x2 is None or x2 is x1
         self.x1 = self.point.inputs(x1, "x1")
         self.x2 = self.x1 if x2 is None or self.symmetric else self.point.inputs(x2, "x2")
         self.recipe1 = self.recipe2 = find_recipe(self.point, self.x1, prove=False)
-        if self.x2.shape[1:] != self.x1.shape[1:]:
+        if self.x2.kind != self.x1.kind:
             self.recipe2 = find_recipe(self.point, self.x2, prove=False)
         if self.recipe1.classes != self.recipe2.classes:
             raise DataError(
                 f"the model gives {self.recipe1.classes} outputs for x1 and {self.recipe2.classes} for x2"
             )
         self.outputs = outputs
-        self.plan = make_plan(
+        self._budget = memory_budget or free_memory(self.point.device) // 2
+        self.plan = self._planned()
+
+    def _planned(self) -> Plan:
+        return make_plan(
             max(self.recipe1, self.recipe2, key=lambda recipe: recipe.graph_bytes),
-            outputs,
+            self.outputs,
             len(self.x1),
             len(self.x2),
             self.symmetric,
-            torch.finfo(self.point.float_dtype).bits // 8,
-            memory_budget or default_budget(self.point.device),
+            self.point,
+            self._budget,
         )
 
+    @neutral()
     def run(self, progress: bool, layerwise: bool) -> Tensor | dict[str, Tensor]:
+        """The kernel; planned again where the structure found on a few examples does not hold for all."""
+        while True:
+            try:
+                return self._run(progress, layerwise)
+            except Replanned as found:
+                left = found.recipe.fallback
+                self.recipe1, self.recipe2 = self.recipe1.without(left), self.recipe2.without(left)
+                self.plan = self._planned()
+
+    def _run(self, progress: bool, layerwise: bool) -> Tensor | dict[str, Tensor]:
         """Loop over pairs of blocks."""
         owners = {name: name.rpartition(".")[0] if layerwise else "" for name in self.point.leaves}
         classes = self.recipe1.classes if self.outputs in ("full", "diagonal") else 1
@@ -177,11 +223,11 @@ class _Job:
         for i, j in track(list(self._pairs()), "empirical NTK", disable=not progress, transient=True):
             if held is None or held[0] != i:
                 held = None  # frees the last block before the next is evaluated
-                rows = Evaluation(self.point, self.x1[i], self.recipe1)
+                rows = Evaluation(self.point, self.x1[i], self.recipe1, strict=True)
                 held = (i, rows, _Held(self.outputs, self.plan.classes))
             _, rows, cache = held
             same = self.symmetric and i == j
-            columns = rows if same else Evaluation(self.point, self.x2[j], self.recipe2)
+            columns = rows if same else Evaluation(self.point, self.x2[j], self.recipe2, strict=True)
             for chosen, along in self._combinations():
                 terms1 = cache.terms(rows, along)
                 terms2 = terms1 if same else columns.terms(along, self.outputs == "mean")
@@ -202,13 +248,40 @@ class _Job:
                             block.permute(2, 3, 0, 1) if self.outputs == "full" else block.transpose(1, 3)
                         )
             del columns
+        self._check_range(kernels)
         results = {owner: self._arranged(kernel) for owner, kernel in kernels.items()}
-        if not all(torch.isfinite(result).all() for result in results.values()):
-            raise KernelError(
-                "the kernel overflows: gradients are too large to be multiplied in this precision; pass "
-                "dtype=torch.float64, or rescale the outputs"
-            )
         return results if layerwise else results[""]
+
+    def _check_range(self, kernels: dict[str, Tensor]) -> None:
+        """Refuse a kernel that the precision cannot hold.
+
+        Raises:
+            KernelError: if an entry overflows, or all vanish though the gradients do not.
+        """
+        ranges = [torch.aminmax(result) for result in kernels.values()]  # NaN if any entry is
+        remedy = "pass dtype=torch.float64, or rescale inputs and outputs"
+        if not all(bool(torch.isfinite(r.min) & torch.isfinite(r.max)) for r in ranges):
+            raise KernelError(
+                "the kernel overflows: gradients are too large to be multiplied in "
+                f"{self.point.float_dtype}; {remedy}"
+            )
+        tiny = torch.finfo(self.point.float_dtype).tiny
+        if max(float(torch.maximum(r.max, -r.min)) for r in ranges) >= tiny:
+            return
+        for x in (self.x1, self.x2):
+            with torch.enable_grad():
+                outputs = self.point(x[:1])
+            if not outputs.requires_grad:
+                return
+            v, leaves = torch.randn_like(outputs), list(self.point.leaves.values())
+            if not any(
+                g.any() for g in torch.autograd.grad(outputs, leaves, v, allow_unused=True) if g is not None
+            ):
+                return  # zero in earnest
+        raise KernelError(
+            f"the kernel underflows: products of gradients are below {tiny:.0e}, the smallest number of "
+            f"{self.point.float_dtype}; {remedy}"
+        )
 
     def _pairs(self) -> Iterator[tuple[slice, slice]]:
         """Blocks of rows, each against all of its columns."""

@@ -1,19 +1,22 @@
 """Tangent kernels too large to form, as operators; and how far Jacobian and kernel have moved."""
 
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ntkgap.errors import KernelError
-from ntkgap.kernels.empirical.jacobian import jacobian_at
-from ntkgap.kernels.empirical.plan import default_budget
+from ntkgap.kernels.empirical.evaluation import Replanned
+from ntkgap.kernels.empirical.inputs import Inputs
+from ntkgap.kernels.empirical.jacobian import Jacobian, jacobian_at
 from ntkgap.kernels.empirical.point import Point
 from ntkgap.kernels.empirical.products import KeptFactors, Products, Streamed, StreamedDifference
 from ntkgap.kernels.empirical.recipe import Recipe, find_recipe
 from ntkgap.kernels.empirical.selection import ParameterSelection
 from ntkgap.kernels.empirical.symmetric_operator import Estimate, SymmetricOperator
+from ntkgap.kernels.memory import free_memory
+from ntkgap.kernels.modes import neutral
 
 Reference = nn.Module | Mapping[str, Tensor]
 
@@ -35,10 +38,11 @@ class NTKOperator(SymmetricOperator):
         ModelError, DataError, KernelError: as :func:`empirical_ntk`.
     """
 
+    @neutral()
     def __init__(
         self,
         model: nn.Module,
-        x: Tensor,
+        x: Any,
         *,
         parameters: ParameterSelection = None,
         dtype: torch.dtype | None = None,
@@ -47,14 +51,12 @@ class NTKOperator(SymmetricOperator):
         point = Point(model, parameters, dtype)
         x = point.inputs(x)
         recipe = find_recipe(point, x)
-        budget = _checked(memory_budget) or default_budget(point.device)
-        self._products: Products
-        if _factor_bytes(recipe, len(x), point) <= budget:
-            self._products = KeptFactors(jacobian_at(point, x, recipe))
-        else:
-            self._products = _streamed(point, x, recipe, budget)
+        budget = _checked(memory_budget) or free_memory(point.device) // 2
+        kept = _kept([point], x, recipe, budget)
+        self._products = KeptFactors(kept[0]) if kept else _streamed(point, x, recipe, budget)
         _describe(self, self._products)
 
+    @neutral()
     def _apply(self, v: Tensor) -> Tensor:
         return self._products.gram_product(v)
 
@@ -79,30 +81,32 @@ class JacobianChange(SymmetricOperator):
         memory_budget: bytes to use; by default half of what is free.
     """
 
+    @neutral()
     def __init__(
         self,
         model: nn.Module,
         reference: Reference,
-        x: Tensor,
+        x: Any,
         *,
         parameters: ParameterSelection = None,
         dtype: torch.dtype | None = None,
         memory_budget: int | None = None,
     ) -> None:
         one = Point(model, parameters, dtype)
-        two = Point(model, parameters, dtype, values=_values(reference))
+        two = Point(model, list(one.leaves), dtype, values=_values(reference))
         x = one.inputs(x)
         recipe = find_recipe(one, x)
-        budget = _checked(memory_budget) or default_budget(one.device)
+        budget = _checked(memory_budget) or free_memory(one.device) // 2
+        kept = _kept([one, two], x, recipe, budget // 2)
         self._products: Products
-        if 4 * _factor_bytes(recipe, len(x), one) <= budget:
-            at, at0 = jacobian_at(one, x, recipe), jacobian_at(two, x, recipe)
-            self._products = KeptFactors(at - at0)
+        if kept:
+            self._products = KeptFactors(kept[0] - kept[1])
         else:
             streams = _streamed(one, x, recipe, budget), _streamed(two, x, recipe, budget)
             self._products = StreamedDifference(*streams)
         _describe(self, self._products)
 
+    @neutral()
     def _apply(self, v: Tensor) -> Tensor:
         return self._products.gram_product(v)
 
@@ -118,29 +122,29 @@ class KernelChange(SymmetricOperator):
 
     semidefinite: ClassVar[bool] = False
 
+    @neutral()
     def __init__(
         self,
         model: nn.Module,
         reference: Reference,
-        x: Tensor,
+        x: Any,
         *,
         parameters: ParameterSelection = None,
         dtype: torch.dtype | None = None,
         memory_budget: int | None = None,
     ) -> None:
-        points = Point(model, parameters, dtype), Point(model, parameters, dtype, values=_values(reference))
-        x = points[0].inputs(x)
+        first = Point(model, parameters, dtype)
+        points = first, Point(model, list(first.leaves), dtype, values=_values(reference))
+        x = first.inputs(x)
         recipe = find_recipe(points[0], x)
-        budget = _checked(memory_budget) or default_budget(points[0].device)
-        kept = 2 * _factor_bytes(recipe, len(x), points[0]) <= budget
-        one, two = (
-            KeptFactors(jacobian_at(point, x, recipe)) if kept else _streamed(point, x, recipe, budget)
-            for point in points
-        )
-        self._one: Products = one
-        self._two: Products = two
-        _describe(self, one)
+        budget = _checked(memory_budget) or free_memory(first.device) // 2
+        kept = _kept(points, x, recipe, budget)
+        products: list[Products] = [KeptFactors(at) for at in kept or ()]
+        products = products or [_streamed(point, x, recipe, budget) for point in points]
+        self._one, self._two = products
+        _describe(self, self._one)
 
+    @neutral()
     def _apply(self, v: Tensor) -> Tensor:
         return self._one.gram_product(v) - self._two.gram_product(v)
 
@@ -163,14 +167,28 @@ def _checked(memory_budget: int | None) -> int | None:
     return memory_budget
 
 
+def _kept(points: Sequence[Point], x: Inputs, recipe: Recipe, budget: int) -> list[Jacobian] | None:
+    """Factored Jacobians at all points, or None where they do not fit the budget.
+
+    That is asked again where the structure found on a few examples does not hold for all, since what is then
+    written out takes more.
+    """
+    while len(points) * _factor_bytes(recipe, len(x), points[0]) <= budget:
+        try:
+            return [jacobian_at(point, x, recipe, strict=True) for point in points]
+        except Replanned as found:
+            recipe = recipe.without(found.recipe.fallback)
+    return None
+
+
 def _factor_bytes(recipe: Recipe, n: int, point: Point) -> int:
     """Memory to evaluate and keep the factors of n examples."""
-    size = point.float_dtype.itemsize
-    explicit = sum(recipe.shapes[name].entries for name in recipe.fallback) * size * recipe.classes
+    rows = sum(shape.entries for shape in recipe.shapes.values() if shape.kind == "rows") + recipe.derived_entries
+    explicit = rows * point.float_dtype.itemsize * recipe.classes
     return n * (recipe.graph_bytes + (recipe.classes + 1) * recipe.gradient_bytes + 2 * explicit)
 
 
-def _streamed(point: Point, x: Tensor, recipe: Recipe, budget: int) -> Streamed:
+def _streamed(point: Point, x: Inputs, recipe: Recipe, budget: int) -> Streamed:
     parameters = sum(leaf.numel() * leaf.element_size() for leaf in point.leaves.values())
     # A double backward keeps the graph of a forward and of a backward pass, and gradients of parameters.
     room = max(budget - 3 * parameters, budget // 8)

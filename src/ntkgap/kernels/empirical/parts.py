@@ -1,7 +1,7 @@
 """Rearranged, rescaled or sliced views of one parameter, and the way back to it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -34,6 +34,19 @@ _MOVES = {
         "ravel",
         "view_as",
         "reshape_as",
+        "expand",
+        "expand_as",
+        "broadcast_to",
+        "repeat",
+        "index_select",
+        "flip",
+        "roll",
+        "tile",
+        "repeat_interleave",
+        "diagonal",
+        "tensor_split",
+        "hsplit",
+        "vsplit",
     ]
 } | {
     getattr(torch, name)
@@ -51,9 +64,33 @@ _MOVES = {
         "narrow",
         "select",
         "unbind",
+        "broadcast_to",
+        "index_select",
+        "flip",
+        "roll",
+        "tile",
+        "repeat_interleave",
+        "diagonal",
+        "tensor_split",
     ]
 }
 _MOVES |= {getattr(torch.Tensor, name).__get__ for name in ("T", "mT")}
+#: Functions of which one entry may go to several places.
+_COPIES = {
+    torch.embedding,
+    torch.broadcast_to,
+    torch.index_select,
+    torch.tile,
+    torch.repeat_interleave,
+    torch.Tensor.expand,
+    torch.Tensor.expand_as,
+    torch.Tensor.broadcast_to,
+    torch.Tensor.repeat,
+    torch.Tensor.index_select,
+    torch.Tensor.tile,
+    torch.Tensor.repeat_interleave,
+    torch.Tensor.__getitem__,
+}
 _SCALES = {torch.Tensor.mul, torch.mul, torch.Tensor.div, torch.div, torch.Tensor.neg, torch.neg}
 
 
@@ -66,13 +103,16 @@ class Part:
         tensor: the value, with its place in autograd's graph.
         scale: the factor.
         moves: how the entries were moved, to be replayed on indices.
+        shape: of the whole parameter.
+        copies: whether an entry may have gone to several places.
     """
 
     name: str
     tensor: Tensor
     scale: float = 1.0
     moves: tuple[Callable[[Tensor], Any], ...] = field(default=(), repr=False)
-    shape: torch.Size = field(default=None, repr=False)  # type: ignore[assignment]  # of the whole parameter
+    shape: torch.Size = field(default=None, repr=False)  # type: ignore[assignment]
+    copies: bool = False
 
     def __post_init__(self) -> None:
         if self.shape is None:
@@ -105,6 +145,11 @@ class Part:
             index = move(index)
         return index.flatten()
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameters that this depends on."""
+        return (self.name,)
+
     def of_whole(self) -> "Part":
         """The parameter that this is a part of, whole and unscaled."""
         return Part(self.name, self.tensor.detach().new_empty(0), shape=self.shape)
@@ -124,28 +169,60 @@ class Part:
         return rows.new_zeros(*rows.shape[:-1], self.shape.numel()).index_add_(-1, index, rows)
 
 
+@dataclass
+class Derived(Part):
+    """What a network computes from its parameters alone: a pruned, normalised or low-rank weight.
+
+    Attributes:
+        leaves: the parameters it depends on, by name.
+    """
+
+    leaves: dict[str, Tensor] = field(default_factory=dict, repr=False)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameters that this depends on."""
+        return tuple(self.leaves)
+
+    def pulled_back(self, rows: Tensor) -> dict[str, Tensor]:
+        """Gradients with respect to the tensor, [r, numel], as gradients [r, p] with respect to each parameter."""
+        rows, leaves = rows.view(-1, *self.tensor.shape), list(self.leaves.values())
+        try:
+            found = torch.autograd.grad(
+                self.tensor, leaves, rows, retain_graph=True, allow_unused=True, is_grads_batched=True
+            )
+        except (RuntimeError, UserWarning):  # an operation that cannot be differentiated in batches
+            singly = [
+                torch.autograd.grad(self.tensor, leaves, row, retain_graph=True, allow_unused=True) for row in rows
+            ]
+            found = tuple(None if g[0] is None else torch.stack(list(g)) for g in zip(*singly, strict=True))  # type: ignore[misc]
+        pairs = zip(self.leaves, found, strict=True)
+        return {name: grads.detach().reshape(len(rows), -1) for name, grads in pairs if grads is not None}
+
+
 def rearranged(part: Part, func: Callable, args: tuple, kwargs: dict, out: Any) -> dict[int, Part] | None:
     """The parts that ``func`` made of ``part``, by the identity of their tensors; None if it did more."""
     if func in _SCALES and isinstance(out, Tensor):
         factor = _factor(part, func, args, kwargs)
-        if factor is None:
+        return None if factor is None else {id(out): replace(part, tensor=out, scale=part.scale * factor)}
+    if func is torch.embedding:  # rows of a table, by an index that the data have no part in
+        table, index, *padding = args
+        if table is not part.tensor or (padding and padding[0] >= 0):
             return None
-        made = Part(part.name, out, part.scale * factor, part.moves, part.shape)
-        return {id(out): made}
-    if func not in _MOVES or args[0] is not part.tensor:
+        move = lambda places: torch.nn.functional.embedding(index, places)  # noqa: E731
+        return {id(out): replace(part, tensor=out, moves=(*part.moves, move), copies=True)}
+    if func not in _MOVES or not args or args[0] is not part.tensor:
         return None
-    rest = args[1:]
+    rest, copies = args[1:], part.copies or func in _COPIES
     if isinstance(out, Tensor):
         move = lambda index: func(index, *rest, **kwargs)  # noqa: E731
-        return {id(out): Part(part.name, out, part.scale, (*part.moves, move), part.shape)}
+        return {id(out): replace(part, tensor=out, moves=(*part.moves, move), copies=copies)}
     if not all(isinstance(piece, Tensor) for piece in out):
         return None
-    made_pieces = {}
-    for k, piece in enumerate(out):
-        made_pieces[id(piece)] = Part(
-            part.name, piece, part.scale, (*part.moves, _piece(func, rest, kwargs, k)), part.shape
-        )
-    return made_pieces
+    return {
+        id(piece): replace(part, tensor=piece, moves=(*part.moves, _piece(func, rest, kwargs, k)), copies=copies)
+        for k, piece in enumerate(out)
+    }
 
 
 def _piece(func: Callable, rest: tuple, kwargs: dict, k: int) -> Callable[[Tensor], Tensor]:

@@ -1,14 +1,15 @@
 """How a kernel will be computed: blocks that fit the memory, and an order of contraction for each layer."""
 
-import os
 from dataclasses import dataclass, field, replace
-
-import torch
 
 from ntkgap.errors import KernelError
 from ntkgap.kernels.empirical.contraction import DEFAULT_SCRATCH
 from ntkgap.kernels.empirical.orders import Cost, Extent, cheapest
+from ntkgap.kernels.empirical.point import Point
 from ntkgap.kernels.empirical.recipe import Recipe, Shape
+
+#: The part of a budget that is planned with; the allocator loses the rest between blocks of different sizes.
+USABLE = 0.7
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Plan:
         return "\n".join(lines)
 
 
-def make_plan(recipe: Recipe, outputs: str, n1: int, n2: int, symmetric: bool, itemsize: int, budget: int) -> Plan:
+def make_plan(recipe: Recipe, outputs: str, n1: int, n2: int, symmetric: bool, point: Point, budget: int) -> Plan:
     """Choose blocks that fit ``budget`` bytes and an order for each layer.
 
     What an example needs is known from the recipe: its graph, and gradients of c outputs. As much as possible
@@ -70,23 +71,25 @@ def make_plan(recipe: Recipe, outputs: str, n1: int, n2: int, symmetric: bool, i
     Raises:
         KernelError: if not even a pair of examples fits.
     """
+    itemsize = point.float_dtype.itemsize
     c = recipe.classes if outputs in ("full", "mean") else 1
     fewest = recipe.classes if outputs == "full" else 1
-    scratch = min(budget // 4, DEFAULT_SCRATCH)
-    room, wanted = budget - scratch, n1 if symmetric else n1 + n2
+    usable = int(budget * USABLE)
+    scratch, always = min(usable // 4, DEFAULT_SCRATCH), _fixed_bytes(recipe, point)
+    room, wanted = usable - scratch - always, n1 if symmetric else n1 + n2
     while c > fewest and wanted * _example_bytes(recipe, c, itemsize) > room:
         c -= 1
     each = _example_bytes(recipe, c, itemsize)
     fits = room // max(each, 1)
     if fits >= wanted:
-        rows, columns, peak = n1, 0, wanted * each + scratch
+        rows, columns, peak = n1, 0, wanted * each + scratch + always
     elif fits >= 2:
         # Each block of rows meets every later block of columns, which is evaluated anew: keep rows large.
         columns = max(1, fits // 3)
         rows = min(n1, fits - columns)
-        peak = (rows + columns) * each + scratch
+        peak = (rows + columns) * each + scratch + always
     else:
-        needed = 2 * each * 4 // 3 + 1
+        needed = int((2 * each + always) * 4 / 3 / USABLE) + 1
         raise KernelError(
             f"memory_budget={budget} bytes is too small for one pair of examples, which takes about {needed} "
             f"bytes; raise it" + (", or ask for outputs='mean' or 'diagonal'" if outputs == "full" else "")
@@ -94,6 +97,14 @@ def make_plan(recipe: Recipe, outputs: str, n1: int, n2: int, symmetric: bool, i
     extent = Extent(c if outputs == "full" else 1, n1, n2, symmetric, itemsize)
     layers = {name: _cost(shape, outputs, extent, recipe.classes) for name, shape in recipe.shapes.items()}
     return Plan(outputs, rows, columns, c, scratch, peak, layers, recipe.fallback)
+
+
+def _fixed_bytes(recipe: Recipe, point: Point) -> int:
+    """Memory that does not depend on how many examples are held: parameters in another type, and the proof."""
+    parameters = sum(recipe.entries.values()) * point.float_dtype.itemsize
+    cast = parameters if point.dtype is not None else 0
+    largest = max(recipe.entries.values(), default=0) * point.float_dtype.itemsize
+    return cast + parameters + 2 * largest + 6 * recipe.graph_bytes
 
 
 def _cost(shape: Shape, outputs: str, extent: Extent, classes: int) -> tuple[Shape, Cost]:
@@ -109,21 +120,7 @@ def _cost(shape: Shape, outputs: str, extent: Extent, classes: int) -> tuple[Sha
 
 def _example_bytes(recipe: Recipe, classes: int, itemsize: int) -> int:
     """Memory for one example: its graph, gradients of ``classes`` outputs, and one more set in flight."""
-    explicit = sum(recipe.shapes[name].entries for name in recipe.fallback) * itemsize * recipe.classes
-    replay = recipe.classes * recipe.graph_bytes if recipe.fallback else 0
+    rows = sum(shape.entries for shape in recipe.shapes.values() if shape.kind == "rows") + recipe.derived_entries
+    explicit = rows * itemsize * classes
+    replay = classes * recipe.graph_bytes if recipe.fallback else 0
     return recipe.graph_bytes * 5 // 4 + (classes + 1) * recipe.gradient_bytes + 2 * explicit + replay
-
-
-def default_budget(device: torch.device) -> int:
-    """Half of the memory that is free now."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0] // 2
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:
-            free = {line.split(":")[0]: line.split()[1] for line in lines}
-        return int(free["MemAvailable"]) * 1024 // 2
-    except (OSError, KeyError, ValueError):
-        try:
-            return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
-        except (ValueError, OSError, AttributeError):
-            return 4 * 2**30

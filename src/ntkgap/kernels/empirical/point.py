@@ -1,26 +1,34 @@
 """A network at one point of parameter space, evaluated without touching the module."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import inspect
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ntkgap.errors import DataError, KernelError, ModelError
+from ntkgap.errors import DataError, KernelError, ModelError, NtkgapError
+from ntkgap.kernels.empirical.inputs import Inputs
+from ntkgap.kernels.empirical.refusals import refuse_foreign_modules
 from ntkgap.kernels.empirical.selection import ParameterSelection, select_parameters
-from ntkgap.models.substitution import call_with
+from ntkgap.kernels.modes import neutral
+from ntkgap.models.calls import output_tensor
+from ntkgap.models.substitution import replicate, unwrapped
 
 
 class Point:
     """The network f(·; θ) at its present parameters, with private leaves to differentiate by.
 
-    The leaves share the parameters' memory but not their identity, so that neither ``requires_grad`` nor
-    ``grad`` of the model is ever touched. With ``dtype``, parameters, floating buffers and floating inputs
-    are cast to it. With ``values``, parameters are taken from there by name instead of from the model.
+    The network itself is only read: calls go to replicas of it that hold the leaves. Leaves share the parameters'
+    memory but not their identity, so that neither ``requires_grad`` nor ``grad`` of the model is ever touched.
+    With ``dtype``, parameters, floating buffers and floating inputs are cast to it. With ``values``, parameters
+    are taken from there by name instead of from the model.
 
     Attributes:
         model: the network.
         leaves: selected parameters, name -> leaf tensor that requires grad.
+        constants: the other parameters, and buffers.
+        order: names of the model's arguments.
     """
 
     def __init__(
@@ -32,39 +40,70 @@ class Point:
     ) -> None:
         if dtype is not None and not dtype.is_floating_point:
             raise KernelError(f"dtype must be a floating-point type, got {dtype}")
-        if torch.is_inference_mode_enabled():
-            raise KernelError(
-                "kernels need gradients, which torch.inference_mode() rules out; call from outside of it "
-                "(torch.no_grad() does no harm)"
-            )
-        self.model, self.dtype = model, dtype
-        selected = select_parameters(model, selection)
+        if not isinstance(model, nn.Module):
+            raise ModelError(f"a network is an nn.Module, got {type(model).__name__}")
+        self.model, self.dtype = unwrapped(model), dtype
+        refuse_foreign_modules(self.model)
+        selected = select_parameters(self.model, selection)
         if values is not None:
             selected = {name: _value(values, name, p) for name, p in selected.items()}
-        # A table with max_norm is rescaled in place whenever it is read: that must happen to a copy.
-        own = any(getattr(m, "max_norm", None) is not None for m in model.modules())
-        cast = {name: self._cast(p) for name, p in selected.items()}
-        self.leaves = {name: (p.clone() if own else p).requires_grad_() for name, p in cast.items()}
         values = values or {}
-        frozen = {
-            name: self._cast(values.get(name, p)) for name, p in model.named_parameters() if name not in selected
-        }
-        # Buffers are cloned: a layer that updates its running statistics must not change the model's.
-        self.buffers = {name: self._cast(values.get(name, b)).clone() for name, b in model.named_buffers()}
-        self.constants = frozen | self.buffers
+        # A table with max_norm is rescaled in place whenever it is read: that must happen to a copy.
+        own = any(getattr(m, "max_norm", None) is not None for m in self.model.modules())
+        with neutral():
+            cast = {name: self._cast(p) for name, p in selected.items()}
+            self.leaves = {name: (p.clone() if own else p).requires_grad_() for name, p in cast.items()}
+            frozen = {
+                name: self._cast(values.get(name, p))
+                for name, p in self.model.named_parameters()
+                if name not in selected
+            }
+            # Buffers are cloned: a layer that updates its running statistics must not change the model's.
+            buffers = {name: self._cast(values.get(name, b)).clone() for name, b in self.model.named_buffers()}
+        self.constants = frozen | buffers
+        self._base = _with_dense_gradients(replicate(self.model, self.constants | self.leaves))
+        try:
+            self.order = tuple(inspect.signature(self.model.forward).parameters)
+        except (TypeError, ValueError):  # a forward written in C
+            self.order = ()
         reference = next(iter(self.leaves.values()))
         self.device, self.float_dtype = reference.device, reference.dtype
 
     def _cast(self, tensor: Tensor) -> Tensor:
+        tensor = tensor.clone() if tensor.is_inference() else tensor
         tensor = tensor.detach()
         return tensor.to(self.dtype) if self.dtype and tensor.is_floating_point() else tensor
 
-    def inputs(self, x: Tensor, name: str = "x") -> Tensor:
-        """Check the inputs ``x`` and cast them to the point's dtype."""
-        if not isinstance(x, Tensor):
-            raise DataError(f"{name} must be a torch.Tensor of shape [n, ...], got {type(x).__name__}")
-        if x.ndim == 0 or x.shape[0] == 0:
-            raise DataError(f"{name} has shape {tuple(x.shape)}; at least one example [n, ...] is needed")
+    def inputs(self, x: Any, name: str = "x") -> Inputs:
+        """Check the inputs ``x`` and cast them to the point's dtype.
+
+        Raises:
+            DataError: if they are empty, or of another dtype or device than the model.
+        """
+        with neutral():
+            found = Inputs.of(x, name, self.order).map(self._checked)
+            return found if not found.lengths else found.of_length(self._examples(found))
+
+    def _examples(self, x: Inputs) -> int:
+        """How many examples there are in tensors of several lengths: as many as the model returns rows.
+
+        Raises:
+            DataError: if it does not take them.
+        """
+        model = replicate(self._base)
+        try:
+            args, kwargs = x.map(lambda tensor, _: tensor.clone()).arguments(model)
+            with torch.no_grad():
+                return len(output_tensor(self.model, model(*args, **kwargs)))
+        except (RuntimeError, ValueError, IndexError, TypeError, KeyError) as error:
+            if isinstance(error, NtkgapError):
+                raise
+            raise DataError(
+                f"{type(self.model).__name__} does not take tensors of these lengths, {x.lengths} ({error}); each "
+                "must hold an entry an example, or be shared by all"
+            ) from error
+
+    def _checked(self, x: Tensor, name: str) -> Tensor:
         if x.device != self.device:
             raise DataError(f"{name} is on {x.device}, the model on {self.device}; move one of them: x.to(...)")
         x = self._cast(x)
@@ -75,39 +114,67 @@ class Point:
             )
         return x
 
-    def __call__(self, x: Tensor, leaves: dict[str, Tensor] | None = None) -> Tensor:
-        """f(x; θ), [n, C], at the point's own leaves or at others of the same shapes."""
-        tensors = self.constants | (self.leaves if leaves is None else leaves)
+    def __call__(self, x: Inputs, leaves: dict[str, Tensor] | None = None) -> Tensor:
+        """f(x; θ), [n, C] with outputs of any shape flattened row by row, at the point's leaves or at others."""
+        model = replicate(self._base, leaves)
+        # A copy: layers may write into what they are given.
+        args, kwargs = x.map(lambda tensor, _: tensor.clone()).arguments(model)
         try:
-            with _recurrent_weights(self.model, tensors):
-                out = call_with(self.model, tensors, (x,))
-        except RuntimeError as error:
-            if not x.is_floating_point() and "type" in str(error):
-                raise DataError(
-                    f"the inputs are {x.dtype} but {type(self.model).__name__} computes in "
-                    f"{self.float_dtype} ({error}); convert with x.to({self.float_dtype})"
-                ) from error
-            if x.is_floating_point() and "indices" in str(error):
-                raise DataError(
-                    f"the inputs are {x.dtype} but {type(self.model).__name__} looks them up in a table "
-                    f"({error}); convert with x.long()"
-                ) from error
+            with neutral():
+                out = model(*args, **kwargs)
+        except NtkgapError:
+            raise
+        except (RuntimeError, ValueError, IndexError, TypeError, KeyError) as error:
+            if leaves is None:  # else torch.func is at work, whose errors are not of the inputs
+                self._explain(x, args, error)
             raise
         return self._matrix(out, x)
 
-    def _matrix(self, out: object, x: Tensor) -> Tensor:
-        name = type(self.model).__name__
-        if not isinstance(out, Tensor):
+    def _explain(self, x: Inputs, args: tuple, error: Exception) -> None:
+        """Say what is wrong with the inputs, where the model's own error does not."""
+        if len(args) == 1 and isinstance(args[0], dict):
+            raise DataError(
+                f"{type(self.model).__name__} has no arguments called {', '.join(map(repr, args[0]))} and does "
+                f"not take a dict either ({error}); name the keys as its arguments"
+            ) from error
+        name, text = type(self.model).__name__, str(error)
+        dtypes = ", ".join(dict.fromkeys(str(leaf.dtype) for leaf in x.own_leaves()))
+        if not x.floating and "type" in text:
+            raise DataError(
+                f"the inputs are {dtypes} but {name} computes in {self.float_dtype} ({text}); convert with "
+                f"x.to({self.float_dtype})"
+            ) from error
+        if x.floating and "indices" in text:
+            raise DataError(
+                f"the inputs are {dtypes} but {name} looks them up in a table ({text}); convert with x.long()"
+            ) from error
+        if x.shared:
+            raise DataError(
+                f"{name} does not take these inputs ({text}); note that {', '.join(x.shared)} "
+                f"{'has' if len(x.shared) == 1 else 'have'} another first axis than {len(x)} and "
+                f"{'is' if len(x.shared) == 1 else 'are'} shared by all examples"
+            ) from error
+        if any(words in text for words in ("shapes cannot be multiplied", "to have", "size", "shape")):
+            shapes = ", ".join(_with_n(leaf, len(x)) for leaf in x.own_leaves())
+            raise DataError(
+                f"{name} does not take inputs of shape {shapes}, n = {len(x)}: {text}. Kernels are made of one "
+                "example at a time: a model that needs a certain number of examples has none"
+            ) from error
+
+    def _matrix(self, out: object, x: Inputs) -> Tensor:
+        found = output_tensor(self.model, out)
+        if not found.is_floating_point():
             raise ModelError(
-                f"{name} returned {type(out).__name__}; a tensor [n] or [n, C] is needed: "
-                "wrap the model so that it returns only the outputs the kernel is for"
+                f"{type(self.model).__name__} returns {found.dtype}; outputs must be real floating-point numbers "
+                "(scores, not the numbers of classes; real and imaginary parts side by side, torch.view_as_real)"
             )
-        if out.ndim not in (1, 2) or out.shape[0] != x.shape[0]:
+        if found.ndim == 0 or found.shape[0] != len(x):
+            shapes = ", ".join(_with_n(leaf, len(x)) for leaf in x.own_leaves())
             raise ModelError(
-                f"{name} maps inputs {_with_n(x, len(x))} to outputs {_with_n(out, len(x))}; outputs must "
-                "be [n] or [n, C], one row an example: flatten, e.g. nn.Sequential(model, nn.Flatten())"
+                f"{type(self.model).__name__} maps inputs {shapes} to outputs {_with_n(found, len(x))}; outputs "
+                "must have one row an example, [n, ...]"
             )
-        return out if out.ndim == 2 else out[:, None]
+        return found.flatten(1) if found.ndim > 1 else found[:, None]
 
 
 def _with_n(tensor: Tensor, n: int) -> str:
@@ -123,6 +190,14 @@ def _value(values: Mapping[str, Tensor], name: str, like: Tensor) -> Tensor:
     return values[name]
 
 
+def _with_dense_gradients(replica: nn.Module) -> nn.Module:
+    """Tables whose gradients are dense."""
+    for module in replica.modules():
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag):
+            module.sparse = False
+    return replica
+
+
 def check_finite(outputs: Tensor, model: nn.Module) -> None:
     """Refuse outputs that are NaN or infinite, naming the first bad example."""
     bad = (~torch.isfinite(outputs)).any(1)
@@ -132,25 +207,3 @@ def check_finite(outputs: Tensor, model: nn.Module) -> None:
             f"{type(model).__name__} returned NaN or infinite outputs for {int(bad.sum())} of {len(bad)} "
             f"examples, the first at index {first}; check that input and the parameters"
         )
-
-
-@contextmanager
-def _recurrent_weights(model: nn.Module, tensors: dict[str, Tensor]) -> Iterator[None]:
-    """Let nn.RNN, nn.LSTM and nn.GRU see swapped parameters: they keep a private list of their weights."""
-    changed: list[tuple[nn.RNNBase, list]] = []
-    aliases = None
-    try:
-        for prefix, module in model.named_modules():
-            if isinstance(module, nn.RNNBase):
-                if aliases is None:
-                    first = {id(p): name for name, p in model.named_parameters()}
-                    aliases = {n: first[id(p)] for n, p in model.named_parameters(remove_duplicate=False)}
-                dot = prefix + "." if prefix else ""
-                if any(dot + n not in aliases for n in module._flat_weights_names):
-                    continue  # a computed weight (weight_norm), which the module itself puts in place
-                changed.append((module, module._flat_weights))
-                module._flat_weights = [tensors[aliases[dot + n]] for n in module._flat_weights_names]
-        yield
-    finally:
-        for module, weights in changed:
-            module._flat_weights = weights

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ntkgap.kernels.empirical.factors import Outer
+from ntkgap.kernels.empirical.inputs import Inputs
 from ntkgap.kernels.empirical.jacobian import Jacobian
 from ntkgap.kernels.empirical.patches import Patches
 from ntkgap.kernels.empirical.point import Point
@@ -42,7 +43,7 @@ class KeptFactors(Products):
             if not isinstance(factor, Outer) or isinstance(factor.g, Patches) or isinstance(factor.a, Patches):
                 continue
             (k, s, _, d), n = factor.sizes, len(self.outputs)
-            if k == 1 and n * s < 2 * d:
+            if k == 1 and n * s < 2 * d and not term.part.copies:
                 a = factor.a[:, 0].flatten(0, 1)
                 self._dense[name] = factor.g[:, :, 0].flatten(1, 2), term.part.scale**2 * (a @ a.mT)
 
@@ -79,7 +80,7 @@ class Streamed(Products):
     linear in (double backward: works wherever gradients do, forward mode does not).
     """
 
-    def __init__(self, point: Point, x: Tensor, block: int, outputs: Tensor) -> None:
+    def __init__(self, point: Point, x: Inputs, block: int, outputs: Tensor) -> None:
         self._point, self._blocks = point, x.split(block)
         self.outputs = outputs
 

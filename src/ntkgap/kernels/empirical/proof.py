@@ -9,7 +9,8 @@ from ntkgap.kernels.empirical.point import Point
 from ntkgap.kernels.empirical.terms import Term
 from ntkgap.kernels.empirical.tracing import STUMBLES
 
-_TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
+# By the coarsest arithmetic that the network does: some layers compute in float32 whatever they are given.
+TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
 
 
 def check_separate(point: Point, made: Trace, rows: Tensor, others: Tensor) -> None:
@@ -26,7 +27,7 @@ def check_separate(point: Point, made: Trace, rows: Tensor, others: Tensor) -> N
     """
     outputs = made.outputs.detach()
     off, scale = float((outputs[rows] - others).abs().max()), float(outputs.abs().max())
-    allowed = _TOLERANCE.get(outputs.dtype, 1e-2) * scale
+    allowed = TOLERANCE.get(made.precision, 1e-2) * scale
     if off <= allowed or not made.outputs.requires_grad:
         return
     # Outputs that all but cancel (an antisymmetric initialisation) change by rounding: how much of it there
@@ -36,7 +37,7 @@ def check_separate(point: Point, made: Trace, rows: Tensor, others: Tensor) -> N
     grads = torch.autograd.grad(made.outputs, leaves, ones, retain_graph=True, allow_unused=True)
     pairs = [(g, p.detach()) for g, p in zip(grads, leaves, strict=True) if g is not None]
     response = sum(float(g.norm() * p.norm()) for g, p in pairs)
-    if off > allowed + 100 * torch.finfo(outputs.dtype).eps * response:
+    if off > allowed + 100 * torch.finfo(made.precision).eps * response:
         raise ModelError(
             f"{type(point.model).__name__} has no per-example Jacobian: the outputs of an example change by "
             f"{off:.1e} (of {scale:.1e}) with the other examples in the batch, or from call to call; put "
@@ -77,7 +78,7 @@ def disagreeing(point: Point, made: Trace, terms: dict[str, Term], along: Tensor
             failed.append(name)
             continue
         off = float(found.norm() if expected is None else torch.dist(found, expected.flatten().to(found)))
-        if not off <= _TOLERANCE.get(made.outputs.dtype, 1e-2) * (norm + 1e-3 * max(norms)):
+        if not off <= TOLERANCE.get(made.precision, 1e-2) * (norm + 1e-3 * max(norms)):
             failed.append(name)
     return failed
 
@@ -100,16 +101,17 @@ def is_separable(point: Point, made: Trace, names: list[str]) -> bool:
             alone = sum(transposed_product(point(made.x[i : i + 1]), v[i : i + 1]) for i in range(n))
     except RuntimeError:
         return False
-    return bool((together - alone).norm() <= _TOLERANCE.get(v.dtype, 1e-2) * together.norm())
+    return bool((together - alone).norm() <= TOLERANCE.get(made.precision, 1e-2) * together.norm())
 
 
-def refuse_unregistered(point: Point, outputs: Tensor) -> None:
-    """Refuse a network that reaches its parameters past ``named_parameters``, where they cannot be swapped.
+def refuse_hidden(point: Point, outputs: Tensor) -> None:
+    """Refuse a network that autograd cannot follow to the point's leaves.
 
     Raises:
-        ModelError: naming the first parameter that autograd reaches directly.
+        ModelError: if it reaches a parameter past the modules, where no other value can take its place, or
+            recomputes parts of itself in a way that only ``backward()`` knows.
     """
-    own = {id(p): name for name, p in point.model.named_parameters()}
+    own, name = {id(p): name for name, p in point.model.named_parameters()}, type(point.model).__name__
     waiting, seen = [outputs.grad_fn], set()
     while waiting:
         node = waiting.pop()
@@ -119,7 +121,12 @@ def refuse_unregistered(point: Point, outputs: Tensor) -> None:
         variable = getattr(node, "variable", None)
         if id(variable) in own:
             raise ModelError(
-                f"{type(point.model).__name__} uses {own[id(variable)]!r} through a reference of its own (a list "
-                "or another object that holds the weight), where its value cannot be swapped; use the attribute"
+                f"{name} uses {own[id(variable)]!r} through a reference of its own (a function or another object "
+                "that holds the weight), where its value cannot be swapped; use the attribute of the module"
+            )
+        if type(node).__name__ == "CheckpointFunctionBackward":
+            raise ModelError(
+                f"{name} calls torch.utils.checkpoint with use_reentrant=True, which cannot give gradients of "
+                "single outputs; use use_reentrant=False"
             )
         waiting.extend(following for following, _ in node.next_functions)

@@ -1,24 +1,27 @@
 """Decide, on a few examples, how the Jacobian of a network can be had, and prove it before it is used."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from ntkgap.errors import NtkgapError
+from ntkgap.errors import ModelError, NtkgapError
 from ntkgap.kernels.empirical.collect import Layout, Trace, structured_terms, trace
 from ntkgap.kernels.empirical.factors import Lookup, Rows
+from ntkgap.kernels.empirical.inputs import Inputs
+from ntkgap.kernels.empirical.parts import Derived
 from ntkgap.kernels.empirical.patches import Patches
 from ntkgap.kernels.empirical.point import Point
 from ntkgap.kernels.empirical.proof import (
     check_separate,
     disagreeing,
     is_separable,
-    refuse_unregistered,
+    refuse_hidden,
 )
 from ntkgap.kernels.empirical.refusals import refuse_coupling_layers
+from ntkgap.kernels.empirical.rules.local import Local
 from ntkgap.kernels.empirical.terms import Term, merged
-from ntkgap.kernels.empirical.tracing import STUMBLES, Use
+from ntkgap.kernels.empirical.tracing import Use
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,9 @@ class Recipe:
         gradient_bytes: memory of one example's gradients of one output with respect to what layers return.
         classes: number of outputs C.
         separable: whether a batch's gradients are those of its examples one by one, fallback included.
+        decided: which axes of tensors made of parameters are that of the examples, see ``Recorder``.
+        entries: parameter -> how many numbers it holds.
+        derived_entries: numbers in the tensors made of parameters whose gradients are laid out on the way.
     """
 
     layouts: tuple[Layout | None, ...]
@@ -45,14 +51,23 @@ class Recipe:
     gradient_bytes: int
     classes: int
     separable: bool = True
+    decided: tuple[bool, ...] = ()
+    entries: dict[str, int] = field(default_factory=dict, repr=False)
+    derived_entries: int = 0
 
     def matching(self, made: Trace) -> "Recipe":
         """Check that a forward pass is the one this recipe is for; leave what differs to the fallback."""
         if made.signature == self.signature and made.unknown.keys() <= self.fallback.keys():
             return self
-        names = {part.name for use in made.uses for part in use.call.roles.values()} | made.unknown.keys()
-        fallback = self.fallback | dict.fromkeys(names, "the forward pass depends on the values of the inputs")
-        return replace(self, layouts=(None,) * len(made.uses), fallback=fallback)
+        parts = (part for use in made.uses for part in use.call.roles.values())
+        names = {name for part in parts for name in part.names} | made.unknown.keys()
+        left = self.without(dict.fromkeys(names, "the forward pass depends on the values of the inputs"))
+        return replace(left, layouts=(None,) * len(made.uses))
+
+    def without(self, names: dict[str, str]) -> "Recipe":
+        """The same with more parameters, given with the reason, left to the fallback."""
+        shapes = self.shapes | {name: Shape("rows", self.entries[name]) for name in names}
+        return replace(self, fallback=self.fallback | names, shapes=shapes)
 
 
 @dataclass(frozen=True)
@@ -70,7 +85,7 @@ class Shape:
     into: int = 0
 
 
-def find_recipe(point: Point, x: Tensor, prove: bool = True) -> Recipe:
+def find_recipe(point: Point, x: Tensor | Inputs, prove: bool = True) -> Recipe:
     """Trace the network on two and on three examples and settle what each use is.
 
     The axis that grows with the number of examples is the axis of examples. Outputs that change with the
@@ -79,7 +94,7 @@ def find_recipe(point: Point, x: Tensor, prove: bool = True) -> Recipe:
 
     Args:
         point: the network.
-        x: inputs, [n, ...].
+        x: inputs, n examples.
         prove: False to leave the test to the evaluation of each block, which makes it again in any case; rows
             of several kinds in one axis are tested all the same, to tell them apart.
 
@@ -87,13 +102,27 @@ def find_recipe(point: Point, x: Tensor, prove: bool = True) -> Recipe:
         ModelError: if the outputs of one example depend on the others, or are random.
     """
     refuse_coupling_layers(point.model)
-    three, large = _probe(point, x)
+    three, large = _probe(point, point.inputs(x))
     small, graph_bytes = _traced_with_memory(point, three[:2])
-    backward = trace(point, three.flip(0)).outputs.detach().flip(0)
+    pairs = zip(small.sizes, large.sizes, strict=False)
+    decided = tuple((a, b) == (2, 3) for a, b in pairs)
+    for made in (small, large):  # an axis of parameters that happens to be as long as the batch
+        if tuple(size == len(made.x) for size in made.sizes) != decided:
+            small, large = trace(point, three[:2], decided), trace(point, three, decided)
+            break
+    order = torch.tensor([2, 1, 0], device=point.device)
+    with torch.no_grad():
+        backward = point(three[order])[order].detach()
+    widths = {made.shape[1] for made in (small.outputs, large.outputs, backward)}
+    if len(widths) > 1:
+        raise ModelError(
+            f"{type(point.model).__name__} returns {' or '.join(map(str, sorted(widths)))} outputs an example, "
+            "depending on the values of the inputs or on how many there are; kernels need the same number for all"
+        )
     # In other company, and in another order: an example must not notice either.
     others = torch.cat([small.outputs.detach(), backward])
-    check_separate(point, large, torch.tensor([0, 1, 0, 1, 2], device=x.device), others)
-    refuse_unregistered(point, large.outputs)
+    check_separate(point, large, torch.tensor([0, 1, 0, 1, 2], device=point.device), others)
+    refuse_hidden(point, large.outputs)
     fallback = {name: f"no rule for {func}" for name, func in (small.unknown | large.unknown).items()}
     layouts: list[Layout | None] = [None] * len(large.uses)
     if large.signature == small.signature:
@@ -101,14 +130,15 @@ def find_recipe(point: Point, x: Tensor, prove: bool = True) -> Recipe:
     for use, at in zip(large.uses, layouts, strict=True):
         if at is None:
             reason = f"{use.call.rule.name} is applied to all examples at once"
-            fallback |= {part.name: reason for part in use.call.roles.values()}
+            fallback |= {name: reason for part in use.call.roles.values() for name in part.names}
     merged_rows = any(at and use.shape[at.axis] > 3 for use, at in zip(large.uses, layouts, strict=True))
     layouts, failed, shapes = _settle(point, large, layouts, fallback, prove or merged_rows)
     fallback |= dict.fromkeys(failed, "its structured gradient failed the check against autograd")
     layouts = _skip(large.uses, layouts, fallback)
     shapes |= {name: Shape("rows", point.leaves[name].numel()) for name in fallback}
-    kept = [use.shape.numel() for use, at in zip(large.uses, layouts, strict=True) if at is not None]
-    gradient_bytes = sum(kept) * large.outputs.element_size() // 3
+    kept = [use for use, at in zip(large.uses, layouts, strict=True) if at is not None]
+    gradient_bytes = sum(use.shape.numel() for use in kept) * large.outputs.element_size() // 3
+    derived = {part.name: part for use in kept for part in use.call.roles.values() if isinstance(part, Derived)}
     return Recipe(
         tuple(layouts),
         large.signature,
@@ -118,10 +148,13 @@ def find_recipe(point: Point, x: Tensor, prove: bool = True) -> Recipe:
         gradient_bytes,
         large.outputs.shape[1],
         is_separable(point, large, list(fallback)) if fallback else True,
+        decided,
+        {name: leaf.numel() for name, leaf in point.leaves.items()},
+        sum(part.tensor.numel() for part in derived.values()),
     )
 
 
-def _probe(point: Point, x: Tensor) -> tuple[Tensor, Trace]:
+def _probe(point: Point, x: Inputs) -> tuple[Inputs, Trace]:
     """Three examples that differ where possible, so that what couples them shows, and a forward pass on them.
 
     Of fewer than three, copies are made whose floating-point entries are shrunk by up to a tenth. Where the
@@ -131,16 +164,22 @@ def _probe(point: Point, x: Tensor) -> tuple[Tensor, Trace]:
     if n >= 3:
         three = x[torch.tensor([0, n // 2, n - 1], device=x.device)]
         return three, trace(point, three)
-    copies = x[:1].expand(3 - n, *x.shape[1:])
-    if x.is_floating_point():
+    copies = x[torch.zeros(3 - n, dtype=torch.long, device=x.device)]
+    if x.floating:
         generator = torch.Generator().manual_seed(0)
-        noise = torch.rand(copies.shape, generator=generator, dtype=torch.float64)
-        three = torch.cat([x, copies * (1 - 0.1 * noise).to(x)])
+
+        def shrunk(tensor: Tensor, _: str) -> Tensor:
+            if not tensor.is_floating_point() or tensor.layout != torch.strided:
+                return tensor
+            noise = torch.rand(tensor.shape, generator=generator, dtype=torch.float64)
+            return tensor * (1 - 0.1 * noise).to(tensor)
+
+        three = x.joined(copies.map(shrunk))
         try:
             return three, trace(point, three)
         except (NtkgapError, RuntimeError, IndexError, ValueError):
             pass  # outside of what the network takes: the copies are to blame, or plain ones fail too
-    three = torch.cat([x, copies])
+    three = x.joined(copies)
     return three, trace(point, three)
 
 
@@ -153,7 +192,7 @@ def _settle(
     merged_rows = [
         at is not None
         and made.uses[u].shape[at.axis] > made.outputs.shape[0]
-        and any(part.name in failed for part in made.uses[u].call.roles.values())
+        and any(name in failed for part in made.uses[u].call.roles.values() for name in part.names)
         for u, at in enumerate(layouts)
     ]
     if any(merged_rows):
@@ -168,25 +207,40 @@ def _settle(
 
 def _skip(uses: list[Use], layouts: list[Layout | None], fallback: dict[str, str]) -> list[Layout | None]:
     """Skip uses all of whose parameters are left to the fallback."""
-    needed = [any(p.name not in fallback for p in use.call.roles.values()) for use in uses]
+    needed = [any(n not in fallback for p in use.call.roles.values() for n in p.names) for use in uses]
     return [at if keep else None for at, keep in zip(layouts, needed, strict=True)]
 
 
 def _layout(small: Use, large: Use) -> Layout | None:
-    if len(small.shape) != len(large.shape):
+    axis = _grown(small.shape, large.shape)
+    if axis is None:
         return None
-    grown = [k for k, (a, b) in enumerate(zip(small.shape, large.shape, strict=True)) if a != b]
-    if len(grown) != 1 or small.shape[grown[0]] * 3 != large.shape[grown[0]] * 2:
-        return None
-    return Layout(grown[0])
+    pairs = list(zip(small.call.inputs, large.call.inputs, strict=True))
+    inputs = [_grown(a.shape, b.shape) for a, b in pairs]
+    if isinstance(large.call.rule, Local):
+        return None if None in inputs else Layout(axis, inputs=tuple(inputs))  # type: ignore[arg-type]
+    return Layout(axis)
 
 
-def _traced_with_memory(point: Point, x: Tensor) -> tuple[Trace, int]:
+def _grown(small: torch.Size, large: torch.Size) -> int | None:
+    """The one axis that is longer for three examples than for two, in that proportion."""
+    if len(small) != len(large):
+        return None
+    grown = [k for k, (a, b) in enumerate(zip(small, large, strict=True)) if a != b]
+    if len(grown) != 1 or small[grown[0]] * 3 != large[grown[0]] * 2:
+        return None
+    return grown[0]
+
+
+def _traced_with_memory(point: Point, x: Inputs) -> tuple[Trace, int]:
     """A forward pass and the bytes it keeps: for the backward pass, and as inputs of layers."""
-    own = {t.untyped_storage().data_ptr() for t in (*point.leaves.values(), *point.constants.values())}
+    everything = (*point.leaves.values(), *point.constants.values())
+    own = {t.untyped_storage().data_ptr() for t in everything if t.layout == torch.strided}
     kept: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
+        if tensor.layout != torch.strided or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+            return tensor
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:
             kept[storage.data_ptr()] = storage.nbytes()
@@ -197,7 +251,7 @@ def _traced_with_memory(point: Point, x: Tensor) -> tuple[Trace, int]:
             made = trace(point, x)
     except RuntimeError:  # torch.func inside of the network does not go with such hooks: count what layers see
         made = trace(point, x)
-        kept |= {-k: use.shape.numel() * x.element_size() for k, use in enumerate(made.uses, start=1)}
+        kept |= {-k: use.shape.numel() * point.float_dtype.itemsize for k, use in enumerate(made.uses, start=1)}
     for use in made.uses:
         for tensor in use.call.inputs:
             keep(tensor)
@@ -215,11 +269,8 @@ def _failing(
     n, c = made.outputs.shape
     generator = torch.Generator().manual_seed(1)
     u = torch.randn(1, c, generator=generator, dtype=torch.float64).to(made.outputs)
-    try:
-        found = structured_terms(made, layouts, [u[0].expand(n, c)])
-        terms = {name: merged(uses) for name, uses in found.items() if name in names}
-    except STUMBLES:
-        return names, {}
+    found = structured_terms(made, layouts, [u[0].expand(n, c)])
+    terms = {name: merged(uses) for name, uses in found.items() if name in names}
     suspects = names if prove else [name for name in names if name not in terms]
     return disagreeing(point, made, terms, u, suspects), {name: shape_of(term) for name, term in terms.items()}
 

@@ -1,6 +1,8 @@
-"""Layers that have no per-example Jacobian in the mode they are in, by name, with the remedy."""
+"""Layers without a per-example Jacobian in the mode they are in, or that hide their weights; with the remedy."""
 
+import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from ntkgap.errors import ModelError
 
@@ -19,6 +21,40 @@ def refuse_coupling_layers(model: nn.Module) -> None:
             raise ModelError(f"{where} {problem}, so there is no per-example Jacobian; {remedy}")
 
 
+def refuse_foreign_modules(model: nn.Module) -> None:
+    """Refuse modules whose parameters are not ordinary tensors that a replica could hold in their place.
+
+    Raises:
+        ModelError: naming the first such module and what to do about it.
+    """
+    for name, module in model.named_modules():
+        where = f"{name!r} ({type(module).__name__})" if name else type(module).__name__
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ModelError(
+                f"{where} is compiled to TorchScript, which hides its weights; pass the original module"
+            )
+        if "fsdp" in type(module).__module__ or type(module).__module__.startswith("torch.distributed"):
+            raise ModelError(
+                f"{where} keeps its parameters distributed over processes; pass the module inside, with the whole "
+                "parameters (summon_full_params, or a state dict loaded into a plain model)"
+            )
+        for key, tensor in (*module._parameters.items(), *module._buffers.items()):
+            if tensor is None:
+                continue
+            what = f"{name}.{key}" if name else key
+            if is_lazy(tensor):
+                raise ModelError(f"{what!r} has no shape yet (a lazy layer); call the model once on some inputs")
+            if tensor.device.type == "meta":
+                raise ModelError(
+                    f"{what!r} is on the device 'meta', without values (built so, or offloaded); load the model, "
+                    "for instance model.to_empty(device='cpu') and load_state_dict"
+                )
+            if hasattr(tensor, "device_mesh"):
+                raise ModelError(
+                    f"{what!r} is a DTensor, spread over devices; pass a model with whole tensors (.full_tensor())"
+                )
+
+
 def _fault(module: nn.Module) -> tuple[str, str] | None:
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
         remedy = "call model.eval() to use the running statistics, or replace it with nn.GroupNorm"
@@ -27,6 +63,11 @@ def _fault(module: nn.Module) -> tuple[str, str] | None:
         if module.running_mean is None:
             return "keeps no running statistics and always normalises over the batch", remedy.split(", or ")[1]
         return None
+    if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.scale_grad_by_freq:
+        return (
+            "divides gradients by how often the batch reads a row (scale_grad_by_freq): they are no derivatives",
+            "set scale_grad_by_freq=False",
+        )
     if not module.training:
         return None
     if isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0:

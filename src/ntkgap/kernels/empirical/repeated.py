@@ -1,13 +1,16 @@
 """Jacobians of one network again and again, at other inputs and now and then at other parameters."""
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ntkgap.kernels.empirical.collect import structured_terms, trace
 from ntkgap.kernels.empirical.jacobian import Jacobian, jacobian_at, keep_private
 from ntkgap.kernels.empirical.point import Point
 from ntkgap.kernels.empirical.recipe import Recipe, find_recipe
 from ntkgap.kernels.empirical.terms import merged
+from ntkgap.kernels.modes import neutral
 
 
 class RepeatedJacobian:
@@ -25,18 +28,20 @@ class RepeatedJacobian:
 
     def __init__(self, model: nn.Module, dtype: torch.dtype = torch.float64) -> None:
         self._model, self._dtype = model, dtype
-        self._recipes: dict[torch.Size, Recipe] = {}  # by the shape of an example
+        self._recipes: dict[tuple, Recipe] = {}  # by the shape of an example
         self.refresh()
 
+    @neutral()
     def refresh(self) -> None:
         """Take the parameters as the network has them now; until then its changes go unnoticed."""
         self._point = Point(self._model, None, self._dtype)
         # A point shares the memory of parameters it need not cast, and later training would reach it.
         for name, leaf in self._point.leaves.items():
             self._point.leaves[name] = leaf.detach().clone().requires_grad_()
-        self._proved: set[torch.Size] = set()
+        self._proved: set[tuple] = set()
 
-    def __call__(self, x: Tensor) -> Jacobian:
+    @neutral()
+    def __call__(self, x: Any) -> Jacobian:
         """J at inputs ``x``, [n, ...].
 
         Raises:
@@ -44,7 +49,7 @@ class RepeatedJacobian:
             DataError: if the inputs are empty or do not fit.
         """
         x = self._point.inputs(x)
-        kind = x.shape[1:]
+        kind = x.kind
         recipe = self._recipes.get(kind)
         if recipe is None:
             recipe = find_recipe(self._point, x)
@@ -53,12 +58,12 @@ class RepeatedJacobian:
             self._recipes[kind] = found.recipe
             self._proved.add(kind)
             return found
-        made = trace(self._point, x)
+        made = trace(self._point, x, recipe.decided)
         if recipe.matching(made) is not recipe:
             return jacobian_at(self._point, x, recipe)
         directions = [row.expand(len(x), -1) for row in torch.eye(recipe.classes, dtype=self._dtype)]
         uses = structured_terms(made, list(recipe.layouts), directions)
         shapes = {name: leaf.shape for name, leaf in self._point.leaves.items()}
         terms = {name: merged(found) for name, found in uses.items()}
-        keep_private(terms, [x, *self._point.leaves.values(), *self._point.constants.values()])
+        keep_private(terms, [*x.tensors, *self._point.leaves.values(), *self._point.constants.values()])
         return Jacobian(made.outputs.detach(), terms, shapes, recipe)

@@ -6,7 +6,9 @@ from torch import Tensor, nn
 
 from ntkgap.errors import KernelError, ModelError
 
-ParameterSelection = Iterable[str] | Callable[[str, nn.Parameter], bool] | None
+ParameterSelection = (
+    str | Tensor | nn.Module | Iterable[str | Tensor | nn.Module] | Callable[[str, nn.Parameter], bool] | None
+)
 
 
 def select_parameters(model: nn.Module, selection: ParameterSelection = None) -> dict[str, Tensor]:
@@ -14,15 +16,16 @@ def select_parameters(model: nn.Module, selection: ParameterSelection = None) ->
 
     Args:
         model: the network.
-        selection: names as in ``model.named_parameters()``, or a filter ``(name, parameter) -> bool``;
-            by default every parameter with ``requires_grad``.
+        selection: names as in ``model.named_parameters()``, parameters or modules of the model (one, or several
+            of any kind), or a filter ``(name, parameter) -> bool``; by default every parameter with
+            ``requires_grad``.
 
     Returns:
         name -> parameter, in the order of ``model.named_parameters()``.
 
     Raises:
         ModelError: if the model has no trainable parameter.
-        KernelError: if a name is unknown or nothing is selected.
+        KernelError: if a name is unknown, a parameter or module is not the model's, or nothing is selected.
     """
     named = dict(model.named_parameters())
     chosen: dict[str, Tensor]
@@ -35,16 +38,12 @@ def select_parameters(model: nn.Module, selection: ParameterSelection = None) ->
                 f"all {len(named)} parameters of {type(model).__name__} are frozen (requires_grad=False); "
                 "unfreeze some, or name those to use with parameters=[...]"
             )
-    elif callable(selection):
-        chosen = {name: p for name, p in named.items() if selection(name, p)}
-    else:
-        names = [selection] if isinstance(selection, str) else list(selection)
-        aliases = _aliases(model)
-        unknown = [name for name in names if name not in aliases]
-        if unknown:
-            raise KernelError(f"no parameter is called {unknown[0]!r}; there are: {', '.join(named)}")
-        wanted = {aliases[name] for name in names}
+    elif isinstance(selection, str | Tensor | nn.Module) or not callable(selection):
+        items = [selection] if isinstance(selection, str | Tensor | nn.Module) else list(selection)
+        wanted = {name for item in items for name in _names_of(model, item)}
         chosen = {name: p for name, p in named.items() if name in wanted}
+    else:
+        chosen = {name: p for name, p in named.items() if selection(name, p)}
     if not chosen:
         raise KernelError(f"parameters= selects none of the {len(named)} parameters: {', '.join(named)}")
     for name, p in chosen.items():
@@ -53,6 +52,29 @@ def select_parameters(model: nn.Module, selection: ParameterSelection = None) ->
                 f"parameter {name!r} is {p.dtype}; tangent kernels need real floating-point parameters"
             )
     return chosen
+
+
+def _names_of(model: nn.Module, item: object) -> list[str]:
+    """The names, as ``named_parameters`` gives them, of one thing that was selected."""
+    named = dict(model.named_parameters())
+    if isinstance(item, str):
+        aliases = _aliases(model)
+        if item not in aliases:
+            raise KernelError(f"no parameter is called {item!r}; there are: {', '.join(named)}")
+        return [aliases[item]]
+    if isinstance(item, nn.Module):
+        if not any(item is module for module in model.modules()):
+            raise KernelError(f"parameters= holds a {type(item).__name__} that is not a module of the model")
+        inside = {id(p) for p in item.parameters()}
+        return [name for name, p in named.items() if id(p) in inside]
+    found = [name for name, p in named.items() if p is item]
+    if not found:
+        what = f"a tensor of shape {tuple(item.shape)}" if isinstance(item, Tensor) else type(item).__name__
+        raise KernelError(
+            f"parameters= holds {what} that is not a parameter of the model; give names, parameters or modules of "
+            "this very model"
+        )
+    return found
 
 
 def _aliases(model: nn.Module) -> dict[str, str]:

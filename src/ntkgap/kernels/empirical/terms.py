@@ -1,12 +1,12 @@
 """The network's Jacobian with respect to one parameter: factors, and where they lie in the parameter."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ntkgap.kernels.empirical.factors import Factor, Lookup, Outer, Rows, alike, dense
-from ntkgap.kernels.empirical.parts import Part
+from ntkgap.kernels.empirical.parts import Derived, Part
 
 
 @dataclass
@@ -30,6 +30,8 @@ class Term:
 
     def squared_norms(self) -> Tensor:
         """‖J[c, i]‖², [C, n]."""
+        if self.part.copies:
+            return self.explicit().square().sum(-1)
         return self.part.scale**2 * self.factor.squared_norms()
 
     def in_full(self) -> "Term":
@@ -45,18 +47,32 @@ def merged(terms: list[Term]) -> Term:
     """One term for a parameter that may have been used more than once: uses add up before any product."""
     if len(terms) == 1:
         return terms[0]
-    whole = terms[0].part.of_whole()
     outers = [t.factor for t in terms if isinstance(t.factor, Outer)]
     alike = len({(o.flipped, o.sizes[0]) for o in outers}) == 1
-    if len(outers) == len(terms) and alike and not any(t.part.moves for t in terms):
+    if len(outers) == len(terms) and alike and all(t.part.same_entries(terms[0].part) for t in terms):
         # Σ_u Σ_s g_us ⊗ a_us: further uses are just further positions.
         g = torch.cat([dense(o.g) for o in outers], 3)
         a = torch.cat([dense(o.a) * t.part.scale for o, t in zip(outers, terms, strict=True)], 2)
-        return Term(whole, Outer(g, a, outers[0].flipped))
+        return Term(replace(terms[0].part, scale=1.0), Outer(g, a, outers[0].flipped))
     rows = terms[0].explicit()
     for term in terms[1:]:
         rows = rows + term.explicit()
-    return Term(whole, Rows(rows))
+    return Term(terms[0].part.of_whole(), Rows(rows))
+
+
+def of_parameters(found: dict[str, list[Term]]) -> dict[str, list[Term]]:
+    """The same terms with those of tensors derived from parameters passed on to the parameters."""
+    passed: dict[str, list[Term]] = {}
+    for name, uses in found.items():
+        part = uses[0].part
+        if not isinstance(part, Derived):
+            passed.setdefault(name, []).extend(uses)
+            continue
+        rows = merged(uses).factor.explicit()
+        for leaf, grads in part.pulled_back(rows.flatten(0, 1)).items():
+            whole = Part(leaf, grads.new_empty(0), shape=part.leaves[leaf].shape)
+            passed.setdefault(leaf, []).append(Term(whole, Rows(grads.view(*rows.shape[:2], -1))))
+    return passed
 
 
 def difference(one: Term | None, two: Term | None) -> Term:

@@ -1,18 +1,21 @@
 """See every use that a forward pass makes of a parameter.
 
-A network is run once under a ``TorchFunctionMode``. Every torch function that receives a parameter (or a
-tensor computed from parameters alone) passes through :class:`Recorder`:
+A network is run once under a ``TorchFunctionMode`` (one thread sees it, nothing is patched). Tensors are of three
+kinds: from the data, from parameters alone, and constants. Every torch function that receives a parameter, or what
+was made of parameters alone, passes through :class:`Recorder`:
 
-* a function that only rearranges or rescales a parameter (``weight.t()``, ``0.5 * bias``, a chunk) gives a
-  :class:`~ntkgap.kernels.empirical.parts.Part`, which stands for the parameter from then on;
-* a function with a rule (see ``rules``) gives a :class:`Use`: what the layer saw and the place in autograd's
-  graph where the gradient with respect to its output arrives;
-* a Python function of ``torch.nn.functional`` is entered, so that multi-head attention becomes the linear
-  maps it is made of;
-* anything else puts the parameter on the list of those that need a fallback.
+* a function of parameters alone that only rearranges or rescales one (``weight.t()``, ``0.5 * bias``, a chunk,
+  rows of a table of positions) gives a :class:`~ntkgap.kernels.empirical.parts.Part`, which stands for the
+  parameter from then on; any other gives a :class:`~ntkgap.kernels.empirical.parts.Derived` tensor (a pruned or
+  normalised weight), whose gradient is passed on to the parameters;
+* a function of data and parameters with a rule (see ``rules``) gives a :class:`Use`: what the layer saw and the
+  place in autograd's graph where the gradient with respect to its output arrives. One without a rule of its own is
+  differentiated example by example, alone (``rules.local``);
+* a Python function of ``torch.nn.functional`` is entered, so that multi-head attention becomes the linear maps it
+  is made of; fused recurrent layers are unrolled into theirs.
 
-Uses are counted by the tensors, not by modules: functional layers, tied weights and modules called twice
-need no special care.
+What none of this fits is put on the list of parameters that need the fallback. Uses are counted by the tensors,
+not by modules: functional layers, tied weights and modules called twice need no special care.
 """
 
 import contextlib
@@ -27,11 +30,20 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from ntkgap.kernels.empirical.parts import Part, rearranged
-from ntkgap.kernels.empirical.rules import RULES, Call
+from ntkgap.kernels.empirical.parts import Derived, Part, rearranged
+from ntkgap.kernels.empirical.rules import COPIES, RULES, UNROLLED, Call, record_local
 
 # What a rule may stumble over when it meets something it was not made for.
-STUMBLES = (RuntimeError, ValueError, IndexError, KeyError, TypeError, AttributeError, ZeroDivisionError)
+STUMBLES = (
+    RuntimeError,
+    ValueError,
+    IndexError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    ZeroDivisionError,
+    UserWarning,  # of torch, about its speed, where the user has made errors of warnings
+)
 
 
 @dataclass
@@ -55,63 +67,151 @@ class Use:
 
 
 class Recorder(TorchFunctionMode):
-    """Records the uses of some leaves during a forward pass; see the module's docstring."""
+    """Records the uses of some leaves during a forward pass; see the module's docstring.
 
-    def __init__(self, leaves: dict[str, Tensor]) -> None:
+    Whether an axis of what does not come from the data is that of the examples is asked where it matters (a class
+    token is expanded to the batch, a state starts at zeros). From one pass one can only tell whether it is as
+    long; ``sizes`` notes it, for comparison with a pass on another number of examples, and ``decided`` holds the
+    outcome.
+
+    Args:
+        leaves: the parameters, by name.
+        data: the tensors of examples.
+        n: how many examples there are.
+        decided: for each time that is asked, whether the axis is that of the examples.
+    """
+
+    def __init__(
+        self, leaves: dict[str, Tensor], data: list[Tensor], n: int, decided: tuple[bool, ...] | None = None
+    ) -> None:
         super().__init__()
-        self.parts = {id(leaf): Part(name, leaf) for name, leaf in leaves.items()}
+        self.parts: dict[int, Part] = {id(leaf): Part(name, leaf) for name, leaf in leaves.items()}
         self.uses: list[Use] = []
         self.unknown: dict[str, str] = {}
+        self.sizes: list[int] = []
+        self.coarsest: torch.dtype | None = None
+        self._leaves, self._n, self._decided, self._derived = leaves, n, decided, 0
+        self._token = object()  # not the recorder: autograd's graph would keep it, and it the graph
+        for tensor in data:
+            self._mark(tensor)
 
     def __torch_function__(self, func: Callable, _types: Any, args: tuple = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        touched = {id(t): self.parts[id(t)] for t in _tensors((args, kwargs)) if id(t) in self.parts}
-        if not touched:
-            return func(*args, **kwargs)
-        if _is_composite(func):
+        given = list(tensors_in((args, kwargs)))
+        touched = {id(t): self.parts[id(t)] for t in given if id(t) in self.parts}
+        if touched and _is_composite(func):
             with self:
-                return _opened(func)(*args, **kwargs)
+                return opened(func)(*args, **kwargs)
+        from_data = any(self._is_data(t) for t in given)
+        if touched and not from_data:
+            from_data = self._is_given_to_examples(func, args, given)
         call = None
-        rule = RULES.get(func)
-        if rule is not None:
-            # A call in a form that a rule does not know is a call without a rule.
-            with contextlib.suppress(*STUMBLES):
-                call = rule.record(self.parts, args, kwargs)
+        if touched and from_data:
+            unrolled = UNROLLED.get(func)
+            if unrolled is not None and unrolled.takes(args):
+                with self:
+                    return unrolled(*args, **kwargs)
+            call = self._call(func, args, kwargs)
         out = func(*args, **kwargs)
-        if not any(t.requires_grad for t in _tensors(out)):
+        made = list(tensors_in(out)) if out is not None else given[:1]  # x[i] = y changes x
+        if from_data:
+            for tensor in made:
+                self._mark(tensor)
+        if not touched or not any(t.requires_grad for t in made):
             return out  # a shape, a flag, a detached value: no gradient flows through it
-        if call is not None and isinstance(out, Tensor):
+        if not from_data:
+            self._derive(func, args, kwargs, out, made, touched)
+        elif call is not None and isinstance(out, Tensor) and _is_plain(out):
             self.uses.append(Use(call, get_gradient_edge(out), out.shape))
-            return out
-        if len(touched) == 1 and all(id(t) in touched for t in _tensors((args, kwargs))):
-            made = None
-            with contextlib.suppress(*STUMBLES):
-                made = rearranged(next(iter(touched.values())), func, args, kwargs, out)
-            if made is not None:
-                self.parts |= made
-                return out
-        for part in touched.values():
-            self.unknown.setdefault(part.name, getattr(func, "__name__", str(func)))
+        else:
+            for part in touched.values():
+                for name in part.names:
+                    self.unknown.setdefault(name, getattr(func, "__name__", str(func)))
         return out
 
+    def _call(self, func: Callable, args: tuple, kwargs: dict) -> Call | None:
+        """What a rule notes of the call; one in a form that it does not know is a call without a rule."""
+        if func in RULES:
+            with contextlib.suppress(*STUMBLES):
+                call = RULES[func].record(self.parts, args, kwargs)
+                if call is not None:
+                    return call
+        with contextlib.suppress(*STUMBLES):
+            return record_local(self.parts, func, args, kwargs, self._is_data)
+        return None
 
-def _tensors(tree: Any) -> Iterator[Tensor]:
+    def _is_given_to_examples(self, func: Callable, args: tuple, given: list[Tensor]) -> bool:
+        """Whether a function of parameters and constants gives each example a copy, or a state of its own."""
+        if func in COPIES:
+            shape = func(*(t.detach() if isinstance(t, Tensor) else t for t in args)).shape
+            return sum(self._is_of_examples(size) for size in shape) > 0  # all are asked
+        if func in RULES:
+            constants = [t for t in given if id(t) not in self.parts and t.ndim > 1]
+            return sum(self._is_of_examples(size) for t in constants for size in t.shape) > 0
+        return False
+
+    def _is_of_examples(self, size: int) -> bool:
+        self.sizes.append(size)
+        asked = len(self.sizes) - 1
+        if self._decided is not None and asked < len(self._decided):
+            return self._decided[asked]
+        return size == self._n
+
+    def _derive(
+        self, func: Callable, args: tuple, kwargs: dict, out: Any, made: list[Tensor], touched: dict[int, Part]
+    ) -> None:
+        """Note what was made of parameters alone."""
+        only = next(iter(touched.values()))
+        if len(touched) == 1 and not isinstance(only, Derived) and out is not None:
+            parts = None
+            with contextlib.suppress(*STUMBLES):
+                parts = rearranged(only, func, args, kwargs, out)
+            if parts is not None:
+                self.parts |= parts
+                return
+        names = sorted({name for part in touched.values() for name in part.names})
+        leaves = {name: self._leaves[name] for name in names}
+        for tensor in made:
+            if tensor.requires_grad:
+                label = f"{' + '.join(names)} ({self._derived})"
+                self._derived += 1
+                self.parts[id(tensor)] = Derived(label, tensor, leaves=leaves)
+
+    def _mark(self, tensor: Tensor) -> None:
+        """Remember that a tensor is from the data: on itself, as there is nothing else that lives as long."""
+        tensor._ntkgap_data = self._token  # type: ignore[attr-defined]
+        self.parts.pop(id(tensor), None)
+        if tensor.is_floating_point() and (
+            self.coarsest is None or torch.finfo(tensor.dtype).eps > torch.finfo(self.coarsest).eps
+        ):
+            self.coarsest = tensor.dtype
+
+    def _is_data(self, tensor: Tensor) -> bool:
+        return getattr(tensor, "_ntkgap_data", None) is self._token
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether gradients that arrive at a tensor are real, and are tensors outside of ``torch.func``."""
+    return not tensor.is_complex() and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+
+
+def tensors_in(tree: Any) -> Iterator[Tensor]:
     """The tensors in nested tuples, lists and dictionaries."""
     if isinstance(tree, Tensor):
         yield tree
     elif isinstance(tree, tuple | list):
         for branch in tree:
-            yield from _tensors(branch)
+            yield from tensors_in(branch)
     elif isinstance(tree, dict):
         for branch in tree.values():
-            yield from _tensors(branch)
+            yield from tensors_in(branch)
 
 
 def _is_composite(func: Callable) -> bool:
     return isinstance(func, types.FunctionType) and func.__module__ == F.__name__
 
 
-def _opened(func: Any) -> types.FunctionType:
+def opened(func: Any) -> types.FunctionType:
     """The same function, but without the hand-over to the mode, which would call us forever."""
     no = {name: lambda *_: False for name in func.__globals__ if name.startswith("has_torch_function")}
     opened = types.FunctionType(

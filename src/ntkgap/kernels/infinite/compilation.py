@@ -1,26 +1,25 @@
 """From the graph of a model to the steps of its recursion."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor, fx, nn
 
 from ntkgap.errors import ModelError
-from ntkgap.kernels.infinite.activations import (
-    Activation,
-    find_activation,
-    is_elementwise,
-    is_multiple,
-    quadrature_of,
-)
+from ntkgap.kernels.infinite.activations import Activation
+from ntkgap.kernels.infinite.dispatch import compile_step, has_weights, is_step
+from ntkgap.kernels.infinite.drawn import Drawn, drawn_by_step
 from ntkgap.kernels.infinite.functions_of_input import FunctionsOfInput, arguments
 from ntkgap.kernels.infinite.pairs import Moments, Tile
 from ntkgap.kernels.infinite.recursion import Recursion, Step
 from ntkgap.kernels.infinite.refusals import reason_for
-from ntkgap.kernels.infinite.rules import Call, Compiled, Data, Operation, Random, State, find_rule
+from ntkgap.kernels.infinite.rules import Call, Compiled, Data, Operation, Random, State
+from ntkgap.kernels.infinite.rules.base import leaves_of
 from ntkgap.kernels.infinite.rules.normalization import settle
-from ntkgap.kernels.infinite.rules.pointwise import Pointwise, Same, pointwise
+from ntkgap.kernels.infinite.rules.pointwise import Same
+from ntkgap.kernels.infinite.rules.several import find_several, picked
 from ntkgap.kernels.infinite.signals import Field, Layout, Signal
 from ntkgap.kernels.infinite.tracing import Root, trace
 from ntkgap.models.layers import Initialization
@@ -32,10 +31,11 @@ class Lift(Operation):
 
     name: str
     channel_axis: int
+    batch_axis: int
 
     def __call__(self, at: Tile, pairs: bool, *states: State) -> State:
         """No parameter has been met yet."""
-        return [Moments(at.inner(self.name, self.channel_axis, pairs), None)]
+        return [Moments(at.inner(self.name, self.channel_axis, self.batch_axis, pairs), None)]
 
 
 def compile_model(model: nn.Module, example: Tensor, initializations: Mapping[str, Initialization]) -> Recursion:
@@ -63,6 +63,8 @@ class _Compiler:
         self._weights: dict[str, Tensor] = {}
         self._steps: dict[str, Step] = {}
         self._activations: list[Activation] = []
+        self._remarks: list[str] = []
+        self._lifted: dict[str, int] = {}
         self._examples = 0
 
     def run(self, example: Tensor) -> Recursion:
@@ -78,8 +80,8 @@ class _Compiler:
             else:
                 values[node] = self._value_of(node, values)
         output = self._check_output(result)
-        self._functions.check(example.clone())
-        return Recursion(self._steps, output, self._functions, self._activations)
+        self._functions.check(example.clone(), self._lifted)
+        return Recursion(self._steps, output, self._functions, self._activations, self._remarks)
 
     def _value_of(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
         """What a step gives: a random signal, a function of the input, or a constant."""
@@ -89,15 +91,20 @@ class _Compiler:
         if node.op == "get_attr":
             return self._functions.constant(node)
         args, kwargs = arguments(node, values.__getitem__)
-        leaves: list[Any] = []
-        fx.node.map_aggregate((args, kwargs), leaves.append)
+        leaves = leaves_of(args, kwargs)
         random = any(isinstance(leaf, Random) for leaf in leaves)
-        if not random and not any(isinstance(leaf, Data) for leaf in leaves):
-            return value
+        target = self._root.get_submodule(str(node.target)) if node.op == "call_module" else node.target
+        signal = picked(target, args, kwargs, leaves)
+        if signal is not None:
+            return signal
+        if not random and not any(isinstance(leaf, Data) and isinstance(leaf.value, Tensor) for leaf in leaves):
+            sizes = fx.node.map_aggregate((args, kwargs), lambda v: v.value if isinstance(v, Data) else v)
+            drawn = drawn_by_step(target, *sizes, value)
+            if drawn is not None or not any(isinstance(leaf, Data) for leaf in leaves):
+                return value if drawn is None else drawn
         if isinstance(value, int):  # a number of examples
             return self._as_data(node, value)
-        target = self._root.get_submodule(str(node.target)) if node.op == "call_module" else node.target
-        if not random and not _has_weights(target, leaves):
+        if not random and not has_weights(target, args, leaves):
             return self._as_data(node, value)
         call = Call(
             node.name,
@@ -109,10 +116,14 @@ class _Compiler:
             self._initializations,
             self._names,
             self._lift,
+            self._enters,
+            self._step_of,
+            self._examples,
             self._used,
             self._weights,
         )
-        if not isinstance(value, Tensor) and not (isinstance(target, nn.Module) and reason_for(target)):
+        rule_for_several = find_several(target)
+        if not isinstance(value, Tensor) and not (rule_for_several or reason_for(target)):
             raise call.refusal(
                 f"returns a {type(value).__name__} of a random signal; only single tensors are followed"
             )
@@ -121,20 +132,29 @@ class _Compiler:
                 "runs under torch.no_grad(), so that layers before it are not trained through it; say so by "
                 "freezing their parameters instead, requires_grad_(False)"
             )
-        return self._add(call, compile_step(call))
+        return rule_for_several(call) if rule_for_several else self._add(call, compile_step(call))
 
     def _add(self, call: Call, compiled: Compiled) -> Random:
         if isinstance(compiled.operation, Same):  # no step of its own, though the layout may be another
-            return Random(compiled.inputs[0].name, compiled.signal, call.value)
-        if isinstance(compiled.operation, Pointwise):
-            self._activations += compiled.operation.all_activations
-        signal, sources = compiled.signal, list(compiled.inputs)
-        if compiled.operation.scales in ("averaged", "mixed"):
+            (source,) = compiled.inputs
+            made = source.made if source.layout == compiled.signal.layout else None
+            return Random(source.name, compiled.signal, call.value, made)
+        if compiled.remark:
+            self._remarks.append(compiled.remark)
+        added = self._step_of(call.name, compiled.operation, compiled.inputs, compiled.signal)
+        made = (compiled.operation, compiled.inputs[0]) if len(compiled.inputs) == 1 else None
+        return replace(added, value=call.value, made=made)
+
+    def _step_of(self, name: str, operation: Operation, inputs: Sequence[Random], signal: Signal) -> Random:
+        """A signal by one more step; its value on the example is not known here."""
+        self._activations += operation.all_activations
+        sources = list(inputs)
+        if operation.scales in ("averaged", "mixed"):
             sources = [self._settled(source) for source in sources]
-        if compiled.operation.scales == "mixed" and any(f.scales for s in sources for f in s.signal.fields):
+        if operation.scales == "mixed" and any(f.scales for s in sources for f in s.signal.fields):
             signal = replace(signal, fields=tuple(replace(f, scales="mixed") for f in signal.fields))
-        self._step(call.name, compiled.operation, [source.name for source in sources], signal)
-        return Random(call.name, signal, call.value)
+        self._step(name, operation, [source.name for source in sources], signal)
+        return Random(name, signal, torch.empty(0))
 
     def _settled(self, source: Random) -> Random:
         """The signal with the part of Θ that trained scales before this step contribute."""
@@ -145,30 +165,37 @@ class _Compiler:
         self._step(name, operation, [source.name], signal)
         return Random(name, signal, source.value)
 
-    def _lift(self, data: Data, channel_axis: int) -> Random:
-        """A function of the input as a signal with its channels along an axis."""
+    def _lift(self, data: Data, channel_axis: int, batch_axis: int = 0) -> Random:
+        """A function of the input as a signal with its channels and its examples along an axis each."""
         if not isinstance(data.value, Tensor):
             raise ModelError(
                 f"{data.name!r}, the number of examples, enters the forward of {self._model_name} as a number: "
                 "what it makes of one example depends on how many there are"
             )
-        name, shape = f"{data.name}@{channel_axis}", data.value.shape
-        if len(shape) > 1 and len(data.value) != self._examples:
-            raise ModelError(
-                f"{data.name!r} turns {self._examples} inputs into {len(data.value)}: kernels need one output "
-                "for every input, so the first axis must stay that of the examples"
-            )
-        if len(shape) < 2 or not data.value.is_floating_point():
+        name, shape = f"{data.name}@{channel_axis},{batch_axis}", data.value.shape
+        if len(shape) > 1:
+            self._enters(data, batch_axis)
+        if len(shape) < 2 or data.value.is_complex():
             raise ModelError(
                 f"{data.name!r}, a function of the input of shape {('n', *shape[1:])} and type "
-                f"{data.value.dtype}, is combined with random signals; only floating-point numbers [n, ...] can be"
+                f"{data.value.dtype}, is combined with random signals; only real numbers [n, ...] can be"
             )
-        positions = tuple(size for axis, size in enumerate(shape) if axis not in (0, channel_axis))
+        positions = tuple(size for axis, size in enumerate(shape) if axis not in (batch_axis, channel_axis))
         field = Field(shape[channel_axis], gaussian=False, zero_mean=False, sources=frozenset())
-        signal = Signal(Layout(positions, channel_axis), (field,))
+        signal = Signal(Layout(positions, channel_axis, batch_axis=batch_axis), (field,))
         if name not in self._steps:
-            self._step(name, Lift(data.name, channel_axis), [], signal)
+            self._step(name, Lift(data.name, channel_axis, batch_axis), [], signal)
         return Random(name, signal, data.value)
+
+    def _enters(self, data: Data, batch_axis: int) -> None:
+        """Note where a function of the input has its examples."""
+        size = data.value.shape[batch_axis]
+        if size != self._examples:
+            raise ModelError(
+                f"{data.name!r} turns {self._examples} inputs into {size}: kernels need one output for every "
+                f"input, so axis {batch_axis} must be that of the examples"
+            )
+        self._lifted[data.name] = batch_axis
 
     def _step(self, name: str, operation: Operation, inputs: list[str], signal: Signal) -> None:
         self._steps[name] = Step(name, operation, tuple(inputs), signal.layout.positions, len(signal.fields))
@@ -186,7 +213,7 @@ class _Compiler:
 
     def _check_output(self, value: Any) -> str:
         if not isinstance(value, Random):
-            if isinstance(value, Data | Tensor | int | float):
+            if isinstance(value, Data | Drawn | Tensor | int | float):
                 raise ModelError(f"{self._model_name} has no layer of random weights between input and output")
             kind = "dict" if isinstance(value, dict) else type(value).__name__
             raise ModelError(
@@ -194,6 +221,11 @@ class _Compiler:
                 "model so that it returns the outputs alone"
             )
         layout = value.layout
+        if layout.batch_axis:
+            raise ModelError(
+                f"the output of {self._model_name} has its examples on axis {layout.batch_axis}; they must come "
+                "first, [n, C]"
+            )
         if layout.positions:
             axes = f"positions {layout.positions}" + (" folded into the outputs" if layout.flat else "")
             raise ModelError(
@@ -206,51 +238,6 @@ class _Compiler:
                 "tangent kernel stays random at infinite width; leave the last nonlinearity to the loss"
             )
         return value.name
-
-
-def _has_weights(target: Any, leaves: list[Any]) -> bool:
-    if isinstance(target, nn.Module):
-        return any(True for _ in target.parameters())
-    return any(
-        isinstance(leaf, nn.Parameter) or (isinstance(leaf, Tensor) and leaf.requires_grad) for leaf in leaves
-    )
-
-
-def is_step(module: nn.Module) -> bool:
-    """Whether a module is one step of the recursion; all others are traced into."""
-    if isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict):
-        return False
-    if find_rule(module) or find_activation(module) or reason_for(module):
-        return True
-    if type(module).__module__.startswith("torch.nn"):
-        return True
-    return is_elementwise(module) and not is_multiple(module)
-
-
-def compile_step(call: Call) -> Compiled:
-    """The operation of a step: by its rule, as a nonlinearity, or not at all.
-
-    Raises:
-        ModelError: if there is none, naming the step.
-    """
-    rule = find_rule(call.target)
-    if rule is not None:
-        return rule(call)
-    options = (*call.args[1:], *call.kwargs.values())
-    activation = None
-    if not any(isinstance(option, Random | Data) for option in options):
-        activation = find_activation(call.target, *call.args[1:], **call.kwargs)
-    if activation is None and call.is_module and is_elementwise(call.target):
-        activation = quadrature_of(call.target, type(call.target).__name__)
-    if activation is not None:
-        return pointwise(call, activation)
-    reason = reason_for(call.target) if call.is_module else None
-    raise call.refusal(
-        reason
-        or "has no known infinite-width limit here. Weights belong into nn.Linear, convolutions or F.linear; "
-        "what acts on every entry alone, into a module without parameters; for anything else use "
-        "monte_carlo_kernel"
-    )
 
 
 def refuse_overwriting(graph: fx.Graph) -> None:

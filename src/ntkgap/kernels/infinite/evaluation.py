@@ -27,6 +27,7 @@ class Evaluation:
         with_ntk: whether Θ is wanted.
         memory_budget: bytes for everything but inputs and results; what fits the cache if not given.
         dtype: of the results.
+        integers: whether the model takes integers as they are.
 
     Raises:
         KernelError: if a single pair does not fit the budget.
@@ -40,6 +41,7 @@ class Evaluation:
         with_ntk: bool,
         memory_budget: int | None,
         dtype: torch.dtype,
+        integers: bool = False,
     ) -> None:
         self.recursion, self.with_ntk, self.dtype = recursion, with_ntk, dtype
         self.symmetric = x2 is None
@@ -47,16 +49,16 @@ class Evaluation:
         self.recording_gradients = torch.is_grad_enabled()
         cores = torch.get_num_threads() if x1.device.type == "cpu" else 1
         self.plan = Plan(recursion, x1.device.type, cores, memory_budget, len(x1) + (0 if x2 is None else len(x2)))
-        self.left = self._side(x1)
-        self.right = self.left if x2 is None else self._side(x2)
+        self.left = self._side(x1, integers)
+        self.right = self.left if x2 is None else self._side(x2, integers)
         # float32 results do not need all digits of what is not subtracted any more.
         self.single = dtype == torch.float32 and not self.recording_gradients
 
-    def _side(self, x: Tensor) -> Side:
+    def _side(self, x: Tensor, integers: bool) -> Side:
         functions = self.recursion.functions_of_input
         if self.recording_gradients:
-            return Side(x, functions, len(x), True)
-        return Side(x, functions, self.plan.examples_at_once, self.plan.keeps_features)
+            return Side(x, functions, integers, len(x), True)
+        return Side(x, functions, integers, self.plan.examples_at_once, self.plan.keeps_features)
 
     def run(self, diagonal: bool, progress: bool) -> Moments:
         """All pairs, [n1, n2], or with ``diagonal`` those of equal index, [n1]."""

@@ -27,6 +27,7 @@ def find_initialization(
     bias: Tensor | None,
     given: Mapping[str, Initialization],
     declared: Initialization | None = None,
+    default: float | None = None,
 ) -> Initialization:
     """Initialisation of a dense or convolutional layer.
 
@@ -40,6 +41,7 @@ def find_initialization(
         bias: [out], or None.
         given: by name of layer.
         declared: the layer's own word.
+        default: standard deviation of PyTorch's uniform default for this layer, if not 1/√(3·fan_in).
 
     Raises:
         ModelError: if the weights were drawn from none of these, as after training, or if they are too few to
@@ -53,10 +55,10 @@ def find_initialization(
         f"say what it was drawn from with initializations={{{layer!r}: Initialization(weight_scale, weight_std, "
         "bias_scale, bias_std)}"
     )
-    weight_std = _weight_std(layer, weight.detach(), remedy)
+    default = 1 / math.sqrt(3 * weight[0].numel()) if default is None else default
+    weight_std = _weight_std(layer, weight.detach(), default, remedy)
     if bias is None or not bool(bias.any()):
         return Initialization(1.0, weight_std)
-    default = 1 / math.sqrt(3 * weight[0].numel())
     if not _uniform(bias.detach(), default):
         raise ModelError(
             f"the biases of {layer!r} are neither zero nor drawn from PyTorch's default "
@@ -65,10 +67,57 @@ def find_initialization(
     return Initialization(1.0, weight_std, 1.0, default)
 
 
-def _weight_std(layer: str, weight: Tensor, remedy: str) -> float:
+def torch_default(weight: Tensor, bias: Tensor | None) -> Initialization | None:
+    """PyTorch's default U(±1/√fan_in), if weights [out, in, ...] and biases may have been drawn from it."""
+    std = 1 / math.sqrt(3 * weight[0].numel())
+    if not _uniform(weight.detach(), std):
+        return None
+    if bias is None or not bool(bias.any()):
+        return Initialization(1.0, std)
+    return Initialization(1.0, std, 1.0, std) if _uniform(bias.detach(), std) else None
+
+
+def find_table(name: str, table: Tensor, given: Mapping[str, Initialization]) -> tuple[Initialization, bool]:
+    """Initialisation of an embedding or of learned positions, and whether its entries are normal.
+
+    What the user gave; else the first that fits of zeros, N(0, 1) (``nn.Embedding``), N(0, 0.02²) (BERT, GPT-2,
+    vision transformers) and N(0, 1/width). Rows of zeros, as for padding, are left out.
+
+    Args:
+        name: of the table in the model.
+        table: [rows, width].
+        given: by name of layer or parameter.
+
+    Raises:
+        ModelError: if the entries were drawn from none of these.
+    """
+    rows = table[table.any(1)]
+    rms = float(rows.square().mean().sqrt()) if len(rows) else 0.0
+    # A uniform sample ends at √3 standard deviations, known to within their own error; a normal one goes on.
+    end = math.sqrt(3) * (1 + STANDARD_ERRORS * math.sqrt(0.2 / max(1, rows.numel())))
+    normal = not len(rows) or float(rows.abs().max()) > end * rms
+    if name in given:
+        return given[name], normal
+    if not len(rows):
+        return Initialization(1.0, 0.0), True
+    fitting = [std for std in (1.0, 0.02, 1 / math.sqrt(rows.shape[1])) if _normal(rows, std)]
+    if not fitting:
+        raise ModelError(
+            f"the entries of {name!r} have a standard deviation of {rms:.4g} and do not look drawn from N(0, 1), "
+            "N(0, 0.02²) or N(0, 1/width). Infinite-width kernels describe a network at initialisation: pass one "
+            f"that has not been trained, say what it was drawn from with initializations={{{name!r}: "
+            "Initialization(weight_scale, weight_std)}, or keep a table that stays as it is in a buffer and look "
+            "it up with F.embedding"
+        )
+    return Initialization(1.0, fitting[0]), normal
+
+
+def _weight_std(layer: str, weight: Tensor, default: float, remedy: str) -> float:
     """Standard deviation that the weights were drawn with."""
     if not bool(weight.any()):
         return 0.0
+    if _uniform(weight, default):
+        return default
     for std in _customary_stds(weight):
         if _uniform(weight, std):  # the range of a uniform sample tells it apart sharply
             return std

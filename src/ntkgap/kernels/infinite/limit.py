@@ -14,9 +14,14 @@ from ntkgap.errors import AccuracyWarning, DataError, KernelError, ModelError
 from ntkgap.kernels.empirical.refusals import refuse_coupling_layers
 from ntkgap.kernels.infinite.compilation import compile_model
 from ntkgap.kernels.infinite.evaluation import Evaluation
+from ntkgap.kernels.infinite.integers import takes_integers
 from ntkgap.kernels.infinite.pairs import Moments
 from ntkgap.kernels.infinite.recursion import Recursion
-from ntkgap.kernels.infinite.refusals import refuse_compiled_parts, refuse_hopeless_layers
+from ntkgap.kernels.infinite.refusals import (
+    refuse_compiled_parts,
+    refuse_hopeless_layers,
+    refuse_several_inputs,
+)
 from ntkgap.kernels.infinite.workers import aside
 from ntkgap.kernels.modes import neutral
 from ntkgap.models.layers import Initialization
@@ -43,14 +48,16 @@ def infinite_width(
 ) -> "InfiniteWidth":
     """Kernels of a network in the limit of infinitely many channels, from the network itself.
 
-    The model is traced with ``torch.fx`` into the recursion of its covariance Σ ("NNGP") and tangent kernel Θ over
-    layers; its present weights are not used, only the distribution they were drawn from. Followed are: dense and
-    convolutional layers (NTK, standard and other parametrisations; zero, circular, reflecting and replicating
-    padding; strides, dilation), scalar nonlinearities (closed forms where they exist, else quadrature with an
-    error bound), average and adaptive average pooling, means over positions, Flatten, LayerNorm, RMSNorm,
-    GroupNorm, residual sums, gates, concatenation, multiples, dropout and BatchNorm in eval mode. Whatever happens
-    to the input before the first layer with weights is computed as it is. Frozen parameters
-    (``requires_grad=False``) do not contribute to Θ.
+    The model is traced with ``torch.fx`` into the recursion of its covariance Σ ("NNGP") and tangent kernel Θ
+    over layers; its present weights are not used, only the distribution they were drawn from. Followed are:
+    dense, convolutional and transposed convolutional layers (NTK, standard and other parametrisations; zero,
+    circular, reflecting and replicating padding; strides, dilation), scalar nonlinearities (closed forms where
+    they exist, else quadrature with an error bound), average and adaptive average pooling, interpolation, means
+    over positions, Flatten, constant matrices over positions (graphs), embeddings of tokens, learned positions,
+    ``nn.RNN``, LayerNorm, RMSNorm, GroupNorm, residual sums, trained factors of branches, gates, concatenation,
+    multiples, dropout and BatchNorm in eval mode. Whatever happens to the input before the first layer with
+    weights is computed as it is. Frozen parameters (``requires_grad=False``) do not contribute to Θ. For other
+    networks there is :func:`infinite_width_monte_carlo`.
 
     In NTK parametrisation the kernels do not depend on the model's width. In standard parametrisation Θ grows with
     the width; it is the one at the widths of this model.
@@ -69,7 +76,8 @@ def infinite_width(
     weights are; uniform ones (PyTorch's default) on fewer than about ten inputs leave an error of a percent or two
     that no width removes.
 
-    Sources: Jacot, Gabriel, Hongler 2018; Lee et al. 2018, 2019; Arora et al. 2019; Novak et al. 2019; Yang 2020.
+    Sources: Jacot, Gabriel, Hongler 2018; Lee et al. 2018, 2019; Arora et al. 2019; Novak et al. 2019; Yang 2020;
+    Alemohammad et al. 2021.
     """
     return InfiniteWidth(model, {} if initializations is None else initializations)
 
@@ -89,6 +97,7 @@ class InfiniteWidth:
         model = unwrapped(model)
         refuse_compiled_parts(model)
         refuse_coupling_layers(model)
+        refuse_several_inputs(model)
         refuse_hopeless_layers(model)
         if not isinstance(initializations, Mapping):
             raise ModelError(
@@ -99,7 +108,8 @@ class InfiniteWidth:
                 raise ModelError(
                     f"initializations[{name!r}] must be an Initialization of finite numbers, got {start!r}"
                 )
-        unknown = set(initializations) - {name.rpartition(".")[0] for name, _ in model.named_parameters()}
+        parameters = [name for name, _ in model.named_parameters()]
+        unknown = set(initializations) - {name.rpartition(".")[0] for name in parameters} - set(parameters)
         if unknown:
             raise ModelError(f"initializations= names {sorted(unknown)[0]!r}, which is not a layer with weights")
         self.model = model
@@ -153,11 +163,12 @@ class InfiniteWidth:
 
         Args:
             x1: inputs [n1, ...], as the model takes them; on the device the kernels are to be computed on.
+                Integers stay integers where the model takes them (tokens), else become floating-point numbers.
             x2: inputs [n2, ...]; x1 if not given.
             diagonal: only the pairs (x1[i], x2[i]), [n1].
             memory_budget: bytes that may be used beyond the inputs and the results; pairs are then
                 evaluated in tiles that fit. By default tiles fit the cache.
-            dtype: float32 or float64; that of x1 if not given.
+            dtype: float32 or float64; that of x1 if not given, torch's default for integers.
             progress: show a progress bar over tiles.
 
         Returns:
@@ -198,18 +209,21 @@ class InfiniteWidth:
         with neutral(), torch.set_grad_enabled(torch.is_grad_enabled() and wants_gradient):
 
             def prepared() -> Evaluation:
-                check_finite("x1", x1)
-                if x2 is not None:
-                    check_finite("x2", x2)
-                recursion = compile_model(self.model, self._example(x1), self._initializations)
-                return Evaluation(recursion, x1, x2, with_ntk, memory_budget, dtype)
+                for name, x in (("x1", x1), ("x2", x2)):
+                    if x is not None:
+                        check_finite(name, x)
+                integers = takes_integers(self.model, x1)
+                if integers and x2 is not None and x2.is_floating_point():
+                    raise DataError(f"x1 and x2 do not go together: {x1.dtype} and {x2.dtype}")
+                recursion = compile_model(self.model, self._example(x1, integers), self._initializations)
+                return Evaluation(recursion, x1, x2, with_ntk, memory_budget, dtype, integers)
 
             evaluation = aside(prepared) if x1.device.type == "cpu" else prepared()
             result = evaluation.run(diagonal, progress)
-        self._note(evaluation.recursion)
+        self._note(evaluation.recursion, result)
         return result
 
-    def _example(self, x: Tensor) -> Tensor:
+    def _example(self, x: Tensor, integers: bool) -> Tensor:
         """Three inputs in the type of the parameters; where there are fewer, halves of the first join them."""
         parameter = next(self.model.parameters(), None)
         if parameter is None:
@@ -217,10 +231,15 @@ class InfiniteWidth:
         if parameter.device.type == "meta":
             raise ModelError("the model is on the device 'meta', where it has no weights; build it on another")
         x = x.detach()
-        return torch.cat([x[:3], *[0.5 * x[:1]] * (3 - len(x))]).to(parameter)
+        if integers:
+            return torch.cat([x[:3], *[x[:1]] * (3 - len(x))]).to(parameter.device)
+        x = x[:3].to(parameter)
+        return torch.cat([x, *[0.5 * x[:1]] * (3 - len(x))])
 
-    def _note(self, recursion: Recursion) -> None:
+    def _note(self, recursion: Recursion, result: Moments) -> None:
         """Say how exact the result is."""
+        for remark in recursion.remarks if result.ntk is not None else ():
+            warnings.warn(remark, AccuracyWarning, stacklevel=4)
         error = max([0.0, *(activation.error for activation in recursion.activations)])
         if error > WORTH_A_WARNING:
             names = {activation.name for activation in recursion.activations if activation.error == error}

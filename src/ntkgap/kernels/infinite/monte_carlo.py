@@ -22,7 +22,7 @@ class MonteCarloKernel(NamedTuple):
     ntk_error: Tensor
 
 
-class _RunningMean:
+class RunningMean:
     """Mean and standard error of tensors that come one by one (Welford 1962)."""
 
     def __init__(self) -> None:
@@ -31,6 +31,7 @@ class _RunningMean:
         self.squares: Tensor | float = 0.0
 
     def add(self, value: Tensor) -> None:
+        """One more."""
         self.count += 1
         change = value - self.mean
         self.mean = self.mean + change / self.count
@@ -78,13 +79,55 @@ def monte_carlo_kernel(
     """
     if not callable(build_model):
         raise ModelError(f"build_model must be a function that makes a network, got {type(build_model).__name__}")
+    check_draws(draws)
+    nngp, ntk = RunningMean(), RunningMean()
+    with neutral():
+        for draw in track(range(draws), "Monte Carlo kernel", disable=not progress, transient=True):
+            model = draw_network(build_model, "build_model", seed * 1_000_003 + draw)
+            theta = empirical_ntk(model, x1, x2, outputs="mean", dtype=dtype, memory_budget=memory_budget)
+            ntk.add(theta.double())
+            f1 = _outputs(model, x1)
+            nngp.add(f1 @ (f1 if x2 is None else _outputs(model, x2)).mT / f1.shape[1])
+    refuse_equal_networks("build_model", ntk, nngp)
+    return MonteCarloKernel(*nngp.result(), *ntk.result())
+
+
+def check_draws(draws: object) -> None:
+    """Refuse what is no number of networks.
+
+    Raises:
+        KernelError: if it is not an integer of at least 2.
+    """
     if isinstance(draws, bool) or not isinstance(draws, int) or draws < 2:
         raise KernelError(
             f"draws must be an integer of at least 2 (one draw has no standard error), got {draws!r}"
         )
-    with neutral():
-        nngp, ntk = _means(build_model, x1, x2, draws, seed, dtype, memory_budget, progress)
-    return MonteCarloKernel(*nngp.result(), *ntk.result())
+
+
+def draw_network(build: Callable[[], nn.Module], name: str, seed: int) -> nn.Module:
+    """A network built from a seed; the global generators are not touched.
+
+    Raises:
+        ModelError: if ``build``, which messages call ``name``, gives something else.
+    """
+    with Seeded(seed):
+        model = build()
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"{name} must return an nn.Module, got {type(model).__name__}")
+    return model
+
+
+def refuse_equal_networks(name: str, *means: RunningMean) -> None:
+    """Refuse kernels that do not vary at all.
+
+    Raises:
+        KernelError: if no mean has a spread.
+    """
+    if not any(bool(torch.as_tensor(mean.squares).any()) for mean in means):
+        raise KernelError(
+            f"all networks have the same kernel: {name} must draw new weights on every call, without a generator "
+            "or with one that it advances"
+        )
 
 
 def _outputs(model: nn.Module, x: Tensor) -> Tensor:
@@ -93,31 +136,3 @@ def _outputs(model: nn.Module, x: Tensor) -> Tensor:
     with torch.no_grad():
         outputs = model(x.to(parameter.dtype) if x.is_floating_point() else x)
     return outputs.double().reshape(len(x), -1)
-
-
-def _means(
-    build_model: Callable[[], nn.Module],
-    x1: Tensor,
-    x2: Tensor | None,
-    draws: int,
-    seed: int,
-    dtype: torch.dtype | None,
-    memory_budget: int | None,
-    progress: bool,
-) -> tuple[_RunningMean, _RunningMean]:
-    """Of the covariance and of the tangent kernel over the draws."""
-    nngp, ntk = _RunningMean(), _RunningMean()
-    for draw in track(range(draws), "Monte Carlo kernel", disable=not progress, transient=True):
-        with Seeded(seed * 1_000_003 + draw):
-            model = build_model()
-        if not isinstance(model, nn.Module):
-            raise ModelError(f"build_model must return an nn.Module, got {type(model).__name__}")
-        ntk.add(empirical_ntk(model, x1, x2, outputs="mean", dtype=dtype, memory_budget=memory_budget).double())
-        f1 = _outputs(model, x1)
-        nngp.add(f1 @ (f1 if x2 is None else _outputs(model, x2)).mT / f1.shape[1])
-    if not bool(torch.as_tensor(ntk.squares).any()) and not bool(torch.as_tensor(nngp.squares).any()):
-        raise KernelError(
-            "all networks have the same kernel: build_model must draw new weights on every call, "
-            "without a generator or with one that it advances"
-        )
-    return nngp, ntk

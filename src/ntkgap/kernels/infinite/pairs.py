@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import KernelError
+from ntkgap.kernels.infinite.functions_of_input import FunctionsOfInput
 
 # Squares of smaller numbers have not all their digits in float64.
 SMALLEST_INPUT = torch.finfo(torch.float64).tiny ** 0.5
@@ -37,6 +38,7 @@ class Side:
     Attributes:
         x: the inputs [n, ...].
         functions: values that depend on the input alone, by step.
+        integers: whether these take integers as they are; else they are made numbers of float64.
         at_once: for how many inputs these are computed at once.
         keeps: whether they are kept; else they are computed anew for every tile.
         variances: what recording tiles have noted, put together, [*positions, n]; of attention, the weights [T, T,
@@ -44,11 +46,13 @@ class Side:
     """
 
     x: Tensor
-    functions: Callable[[Tensor], dict[str, Tensor]]
+    functions: FunctionsOfInput
+    integers: bool
     at_once: int
     keeps: bool
     variances: dict[tuple[str, int], Tensor] = field(default_factory=dict)
-    _kept: dict[tuple[str, int], Tensor] = field(default_factory=dict)
+    dtype: torch.dtype = torch.float64
+    _kept: dict[tuple[str, int, int], Tensor] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
     @property
@@ -56,22 +60,32 @@ class Side:
         """Number of inputs."""
         return len(self.x)
 
-    def features(self, name: str, channel_axis: int, rows: slice) -> Tensor:
+    @property
+    def device(self) -> torch.device:
+        """Of the inputs."""
+        return self.x.device
+
+    def values(self, name: str, rows: slice) -> Tensor:
+        """A value on some inputs, as the step gives it."""
+        x = self.x[rows]
+        return self.functions(x if self.integers else x.to(self.dtype), self.dtype)[name]
+
+    def features(self, name: str, channel_axis: int, batch_axis: int, rows: slice) -> Tensor:
         """A value on some inputs, the batch behind its positions, then the channels: [*positions, b, channels]."""
+        key = (name, channel_axis, batch_axis)
         if not self.keeps:
-            return self._computed(name, channel_axis, rows)
-        key = (name, channel_axis)
+            return self._laid_out(*key, rows)
         with self._lock:  # tiles in other threads wait until it is there
             if key not in self._kept:
-                self._kept[key] = self._whole(name, channel_axis)
+                self._kept[key] = self._whole(*key)
         return self._kept[key][..., rows, :]
 
-    def _whole(self, name: str, channel_axis: int) -> Tensor:
-        """The value on all inputs."""
+    def _whole(self, name: str, channel_axis: int, batch_axis: int) -> Tensor:
+        """The features of all inputs."""
         whole: Tensor | None = None
         for start in range(0, self.n, self.at_once):
             rows = slice(start, min(start + self.at_once, self.n))
-            part = self._computed(name, channel_axis, rows)
+            part = self._laid_out(name, channel_axis, batch_axis, rows)
             if whole is None and part.shape[-2] == self.n:
                 return part
             if whole is None:
@@ -79,9 +93,9 @@ class Side:
             whole[..., rows, :] = part
         return cast(Tensor, whole)
 
-    def _computed(self, name: str, channel_axis: int, rows: slice) -> Tensor:
-        x = self.functions(self.x[rows].double())[name].movedim(channel_axis, -1)
-        return x.movedim(0, -2).contiguous()
+    def _laid_out(self, name: str, channel_axis: int, batch_axis: int, rows: slice) -> Tensor:
+        x = self.values(name, rows).to(self.dtype)
+        return x.movedim((batch_axis, channel_axis), (-2, -1)).contiguous()
 
 
 @dataclass
@@ -108,10 +122,16 @@ class Tile:
     single: bool = False
     noted: dict[tuple[str, int], Tensor] = field(default_factory=dict)
 
-    def inner(self, name: str, channel_axis: int, position_pairs: bool) -> Tensor:
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Axes of the tile: one if inputs are paired one by one, else two."""
+        rows = self.rows.stop - self.rows.start
+        return (rows,) if self.matched else (rows, self.cols.stop - self.cols.start)
+
+    def inner(self, name: str, channel_axis: int, batch_axis: int, position_pairs: bool) -> Tensor:
         """⟨x_p, x'_q⟩ / channels of a value that depends on the input alone."""
-        a = self.left.features(name, channel_axis, self.rows)
-        b = a if self.recording else self.right.features(name, channel_axis, self.cols)
+        a = self.left.features(name, channel_axis, batch_axis, self.rows)
+        b = a if self.recording else self.right.features(name, channel_axis, batch_axis, self.cols)
         positions, channels = a.shape[:-2], a.shape[-1]
         if self.recording:
             _refuse_lost(a)

@@ -55,6 +55,7 @@ class Recursion:
         output: name of the step whose kernel is the network's.
         functions_of_input: what the steps without inputs start from.
         activations: the nonlinearities, for the errors they report.
+        remarks: what is to be said to whoever asks for Θ.
     """
 
     def __init__(
@@ -63,9 +64,10 @@ class Recursion:
         output: str,
         functions_of_input: FunctionsOfInput,
         activations: list[Activation],
+        remarks: list[str],
     ) -> None:
         self.steps, self.output = steps, output
-        self.functions_of_input, self.activations = functions_of_input, activations
+        self.functions_of_input, self.activations, self.remarks = functions_of_input, activations, remarks
         for step in reversed(steps.values()):  # where all pairs of positions are needed, from the output back
             if step.input_pairs:
                 for name in step.inputs:

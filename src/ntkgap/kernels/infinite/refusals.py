@@ -1,11 +1,13 @@
 """What has no known infinite-width kernel, by name, with the reason."""
 
+import inspect
+
 import torch
 from torch import nn
 
 from ntkgap.errors import ModelError
 
-_INSTEAD = "monte_carlo_kernel for an estimate"
+_INSTEAD = "infinite_width_monte_carlo for an estimate"
 _ESTIMATE = f"use {_INSTEAD}"
 
 # Behind random weights; on the input itself most of these are plain functions of the data.
@@ -24,24 +26,48 @@ NO_LIMIT: tuple[tuple[tuple[type[nn.Module], ...], str], ...] = (
         "applies softmax to random scores, which has no closed form; use ntkgap's SelfAttention with "
         f"scaling='linear', or {_INSTEAD}",
     ),
-    ((nn.RNNBase, nn.RNNCellBase), f"uses its weights again at every step; {_ESTIMATE}"),
-    ((nn.Embedding, nn.EmbeddingBag), f"looks rows up in a table, for which there is no rule yet; {_ESTIMATE}"),
+    (
+        (nn.LSTM, nn.GRU, nn.LSTMCell, nn.GRUCell),
+        "uses its weights again at every step, in gates that are multiplied, which has no closed form; nn.RNN has "
+        f"one, or use {_INSTEAD}",
+    ),
+    ((nn.RNNCell,), f"uses its weights again at every step of a loop; nn.RNN is followed, or use {_INSTEAD}"),
+    (
+        (nn.EmbeddingBag,),
+        f"adds up rows of a table in bags; use nn.Embedding and a mean or sum over tokens, or {_INSTEAD}",
+    ),
     ((nn.Bilinear,), f"multiplies its inputs by each other; {_ESTIMATE}"),
     (
         (nn.Softmax, nn.LogSoftmax, nn.Softmax2d, nn.Softmin, nn.GLU),
         f"mixes channels, which has no limit here; {_ESTIMATE}",
     ),
-    (
-        (nn.modules.conv._ConvTransposeNd,),
-        f"is a transposed convolution, for which there is no rule yet; {_ESTIMATE}",
-    ),
     ((nn.PReLU,), f"trains its slope, for which there is no rule yet; use nn.LeakyReLU, or {_INSTEAD}"),
 )
 
 
-def reason_for(module: nn.Module) -> str | None:
+def reason_for(module: object) -> str | None:
     """Why a module has no limit, or None if nothing is known against it."""
     return next((reason for kinds, reason in NO_LIMIT if isinstance(module, kinds)), None)
+
+
+def refuse_several_inputs(model: nn.Module) -> None:
+    """Refuse networks that need more than one tensor.
+
+    Raises:
+        ModelError: naming the arguments.
+    """
+    needed = [
+        name
+        for name, argument in inspect.signature(model.forward).parameters.items()
+        if argument.default is argument.empty and argument.kind is not argument.VAR_POSITIONAL
+        if argument.kind is not argument.VAR_KEYWORD
+    ]
+    if len(needed) > 1:
+        raise ModelError(
+            f"the forward of {type(model).__name__} takes several inputs ({', '.join(needed)}); infinite-width "
+            "kernels need one, [n, ...]. What is the same for all examples, as one graph, belongs into a buffer; "
+            "otherwise use infinite_width_monte_carlo on a model of one input"
+        )
 
 
 def refuse_hopeless_layers(model: nn.Module) -> None:

@@ -1,6 +1,7 @@
 """What is known of a random tensor inside an infinitely wide network before any number is computed."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ntkgap.errors import ModelError
@@ -37,20 +38,35 @@ class Layout:
         positions: sizes of the position axes, in the order of the tensor.
         channel_axis: axis of the channels; the others, but for the batch, are positions.
         flat: the channel axis holds channels × positions, as after ``Flatten``.
+        batch_axis: axis of the examples. It is not the first one where time comes first, [T, n, channels]; it is
+            that of the channels where both are folded into one, [N, n·channels].
     """
 
     positions: tuple[int, ...]
     channel_axis: int
     flat: bool = False
+    batch_axis: int = 0
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes of the tensor."""
+        return 2 if self.flat else len(self.positions) + len({self.batch_axis, self.channel_axis})
 
     @property
     def position_axes(self) -> list[int]:
         """Tensor axes of the positions; none where they are folded into the channels."""
-        return [] if self.flat else [a for a in range(1, len(self.positions) + 2) if a != self.channel_axis]
+        taken = (self.batch_axis, self.channel_axis)
+        return [] if self.flat else [a for a in range(self.ndim) if a not in taken]
 
     def position_of(self, axis: int) -> int:
         """Index among the positions of a tensor axis."""
         return self.position_axes.index(axis)
+
+    def without(self, axes: Collection[int]) -> "Layout":
+        """What is left when some position axes go."""
+        left = tuple(size for a, size in zip(self.position_axes, self.positions, strict=True) if a not in axes)
+        channel, batch = (at - sum(a < at for a in axes) for at in (self.channel_axis, self.batch_axis))
+        return replace(self, positions=left, channel_axis=channel, batch_axis=batch)
 
 
 @dataclass(frozen=True)
@@ -87,5 +103,6 @@ def require_independent(a: Field, b: Field, place: str, what: str) -> None:
         raise ModelError(
             f"{place} {what} two branches that both depend on {shared[0]!r} without a layer of weights in "
             "between; they are correlated and the limit has no known recursion. Put a Linear or convolution on "
-            "one of them, write an elementwise expression as one activation module, or use monte_carlo_kernel"
+            "one of them, write an elementwise expression as one activation module, or use "
+            "infinite_width_monte_carlo"
         )

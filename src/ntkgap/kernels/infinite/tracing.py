@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from ntkgap.errors import ModelError
 from ntkgap.models.scales import Antisymmetric
-from ntkgap.models.substitution import replicate, unwrapped
+from ntkgap.models.substitution import replicate
 
 
 class Root(nn.Module):
@@ -93,13 +94,12 @@ class ShapedTracer(fx.Tracer):
     def __init__(self, root: Root, example: Tensor, is_step: Callable[[nn.Module], bool]) -> None:
         super().__init__()
         self.root, self.graph, self.tensor_attrs = root, fx.Graph(tracer_cls=ShapedTracer), {}
-        self._example, self._is_step = example, is_step
+        self._example, self._is_step, self._running = example, is_step, False
         self._names = {module: name for name, module in root.named_modules()}
 
     def record(self) -> fx.Graph:
         """The graph of the network."""
         for module in self._names:
-            vars(module).pop("_compiled_call_impl", None)  # of ``module.compile()``, made for the original
             vars(module)["_call_impl"] = partial(self._called, module)  # what ``nn.Module.__call__`` looks up
         try:
             result = self.root(self.create_proxy("placeholder", "x", (), {}))
@@ -110,21 +110,29 @@ class ShapedTracer(fx.Tracer):
         return self.graph
 
     def _called(self, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        """Record a module as one step, or follow its forward; run it where nothing traced goes in."""
-        if not any(isinstance(leaf, ShapedProxy) for leaf in _leaves((args, kwargs))):
+        """Record a module as one step, or follow its forward; run it where that is what is going on."""
+        if self._running:
             return type(module)._call_impl(module, *args, **kwargs)
-        inner = unwrapped(module)
-        if inner is not module:  # a part compiled with torch.compile
-            return inner(*args, **kwargs)
         if isinstance(module, Antisymmetric):  # one copy is enough: the other has the same weights at the start
             _refuse_unlike_copies(module)
             copy = module.plus(*args, **kwargs)
             return self.create_proxy("call_function", difference_of_copies, (copy, *args), {})
-        if not self._is_step(module):
+        with self._not_tracing():  # the rules may run the module to find out
+            is_step = self._is_step(module)
+        if not is_step:
             return type(module)._call_impl(module, *args, **kwargs)
         name = self._names[module]
         self._refuse_changed(module, Root.name_in_model(name))
         return self.create_proxy("call_module", name, args, kwargs)
+
+    @contextmanager
+    def _not_tracing(self) -> Iterator[None]:
+        """Modules called inside are run."""
+        before, self._running = self._running, True
+        try:
+            yield
+        finally:
+            self._running = before
 
     def create_arg(self, a: Any) -> Any:
         """As ``fx`` does it, but for parameters that the network does not know."""
@@ -159,14 +167,14 @@ class ShapedTracer(fx.Tracer):
             ]
         return traced
 
-    @torch.no_grad()
     def _run(self, kind: str, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run one step on the example."""
-        if kind == "call_function":
-            return target(*args, **kwargs)
-        if kind == "call_module":
-            return self.root.get_submodule(target)(*args, **kwargs)
-        return getattr(args[0], target)(*args[1:], **kwargs)
+        with self._not_tracing(), torch.no_grad():
+            if kind == "call_function":
+                return target(*args, **kwargs)
+            if kind == "call_module":
+                return self.root.get_submodule(target)(*args, **kwargs)
+            return getattr(args[0], target)(*args[1:], **kwargs)
 
     @staticmethod
     def _refuse_changed(m: nn.Module, name: str) -> None:
@@ -180,7 +188,7 @@ class ShapedTracer(fx.Tracer):
         if is_parametrized(m):
             raise ModelError(
                 f"{what} computes its parameters from others (torch.nn.utils.parametrize); no recursion is known, "
-                "use monte_carlo_kernel"
+                "use infinite_width_monte_carlo"
             )
 
 
@@ -210,12 +218,6 @@ def _example_values(tree: Any) -> Any:
     return fx.node.map_aggregate(tree, lambda leaf: leaf.value if isinstance(leaf, ShapedProxy) else leaf)
 
 
-def _leaves(tree: Any) -> list[Any]:
-    found: list[Any] = []
-    fx.node.map_aggregate(tree, found.append)
-    return found
-
-
 def trace(model: nn.Module, example: Tensor, is_step: Callable[[nn.Module], bool]) -> tuple[fx.Graph, Root]:
     """Record the steps of a network on an example.
 
@@ -243,9 +245,10 @@ def trace(model: nn.Module, example: Tensor, is_step: Callable[[nn.Module], bool
     except fx.proxy.TraceError as error:
         raise ModelError(
             f"{name} decides on its path or its shapes by what its input is ({error}); networks with "
-            "input-dependent routing have no known infinite-width kernel, use monte_carlo_kernel"
+            "input-dependent routing have no known infinite-width kernel, use infinite_width_monte_carlo"
         ) from error
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, NameError) as error:
         raise ModelError(
-            f"{name} cannot be followed on an input of shape {('n', *example.shape[1:])}: {error}"
+            f"{name} cannot be followed on an input of shape {('n', *example.shape[1:])}, any number n of "
+            f"which it must take ({len(example)} here): {error}"
         ) from error

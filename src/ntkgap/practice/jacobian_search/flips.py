@@ -35,7 +35,7 @@ def flip_activations(model: ShallowNet, landscape: Landscape, radius: float) -> 
         landscape: of that network; counts the Jacobians.
         radius: R.
     """
-    flips = _Flips.of(model, landscape.x)
+    flips = _Flips.of(model, landscape.x.own_leaves()[0])
     best: Found | None = None
     for weights in flips.first_weights(radius):
         found: Found | None = None

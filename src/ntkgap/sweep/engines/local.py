@@ -2,17 +2,16 @@
 
 import contextlib
 import json
-import os
 import selectors
 import signal
 import subprocess
-import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ntkgap.errors import StoreError
 from ntkgap.sweep.cell import Task, outcome
+from ntkgap.sweep.engines.start import start_worker
 
 MAX_ATTEMPTS = 3
 
@@ -27,23 +26,10 @@ class Event:
 
 
 class _Worker:
-    """One child process, and the task it works on.
-
-    One thread each: workers share the cores among them, and results do not depend on how many there are.
-    MKL is asked for results that do not depend on where in memory a matrix happens to lie either.
-    A session of its own keeps the terminal's Ctrl-C for the parent, which ends workers by closing their input.
-    """
+    """One child process, and the task it works on."""
 
     def __init__(self) -> None:
-        arithmetic = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-        arithmetic["MKL_CBWR"] = "AUTO,STRICT"
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "ntkgap.sweep.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-            env={**os.environ, **arithmetic, "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)},
-        )
+        self.process = start_worker()
         self.task: Task | None = None
 
     def assign(self, task: Task) -> None:

@@ -4,8 +4,11 @@ from collections.abc import Callable
 
 from ntkgap.kernels.empirical.rules import convolution, elementwise, embedding, linear, normalization
 from ntkgap.kernels.empirical.rules.base import Call, Rule
+from ntkgap.kernels.empirical.rules.elementwise import COPIES
+from ntkgap.kernels.empirical.rules.local import record_local
+from ntkgap.kernels.empirical.rules.recurrent import UNROLLED
 
 _ROOMS = (convolution, elementwise, embedding, linear, normalization)
 RULES: dict[Callable, Rule] = {func: rule for room in _ROOMS for rule in room.RULES for func in rule.functions}
 
-__all__ = ["RULES", "Call", "Rule"]
+__all__ = ["COPIES", "RULES", "UNROLLED", "Call", "Rule", "record_local"]

@@ -55,11 +55,13 @@ class Batch:
         axis: the axis of the output that holds them; it may have n·k entries, k of them an example's.
         n: how many examples.
         inner: whether entry t·n + i belongs to example i; otherwise entry i·k + t does.
+        inputs: the same axis of each of the rule's inputs, where it is known.
     """
 
     axis: int
     n: int
     inner: bool = False
+    inputs: tuple[int, ...] | None = None
 
     def first(self, tensor: Tensor, lead: int = 0) -> Tensor:
         """Bring the examples to axis ``lead``: [*leading, n, k, ...], k = 1 where there is one entry each."""
@@ -88,4 +90,5 @@ def summed_to(grad: Tensor, shape: torch.Size, batch: Batch) -> Tensor:
         raise ValueError("the parameter varies along the axis of examples")
     g = batch.first(grad, lead=1)  # [C, n, k, *others]
     over = [2] + [axis for axis, size in enumerate(aligned, start=3) if size == 1]
-    return g.sum(over).flatten(2) if len(over) < g.ndim - 2 else g.sum(over)[:, :, None]
+    summed = g.sum(over) if any(g.shape[axis] != 1 for axis in over) else g.squeeze(over)
+    return summed.flatten(2) if len(over) < g.ndim - 2 else summed[:, :, None]

@@ -126,3 +126,6 @@ RULES = (
     Repeat(),
     ParametricReLU(),
 )
+
+#: Functions that give each example a copy of a parameter, if what they return has an axis of examples.
+COPIES = frozenset(Repetition.functions + Repeat.functions)

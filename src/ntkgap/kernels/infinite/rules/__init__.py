@@ -5,10 +5,15 @@ from ntkgap.kernels.infinite.rules import (
     attention,
     convolution,
     dense,
+    embedding,
+    mixing,
     normalization,
     pointwise,
     pooling,
+    recurrence,
     shapes,
+    transposed_convolution,
+    upsampling,
 )
 from ntkgap.kernels.infinite.rules.base import Call, Compiled, Data, Operation, Random, Rule, State, find_rule
 
@@ -24,9 +29,14 @@ __all__ = [
     "attention",
     "convolution",
     "dense",
+    "embedding",
     "find_rule",
+    "mixing",
     "normalization",
     "pointwise",
     "pooling",
+    "recurrence",
     "shapes",
+    "transposed_convolution",
+    "upsampling",
 ]

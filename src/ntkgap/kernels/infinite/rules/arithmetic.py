@@ -9,7 +9,11 @@ from torch import Tensor
 
 from ntkgap.kernels.infinite.pairs import Moments, Tile
 from ntkgap.kernels.infinite.rules.base import Call, Compiled, Data, Operation, Random, State, rule
+from ntkgap.kernels.infinite.rules.offsets import offset
 from ntkgap.kernels.infinite.rules.pointwise import Same
+from ntkgap.kernels.infinite.rules.position_maps import Multiple
+from ntkgap.kernels.infinite.rules.scales import is_trained, trained_scale
+from ntkgap.kernels.infinite.rules.sums_of_maps import sum_of_maps
 from ntkgap.kernels.infinite.rules.weights import sum_of
 from ntkgap.kernels.infinite.signals import Field, Signal, require_independent
 from ntkgap.kernels.infinite.tracing import difference_of_copies
@@ -21,7 +25,7 @@ class Sum(Operation):
 
     def __call__(self, at: Tile, pairs: bool, *states: State) -> State:
         """Field by field."""
-        return [_add(a, b) for a, b in zip(*states, strict=True)]
+        return [add_moments(a, b) for a, b in zip(*states, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -31,18 +35,6 @@ class Product(Operation):
     def __call__(self, at: Tile, pairs: bool, *states: State) -> State:
         """Field by field."""
         return [_multiply(a, b) for a, b in zip(*states, strict=True)]
-
-
-@dataclass(frozen=True)
-class Multiple(Operation):
-    """A number times a signal."""
-
-    factor: float
-    scales = "kept"
-
-    def __call__(self, at: Tile, pairs: bool, *states: State) -> State:
-        """Kernels scale with its square."""
-        return [moments.map(lambda k: k * self.factor**2) for moments in states[0]]
 
 
 @dataclass(frozen=True)
@@ -63,7 +55,8 @@ class Concatenation(Operation):
         return [moments for state in states for moments in state]
 
 
-def _add(a: Moments, b: Moments) -> Moments:
+def add_moments(a: Moments, b: Moments) -> Moments:
+    """Kernels of the sum of two uncorrelated signals."""
     learned = [k for k in (a.ntk, b.ntk) if k is not None]
     return Moments(a.nngp + b.nngp, sum_of(learned) if learned else None)
 
@@ -83,20 +76,23 @@ def number(value: object) -> float | None:
 
 
 def two(call: Call, a: object, b: object) -> tuple[Random, Random]:
-    """Both operands as signals of one layout; a function of the input becomes one along the other's channels."""
-    for other in (a, b):
-        if isinstance(other, Tensor) and other.requires_grad:
-            raise call.refusal(
-                f"combines the signal with a parameter of shape {tuple(other.shape)}; only weights of linear "
-                "layers and normalisations are followed, use monte_carlo_kernel for others"
-            )
+    """Both operands as signals of one layout, which one of them has already.
+
+    A function of the input becomes one along the other's channels; constants and parameters are the same for all
+    inputs.
+    """
+    if isinstance(a, Random) and not isinstance(b, Random | Data):
+        b = offset(call, b, a)
+    elif isinstance(b, Random) and not isinstance(a, Random | Data):
+        a = offset(call, a, b)
     if isinstance(a, Data) and isinstance(b, Random):
         a = call.lift(a, b.layout.channel_axis)
     elif isinstance(b, Data) and isinstance(a, Random):
         b = call.lift(b, a.layout.channel_axis)
     if not (isinstance(a, Random) and isinstance(b, Random)):
         raise call.refusal(
-            "combines a random signal with a constant that shifts its mean; no recursion follows that"
+            "combines the input with a parameter before any layer of weights, which is not followed: nobody knows "
+            "which axis holds the channels. Put a Linear or convolution before it"
         )
     same = a.layout == b.layout and [f.channels for f in a.signal.fields] == [f.channels for f in b.signal.fields]
     if not same:
@@ -107,13 +103,13 @@ def two(call: Call, a: object, b: object) -> tuple[Random, Random]:
     return a, b
 
 
-@rule(operator.add, operator.iadd, torch.add, "add", "add_")
+@rule(operator.add, operator.iadd, torch.add, "add", "add_", any_batch_axis=True)
 def add(call: Call) -> Compiled:
-    """A residual sum; of the same signal with itself, twice it."""
+    """A residual sum; maps of one signal (h + h, h + A h) are added before they are applied."""
     return _sum(call, 1.0)
 
 
-@rule(operator.sub, operator.isub, torch.sub, "sub", "sub_")
+@rule(operator.sub, operator.isub, torch.sub, "sub", "sub_", any_batch_axis=True)
 def subtract(call: Call) -> Compiled:
     """Signs do not matter for uncorrelated signals."""
     return _sum(call, -1.0)
@@ -128,8 +124,9 @@ def _sum(call: Call, sign: float) -> Compiled:
     if alpha != 1:
         raise call.refusal(f"has alpha={alpha}; write the factor as a product")
     a, b = two(call, first, second)
-    if a.name == b.name:
-        return Compiled(Multiple(1.0 + sign), [a], a.signal)
+    one_map = sum_of_maps(a, b, sign)
+    if one_map is not None:
+        return one_map
     fields = tuple(_sum_field(call, f, g) for f, g in zip(a.signal.fields, b.signal.fields, strict=True))
     return Compiled(Sum(), [a, b], Signal(a.layout, fields))
 
@@ -145,14 +142,16 @@ def _sum_field(call: Call, a: Field, b: Field) -> Field:
     return Field(a.channels, a.gaussian and b.gaussian, a.zero_mean and b.zero_mean, a.sources | b.sources)
 
 
-@rule(operator.mul, operator.imul, torch.mul, "mul", "mul_")
+@rule(operator.mul, operator.imul, torch.mul, "mul", "mul_", any_batch_axis=True)
 def multiply(call: Call) -> Compiled:
-    """A number times a signal, or a gate: the product of two independent ones."""
+    """A number or a trained factor times a signal, or a gate: the product of two independent ones."""
     first, second = call.operands()
     for constant, kept in ((first, second), (second, first)):
         factor = number(constant)
         if factor is not None and isinstance(kept, Random):
             return Compiled(Multiple(factor), [kept], kept.signal)
+        if isinstance(kept, Random) and is_trained(constant):
+            return trained_scale(call, constant, kept)
     a, b = two(call, first, second)
     fields = []
     for f, g in zip(a.signal.fields, b.signal.fields, strict=True):
@@ -161,7 +160,7 @@ def multiply(call: Call) -> Compiled:
     return Compiled(Product(), [a, b], Signal(a.layout, tuple(fields)))
 
 
-@rule(operator.truediv, operator.itruediv, torch.div, "div", "div_")
+@rule(operator.truediv, operator.itruediv, torch.div, "div", "div_", any_batch_axis=True)
 def divide(call: Call) -> Compiled:
     """A signal divided by a number."""
     divided, by = call.operands()
@@ -171,7 +170,7 @@ def divide(call: Call) -> Compiled:
     return Compiled(Multiple(1 / factor), [divided], divided.signal)
 
 
-@rule(operator.neg, torch.neg, "neg")
+@rule(operator.neg, torch.neg, "neg", any_batch_axis=True)
 def negate(call: Call) -> Compiled:
     """Centred Gaussians do not notice."""
     return Compiled(Multiple(-1.0), [call.input], call.input.signal)

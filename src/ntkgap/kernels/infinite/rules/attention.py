@@ -68,7 +68,7 @@ def attention(call: Call) -> Compiled:
     if module.scaling != "linear":
         raise call.refusal(
             "applies softmax to logits QKᵀ/√d, which stay random at infinite width; use scaling='linear', whose "
-            "limit has a closed form, or monte_carlo_kernel"
+            "limit has a closed form, or infinite_width_monte_carlo"
         )
     layout = source.layout
     if layout.flat or len(layout.positions) != 1 or layout.channel_axis != 2:

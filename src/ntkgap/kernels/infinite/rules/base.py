@@ -2,13 +2,14 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from ntkgap.errors import ModelError
+from ntkgap.kernels.infinite.activations import Activation
 from ntkgap.kernels.infinite.pairs import Moments, Tile
 from ntkgap.kernels.infinite.signals import Layout, Signal
 from ntkgap.models.layers import Initialization
@@ -30,6 +31,11 @@ class Operation(ABC):
         """Whether the inputs must hold all pairs of positions, given whether the output must."""
         return wanted
 
+    @property
+    def all_activations(self) -> list[Activation]:
+        """Nonlinearities whose errors count."""
+        return []
+
     @abstractmethod
     def __call__(self, at: Tile, pairs: bool, *states: State) -> State:
         """Map the states on a tile; ``pairs`` says whether they hold all pairs of positions."""
@@ -37,11 +43,19 @@ class Operation(ABC):
 
 @dataclass(frozen=True)
 class Random:
-    """An argument that depends on random weights."""
+    """An argument that depends on random weights.
+
+    Attributes:
+        name: of the step that gives it.
+        signal: what is known of it.
+        value: on the example.
+        made: the operation that gives it and that operation's input, if it is the only one.
+    """
 
     name: str
     signal: Signal
-    value: Tensor  # on the example
+    value: Tensor
+    made: "tuple[Operation, Random] | None" = None
 
     @property
     def layout(self) -> Layout:
@@ -69,7 +83,10 @@ class Call:
         value: what the step gives on the example.
         initializations: given by the user, by name of layer.
         names: of the model's parameters, by id.
-        lift: turns a function of the input into a signal with channels along an axis.
+        lift: turns a function of the input into a signal with channels (and examples, else the first) on an axis.
+        enters: checks that a function of the input that becomes no signal has its examples on an axis.
+        step: makes a signal of an operation, as a step of a name of its own.
+        examples: how many inputs the example has.
         used: places of the parameters met so far, by id.
         weights: of the layers met so far, by name.
     """
@@ -82,9 +99,17 @@ class Call:
     value: Any
     initializations: Mapping[str, Initialization]
     names: dict[int, str]
-    lift: Callable[[Data, int], Random]
+    lift: Callable[..., Random]
+    enters: Callable[[Data, int], None]
+    step: Callable[[str, Operation, Sequence[Random], Signal], Random]
+    examples: int
     used: dict[int, str]
     weights: dict[str, Tensor]
+
+    @property
+    def leaves(self) -> list[Any]:
+        """All arguments, those in lists too."""
+        return leaves_of(self.args, self.kwargs)
 
     def bind(self, *names: str, **defaults: Any) -> dict[str, Any]:
         """Arguments by name; a tuple stands for the rest of the positional ones."""
@@ -122,7 +147,7 @@ class Call:
         if isinstance(first, Data):
             raise self.refusal(
                 "has parameters but acts on the input itself, before any layer of weights; that is not followed: "
-                "freeze or leave out its parameters, or use monte_carlo_kernel"
+                "freeze or leave out its parameters, or use infinite_width_monte_carlo"
             )
         if not isinstance(first, Random):
             raise self.refusal("takes what it works on from something other than the step before it")
@@ -133,25 +158,53 @@ class Call:
         return ModelError(f"{self.place} {reason}")
 
 
+def leaves_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    """Arguments of a call, those in lists too."""
+    leaves: list[Any] = []
+    fx.node.map_aggregate((args, kwargs), leaves.append)
+    return leaves
+
+
 @dataclass(frozen=True)
 class Compiled:
-    """What a rule makes of a step: the operation, its random inputs, and what is known of its output."""
+    """What a rule makes of a step.
+
+    Attributes:
+        operation: on kernels.
+        inputs: its random inputs.
+        signal: what is known of its output.
+        remark: what is to be said to whoever asks for Θ; nothing if empty.
+    """
 
     operation: Operation
     inputs: Sequence[Random]
     signal: Signal
+    remark: str = ""
 
 
 Rule = Callable[[Call], Compiled]
 RULES: dict[Any, Rule] = {}
+ANY_BATCH_AXIS: set[Rule] = set()
+LAYERS: set[Rule] = set()
 
 
-def rule(*targets: Any) -> Callable[[Rule], Rule]:
-    """Register a rule for module types, functions, and names of tensor methods."""
+def rule(*targets: Any, any_batch_axis: bool = False, layer: bool = False) -> Callable[[Rule], Rule]:
+    """Register a rule for module types, functions, and names of tensor methods.
+
+    Args:
+        targets: what the rule is for.
+        any_batch_axis: whether it goes by the layout where the examples are; others want them first.
+        layer: whether a parameter among the arguments was drawn at random even if it is frozen; elsewhere a frozen
+            parameter is a constant.
+    """
 
     def register(function: Rule) -> Rule:
         for target in targets:
             RULES[target] = function
+        if any_batch_axis:
+            ANY_BATCH_AXIS.add(function)
+        if layer:
+            LAYERS.add(function)
         return function
 
     return register
@@ -164,3 +217,22 @@ def find_rule(target: Any) -> Rule | None:
         bases = (kind for kind in inspect.getmro(type(target)) if kind in RULES)
         return next((RULES[kind] for kind in bases if kind.__dict__.get("forward", forward) is forward), None)
     return RULES.get(target)
+
+
+def require_batch_first(call: Call, layouts: Iterable[Layout]) -> None:
+    """Refuse signals whose examples are not on the first axis, for a step that takes them to be there.
+
+    Raises:
+        ModelError: saying on which axis they are.
+    """
+    for layout in layouts:
+        if layout.batch_axis == layout.channel_axis:
+            raise call.refusal(
+                "acts on examples folded into the channels; give them an axis of their own again before, with "
+                "reshape(N, n, -1)"
+            )
+        if layout.batch_axis:
+            raise call.refusal(
+                f"takes the first axis for the examples, which are on axis {layout.batch_axis}; put them first "
+                "before, with transpose or movedim"
+            )

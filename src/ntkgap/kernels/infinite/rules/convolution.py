@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ntkgap.kernels.infinite.pairs import Tile
-from ntkgap.kernels.infinite.rules.base import Call, Compiled, Operation, State, rule
+from ntkgap.kernels.infinite.rules.base import Call, Compiled, Operation, Random, State, rule
 from ntkgap.kernels.infinite.rules.weights import (
     Coefficients,
     average,
@@ -49,9 +49,10 @@ class Convolution(Operation):
             self.coefficients.weight_learning / size,
             self.coefficients.bias_learning,
         )
-        return [coefficients.apply(mean.map(lambda k: self._over_receptive_field(k, pairs)), at.with_ntk)]
+        return [coefficients.apply(mean.map(lambda k: self.over_receptive_field(k, pairs)), at.with_ntk)]
 
-    def _over_receptive_field(self, k: Tensor, pairs: bool) -> Tensor:
+    def over_receptive_field(self, k: Tensor, pairs: bool) -> Tensor:
+        """The sum over all taps that are moved together, [*out, *out, *tile] or [*out, *tile]."""
         positions = len(self.walks)
         for axis, (kernel, stride, padding, dilation) in enumerate(self.walks):
             axes = (axis, axis + positions) if pairs else (axis,)
@@ -99,7 +100,7 @@ def _sum_of_shifts(
     return cast(Tensor, total)
 
 
-@rule(nn.Conv1d, nn.Conv2d, nn.Conv3d, ScaledConv2d, F.conv1d, F.conv2d, F.conv3d)
+@rule(nn.Conv1d, nn.Conv2d, nn.Conv3d, ScaledConv2d, F.conv1d, F.conv2d, F.conv3d, layer=True)
 def convolution(call: Call) -> Compiled:
     """A convolution acts on channels first."""
     names = ("stride", "padding", "dilation", "groups")
@@ -111,25 +112,18 @@ def convolution(call: Call) -> Compiled:
     if given["groups"] != 1:
         raise call.refusal(
             f"has groups={given['groups']}; grouped and depthwise convolutions are not supported, "
-            "use monte_carlo_kernel"
+            "use infinite_width_monte_carlo"
         )
     layer, weight, bias = layer_parameters(call, given["weight"], given["bias"])
-    source = layer_input(call, given["input"], 1)
-    layout = source.layout
     dims = weight.ndim - 2
-    if layout.flat or layout.channel_axis != 1 or len(layout.positions) != dims:
-        raise call.refusal(
-            f"takes [n, channels, {', '.join('hw'[:dims] or 'l')}], but its input of shape "
-            f"{('n', *source.value.shape[1:])} has its channels on axis {layout.channel_axis}"
-            + (" folded with positions" if layout.flat else "")
-        )
+    source = channels_first(call, layer_input(call, given["input"], 1), dims)
     walks = tuple(
         (kernel, stride, padding, dilation)
         for kernel, stride, padding, dilation in zip(
             weight.shape[2:],
-            _each(given["stride"], dims),
-            _paddings(given["padding"], weight, _each(given["dilation"], dims)),
-            _each(given["dilation"], dims),
+            each(given["stride"], dims),
+            _paddings(given["padding"], weight, each(given["dilation"], dims)),
+            each(given["dilation"], dims),
             strict=True,
         )
     )
@@ -143,7 +137,24 @@ def convolution(call: Call) -> Compiled:
     return Compiled(operation, [source], gaussian_output(call, out, len(weight)))
 
 
-def _each(value: int | tuple[int, ...], dims: int) -> tuple[int, ...]:
+def channels_first(call: Call, source: Random, dims: int) -> Random:
+    """The signal, if it is one of images with channels first.
+
+    Raises:
+        ModelError: if it is not.
+    """
+    layout = source.layout
+    if layout.flat or layout.channel_axis != 1 or len(layout.positions) != dims:
+        raise call.refusal(
+            f"takes [n, channels, {', '.join('dhw'[-dims:])}], but its input of shape "
+            f"{('n', *source.value.shape[1:])} has its channels on axis {layout.channel_axis}"
+            + (" folded with positions" if layout.flat else "")
+        )
+    return source
+
+
+def each(value: int | tuple[int, ...], dims: int) -> tuple[int, ...]:
+    """A number given once, or for every axis."""
     values = (value,) if isinstance(value, int) else tuple(value)
     return values * dims if len(values) == 1 else values
 
@@ -158,4 +169,4 @@ def _paddings(
     if padding == "same":
         totals = [d * (k - 1) for k, d in zip(kernels, dilation, strict=True)]
         return [(total // 2, total - total // 2) for total in totals]
-    return [(p, p) for p in _each(cast(int | tuple[int, ...], padding), len(kernels))]
+    return [(p, p) for p in each(cast(int | tuple[int, ...], padding), len(kernels))]

@@ -6,7 +6,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from ntkgap.kernels.infinite.pairs import Tile
-from ntkgap.kernels.infinite.rules.base import Call, Compiled, Data, Operation, Random, State, rule
+from ntkgap.kernels.infinite.rules.base import (
+    Call,
+    Compiled,
+    Data,
+    Operation,
+    Random,
+    State,
+    require_batch_first,
+    rule,
+)
 from ntkgap.kernels.infinite.rules.weights import (
     Coefficients,
     average,
@@ -42,7 +51,7 @@ class Dense(Operation):
         return [self.coefficients.apply(mean, at.with_ntk)]
 
 
-@rule(nn.Linear, ScaledLinear, SignReadout, F.linear)
+@rule(nn.Linear, ScaledLinear, SignReadout, F.linear, any_batch_axis=True, layer=True)
 def dense(call: Call) -> Compiled:
     """A dense layer acts on the last axis of its input."""
     if call.is_module:
@@ -51,16 +60,36 @@ def dense(call: Call) -> Compiled:
     else:
         given = call.bind("input", "weight", "bias", bias=None)
         weight, bias, argument = given["weight"], given["bias"], given["input"]
-    layer, weight, bias = layer_parameters(call, weight, bias)
+    return dense_of(call, argument, weight, bias)
+
+
+def dense_of(call: Call, argument: object, weight: object, bias: object, transposed: bool = False) -> Compiled:
+    """A dense layer of given parameters.
+
+    Args:
+        call: the step.
+        argument: what it acts on.
+        weight: [out, in], or [in, out] if ``transposed``.
+        bias: [out], or None.
+        transposed: whether the layer is x @ W, not x @ Wᵀ.
+
+    Raises:
+        ModelError: if the weights are none, or used before, or the channels are not on the last axis.
+    """
+    layer, parameter, offsets = layer_parameters(call, weight, bias)
+    drawn = parameter.mT if transposed else parameter
     last = argument.value.ndim - 1 if isinstance(argument, Data | Random) else 1
     source = layer_input(call, argument, last)
     layout = source.layout
+    if layout.batch_axis == last:
+        require_batch_first(call, [layout])
     if layout.channel_axis != last:
         raise call.refusal(
             f"acts on the last axis of a tensor whose channels are on axis {layout.channel_axis} "
             f"(shape {('n', *source.value.shape[1:])}): put the channels last with movedim, or flatten first"
         )
     folded = len(layout.positions) if layout.flat else 0
-    operation = Dense(layer_coefficients(call, layer, weight, bias, call.target), shares_of(source.signal), folded)
-    positions = () if layout.flat else layout.positions
-    return Compiled(operation, [source], gaussian_output(call, Layout(positions, len(positions) + 1), len(weight)))
+    coefficients = layer_coefficients(call, layer, parameter, offsets, call.target, drawn)
+    operation = Dense(coefficients, shares_of(source.signal), folded)
+    out = Layout((), 1) if layout.flat else layout
+    return Compiled(operation, [source], gaussian_output(call, out, len(drawn)))

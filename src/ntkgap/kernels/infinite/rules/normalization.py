@@ -29,6 +29,7 @@ class Normalization(Operation):
         shifts: whether shifts are trained.
         shared: whether positions share them.
         fixed: the variance to divide by where it is not the signal's own.
+        scales_counted: whether the trained scales are counted here, as others are in Θ already.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Normalization(Operation):
     shifts: bool
     shared: bool
     fixed: float | None = None
+    scales_counted: bool = False
 
     def __call__(self, at: Tile, pairs: bool, *states: State) -> State:
         """The same divisors for all fields."""
@@ -60,9 +62,14 @@ class Normalization(Operation):
         return (q1 + self.eps).rsqrt() * (q2 + self.eps).rsqrt()
 
     def _learned(self, at: Tile, pairs: bool, normalized: Moments) -> Moments:
-        if not at.with_ntk or not self.shifts:
+        if not at.with_ntk:
             return normalized
-        return learned(normalized, torch.ones_like(normalized.nngp), pairs and not self.shared, self.positions)
+        own = pairs and not self.shared
+        if self.scales_counted:
+            normalized = learned(normalized, normalized.nngp, own, self.positions)
+        if self.shifts:
+            normalized = learned(normalized, torch.ones_like(normalized.nngp), own, self.positions)
+        return normalized
 
 
 @dataclass(frozen=True)
@@ -100,7 +107,7 @@ def _normalized(
     if centred and not source.signal.gaussian:
         raise call.refusal(
             "normalises the output of a nonlinearity, whose mean over channels is not zero; put it before the "
-            "nonlinearity, or use monte_carlo_kernel"
+            "nonlinearity, or use infinite_width_monte_carlo"
         )
     weight, bias = getattr(call.target, "weight", None), getattr(call.target, "bias", None)
     for parameter, start, word in ((weight, 1.0, "scales"), (bias, 0.0, "shifts")):
@@ -122,7 +129,11 @@ def _normalized(
     )
     if not (isinstance(weight, nn.Parameter) and weight.requires_grad):
         return Compiled(operation, [source], signal)
-    if any(f.scales for f in signal.fields):
+    before = {f.scales for f in signal.fields} - {""}
+    if before == {"mixed"}:  # counted in Θ, as the factors of a branch are: these are counted at once too
+        fields = tuple(replace(f, scales="mixed") for f in signal.fields)
+        return Compiled(replace(operation, scales_counted=True), [source], replace(signal, fields=fields))
+    if before:
         raise call.refusal("follows trained scales of another normalisation without a layer of weights in between")
     fields = tuple(replace(f, scales="shared" if shared else "own") for f in signal.fields)
     return Compiled(operation, [source], replace(signal, fields=fields))
@@ -167,7 +178,7 @@ def group_norm(call: Call) -> Compiled:
     if group == 1:
         raise call.refusal(
             "has one channel a group: the statistics of single channels stay random at any width. Use fewer "
-            "groups, or monte_carlo_kernel"
+            "groups, or infinite_width_monte_carlo"
         )
     if len(source.signal.fields) > 1:
         raise call.refusal("normalises groups of concatenated signals, which differ; normalise before torch.cat")

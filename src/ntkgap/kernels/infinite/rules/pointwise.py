@@ -91,14 +91,14 @@ def pointwise(call: Call, activation: Activation) -> Compiled:
         raise call.refusal(
             "is applied to something that is not Gaussian at infinite width: the output of another nonlinearity, "
             "or a sum with one. Put a Linear or convolution in between, write several elementwise steps as one "
-            "activation module, or use monte_carlo_kernel"
+            "activation module, or use infinite_width_monte_carlo"
         )
     scales = {f.scales for f in source.signal.fields} - {""}
     if "mixed" in scales or (scales and any(not f.scales for f in source.signal.fields)):
         raise call.refusal(
             "acts on a sum or mean that holds the trained scales of a normalisation, whose part of the tangent "
             "kernel is then not known; freeze the scales (requires_grad=False), put the normalisation right "
-            "before the nonlinearity, or use monte_carlo_kernel"
+            "before the nonlinearity, or use infinite_width_monte_carlo"
         )
     fields = tuple(replace(f, gaussian=False, zero_mean=activation.odd, scales="") for f in source.signal.fields)
     operation = Pointwise(
@@ -145,7 +145,18 @@ class Same(Operation):
         return states[0]
 
 
-@rule(nn.Identity, ImageInput, TokenInput, "contiguous", "clone", "to", "float", "double", "type")
+@rule(
+    nn.Identity,
+    ImageInput,
+    TokenInput,
+    "contiguous",
+    "clone",
+    "to",
+    "float",
+    "double",
+    "type",
+    any_batch_axis=True,
+)
 def identity(call: Call) -> Compiled:
     """Steps without effect on values."""
     if not call.value.is_floating_point():
@@ -153,7 +164,16 @@ def identity(call: Call) -> Compiled:
     return Compiled(Same(), [call.input], call.input.signal)
 
 
-@rule(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout, F.dropout)
+@rule(
+    nn.Dropout,
+    nn.Dropout1d,
+    nn.Dropout2d,
+    nn.Dropout3d,
+    nn.AlphaDropout,
+    nn.FeatureAlphaDropout,
+    F.dropout,
+    any_batch_axis=True,
+)
 def dropout(call: Call) -> Compiled:
     """Dropout does nothing in eval mode."""
     if call.is_module:
@@ -175,7 +195,7 @@ class Detached(Operation):
         return [Moments(moments.nngp, None) for moments in states[0]]
 
 
-@rule("detach", torch.detach)
+@rule("detach", torch.detach, any_batch_axis=True)
 def detach(call: Call) -> Compiled:
     """Stop the gradient."""
     fields = tuple(replace(f, scales="") for f in call.input.signal.fields)

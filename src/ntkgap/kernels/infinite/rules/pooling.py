@@ -1,6 +1,7 @@
 """Average pooling, and means and sums over positions."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -79,7 +80,7 @@ def adaptive_average_pool(call: Call) -> Compiled:
     return _pooled(call, pool, call.input.value.ndim - 2)
 
 
-@rule(torch.mean, torch.sum, "mean", "sum")
+@rule(torch.mean, torch.sum, "mean", "sum", any_batch_axis=True)
 def mean_or_sum(call: Call) -> Compiled:
     """Mean or sum over positions."""
     source = unfolded(call)
@@ -101,7 +102,7 @@ def mean_or_sum(call: Call) -> Compiled:
     if averages and sorted(axes) == layout.position_axes:
         kept = bool(given["keepdim"])
         n = len(axes)
-        out = Layout((1,) * n, layout.channel_axis) if kept else Layout((), 1)
+        out = replace(layout, positions=(1,) * n) if kept else layout.without(axes)
         return Compiled(Mean(n, kept), [source], Signal(out, source.signal.fields))
     matrices = {}
     for axis in axes:

@@ -1,13 +1,13 @@
 """Linear maps M of positions act on both inputs, K ← M K Mᵀ; all pairs of positions meet."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ntkgap.kernels.infinite.pairs import Tile
 from ntkgap.kernels.infinite.rules.base import Call, Compiled, Operation, Random, State
-from ntkgap.kernels.infinite.signals import Layout, Signal
+from ntkgap.kernels.infinite.signals import Signal
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,18 @@ class Mean(Operation):
         return mean[(None,) * (2 * self.positions)] if self.kept else mean
 
 
+@dataclass(frozen=True)
+class Multiple(Operation):
+    """A number times a signal."""
+
+    factor: float
+    scales = "kept"
+
+    def __call__(self, at: Tile, pairs: bool, *states: State) -> State:
+        """Kernels scale with its square."""
+        return [moments.map(lambda k: k * self.factor**2) for moments in states[0]]
+
+
 def mapped(call: Call, source: Random, matrices: dict[int, Tensor], kept: bool) -> Compiled:
     """Apply matrices to some tensor axes of a signal."""
     layout = source.layout
@@ -70,21 +82,19 @@ def mapped(call: Call, source: Random, matrices: dict[int, Tensor], kept: bool) 
     sizes = tuple(
         len(matrices[a]) if a in matrices else size for a, size in zip(axes, layout.positions, strict=True)
     )
-    goes = [a in matrices and not kept for a in axes]
-    left = tuple(size for size, gone in zip(sizes, goes, strict=True) if not gone)
-    before = sum(gone for a, gone in zip(axes, goes, strict=True) if a < layout.channel_axis)
-    out = Layout(left, layout.channel_axis - before)
-    operation = PositionMap(tuple(matrices.get(a) for a in axes), tuple(not gone for gone in goes))
+    gone = [] if kept else list(matrices)
+    operation = PositionMap(tuple(matrices.get(a) for a in axes), tuple(a not in gone for a in axes))
+    out = replace(layout, positions=sizes).without(gone)
     return Compiled(operation, [source], Signal(out, source.signal.fields))
 
 
-def unfolded(call: Call) -> Random:
-    """The input, if its positions are axes of their own.
+def unfolded(call: Call, source: Random | None = None) -> Random:
+    """A signal, the first argument if not given, if its positions are axes of their own.
 
     Raises:
         ModelError: if they are folded into the features.
     """
-    source = call.input
+    source = call.input if source is None else source
     if source.layout.flat:
         raise call.refusal("comes after Flatten, where positions are folded into the features; put it before")
     return source

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ntkgap.kernels.infinite.pairs import Tile
-from ntkgap.kernels.infinite.rules.base import Call, Compiled, Operation, State, rule
+from ntkgap.kernels.infinite.rules.base import Call, Compiled, Operation, Random, State, rule
 from ntkgap.kernels.infinite.rules.pointwise import Same
 from ntkgap.kernels.infinite.rules.position_maps import mapped, unfolded
 from ntkgap.kernels.infinite.signals import Layout, Signal
@@ -70,7 +70,7 @@ def _merged(call: Call, start: int, end: int) -> Compiled:
     if start == end:
         return Compiled(Same(), [source], source.signal)
     axes = list(range(start, end + 1))
-    if axes == list(range(1, source.value.ndim)):
+    if axes == list(range(1, source.value.ndim)) and layout.batch_axis == 0:
         return Compiled(Same(), [source], Signal(replace(layout, flat=True, channel_axis=1), source.signal.fields))
     if not layout.flat and all(a in layout.position_axes for a in axes):
         i = layout.position_of(start)
@@ -78,22 +78,29 @@ def _merged(call: Call, start: int, end: int) -> Compiled:
         for s in layout.positions[i : i + len(axes)]:
             size *= s
         sizes = (*layout.positions[:i], size, *layout.positions[i + len(axes) :])
-        moved = layout.channel_axis - (len(axes) - 1 if layout.channel_axis > start else 0)
+        channel, batch = (
+            at - (len(axes) - 1 if at > start else 0) for at in (layout.channel_axis, layout.batch_axis)
+        )
         operation = Rearranged(tuple(range(len(layout.positions))), sizes)
-        return Compiled(operation, [source], Signal(Layout(sizes, moved), source.signal.fields))
+        return Compiled(
+            operation, [source], Signal(Layout(sizes, channel, batch_axis=batch), source.signal.fields)
+        )
     raise call.refusal(
         f"merges axes {start} to {end} of {('n', *source.value.shape[1:])}, channels with some of the positions "
         "only; flatten everything but the batch, or positions alone"
     )
 
 
-@rule("view", "reshape", torch.reshape)
+@rule("view", "reshape", torch.reshape, any_batch_axis=True)
 def reshape(call: Call) -> Compiled:
     """Reshapes that fold all positions into the features, or merge the position axes."""
     source = call.input
     before, after = list(source.value.shape), list(call.value.shape)
     if before == after:
         return Compiled(Same(), [source], source.signal)
+    refolded = _refolded(source, after)
+    if refolded is not None:
+        return Compiled(Same(), [source], Signal(refolded, source.signal.fields))
     for start in range(1, len(before)):
         end = start + len(before) - len(after)
         merged = torch.Size(before[start : end + 1]).numel()
@@ -106,13 +113,30 @@ def reshape(call: Call) -> Compiled:
     )
 
 
-@rule(torch.squeeze, "squeeze")
+def _refolded(source: Random, after: list[int]) -> Layout | None:
+    """The layout if a reshape puts examples and channels on one axis, [N, n, d] to [N, n·d], or apart again.
+
+    This is how a sparse matrix, which multiplies nothing but matrices, is applied to the nodes of many graphs.
+    """
+    layout, channels = source.layout, source.signal.channels
+    before, batch = list(source.value.shape), layout.batch_axis
+    if layout.flat:
+        return None
+    if batch == layout.channel_axis:
+        apart = [*before[:batch], before[batch] // channels, channels, *before[batch + 1 :]]
+        return replace(layout, channel_axis=batch + 1) if after == apart else None
+    together = [*before[:batch], before[batch] * channels, *before[batch + 2 :]]
+    folds = batch > 0 and layout.channel_axis == batch + 1 and after == together
+    return replace(layout, channel_axis=batch) if folds else None
+
+
+@rule(torch.squeeze, "squeeze", any_batch_axis=True)
 def squeeze(call: Call) -> Compiled:
     """Drop position axes of size 1."""
     source = unfolded(call)
     dims = call.bind("input", "dim", dim=None)["dim"]
     ndim = source.value.ndim
-    wanted = range(1, ndim) if dims is None else [d % ndim for d in ((dims,) if isinstance(dims, int) else dims)]
+    wanted = range(ndim) if dims is None else [d % ndim for d in ((dims,) if isinstance(dims, int) else dims)]
     return _squeezed(call, [a for a in wanted if source.value.shape[a] == 1 and a in source.layout.position_axes])
 
 
@@ -124,7 +148,7 @@ def _squeezed(call: Call, axes: list[int]) -> Compiled:
     return mapped(call, source, matrices, kept=False)
 
 
-@rule(torch.transpose, "transpose", torch.swapaxes, "swapaxes")
+@rule(torch.transpose, "transpose", torch.swapaxes, "swapaxes", any_batch_axis=True)
 def transpose(call: Call) -> Compiled:
     """Exchange two axes."""
     given = call.bind("input", "dim0", "dim1")
@@ -132,37 +156,45 @@ def transpose(call: Call) -> Compiled:
     order = list(range(ndim))
     i, j = given["dim0"] % ndim, given["dim1"] % ndim
     order[i], order[j] = order[j], order[i]
-    return _permuted(call, order)
+    return permuted(unfolded(call), order)
 
 
-@rule(torch.permute, "permute")
+@rule(getattr, any_batch_axis=True)
+def attribute(call: Call) -> Compiled:
+    """``x.mT``; tensors that are attributes of others have no rule beside it."""
+    source, name = call.input, call.args[1]
+    if name != "mT":
+        raise call.refusal(f"takes the attribute {name!r} of a random signal, which is not followed")
+    *rest, i, j = range(source.value.ndim)
+    return permuted(unfolded(call), [*rest, j, i])
+
+
+@rule(torch.permute, "permute", any_batch_axis=True)
 def permute(call: Call) -> Compiled:
-    """Any order of axes that leaves the batch first."""
+    """Any order of axes."""
     dims = call.args[1:] if len(call.args) > 2 else call.bind("input", "dims")["dims"]
-    return _permuted(call, [d % call.input.value.ndim for d in dims])
+    return permuted(unfolded(call), [d % call.input.value.ndim for d in dims])
 
 
-@rule(torch.movedim, "movedim")
+@rule(torch.movedim, "movedim", any_batch_axis=True)
 def movedim(call: Call) -> Compiled:
     """Move one axis."""
     given = call.bind("input", "source", "destination")
     ndim = call.input.value.ndim
     marks = torch.empty(tuple(range(2, 2 + ndim)), device="meta")
-    return _permuted(call, [s - 2 for s in marks.movedim(given["source"], given["destination"]).shape])
+    return permuted(unfolded(call), [s - 2 for s in marks.movedim(given["source"], given["destination"]).shape])
 
 
-def _permuted(call: Call, order: list[int]) -> Compiled:
-    source = unfolded(call)
-    if order[0] != 0:
-        raise call.refusal("moves the axis of the examples; it must stay first")
+def permuted(source: Random, order: list[int]) -> Compiled:
+    """Put the axes of a signal in another order."""
     layout = source.layout
-    moved = tuple(layout.position_of(a) for a in order[1:] if a != layout.channel_axis)
+    moved = tuple(layout.position_of(a) for a in order if a in layout.position_axes)
     sizes = tuple(layout.positions[i] for i in moved)
-    out = Signal(Layout(sizes, order.index(layout.channel_axis)), source.signal.fields)
-    return Compiled(Rearranged(moved, sizes), [source], out)
+    out = Layout(sizes, order.index(layout.channel_axis), batch_axis=order.index(layout.batch_axis))
+    return Compiled(Rearranged(moved, sizes), [source], Signal(out, source.signal.fields))
 
 
-@rule(operator.getitem)
+@rule(operator.getitem, any_batch_axis=True)
 def select(call: Call) -> Compiled:
     """Pick positions: ``x[:, 0]`` of tokens, ``x[:, :, ::2]`` of pixels."""
     source = unfolded(call)

@@ -70,12 +70,32 @@ def coefficients_of(call: Call, layer: nn.Module) -> Coefficients:
 
 
 def layer_coefficients(
-    call: Call, layer: str, weight: Tensor, bias: Tensor | None, module: object
+    call: Call,
+    layer: str,
+    weight: Tensor,
+    bias: Tensor | None,
+    module: object,
+    drawn: Tensor | None = None,
+    fan_in: int | None = None,
+    default: float | None = None,
 ) -> Coefficients:
-    """How a layer of that name, weight and bias maps kernels; ``module`` may declare its initialisation."""
+    """How a layer maps kernels.
+
+    Args:
+        call: the step.
+        layer: its name.
+        weight: its parameter.
+        bias: the other one, or None.
+        module: may declare the initialisation.
+        drawn: the weight in the order of axes in which its initialisation counts fan-in and fan-out,
+            [out, in, ...]; as it is if not given.
+        fan_in: how many inputs add up in an output; as many as the weights of the first one drawn if not given.
+        default: standard deviation of PyTorch's default for this layer, if not 1/√(3·fan_in).
+    """
     declared = getattr(module, "initialization", None)
-    given = find_initialization(layer, weight, bias, call.initializations, declared)
-    per_weight = given.weight_scale**2 * weight[0].numel()
+    drawn = weight if drawn is None else drawn
+    given = find_initialization(layer, drawn, bias, call.initializations, declared, default)
+    per_weight = given.weight_scale**2 * (drawn[0].numel() if fan_in is None else fan_in)
     per_bias = given.bias_scale**2 if bias is not None else 0.0
     return Coefficients(
         per_weight * given.weight_std**2,
@@ -86,23 +106,39 @@ def layer_coefficients(
 
 
 def layer_parameters(call: Call, weight: object, bias: object) -> tuple[str, Tensor, Tensor | None]:
-    """The layer's name, weight and bias; every layer is used once."""
+    """The layer's name, weight and bias; every layer is used once.
+
+    Raises:
+        ModelError: if the weight is no parameter, or has been used before.
+    """
     if not isinstance(weight, Tensor) or not (id(weight) in call.names or call.is_module):
         raise call.refusal(
             "multiplies by something that is not a parameter; only layers with weights drawn at random have a "
             "limit"
         )
-    layer = call.names.get(id(weight), call.name).rpartition(".")[0] or call.names.get(id(weight), call.name)
+    name = call.names.get(id(weight), call.name)
+    layer = name.removesuffix(".weight")  # other names stand for themselves: a module may have several of its own
     for parameter in (weight, bias):
         if isinstance(parameter, Tensor):
-            if id(parameter) in call.used:
-                raise call.refusal(
-                    f"uses the weights of {call.used[id(parameter)]} a second time; with tied weights the layers "
-                    "are correlated and no recursion is known. Use separate layers, or monte_carlo_kernel"
-                )
-            call.used[id(parameter)] = call.place
+            use_once(call, parameter)
     _refuse_equal_weights(call, layer, weight)
     return layer, weight, bias if isinstance(bias, Tensor) else None
+
+
+def use_once(call: Call, parameter: Tensor) -> str:
+    """Note that a parameter is used, and give its name.
+
+    Raises:
+        ModelError: if it has been used before.
+    """
+    if id(parameter) in call.used:
+        raise call.refusal(
+            f"uses the weights of {call.used[id(parameter)]} a second time; with tied weights the layers are "
+            "correlated and no recursion is known. Use separate layers, nn.RNN for a recurrent network, or "
+            "infinite_width_monte_carlo"
+        )
+    call.used[id(parameter)] = call.place
+    return call.names.get(id(parameter), call.name)
 
 
 def _refuse_equal_weights(call: Call, layer: str, weight: Tensor) -> None:

@@ -1,0 +1,77 @@
+"""Empirical kernels that can be differentiated themselves: for inducing points, and searches over networks."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import jacrev, vmap
+
+from ntkgap.errors import KernelError
+from ntkgap.kernels.empirical.inputs import Inputs
+from ntkgap.kernels.empirical.point import Point
+from ntkgap.kernels.empirical.recipe import find_recipe
+from ntkgap.kernels.empirical.selection import ParameterSelection, select_parameters
+from ntkgap.models.substitution import unwrapped
+
+
+def differentiable_kernel(
+    model: nn.Module, x1: Any, x2: Any, outputs: str, selection: ParameterSelection, dtype: torch.dtype | None
+) -> Tensor:
+    """The empirical kernel with its graph, from Jacobians that are written out.
+
+    Gradients reach the inputs, and the parameters that require grad. Costs n·C·P numbers, several times over.
+    """
+    point = Point(model, selection, dtype)
+    find_recipe(point, x1)  # refuses what has no per-example Jacobian
+    network = _Network(point, select_parameters(unwrapped(model), selection), outputs)
+    first = network.rows(x1, "x1")
+    second = first if x2 is None or x2 is x1 else network.rows(x2, "x2")
+    if outputs == "full":
+        return torch.einsum("iap,jbp->ijab", first, second)
+    if outputs == "diagonal":
+        return torch.einsum("iap,jap->ija", first, second)
+    return torch.einsum("iap,jap->ij", first, second) / (first.shape[1] if outputs == "mean" else 1)
+
+
+class _Network:
+    """f(·; θ) with θ still attached to the model's own parameters."""
+
+    def __init__(self, point: Point, selected: dict[str, Tensor], outputs: str) -> None:
+        self._point, self._sum = point, outputs == "sum"
+        self._parameters = {name: p.to(point.float_dtype) for name, p in selected.items()}
+
+    def rows(self, x: Any, name: str) -> Tensor:
+        """The Jacobian, [n, C, P]."""
+        self._point.inputs(x, name)  # checks
+        dtype = self._point.float_dtype
+        attached = Inputs.of(x, name, self._point.order).map(
+            lambda t, _: t.to(dtype) if t.is_floating_point() else t
+        )
+
+        def one(parameters: dict[str, Tensor], own: list[Tensor]) -> Tensor:
+            return self._call(parameters, attached.with_leaves([leaf[None] for leaf in own], 1))
+
+        with torch.enable_grad():
+            try:
+                blocks = vmap(jacrev(one), (None, 0))(self._parameters, attached.own_leaves())
+            except RuntimeError:  # something that torch.func cannot follow
+                return self._one_by_one(attached)
+            return torch.cat([block.flatten(2) for block in blocks.values()], 2)
+
+    def _call(self, parameters: dict[str, Tensor], one: Inputs) -> Tensor:
+        outputs = self._point(one, parameters)[0]
+        return outputs.sum(0, keepdim=True) / len(outputs) ** 0.5 if self._sum else outputs
+
+    def _one_by_one(self, x: Inputs) -> Tensor:
+        leaves, rows = list(self._parameters.values()), []
+        for i in range(len(x)):
+            for output in self._call(self._parameters, x[i : i + 1]):
+                try:
+                    grads = torch.autograd.grad(output, leaves, create_graph=True, allow_unused=True)
+                except RuntimeError as error:
+                    raise KernelError(
+                        f"the kernel of {type(self._point.model).__name__} cannot be differentiated: {error}"
+                    ) from error
+                filled = [torch.zeros_like(p) if g is None else g for g, p in zip(grads, leaves, strict=True)]
+                rows.append(torch.cat([g.flatten() for g in filled]))
+        return torch.stack(rows).view(len(x), -1, rows[0].numel())

@@ -1,0 +1,1 @@
+"""A zoo of small networks, one per way in which people write them."""

@@ -1,0 +1,34 @@
+"""All cases of the zoo, family by family."""
+
+from tests.kernels.empirical.zoo import (
+    attention,
+    calls,
+    computed,
+    convolutions,
+    dense,
+    embeddings,
+    functions,
+    gates,
+    graphs,
+    habits,
+    images,
+    iterated,
+    normalisation,
+    positions,
+    recurrent,
+    reparametrised,
+    science,
+    sequences,
+    sets,
+    statistics,
+    transformers,
+    vision,
+    weights,
+)
+
+FAMILIES = (
+    dense, convolutions, normalisation, attention, transformers, sequences, embeddings, positions, recurrent,
+    iterated, reparametrised, computed, gates, vision, images, sets, graphs, science, statistics, functions,
+    weights, habits, calls,
+)  # fmt: skip
+CASES = [case for family in FAMILIES for case in family.CASES]
