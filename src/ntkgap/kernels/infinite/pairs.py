@@ -133,14 +133,16 @@ class Tile:
         a = self.left.features(name, channel_axis, batch_axis, self.rows)
         b = a if self.recording else self.right.features(name, channel_axis, batch_axis, self.cols)
         positions, channels = a.shape[:-2], a.shape[-1]
-        if self.recording:
-            _refuse_lost(a)
         if not position_pairs:
             products = (a * b).sum(-1) if self.matched else a @ b.mT
+            if self.recording:
+                _refuse_lost(a, products)
             return self._without_own(products.div_(channels))
         a, b = a.flatten(0, -3) if positions else a[None], b.flatten(0, -3) if positions else b[None]
         if self.matched:
             products = torch.einsum("pbk,qbk->pqb", a, b)
+            if self.recording:
+                _refuse_lost(a, products.diagonal(0, 0, 1))
         else:
             products = (a.flatten(0, 1) @ b.flatten(0, 1).mT).view(*a.shape[:2], *b.shape[:2]).transpose(1, 2)
         products = self._without_own(products / channels)
@@ -169,12 +171,14 @@ class Tile:
         return q1, q2
 
 
-def _refuse_lost(x: Tensor) -> None:
-    """Refuse inputs so small that their squares are zero in float64, [*positions, b, channels].
+def _refuse_lost(x: Tensor, squares: Tensor) -> None:
+    """Refuse inputs [*positions, b, channels] so small that their squares are zero in float64.
 
     Raises:
         KernelError: with the remedy.
     """
+    if float(squares.detach().min()) >= torch.finfo(torch.float64).tiny:
+        return
     axes = [axis for axis in range(x.ndim) if axis != x.ndim - 2]
     largest = torch.linalg.vector_norm(x.detach(), math.inf, axes)
     if bool(((largest > 0) & (largest < SMALLEST_INPUT)).any()):

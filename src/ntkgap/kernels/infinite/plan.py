@@ -7,7 +7,7 @@ from ntkgap.kernels.infinite.recursion import Recursion
 
 # Kernels of a tile take this many bytes: on a CPU they stay in the cache of a core from one layer to the next, on
 # a GPU they keep it busy.
-TILE_BYTES = {"cpu": 1 << 19, "cuda": 1 << 26}
+TILE_BYTES = {"cpu": 1 << 20, "cuda": 1 << 26}
 
 # Tiles are at most this wide, so that in a symmetric kernel little is computed twice.
 TILE_COLUMNS = 512
@@ -97,7 +97,8 @@ class Plan:
         """
         lanes = self.lanes(rows * columns)
         width = min(columns, TILE_COLUMNS, self._default_pairs)
-        height = min(rows, max(1, self._default_pairs // width), width if columns > 1 else rows)
+        # Of a symmetric kernel the squares at the diagonal are computed twice: they are to be few.
+        height = min(rows, max(1, self._default_pairs // width), max(32, rows // 8) if columns > 1 else rows)
         while self._budget is not None and self._bytes(lanes, height, width) > self._budget:
             if height * width > SMALL_TILE or (lanes == 1 and height * width > 1):
                 wide = 2 * height <= width  # the square of a tile's own rows stays in one tile

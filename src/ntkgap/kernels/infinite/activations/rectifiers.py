@@ -53,15 +53,15 @@ class ABReLU(Activation):
             return self.covariance(c, q1, q2, derivative)
         k, mean, mean_square = (a - b) ** 2 / (2 * math.pi), (a + b) / 2, (a * a + b * b) / 2
         zero1, zero2 = q1 == 0, q2 == 0
-        rho = (c * q1.rsqrt().masked_fill_(zero1, 0)).mul_(q2.rsqrt().masked_fill_(zero2, 0))
-        sine, rho = _squared_sine(rho).float().sqrt_(), rho.float()
+        slopes = (c * q1.rsqrt().masked_fill_(zero1, 0)).mul_(q2.rsqrt().masked_fill_(zero2, 0))  # ρ so far
+        product = _squared_sine(slopes)  # few tensors, used again: they are to stay in the cache
+        sine, rho = product.float().sqrt_(), slopes.float()
         theta = torch.atan2(sine, rho)
         near = sine.addcmul_(theta, rho, value=-1).mul_(q1.sqrt().float() * k).mul_(q2.sqrt().float())
-        product = near.double().add_(c, alpha=mean_square)
+        product.copy_(near).add_(c, alpha=mean_square)
         if not derivative:
             return product, None
-        slopes = theta.double()
-        torch.sub(slopes.new_tensor(mean_square), slopes, alpha=k, out=slopes)
+        torch.sub(slopes.new_tensor(mean_square), slopes.copy_(theta), alpha=k, out=slopes)
         if bool(zero1.any()) or bool(zero2.any()):  # there ρ is 0, and the formula gives mean²
             slope1, slope2 = (torch.full_like(q, mean).masked_fill(q == 0, self.at_zero) for q in (q1, q2))
             slopes = slopes.sub_(mean * mean).addcmul_(slope1, slope2)

@@ -44,7 +44,9 @@ class Pointwise(Operation):
             at.noted[key] = own_positions(c, self.positions).contiguous() if pairs else c
             check_resolved(at.noted[key], self.name)
         nngp, slope = self._expectations(self.activation, at, pairs, key, c, ntk is not None)
-        out = Moments(nngp, None if ntk is None or slope is None else slope * ntk)
+        if ntk is not None and slope is not None:
+            ntk = slope.mul_(ntk) if at.single else slope * ntk
+        out = Moments(nngp, None if slope is None else ntk)
         if self.by_scale is None or not at.with_ntk:
             return out
         squares, _ = self._expectations(self.by_scale, at, pairs, key, c, False)
