@@ -4,13 +4,13 @@ from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ntkgap.kernels.empirical.factors import Outer
 from ntkgap.kernels.empirical.inputs import Inputs
 from ntkgap.kernels.empirical.jacobian import Jacobian
 from ntkgap.kernels.empirical.patches import Patches
 from ntkgap.kernels.empirical.point import Point
+from ntkgap.kernels.empirical.written_out import WrittenOut
 
 
 class Products(ABC):
@@ -104,8 +104,8 @@ class Streamed(Products):
         """J w, [n, C]."""
         leaves, rows = list(self._point.leaves.values()), []
         for x in self._blocks:
-            # Fused attention has no second derivative; written out, it has.
-            with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+            # Fused functions have no second derivative; written out, they have.
+            with torch.enable_grad(), WrittenOut():
                 outputs = self._point(x)
                 u = torch.zeros_like(outputs, requires_grad=True)
                 grads = torch.autograd.grad(outputs, leaves, u, create_graph=True, allow_unused=True)
