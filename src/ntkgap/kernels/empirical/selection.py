@@ -59,6 +59,8 @@ def _names_of(model: nn.Module, item: object) -> list[str]:
     named = dict(model.named_parameters())
     if isinstance(item, str):
         aliases = _aliases(model)
+        inside = item.removeprefix("module.").removeprefix("_orig_mod.")  # of DataParallel and torch.compile
+        item = item if item in aliases else inside
         if item not in aliases:
             raise KernelError(f"no parameter is called {item!r}; there are: {', '.join(named)}")
         return [aliases[item]]
