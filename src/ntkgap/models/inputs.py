@@ -1,13 +1,15 @@
 """What stands first in a network: checks that it is fed what it was built for, in the user's words.
 
-The checks look at shapes, which symbolic tracing does not know, so they are functions that ``torch.fx``
-records as one call instead of looking inside.
+The checks look at shapes, which symbolic tracing does not know, so they are functions that tracers record as one
+call instead of looking inside: like torch's own, they hand themselves over to arguments that override them
+(``__torch_function__``). ``fx.wrap`` would have tracers replace them in this file, for all threads.
 """
 
 import math
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from ntkgap.errors import ModelError
 
@@ -24,13 +26,14 @@ def check_floating(x: Tensor) -> None:
         )
 
 
-@fx.wrap
 def checked_features(x: Tensor, in_features: int) -> Tensor:
     """Give x back if it is [n, ...] with ``in_features`` entries an example.
 
     Raises:
         ModelError: if it is not.
     """
+    if has_torch_function_unary(x):
+        return handle_torch_function(checked_features, (x,), x, in_features)
     check_floating(x)
     if x.ndim < 2 or math.prod(x.shape[1:]) != in_features:
         raise ModelError(
@@ -40,13 +43,14 @@ def checked_features(x: Tensor, in_features: int) -> Tensor:
     return x
 
 
-@fx.wrap
 def checked_images(x: Tensor, channels: int, size: tuple[int, int] | None, least: int, multiple: int) -> Tensor:
     """Give x back if it holds images [n, channels, H, W] of a size that the network can use.
 
     Raises:
         ModelError: if it does not.
     """
+    if has_torch_function_unary(x):
+        return handle_torch_function(checked_images, (x,), x, channels, size, least, multiple)
     check_floating(x)
     if x.ndim != 4 or x.shape[1] != channels:
         hint = ""
@@ -68,13 +72,14 @@ def checked_images(x: Tensor, channels: int, size: tuple[int, int] | None, least
     return x
 
 
-@fx.wrap
 def checked_tokens(x: Tensor, in_features: int) -> Tensor:
     """Give x back if it holds tokens [n, T, in_features].
 
     Raises:
         ModelError: if it does not.
     """
+    if has_torch_function_unary(x):
+        return handle_torch_function(checked_tokens, (x,), x, in_features)
     check_floating(x)
     if x.ndim != 3 or x.shape[2] != in_features:
         raise ModelError(

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 Module = TypeVar("Module", bound=nn.Module)
 
 # What holds no module and no tensor: taken over as it is.
-_PLAIN = frozenset(
-    {type(None), bool, int, float, complex, str, bytes, type, types.FunctionType, types.BuiltinFunctionType}
-)
+_PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, type, types.BuiltinFunctionType})
 _TABLES = frozenset({dict, OrderedDict, list, set})
+# What functions refer to is only followed where it is of these kinds: a list in which a hook collects is shared.
+_FOLLOWED = (nn.Module, Tensor, types.MethodType, types.FunctionType, partial)
 # Hooks on gradients would change what is differentiated, and tell the user of passes that are not theirs.
 _BACKWARD_HOOKS = ("_backward_hooks", "_backward_pre_hooks")
 
@@ -27,8 +27,9 @@ def replicate(module: Module, tensors: Mapping[str, Tensor] | None = None, copie
     replica does (or raises) leaves no trace on it. The tensors stay in the replica for good: what is evaluated
     late, as activation checkpointing does in the backward pass, sees them too.
 
-    Followed are modules, containers, bound methods, partial functions and data classes; one value goes to all
-    places that hold the same tensor (tied weights, the private lists of recurrent layers). Anything else that a
+    Followed are modules, containers, bound methods, partial functions, data classes, and what functions refer to
+    from where they were written (``model.forward = lambda x: model.last(x)``); one value goes to all places that
+    hold the same tensor (tied weights, the private lists of recurrent layers). Anything else that a
     module refers to (data, a trainer) is shared with the original and not copied. Backward hooks are left out.
 
     Args:
@@ -91,6 +92,8 @@ class _Replicator:
             if all(new is old for new, old in zip(items, thing, strict=True)):
                 return thing
             return type(thing)(*items) if hasattr(thing, "_fields") else type(thing)(items)
+        if isinstance(thing, types.FunctionType):
+            return self._function(thing)
         if isinstance(thing, types.MethodType):
             return types.MethodType(thing.__func__, self.of(thing.__self__))
         if isinstance(thing, partial):
@@ -116,6 +119,25 @@ class _Replicator:
         self.made[id(thing)] = copy  # before what it holds: modules may refer to each other
         of, plain = self.of, _PLAIN  # a module has about thirty attributes, most of them plain or empty
         vars(copy).update({k: v if type(v) in plain else of(v) for k, v in vars(thing).items()})
+        return copy
+
+    def _function(self, function: types.FunctionType) -> types.FunctionType:
+        cells = [
+            cell for cell in function.__closure__ or () if cell != types.CellType()
+        ]  # an empty one is no value
+        if not any(isinstance(cell.cell_contents, _FOLLOWED) for cell in cells):
+            return function
+        copies = {id(cell): types.CellType() for cell in cells}
+        closure = tuple(copies.get(id(cell), cell) for cell in function.__closure__ or ())
+        copy = types.FunctionType(
+            function.__code__, function.__globals__, function.__name__, function.__defaults__, closure
+        )
+        copy.__kwdefaults__ = function.__kwdefaults__
+        vars(copy).update(vars(function))
+        self.made[id(function)] = copy  # before what it refers to, which may be itself
+        for cell in cells:
+            held = cell.cell_contents
+            copies[id(cell)].cell_contents = self.of(held) if isinstance(held, _FOLLOWED) else held
         return copy
 
     def _container(self, thing: Any) -> Any:

@@ -75,8 +75,9 @@ def test_a_row_of_zeros_does_not_lengthen_the_series():
         torch.full((2, 2), 0.5, dtype=torch.float64),
         *numbers(1.0),
         torch.tensor([[0.0, 1.0]]).double(),
-        True,
-        False,
+        slope=True,
+        tracked=False,
+        aim=1e-12,
     )
     assert pairs.orders <= 64
 

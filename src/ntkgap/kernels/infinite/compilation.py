@@ -56,13 +56,11 @@ class _Compiler:
     """State of one compilation."""
 
     def __init__(self, model: nn.Module, initializations: Mapping[str, Initialization]) -> None:
-        self._model_name = type(model).__name__
+        self._model, self._model_name = model, type(model).__name__
         self._initializations = initializations
         self._names = {id(p): name for name, p in model.named_parameters()}
         self._used: dict[int, str] = {}
         self._weights: dict[str, Tensor] = {}
-        self._root = Root(model)
-        self._functions = FunctionsOfInput(self._root)
         self._steps: dict[str, Step] = {}
         self._activations: list[Activation] = []
         self._remarks: list[str] = []
@@ -71,7 +69,8 @@ class _Compiler:
 
     def run(self, example: Tensor) -> Recursion:
         self._examples = len(example)
-        graph = trace(self._root, example.clone(), is_step)
+        graph, self._root = trace(self._model, example.clone(), is_step)
+        self._functions = FunctionsOfInput(self._root)
         refuse_overwriting(graph)
         values: dict[fx.Node, Any] = {}
         result: Any = None

@@ -45,6 +45,13 @@ class FunctionsOfInput:
             values[node] = self._run(node, x, like, values)
         return {node.name: value for node, value in values.items() if isinstance(value, Tensor)}
 
+    @property
+    def entries(self) -> int:
+        """Numbers that all these values hold for one input; views of others hold none."""
+        values = [node.meta["value"] for node in self._nodes]
+        own = {v.untyped_storage().data_ptr(): v for v in values if isinstance(v, Tensor)}
+        return sum(v.numel() for v in own.values()) // max(1, len(values[0]))
+
     def check(self, example: Tensor, lifted: Mapping[str, int]) -> None:
         """Refuse steps that mix the examples or draw random numbers.
 
@@ -79,7 +86,7 @@ class FunctionsOfInput:
         if node.op == "call_module":
             module = self._root.get_submodule(str(node.target))
             buffers = {name: b.to(like) for name, b in module.named_buffers() if b.is_floating_point()}
-            return call_with(module, buffers, args, kwargs)
+            return call_with(module, buffers, args, kwargs) if buffers else module(*args, **kwargs)
         if node.op == "call_function":
             return node.target(*args, **kwargs)  # type: ignore[operator]
         return getattr(args[0], str(node.target))(*args[1:], **kwargs)

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator, Mapping
 
-import torch
 from torch import Tensor
 
 from ntkgap.errors import ModelError
@@ -17,6 +16,9 @@ IMPROBABLE = 1e-7
 
 # Moments of very large layers are taken from about so many entries.
 ENTRIES = 1_000_000
+
+# So many at a time.
+AT_ONCE = 1 << 16
 
 
 def find_initialization(
@@ -146,7 +148,8 @@ def _customary_stds(weight: Tensor) -> Iterator[float]:
 
 def _uniform(sample: Tensor, std: float) -> bool:
     """Whether a sample may be uniform on ±√3·std."""
-    largest, bound = float(sample.abs().max()), math.sqrt(3) * std
+    least, largest = map(float, sample.aminmax())
+    largest, bound = max(-least, largest), math.sqrt(3) * std
     likely = bound * IMPROBABLE ** (1 / sample.numel())
     return likely <= largest <= bound * (1 + 1e-6) and _moments_fit(sample, std, excess=0.8)
 
@@ -158,12 +161,17 @@ def _normal(sample: Tensor, std: float) -> bool:
 
 def _moments_fit(sample: Tensor, std: float, excess: float) -> bool:
     """Whether mean and variance of a sample fit; ``excess`` is Var(x²)/E[x²]² of the distribution."""
-    x = sample.flatten()[:: max(1, sample.numel() // ENTRIES)].double()
-    if not bool(torch.isfinite(x).all()):
-        return False
+    x = sample.flatten()[:: max(1, sample.numel() // ENTRIES)]
+    total = squares = 0.0
+    for part in x.split(AT_ONCE):
+        part = part.double()
+        total += float(part.sum())
+        squares += float(part @ part)
     n = len(x)
-    mean_error = abs(float(x.mean())) / std
-    variance_error = abs(float(x.square().mean()) / std**2 - 1)
+    mean_error = abs(total / n) / std
+    variance_error = abs(squares / n / std**2 - 1)
+    if not math.isfinite(mean_error + variance_error):
+        return False
     return mean_error <= STANDARD_ERRORS / math.sqrt(n) and variance_error <= STANDARD_ERRORS * math.sqrt(
         excess / n
     )

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from ntkgap.models.substitution import replicate
+
 
 def takes_integers(model: nn.Module, x: object) -> bool:
     """Whether a model is to be given integers as they are.
@@ -20,7 +22,7 @@ def takes_integers(model: nn.Module, x: object) -> bool:
     parameter = next(model.parameters(), None)
     try:
         with torch.no_grad():
-            model(x[:1] if parameter is None else x[:1].to(parameter.device))
+            replicate(model)(x[:1] if parameter is None else x[:1].to(parameter.device))
     except Exception:  # whatever a model says to integers that it cannot use
         return False
     return True

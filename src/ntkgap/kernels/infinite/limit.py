@@ -4,6 +4,7 @@ import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import astuple
+from threading import Lock
 from typing import NamedTuple
 
 import torch
@@ -16,11 +17,23 @@ from ntkgap.kernels.infinite.evaluation import Evaluation
 from ntkgap.kernels.infinite.integers import takes_integers
 from ntkgap.kernels.infinite.pairs import Moments
 from ntkgap.kernels.infinite.recursion import Recursion
-from ntkgap.kernels.infinite.refusals import refuse_hopeless_layers, refuse_several_inputs
+from ntkgap.kernels.infinite.refusals import (
+    refuse_compiled_parts,
+    refuse_hopeless_layers,
+    refuse_several_inputs,
+)
+from ntkgap.kernels.infinite.workers import aside
+from ntkgap.kernels.modes import neutral
 from ntkgap.models.layers import Initialization
+from ntkgap.models.substitution import unwrapped
 
 # A relative error of quadrature that nobody should have to look for.
 WORTH_A_WARNING = 1e-3
+
+# Numbers looked at together, so that the check of large inputs needs no memory to speak of.
+CHECKED_AT_ONCE = 1 << 20
+
+_noting = Lock()
 
 
 class InfiniteWidthKernels(NamedTuple):
@@ -79,15 +92,10 @@ class InfiniteWidth:
     """
 
     def __init__(self, model: nn.Module, initializations: Mapping[str, Initialization]) -> None:
-        for wrapper in ("_orig_mod", "module"):  # torch.compile, DataParallel
-            if isinstance(getattr(model, wrapper, None), nn.Module) and type(model).__module__.startswith(
-                "torch."
-            ):
-                model = getattr(model, wrapper)
-        if isinstance(model, torch.jit.ScriptModule):
-            raise ModelError("the model is compiled to TorchScript, which cannot be traced; pass the original")
         if not isinstance(model, nn.Module):
             raise ModelError(f"infinite_width takes an nn.Module, got {type(model).__name__}")
+        model = unwrapped(model)
+        refuse_compiled_parts(model)
         refuse_coupling_layers(model)
         refuse_several_inputs(model)
         refuse_hopeless_layers(model)
@@ -186,30 +194,36 @@ class InfiniteWidth:
         dtype: torch.dtype | None,
         progress: bool,
     ) -> Moments:
-        integers = takes_integers(self.model, x1)
-        x1 = check_inputs("x1", x1, dtype, integers)
-        x2 = None if x2 is None else check_inputs("x2", x2, None if integers else x1.dtype, integers)
+        check_inputs("x1", x1)
+        if x2 is not None:
+            check_inputs("x2", x2)
+        dtype = result_type(x1, dtype)
         if x2 is not None and (x1.shape[1:] != x2.shape[1:] or x1.device != x2.device):
             raise DataError(
                 f"x1 and x2 do not go together: examples of shape {tuple(x1.shape[1:])} on {x1.device} and "
                 f"{tuple(x2.shape[1:])} on {x2.device}"
             )
-        if x2 is not None and x1.is_floating_point() != x2.is_floating_point():
-            raise DataError(f"x1 and x2 do not go together: {x1.dtype} and {x2.dtype}")
         if diagonal and x2 is not None and len(x1) != len(x2):
             raise DataError(f"diagonal=True pairs x1[i] with x2[i]; got {len(x1)} and {len(x2)} inputs")
-        arithmetic = x1.dtype if x1.is_floating_point() else checked_dtype(dtype or torch.get_default_dtype())
         wants_gradient = x1.requires_grad or (x2 is not None and x2.requires_grad)
-        # Tensors made in inference mode cannot be filled by threads that are not in it.
-        with torch.inference_mode(False), torch.set_grad_enabled(torch.is_grad_enabled() and wants_gradient):
-            x1 = x1.clone() if x1.is_inference() else x1
-            x2 = x2.clone() if x2 is not None and x2.is_inference() else x2
-            recursion = compile_model(self.model, self._example(x1), self._initializations)
-            result = Evaluation(recursion, x1, x2, with_ntk, memory_budget, arithmetic).run(diagonal, progress)
-        self._check(result, recursion)
+        with neutral(), torch.set_grad_enabled(torch.is_grad_enabled() and wants_gradient):
+
+            def prepared() -> Evaluation:
+                for name, x in (("x1", x1), ("x2", x2)):
+                    if x is not None:
+                        check_finite(name, x)
+                integers = takes_integers(self.model, x1)
+                if integers and x2 is not None and x2.is_floating_point():
+                    raise DataError(f"x1 and x2 do not go together: {x1.dtype} and {x2.dtype}")
+                recursion = compile_model(self.model, self._example(x1, integers), self._initializations)
+                return Evaluation(recursion, x1, x2, with_ntk, memory_budget, dtype, integers)
+
+            evaluation = aside(prepared) if x1.device.type == "cpu" else prepared()
+            result = evaluation.run(diagonal, progress)
+        self._note(evaluation.recursion, result)
         return result
 
-    def _example(self, x: Tensor) -> Tensor:
+    def _example(self, x: Tensor, integers: bool) -> Tensor:
         """Three inputs in the type of the parameters; where there are fewer, halves of the first join them."""
         parameter = next(self.model.parameters(), None)
         if parameter is None:
@@ -217,22 +231,13 @@ class InfiniteWidth:
         if parameter.device.type == "meta":
             raise ModelError("the model is on the device 'meta', where it has no weights; build it on another")
         x = x.detach()
-        if not x.is_floating_point():
+        if integers:
             return torch.cat([x[:3], *[x[:1]] * (3 - len(x))]).to(parameter.device)
-        return torch.cat([x[:3], *[0.5 * x[:1]] * (3 - len(x))]).to(parameter)
+        x = x[:3].to(parameter)
+        return torch.cat([x, *[0.5 * x[:1]] * (3 - len(x))])
 
-    def _check(self, result: Moments, recursion: Recursion) -> None:
-        """Say what went wrong, and how exact the result is.
-
-        Raises:
-            KernelError: if entries are not finite.
-        """
-        for kernel in result:
-            if kernel is not None and not bool(torch.isfinite(kernel).all()):
-                raise KernelError(
-                    f"the kernel overflows in {kernel.dtype}; pass dtype=torch.float64, or scale the inputs or "
-                    "weights"
-                )
+    def _note(self, recursion: Recursion, result: Moments) -> None:
+        """Say how exact the result is."""
         for remark in recursion.remarks if result.ntk is not None else ():
             warnings.warn(remark, AccuracyWarning, stacklevel=4)
         error = max([0.0, *(activation.error for activation in recursion.activations)])
@@ -244,37 +249,47 @@ class InfiniteWidth:
                 AccuracyWarning,
                 stacklevel=4,
             )
-        self.error = max(self.error, error)
+        with _noting:  # calls may come from several threads
+            self.error = max(self.error, error)
 
 
-def check_inputs(name: str, x: Tensor, dtype: torch.dtype | None, integers: bool = False) -> Tensor:
-    """Inputs in the type of the arithmetic, or as they are where the model takes integers.
+def check_inputs(name: str, x: Tensor) -> None:
+    """Refuse what is no tensor of inputs.
 
     Raises:
-        DataError: if they are not finite numbers [n, ...].
+        DataError: if it is not a dense tensor of real numbers [n, ...] on a device with float64.
     """
     if not isinstance(x, Tensor) or x.ndim < 2 or x.numel() == 0:
         what = f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
         raise DataError(f"{name} must be a tensor of inputs [n, ...] with at least one of them, got {what}")
     if x.layout != torch.strided or x.device.type == "meta":
         raise DataError(f"{name} must be an ordinary dense tensor, got {x.layout} on {x.device}")
+    if x.device.type == "mps":
+        raise DataError(f"{name} is on {x.device}, which has no float64; move it to the CPU, {name}.cpu()")
     if x.is_complex():
         raise DataError(f"{name} is complex; infinite-width kernels are those of real networks")
-    if integers and not x.is_floating_point():
-        return x
-    x = x.to(checked_dtype(dtype or (x.dtype if x.is_floating_point() else torch.get_default_dtype())))
-    if not bool(torch.isfinite(x).all()):
-        bad = torch.nonzero(~torch.isfinite(x.detach()).flatten(1).all(1)).flatten()[:5].tolist()
-        raise DataError(f"{name} has NaN or infinite entries, in examples {bad}")
-    return x
 
 
-def checked_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The type of the arithmetic.
+def result_type(x: Tensor, dtype: torch.dtype | None) -> torch.dtype:
+    """Type of the kernels: as asked for, else that of the inputs, float32 for integers.
 
     Raises:
         DataError: if it is neither float32 nor float64.
     """
+    dtype = dtype or (x.dtype if x.is_floating_point() else torch.float32)
     if dtype not in (torch.float32, torch.float64):
-        raise DataError(f"kernels are computed in float32 or float64, not {dtype}; pass dtype=")
+        raise DataError(f"kernels are returned in float32 or float64, not {dtype}; pass dtype=")
     return dtype
+
+
+def check_finite(name: str, x: Tensor) -> None:
+    """Refuse inputs that are not finite.
+
+    Raises:
+        DataError: naming the first examples that are not.
+    """
+    at_once = max(1, CHECKED_AT_ONCE * len(x) // x.numel())
+    for part in x.detach().split(at_once) if x.is_floating_point() else ():
+        if not all(math.isfinite(end) for end in part.aminmax()):
+            bad = torch.nonzero(~torch.isfinite(x.detach()).flatten(1).all(1)).flatten()[:5].tolist()
+            raise DataError(f"{name} has NaN or infinite entries, in examples {bad}")

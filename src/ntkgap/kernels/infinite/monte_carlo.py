@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from ntkgap.errors import KernelError, ModelError
 from ntkgap.kernels.empirical import empirical_ntk
+from ntkgap.kernels.modes import neutral
+from ntkgap.models.randomness import Seeded
 
 
 class MonteCarloKernel(NamedTuple):
@@ -65,7 +67,8 @@ def monte_carlo_kernel(
         x1: inputs [n1, ...].
         x2: inputs [n2, ...]; x1 if not given.
         draws: number S of networks, at least 2.
-        seed: of torch's global generator while networks are built; its state is put back.
+        seed: of the random numbers that torch draws while networks are built; the global generators, from which
+            other threads may draw meanwhile, are not touched.
         dtype: of the arithmetic, for ``empirical_ntk``.
         memory_budget: for ``empirical_ntk``.
         progress: show a progress bar over draws.
@@ -78,11 +81,13 @@ def monte_carlo_kernel(
         raise ModelError(f"build_model must be a function that makes a network, got {type(build_model).__name__}")
     check_draws(draws)
     nngp, ntk = RunningMean(), RunningMean()
-    for draw in track(range(draws), "Monte Carlo kernel", disable=not progress, transient=True):
-        model = draw_network(build_model, "build_model", seed * 1_000_003 + draw)
-        ntk.add(empirical_ntk(model, x1, x2, outputs="mean", dtype=dtype, memory_budget=memory_budget).double())
-        f1 = _outputs(model, x1)
-        nngp.add(f1 @ (f1 if x2 is None else _outputs(model, x2)).mT / f1.shape[1])
+    with neutral():
+        for draw in track(range(draws), "Monte Carlo kernel", disable=not progress, transient=True):
+            model = draw_network(build_model, "build_model", seed * 1_000_003 + draw)
+            theta = empirical_ntk(model, x1, x2, outputs="mean", dtype=dtype, memory_budget=memory_budget)
+            ntk.add(theta.double())
+            f1 = _outputs(model, x1)
+            nngp.add(f1 @ (f1 if x2 is None else _outputs(model, x2)).mT / f1.shape[1])
     refuse_equal_networks("build_model", ntk, nngp)
     return MonteCarloKernel(*nngp.result(), *ntk.result())
 
@@ -100,13 +105,12 @@ def check_draws(draws: object) -> None:
 
 
 def draw_network(build: Callable[[], nn.Module], name: str, seed: int) -> nn.Module:
-    """A network built from a seed; torch's global generator is as before afterwards.
+    """A network built from a seed; the global generators are not touched.
 
     Raises:
         ModelError: if ``build``, which messages call ``name``, gives something else.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with Seeded(seed):
         model = build()
     if not isinstance(model, nn.Module):
         raise ModelError(f"{name} must return an nn.Module, got {type(model).__name__}")
@@ -121,8 +125,8 @@ def refuse_equal_networks(name: str, *means: RunningMean) -> None:
     """
     if not any(bool(torch.as_tensor(mean.squares).any()) for mean in means):
         raise KernelError(
-            f"all networks have the same kernel: {name} must draw new weights on every call, from torch's global "
-            "generator or one that it advances"
+            f"all networks have the same kernel: {name} must draw new weights on every call, without a generator "
+            "or with one that it advances"
         )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from threading import Lock
 from typing import NamedTuple
 
 import torch
@@ -13,12 +14,15 @@ from ntkgap.kernels.empirical import empirical_ntk
 from ntkgap.kernels.infinite.extrapolation import extrapolate
 from ntkgap.kernels.infinite.monte_carlo import RunningMean, check_draws, draw_network, refuse_equal_networks
 from ntkgap.kernels.infinite.readout import covariance_of
+from ntkgap.kernels.modes import neutral
 
 # Pairs of equal index are taken from kernels of so many inputs.
 BLOCK = 16
 
 # The narrow networks have this share of the width: less noise is amplified than with a half, more bias is seen.
 RATIO = 4
+
+_noting = Lock()
 
 
 class EstimatedKernels(NamedTuple):
@@ -52,7 +56,8 @@ def infinite_width_monte_carlo(
             parametrisation, or another in which kernels have a limit; more outputs C make better estimates.
         width: of the wider networks, m; a multiple of 4.
         draws: networks at each width, at least 2; standard errors fall like 1/√draws.
-        seed: of torch's global generator while networks are built; its state is put back.
+        seed: of the random numbers that torch draws while networks are built; its global generators are not
+            touched.
 
     Raises:
         ModelError: if ``build`` is no function.
@@ -162,22 +167,24 @@ class MonteCarloLimit:
         widths = (self.width // RATIO, self.width)
         means = {(name, width): RunningMean() for name in names for width in widths}
         runs = [(width, draw) for width in widths for draw in range(self.draws)]
-        for width, draw in track(runs, "Monte Carlo limit", disable=not progress, transient=True):
-            # Networks of the two widths are independent.
-            seed = (2 * self.seed + widths.index(width)) * 1_000_003 + draw
-            model = draw_network(partial(self.build, width), "build", seed)
-            kernels = {
-                "Σ": partial(covariance_of, model),
-                "Θ": partial(empirical_ntk, model, outputs="mean", memory_budget=memory_budget, dtype=dtype),
-            }
-            for name in names:
-                means[name, width].add(_of_pairs(kernels[name], x1, x2, diagonal).double())
+        with neutral():
+            for width, draw in track(runs, "Monte Carlo limit", disable=not progress, transient=True):
+                # Networks of the two widths are independent.
+                seed = (2 * self.seed + widths.index(width)) * 1_000_003 + draw
+                model = draw_network(partial(self.build, width), "build", seed)
+                kernels = {
+                    "Σ": partial(covariance_of, model),
+                    "Θ": partial(empirical_ntk, model, outputs="mean", memory_budget=memory_budget, dtype=dtype),
+                }
+                for name in names:
+                    means[name, width].add(_of_pairs(kernels[name], x1, x2, diagonal).double())
         refuse_equal_networks("build", *means.values())
         estimates = []
         for name in names:
             narrow, wide = (means[name, width].result() for width in widths)
             estimate = extrapolate(name, widths, narrow, wide)
-            self.error = max(self.error, _relative(estimate[1], estimate[0]))
+            with _noting:  # calls may come from several threads
+                self.error = max(self.error, _relative(estimate[1], estimate[0]))
             estimates.append(estimate)
         return estimates
 

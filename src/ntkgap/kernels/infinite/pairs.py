@@ -3,10 +3,17 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from threading import Lock
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
+
+from ntkgap.errors import KernelError
+from ntkgap.kernels.infinite.functions_of_input import FunctionsOfInput
+
+# Squares of smaller numbers have not all their digits in float64.
+SMALLEST_INPUT = torch.finfo(torch.float64).tiny ** 0.5
 
 
 class Moments(NamedTuple):
@@ -23,41 +30,72 @@ class Moments(NamedTuple):
         """Apply a linear map to both."""
         return Moments(function(self.nngp), None if self.ntk is None else function(self.ntk))
 
-    @staticmethod
-    def cat(parts: "list[Moments]") -> "Moments":
-        """Put tiles of matched pairs one behind the other."""
-        ntks = [part.ntk for part in parts if part.ntk is not None]
-        return Moments(torch.cat([part.nngp for part in parts]), torch.cat(ntks) if ntks else None)
-
 
 @dataclass
 class Side:
     """Inputs on one side of the pairs, with what the pairs (x, x) have shown.
 
     Attributes:
-        n: number of inputs.
-        data: values that depend on the input alone, by step, [n, ...].
-        dtype: of the arithmetic.
-        device: of the inputs.
+        x: the inputs [n, ...].
+        functions: values that depend on the input alone, by step.
+        integers: whether these take integers as they are; else they are made numbers of float64.
+        at_once: for how many inputs these are computed at once.
+        keeps: whether they are kept; else they are computed anew for every tile.
         variances: what recording tiles have noted, put together, [*positions, n]; of attention, the weights [T, T,
         n].
     """
 
-    n: int
-    data: dict[str, Tensor]
-    dtype: torch.dtype
-    device: torch.device
+    x: Tensor
+    functions: FunctionsOfInput
+    integers: bool
+    at_once: int
+    keeps: bool
     variances: dict[tuple[str, int], Tensor] = field(default_factory=dict)
-    _channels_last: dict[tuple[str, int, int], Tensor] = field(default_factory=dict)
+    dtype: torch.dtype = torch.float64
+    _kept: dict[tuple[str, int, int], Tensor] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
 
-    def features(self, name: str, channel_axis: int, batch_axis: int) -> Tensor:
-        """A value with the batch after its positions and the channels last, [*positions, n, channels]."""
+    @property
+    def n(self) -> int:
+        """Number of inputs."""
+        return len(self.x)
+
+    @property
+    def device(self) -> torch.device:
+        """Of the inputs."""
+        return self.x.device
+
+    def values(self, name: str, rows: slice) -> Tensor:
+        """A value on some inputs, as the step gives it."""
+        x = self.x[rows]
+        return self.functions(x if self.integers else x.to(self.dtype), self.dtype)[name]
+
+    def features(self, name: str, channel_axis: int, batch_axis: int, rows: slice) -> Tensor:
+        """A value on some inputs, the batch behind its positions, then the channels: [*positions, b, channels]."""
         key = (name, channel_axis, batch_axis)
-        if key not in self._channels_last:
-            self._channels_last[key] = (
-                self.data[name].to(self.dtype).movedim((batch_axis, channel_axis), (-2, -1)).contiguous()
-            )
-        return self._channels_last[key]
+        if not self.keeps:
+            return self._laid_out(*key, rows)
+        with self._lock:  # tiles in other threads wait until it is there
+            if key not in self._kept:
+                self._kept[key] = self._whole(*key)
+        return self._kept[key][..., rows, :]
+
+    def _whole(self, name: str, channel_axis: int, batch_axis: int) -> Tensor:
+        """The features of all inputs."""
+        whole: Tensor | None = None
+        for start in range(0, self.n, self.at_once):
+            rows = slice(start, min(start + self.at_once, self.n))
+            part = self._laid_out(name, channel_axis, batch_axis, rows)
+            if whole is None and part.shape[-2] == self.n:
+                return part
+            if whole is None:
+                whole = part.new_empty(*part.shape[:-2], self.n, part.shape[-1])
+            whole[..., rows, :] = part
+        return cast(Tensor, whole)
+
+    def _laid_out(self, name: str, channel_axis: int, batch_axis: int, rows: slice) -> Tensor:
+        x = self.values(name, rows).to(self.dtype)
+        return x.movedim((batch_axis, channel_axis), (-2, -1)).contiguous()
 
 
 @dataclass
@@ -70,6 +108,7 @@ class Tile:
         matched: pair the inputs one by one; the tile has one axis then, else two.
         recording: the pairs are (x, x): their variances are not known yet, but noted.
         with_ntk: whether Θ is wanted.
+        single: whether float32 does for what no small difference is taken of any more.
         noted: variances Σ(x, x) at equal positions, by activation or normalisation and field, [*positions, b].
     """
 
@@ -80,6 +119,7 @@ class Tile:
     matched: bool
     recording: bool
     with_ntk: bool
+    single: bool = False
     noted: dict[tuple[str, int], Tensor] = field(default_factory=dict)
 
     @property
@@ -90,18 +130,27 @@ class Tile:
 
     def inner(self, name: str, channel_axis: int, batch_axis: int, position_pairs: bool) -> Tensor:
         """⟨x_p, x'_q⟩ / channels of a value that depends on the input alone."""
-        a = self.left.features(name, channel_axis, batch_axis)[..., self.rows, :]
-        b = self.right.features(name, channel_axis, batch_axis)[..., self.cols, :]
+        a = self.left.features(name, channel_axis, batch_axis, self.rows)
+        b = a if self.recording else self.right.features(name, channel_axis, batch_axis, self.cols)
         positions, channels = a.shape[:-2], a.shape[-1]
+        if self.recording:
+            _refuse_lost(a)
         if not position_pairs:
             products = (a * b).sum(-1) if self.matched else a @ b.mT
-            return products / channels
+            return self._without_own(products.div_(channels))
         a, b = a.flatten(0, -3) if positions else a[None], b.flatten(0, -3) if positions else b[None]
         if self.matched:
             products = torch.einsum("pbk,qbk->pqb", a, b)
         else:
             products = (a.flatten(0, 1) @ b.flatten(0, 1).mT).view(*a.shape[:2], *b.shape[:2]).transpose(1, 2)
-        return (products / channels).reshape(*positions, *positions, *products.shape[2:])
+        products = self._without_own(products / channels)
+        return products.reshape(*positions, *positions, *products.shape[2:])
+
+    def _without_own(self, products: Tensor) -> Tensor:
+        """Zero for the pairs (x, x) in tiles of others: they are known, and would need the longest series."""
+        if not self.matched and self.left is self.right and self.rows.start == self.cols.start:
+            products.diagonal(0, -2, -1).zero_()
+        return products
 
     def recall(self, key: tuple[str, int], position_pairs: bool) -> tuple[Tensor, Tensor]:
         """Variances of both inputs of every pair, shaped to broadcast against Σ."""
@@ -118,6 +167,21 @@ class Tile:
             q1 = q1[(slice(None),) * positions + (None,) * positions]
             q2 = q2[(None,) * positions]
         return q1, q2
+
+
+def _refuse_lost(x: Tensor) -> None:
+    """Refuse inputs so small that their squares are zero in float64, [*positions, b, channels].
+
+    Raises:
+        KernelError: with the remedy.
+    """
+    axes = [axis for axis in range(x.ndim) if axis != x.ndim - 2]
+    largest = torch.linalg.vector_norm(x.detach(), math.inf, axes)
+    if bool(((largest > 0) & (largest < SMALLEST_INPUT)).any()):
+        raise KernelError(
+            f"inputs as small as {float(largest[largest > 0].min()):.1e} have squares that underflow in "
+            "torch.float64; scale the inputs up"
+        )
 
 
 def own_positions(x: Tensor, positions: int) -> Tensor:

@@ -104,8 +104,17 @@ class Recursion:
             alive += 1
             most = max(most, alive)
             alive -= ends[name]
-        closed = all(activation.closed_form for activation in self.activations)
-        return 2 * most + (TEMPORARIES if closed else SERIES_TEMPORARIES)
+        return 2 * most + (SERIES_TEMPORARIES if self.has_series else TEMPORARIES)
+
+    @property
+    def has_series(self) -> bool:
+        """Whether any nonlinearity has no closed form."""
+        return not all(activation.closed_form for activation in self.activations)
+
+    def remember(self, size: int) -> None:
+        """Divide bytes that may be kept from one tile to the next between the nonlinearities."""
+        for activation in self.activations:
+            activation.remembered = size // len(self.activations)
 
     def _last_uses(self) -> dict[str, str]:
         """The last step that takes the state of each."""

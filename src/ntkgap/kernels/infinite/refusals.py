@@ -2,6 +2,7 @@
 
 import inspect
 
+import torch
 from torch import nn
 
 from ntkgap.errors import ModelError
@@ -85,3 +86,15 @@ def refuse_hopeless_layers(model: nn.Module) -> None:
         if reason and (weights_seen or any(True for _ in module.parameters())):
             raise ModelError(f"{name!r} ({type(module).__name__}) {reason}")
         weights_seen |= any(True for _ in module.parameters(recurse=False))
+
+
+def refuse_compiled_parts(model: nn.Module) -> None:
+    """Refuse TorchScript, whose steps cannot be followed.
+
+    Raises:
+        ModelError: naming the part.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            where = f"the part {name!r} of the model" if name else "the model"
+            raise ModelError(f"{where} is compiled to TorchScript, which cannot be followed; pass the original")

@@ -3,6 +3,7 @@
 import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from ntkgap.errors import ModelError
 from ntkgap.models.scales import Antisymmetric
+from ntkgap.models.substitution import replicate
 
 
 class Root(nn.Module):
@@ -78,48 +80,69 @@ class ShapedProxy(fx.Proxy):
 
 
 class ShapedTracer(fx.Tracer):
-    """``torch.fx`` tracing that runs every step on examples as it goes.
+    """Records the steps of a network and runs each on examples as it goes.
+
+    ``fx.Tracer.trace`` would replace ``nn.Module.__call__`` and functions of ``math`` for the whole process. Here
+    the modules of a private replica call the tracer themselves.
 
     Args:
+        root: a replica that nothing else uses.
         example: inputs [b, ...].
         is_step: whether a module is kept as one step.
     """
 
-    def __init__(self, example: Tensor, is_step: Callable[[nn.Module], bool]) -> None:
+    def __init__(self, root: Root, example: Tensor, is_step: Callable[[nn.Module], bool]) -> None:
         super().__init__()
-        self.example, self._is_step = example, is_step
-        self._running = False
+        self.root, self.graph, self.tensor_attrs = root, fx.Graph(tracer_cls=ShapedTracer), {}
+        self._example, self._is_step, self._running = example, is_step, False
+        self._names = {module: name for name, module in root.named_modules()}
 
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Ask the rules; they may run the module to find out."""
-        with self._not_tracing():
-            if not self._is_step(m):
-                return False
-        self._refuse_changed(m, Root.name_in_model(module_qualified_name))
-        return True
+    def record(self) -> fx.Graph:
+        """The graph of the network."""
+        for module in self._names:
+            vars(module)["_call_impl"] = partial(self._called, module)  # what ``nn.Module.__call__`` looks up
+        try:
+            result = self.root(self.create_proxy("placeholder", "x", (), {}))
+        finally:
+            for module in self._names:
+                del vars(module)["_call_impl"]
+        self.create_node("output", "output", (self.create_arg(result),), {})
+        return self.graph
 
-    def call_module(
-        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        """Trace a module, or run it where that is what is going on."""
+    def _called(self, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        """Record a module as one step, or follow its forward; run it where that is what is going on."""
         if self._running:
-            return forward(*args, **kwargs)
-        if isinstance(m, Antisymmetric):  # one copy is enough: the other has the same weights at the start
-            _refuse_unlike_copies(m)
-            return self.create_proxy("call_function", difference_of_copies, (m.plus(*args, **kwargs), *args), {})
-        if not any(m is module for module in self.root.modules()):  # made in the forward pass
-            if any(True for _ in m.parameters()):
-                raise ModelError(
-                    f"the forward pass makes a new {type(m).__name__} with weights of its own at every call"
-                )
-            if not self.is_leaf_module(m, type(m).__name__):
-                return forward(*args, **kwargs)
-            return self.create_proxy("call_function", m, args, kwargs, name=type(m).__name__.lower())
-        return super().call_module(m, forward, args, kwargs)
+            return type(module)._call_impl(module, *args, **kwargs)
+        if isinstance(module, Antisymmetric):  # one copy is enough: the other has the same weights at the start
+            _refuse_unlike_copies(module)
+            copy = module.plus(*args, **kwargs)
+            return self.create_proxy("call_function", difference_of_copies, (copy, *args), {})
+        with self._not_tracing():  # the rules may run the module to find out
+            is_step = self._is_step(module)
+        if not is_step:
+            return type(module)._call_impl(module, *args, **kwargs)
+        name = self._names[module]
+        self._refuse_changed(module, Root.name_in_model(name))
+        return self.create_proxy("call_module", name, args, kwargs)
 
-    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
-        """Parameters are themselves until a traced value meets them."""
-        return attr_val
+    @contextmanager
+    def _not_tracing(self) -> Iterator[None]:
+        """Modules called inside are run."""
+        before, self._running = self._running, True
+        try:
+            yield
+        finally:
+            self._running = before
+
+    def create_arg(self, a: Any) -> Any:
+        """As ``fx`` does it, but for parameters that the network does not know."""
+        if isinstance(a, nn.Parameter) and not any(a is p for p in self.root.parameters()):
+            raise ModelError(
+                f"the forward pass uses a parameter of shape {tuple(a.shape)} that is not one of the model's "
+                "(named_parameters): it is made at every call, or held in a plain list; register its module, for "
+                "instance in an nn.ModuleList"
+            )
+        return super().create_arg(a)
 
     def proxy(self, node: fx.Node) -> ShapedProxy:
         """Traced values carry the value on the example."""
@@ -130,9 +153,7 @@ class ShapedTracer(fx.Tracer):
         traced: Any = super().create_proxy(kind, target, args, kwargs, *more, **named)
         node = traced.node
         if kind == "placeholder":
-            if any(other.op == "placeholder" and other is not node for other in self.graph.nodes):
-                raise ModelError("the model takes several inputs; infinite-width kernels need one, [n, ...]")
-            node.meta["value"] = traced.value = self.example
+            node.meta["value"] = traced.value = self._example
         elif kind in ("call_function", "call_method", "call_module"):
             node.meta["without_grad"] = not torch.is_grad_enabled()
             operands = [
@@ -147,22 +168,13 @@ class ShapedTracer(fx.Tracer):
         return traced
 
     def _run(self, kind: str, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run one step on the example; modules that it calls are run, not traced."""
+        """Run one step on the example."""
         with self._not_tracing(), torch.no_grad():
             if kind == "call_function":
                 return target(*args, **kwargs)
             if kind == "call_module":
                 return self.root.get_submodule(target)(*args, **kwargs)
             return getattr(args[0], target)(*args[1:], **kwargs)
-
-    @contextmanager
-    def _not_tracing(self) -> Iterator[None]:
-        """Modules called inside are run."""
-        before, self._running = self._running, True
-        try:
-            yield
-        finally:
-            self._running = before
 
     @staticmethod
     def _refuse_changed(m: nn.Module, name: str) -> None:
@@ -206,21 +218,28 @@ def _example_values(tree: Any) -> Any:
     return fx.node.map_aggregate(tree, lambda leaf: leaf.value if isinstance(leaf, ShapedProxy) else leaf)
 
 
-def trace(root: Root, example: Tensor, is_step: Callable[[nn.Module], bool]) -> fx.Graph:
-    """Record the steps of a model on an example.
+def trace(model: nn.Module, example: Tensor, is_step: Callable[[nn.Module], bool]) -> tuple[fx.Graph, Root]:
+    """Record the steps of a network on an example.
+
+    The network itself is only read: followed is a replica that shares its parameters and copies its buffers.
 
     Args:
-        root: holds the network.
+        model: the network.
         example: a few inputs [b, ...].
         is_step: whether a module is kept as one step.
+
+    Returns:
+        The graph, and the replica whose modules its steps name.
 
     Raises:
         ModelError: if the model does not accept the example, or its path depends on the values of the input.
     """
-    name = type(root.model).__name__
+    name = type(model).__name__
+    root = Root(model)
     try:
         with torch.enable_grad():
-            return ShapedTracer(example, is_step).trace(root)
+            root = replicate(root, {name: b.detach().clone() for name, b in root.named_buffers()})
+            return ShapedTracer(root, example, is_step).record(), root
     except ModelError:
         raise
     except fx.proxy.TraceError as error:

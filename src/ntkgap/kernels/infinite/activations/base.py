@@ -23,12 +23,14 @@ class Activation(ABC):
         closed_form: the expectations are formulas; otherwise they are integrated numerically.
         error: largest relative error that calls since construction were estimated to have, relative to
             √(E[φ(u)²]E[φ(v)²]) and the same of φ'; 0.0 for closed forms, whose error is rounding alone.
+        remembered: bytes that may be kept from one call to the next.
     """
 
     name: str
     odd: bool
     closed_form: bool = True
     error: float = 0.0
+    remembered: int = 0
 
     @abstractmethod
     def covariance(self, c: Tensor, q1: Tensor, q2: Tensor, derivative: bool) -> tuple[Tensor, Tensor | None]:
@@ -40,6 +42,16 @@ class Activation(ABC):
             q2: variances of v, likewise.
             derivative: whether the second expectation is wanted; it is ``None`` otherwise.
         """
+
+    def rounded_covariance(
+        self, c: Tensor, q1: Tensor, q2: Tensor, derivative: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """The same in float64 for results that are rounded to float32 in the end, without gradients.
+
+        The slopes need no more than float32; the covariance must keep its distance from ±√(E[φ(u)²] E[φ(v)²]), on
+        whose root the slopes of a next layer may hang.
+        """
+        return self.covariance(c, q1, q2, derivative)
 
     @abstractmethod
     def variance(self, q: Tensor, derivative: bool) -> tuple[Tensor, Tensor | None]:

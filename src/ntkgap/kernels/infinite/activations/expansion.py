@@ -21,6 +21,10 @@ LARGEST_CURVED = 50.0
 """Beyond this variance only jumps of the slope are taken out of the series."""
 
 
+AT_ONCE = 64
+"""Variances expanded together: each takes some thousands of nodes."""
+
+
 SMALLEST = 1e-24
 """Second moments below this share of that of the identity count as this share: nothing is relative to them."""
 
@@ -48,6 +52,32 @@ class Expansion:
     spline_coefficients: Tensor | None = None
     ends: Tensor | None = None
     rounding: float = 0.0
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it takes, but for what is small."""
+        return self.coefficients.nbytes + (
+            0 if self.spline_coefficients is None else self.spline_coefficients.nbytes
+        )
+
+    @staticmethod
+    def joined(parts: "list[Expansion]") -> "Expansion":
+        """Of the variances of all parts, one behind the other."""
+        if len(parts) == 1:
+            return parts[0]
+        splines = [part.spline for part in parts if part.spline is not None]
+        own = [part.spline_coefficients for part in parts if part.spline_coefficients is not None]
+        ends = [part.ends for part in parts if part.ends is not None]
+        return Expansion(
+            torch.cat([part.coefficients for part in parts], 1),
+            torch.stack([part.tail for part in parts]).amax(0),
+            max(part.error for part in parts),
+            torch.cat([part.norm for part in parts]),
+            Spline.joined(splines) if splines else None,
+            torch.cat(own, 1) if own else None,
+            torch.stack(ends).amax(0) if ends else None,
+            max(part.rounding for part in parts),
+        )
 
 
 class Integrand:
@@ -93,10 +123,13 @@ class Integrand:
 
     def second_moment(self, q: Tensor, slope: bool) -> tuple[Tensor, Tensor, float]:
         """E[f²], its derivative in q, and the estimated relative error, for variances q [n], float64."""
-        squares, z, weights = self._between_kinks(q, slope, 16, 0)
-        moment = (squares * weights).sum(1)
-        # d/dq E[g(√q z)] = E[g(√q z)(z² − 1)]/(2q), by parts: g needs no derivative of its own.
-        change = (squares * weights * (z.square() - 1)).sum(1) * torch.where(q > 0, 0.5 / q, 0)
+        moments, changes = [], []
+        for part in q.split(AT_ONCE):
+            squares, z, weights = self._between_kinks(part, slope, 16, 0)
+            moments.append((squares * weights).sum(1))
+            # d/dq E[g(√q z)] = E[g(√q z)(z² − 1)]/(2q), by parts: g needs no derivative of its own.
+            changes.append((squares * weights * (z.square() - 1)).sum(1) * torch.where(part > 0, 0.5 / part, 0))
+        moment, change = torch.cat(moments), torch.cat(changes)
         few = _representatives(q)
         finer, _, finer_weights = self._between_kinks(few, slope, 24, 2, FARTHER)
         coarse, _, coarse_weights = self._between_kinks(few, slope, 16, 0)
@@ -105,12 +138,20 @@ class Integrand:
 
     def expansion(self, q: Tensor, slope: bool, orders: int) -> Expansion:
         """The first ``orders`` Hermite coefficients for variances q [n], float64."""
-        points, few = POINTS[orders], _representatives(q)
+        error = self._error(_representatives(q), slope, orders)
+        return Expansion.joined([self._expansion(part, slope, orders, error) for part in q.split(AT_ONCE)])
+
+    def _error(self, q: Tensor, slope: bool, orders: int) -> float:
+        """Relative error of the coefficients, from a finer rule that reaches farther."""
+        points = POINTS[orders]
+        coarse = self._smooth(q, slope, points, orders, 0)[1]
+        fine = self._smooth(q, slope, points + 8, orders, 2, FARTHER)[1]
+        squares, _, weights = self._between_kinks(q, slope, points, 0)
+        return _relative((coarse - fine).norm(dim=1), _floored((squares * weights).sum(1), q, slope).sqrt())
+
+    def _expansion(self, q: Tensor, slope: bool, orders: int, error: float) -> Expansion:
+        points = POINTS[orders]
         smooth, coefficients, spline = self._smooth(q, slope, points, orders, 0)
-        coarse = self._smooth(few, slope, points, orders, 0)[1] if len(few) < len(q) else coefficients
-        fine = self._smooth(few, slope, points + 8, orders, 2, FARTHER)[1]
-        squares, _, weights = self._between_kinks(few, slope, points, 0)
-        error = _relative((coarse - fine).norm(dim=1), _floored((squares * weights).sum(1), few, slope).sqrt())
         squares, _, weights = self._between_kinks(q, slope, points, 0)
         exact = (squares * weights).sum(1)
         moment = _floored(exact, q, slope)

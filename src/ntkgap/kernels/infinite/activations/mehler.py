@@ -19,8 +19,11 @@ from ntkgap.kernels.infinite.activations.pairs import NEAR, PairExpansion
 AIM = {torch.float32: 1e-7, torch.float64: 1e-12}
 """Relative truncation error aimed at."""
 
-REMEMBERED = 32
-"""Expansions kept, as the tiles of a kernel come with the same variances again and again."""
+ROUNDED_AIM = 1e-8
+"""The same for slopes that end in float32 results."""
+
+REMEMBERED = 1 << 26
+"""Bytes of expansions kept, as the tiles of a kernel come with the same variances again and again."""
 
 
 class NumericalActivation(Activation):
@@ -46,7 +49,7 @@ class NumericalActivation(Activation):
     closed_form = False
 
     def __init__(self, function: Callable[[Tensor], Tensor], name: str) -> None:
-        self.name, self.error = name, 0.0
+        self.name, self.error, self.remembered = name, 0.0, REMEMBERED
         self._integrand = Integrand(function, name)
         self._expansions: OrderedDict[tuple, Expansion] = OrderedDict()
         self._lock = Lock()  # tiles are evaluated in threads, which share what is remembered and the error
@@ -59,8 +62,15 @@ class NumericalActivation(Activation):
     def covariance(self, c: Tensor, q1: Tensor, q2: Tensor, derivative: bool) -> tuple[Tensor, Tensor | None]:
         """See ``Activation.covariance``."""
         q1, q2 = q1.to(c.dtype), q2.to(c.dtype)
-        product = self._expectation(c, q1, q2, False)
-        return product, self._expectation(c, q1, q2, True) if derivative else None
+        product = self._expectation(c, q1, q2, False, AIM[c.dtype])
+        return product, self._expectation(c, q1, q2, True, AIM[c.dtype]) if derivative else None
+
+    def rounded_covariance(
+        self, c: Tensor, q1: Tensor, q2: Tensor, derivative: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """See ``Activation.rounded_covariance``."""
+        product = self._expectation(c, q1, q2, False, AIM[c.dtype])
+        return product, self._expectation(c, q1, q2, True, ROUNDED_AIM) if derivative else None
 
     def variance(self, q: Tensor, derivative: bool) -> tuple[Tensor, Tensor | None]:
         """See ``Activation.variance``."""
@@ -72,11 +82,11 @@ class NumericalActivation(Activation):
             moments.append(_Linearized.apply(moment, q, change) if _tracked(q) else moment)
         return moments[0], moments[1] if derivative else None
 
-    def _expectation(self, c: Tensor, q1: Tensor, q2: Tensor, slope: bool) -> Tensor:
+    def _expectation(self, c: Tensor, q1: Tensor, q2: Tensor, slope: bool, aim: float) -> Tensor:
         tracked = _tracked(c, q1, q2)
         inverse1, inverse2 = inverse_square_root(q1.detach()), inverse_square_root(q2.detach())
         rho = (c.detach() * inverse1).mul_(inverse2).clamp_(-1, 1)
-        pairs = self._pairs(rho, q1.detach(), q2.detach(), slope, tracked)
+        pairs = self._pairs(rho, q1.detach(), q2.detach(), slope, tracked, aim)
         value = pairs.expectation(rho)
         if not tracked:
             return value
@@ -99,9 +109,9 @@ class NumericalActivation(Activation):
             by_q2.expectation(rho) * inverse2.square() / 2,
         )
 
-    def _pairs(self, rho: Tensor, q1: Tensor, q2: Tensor, slope: bool, tracked: bool) -> PairExpansion:
+    def _pairs(self, rho: Tensor, q1: Tensor, q2: Tensor, slope: bool, tracked: bool, aim: float) -> PairExpansion:
         """Coefficients of both sides, enough of them for the largest correlation if any number is."""
-        aim = AIM[rho.dtype] * (1e-3 if tracked else 1.0)  # the gradient's terms are larger by k
+        aim = aim * (1e-3 if tracked else 1.0)  # the gradient's terms are larger by k
         largest = float(rho.abs().max()) if rho.numel() else 0.0
         (values1, shape1), (values2, shape2) = _distinct(q1, rho.ndim), _distinct(q2, rho.ndim)
         parity = int(not slope) if self.odd else None
@@ -129,8 +139,9 @@ class NumericalActivation(Activation):
         with self._lock:
             self._expansions[key] = found
             self._expansions.move_to_end(key)
-            if len(self._expansions) > REMEMBERED:
-                self._expansions.popitem(last=False)
+            size = sum(expansion.nbytes for expansion in self._expansions.values())
+            while size > self.remembered:
+                size -= self._expansions.popitem(last=False)[1].nbytes
         return found
 
 

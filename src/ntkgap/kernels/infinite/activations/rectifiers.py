@@ -39,6 +39,34 @@ class ABReLU(Activation):
             return _ArcCosine.apply(c, q1.to(c.dtype), q2.to(c.dtype), slopes, True)
         return _ArcCosine.apply(c, q1.to(c.dtype), q2.to(c.dtype), slopes, False)[0], None
 
+    def rounded_covariance(
+        self, c: Tensor, q1: Tensor, q2: Tensor, derivative: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        r"""See ``Activation.rounded_covariance``.
+
+        Rounded to float32 are θ and sin θ − ρθ, which is of order θ³: that moves the angle of the next layer by no
+        more than its own rounding. Only if φ folds opposite inputs together (ab < 0, as |x| does), angles near π
+        are as delicate as those near 0.
+        """
+        a, b = self.negative, self.positive
+        if a * b < 0:
+            return self.covariance(c, q1, q2, derivative)
+        k, mean, mean_square = (a - b) ** 2 / (2 * math.pi), (a + b) / 2, (a * a + b * b) / 2
+        zero1, zero2 = q1 == 0, q2 == 0
+        rho = (c * q1.rsqrt().masked_fill_(zero1, 0)).mul_(q2.rsqrt().masked_fill_(zero2, 0))
+        sine, rho = _squared_sine(rho).float().sqrt_(), rho.float()
+        theta = torch.atan2(sine, rho)
+        near = sine.addcmul_(theta, rho, value=-1).mul_(q1.sqrt().float() * k).mul_(q2.sqrt().float())
+        product = near.double().add_(c, alpha=mean_square)
+        if not derivative:
+            return product, None
+        slopes = theta.double()
+        torch.sub(slopes.new_tensor(mean_square), slopes, alpha=k, out=slopes)
+        if bool(zero1.any()) or bool(zero2.any()):  # there ρ is 0, and the formula gives mean²
+            slope1, slope2 = (torch.full_like(q, mean).masked_fill(q == 0, self.at_zero) for q in (q1, q2))
+            slopes = slopes.sub_(mean * mean).addcmul_(slope1, slope2)
+        return product, slopes
+
     def variance(self, q: Tensor, derivative: bool) -> tuple[Tensor, Tensor | None]:
         """See ``Activation.variance``."""
         mean_square = (self.negative**2 + self.positive**2) / 2

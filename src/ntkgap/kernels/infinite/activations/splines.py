@@ -17,6 +17,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ntkgap.kernels.infinite.activations.kinks import Kink
 from ntkgap.kernels.infinite.activations.nodes import REACH, hermite
@@ -47,6 +48,13 @@ class Spline:
         reached = (places.abs() < REACH) & (q > 0)  # the number 0 has no kink around it
         factors = torch.where(reached, jumps * q.sqrt() ** powers, 0)
         return Spline(torch.where(reached, places, 0), factors, 0 if slope else 1)
+
+    @staticmethod
+    def joined(parts: "list[Spline]") -> "Spline":
+        """Of the variances of all parts, one behind the other."""
+        highest = max(len(part.factors) for part in parts)
+        factors = [F.pad(part.factors, (0, 0, 0, 0, 0, highest - len(part.factors))) for part in parts]
+        return Spline(torch.cat([part.places for part in parts], 1), torch.cat(factors, 2), parts[0].lowest)
 
     def values(self, z: Tensor) -> Tensor:
         """R at standard normal values z [N]: [n, N]."""

@@ -34,8 +34,8 @@ class Lookup(Operation):
 
     def __call__(self, at: Tile, pairs: bool, *states: State) -> State:
         """Rows of different tokens are independent."""
-        left, right = (side.data[self.tokens].movedim(0, -1) for side in (at.left, at.right))
-        first, second = at.spread(left[..., at.rows], right[..., at.cols], pairs)
+        left, right = at.left.values(self.tokens, at.rows), at.right.values(self.tokens, at.cols)
+        first, second = at.spread(left.movedim(0, -1), right.movedim(0, -1), pairs)
         same = first == second
         if self.padding is not None:
             same = same & (first != self.padding)

@@ -14,7 +14,6 @@ from ntkgap.kernels.infinite.pairs import Moments, Tile, own_positions, with_own
 from ntkgap.kernels.infinite.rules.base import Call, Compiled, Operation, State, rule
 from ntkgap.kernels.infinite.rules.normalization import learned
 from ntkgap.kernels.infinite.signals import Signal
-from ntkgap.models.forward_mode import forward_derivative
 from ntkgap.models.inputs import ImageInput, TokenInput
 
 
@@ -56,7 +55,8 @@ class Pointwise(Operation):
     ) -> tuple[Tensor, Tensor | None]:
         """E[φφ'] and E[φ̇φ̇'] on a tile, exact where an input meets itself."""
         if not at.recording:
-            return activation.covariance(c, *at.recall(key, pairs), derivative)
+            covariance = activation.rounded_covariance if at.single else activation.covariance
+            return covariance(c, *at.recall(key, pairs), derivative)
         q = at.noted[key]
         product, slope = activation.variance(q, derivative)
         if pairs:
@@ -77,10 +77,7 @@ def check_resolved(q: Tensor, step: str) -> None:
     if not fault and bool(((q > 0) & (q < smallest)).any()):
         fault = "underflow"
     if fault:
-        raise KernelError(
-            f"variances {fault} in {q.dtype} before the step {step!r}; pass dtype=torch.float64, or scale the "
-            "inputs"
-        )
+        raise KernelError(f"variances {fault} in {q.dtype} at the step {step!r}; scale the inputs or weights")
 
 
 def pointwise(call: Call, activation: Activation) -> Compiled:
@@ -127,7 +124,12 @@ def slope_times_input(call: Call, activation: Activation) -> Activation:
         return function(x, *call.args[1:], **call.kwargs)
 
     def psi(x: Tensor) -> Tensor:
-        return x * forward_derivative(phi, (x,), (torch.ones_like(x),))[1]
+        # In reverse: forward differentiation counts its levels for the whole process, whatever the thread.
+        with torch.enable_grad():
+            z = x if x.requires_grad else x.detach().requires_grad_()
+            y = phi(z)
+            slope = torch.autograd.grad(y.sum(), z, create_graph=x.requires_grad)[0] if y.requires_grad else 0 * x
+        return x * slope
 
     return quadrature_of(psi, f"x·φ'(x) of {activation.name}")
 

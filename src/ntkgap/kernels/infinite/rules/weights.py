@@ -35,6 +35,8 @@ class Coefficients:
         out = _affine(nngp, self.gain, self.shift)
         if not with_ntk or (ntk is None and not self.weight_learning and not self.bias_learning):
             return Moments(out, None)
+        if ntk is not None and (self.gain, self.shift) == (self.weight_learning, self.bias_learning):
+            return Moments(out, torch.add(out, ntk, alpha=self.gain))
         learned = _affine(nngp, self.weight_learning, self.bias_learning)
         return Moments(out, learned if ntk is None else learned.add_(ntk, alpha=self.gain))
 
