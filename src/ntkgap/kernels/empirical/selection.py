@@ -67,8 +67,8 @@ def _names_of(model: nn.Module, item: object) -> list[str]:
     if isinstance(item, nn.Module):
         if not any(item is module for module in model.modules()):
             raise KernelError(f"parameters= holds a {type(item).__name__} that is not a module of the model")
-        inside = {id(p) for p in item.parameters()}
-        return [name for name, p in named.items() if id(p) in inside]
+        own = {id(p) for p in item.parameters()}
+        return [name for name, p in named.items() if id(p) in own]
     found = [name for name, p in named.items() if p is item]
     if not found:
         what = f"a tensor of shape {tuple(item.shape)}" if isinstance(item, Tensor) else type(item).__name__
