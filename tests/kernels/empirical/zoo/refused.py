@@ -50,13 +50,6 @@ def hook_that_holds_a_weight():
     return model
 
 
-def method_that_holds_a_weight():
-    model = MLP()
-    plain = model[0].forward
-    model[0].forward = lambda x: torch.sin(plain(x))
-    return model
-
-
 MLP = stack(linear(3, 4), nn.Tanh, linear(4, 2))
 
 AB = {"a": linear(3, 4), "b": linear(4, 2)}
@@ -185,12 +178,5 @@ REFUSALS = [
     ),
     Refusal(
         "hook that holds a weight", hook_that_holds_a_weight, x(), ("'?gain'?", "reference|attribute"), twin=False
-    ),
-    Refusal(
-        "method that holds a weight",
-        method_that_holds_a_weight,
-        x(),
-        ("0.weight|0.bias", "reference|attribute"),
-        twin=False,
     ),
 ]
