@@ -14,3 +14,6 @@ CANCELLING = 1e-6
 
 # Gradient flow integrated numerically for a long time, with a relative error of 1e-10 a step.
 FLOW = 1e-6
+
+# Kernels computed in float64 and returned in float32, relative to √(K(x, x) K(x', x')): rounding, of angles too.
+ROUNDED = 1e-6

@@ -226,3 +226,21 @@ def test_the_infinite_width_of_modules_at_two_paths(x):
 
     shared = norm()
     torch.testing.assert_close(normalised(shared, shared), normalised(norm(), norm()), rtol=EXACT, atol=EXACT)
+
+
+def test_functions_are_followed_to_the_modules_they_were_written_with(x):
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+    expected = ng.empirical_ntk(model, x)
+    first = model.forward
+    log = []
+
+    def forward(z, depth=0):
+        log.append(depth)
+        return forward(z, 1) if depth == 0 else model[2](model[1](model[0](z)))  # refers to itself, too
+
+    for own in (forward, lambda z: first(z)):
+        model.forward = own
+        torch.testing.assert_close(ng.empirical_ntk(model, x), expected)
+    tensors = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
+    assert not call_with(model, tensors, (x,)).any()
+    assert set(log) == {0, 1}

@@ -89,8 +89,8 @@ def monte_carlo_kernel(
             ntk.add(theta.double())
             f1 = _outputs(model, x1, dtype)
             nngp.add(f1 @ (f1 if x2 is None else _outputs(model, x2, dtype)).mT / f1.shape[1])
-    refuse_equal_networks("build_model", ntk, nngp)
-    return MonteCarloKernel(*nngp.result(), *ntk.result())
+        refuse_equal_networks("build_model", ntk, nngp)
+        return MonteCarloKernel(*nngp.result(), *ntk.result())
 
 
 def check_draws(draws: object) -> None:

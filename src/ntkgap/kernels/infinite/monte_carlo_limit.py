@@ -178,15 +178,15 @@ class MonteCarloLimit:
                 }
                 for name in names:
                     means[name, width].add(_of_pairs(kernels[name], x1, x2, diagonal).double())
-        refuse_equal_networks("build", *means.values())
-        estimates = []
-        for name in names:
-            narrow, wide = (means[name, width].result() for width in widths)
-            estimate = extrapolate(name, widths, narrow, wide)
-            with _noting:  # calls may come from several threads
-                self.error = max(self.error, _relative(estimate[1], estimate[0]))
-            estimates.append(estimate)
-        return estimates
+            refuse_equal_networks("build", *means.values())
+            estimates = []
+            for name in names:
+                narrow, wide = (means[name, width].result() for width in widths)
+                estimate = extrapolate(name, widths, narrow, wide)
+                with _noting:  # calls may come from several threads
+                    self.error = max(self.error, _relative(estimate[1], estimate[0]))
+                estimates.append(estimate)
+            return estimates
 
 
 def _of_pairs(

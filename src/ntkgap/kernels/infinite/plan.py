@@ -106,7 +106,7 @@ class Plan:
                 lanes -= 1
             else:
                 raise KernelError(
-                    f"memory_budget={self._budget:,} bytes is too small: one pair of inputs needs "
+                    f"memory_budget={self._budget:,} bytes is too small: one pair of inputs needs at least "
                     f"{self._bytes(1, 1, 1):,} bytes, with what is kept of all inputs"
                 )
         return lanes, height, width
