@@ -40,7 +40,7 @@ def test_what_is_too_large_to_factorise_is_refused_at_once(monkeypatch):
     data = ng.Dataset(torch.zeros(rows, 2), torch.zeros(rows, 10))
     with pytest.raises(StudyError, match=r"Gram matrix of 20010 rows, and at most 20000 .*conjugate_gradients"):
         natural_gradient_descent(nn.Linear(2, 10), data, learning_rate=0.5, steps=1)
-    monkeypatch.setattr("ntkgap.practice.gram_systems.default_budget", lambda device: 10**6)
+    monkeypatch.setattr("ntkgap.practice.gram_systems.free_memory", lambda device: 2 * 10**6)
     small = ng.Dataset(data.x[:100], data.y[:100])
     with pytest.raises(StudyError, match=r"take 0.0 GB where 0.0 GB may be used"):
         natural_gradient_descent(nn.Linear(2, 10), small, learning_rate=0.5, steps=1)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ntkgap.errors import DataError, ModelError
 
 
-def call_arguments(model: nn.Module, x: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def call_arguments(model: nn.Module, x: Any, name: str = "x") -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Positional and keyword arguments that ``x`` stands for.
 
     A mapping (a Hugging Face batch) holds arguments by name, a tuple or list positional ones, anything else is the
@@ -37,7 +37,7 @@ def call_arguments(model: nn.Module, x: Any) -> tuple[tuple[Any, ...], dict[str,
         given = f"the keys {', '.join(map(repr, kwargs))}" if kwargs else f"{len(args)} positional arguments"
         raise DataError(
             f"{type(model).__name__}.forward takes ({', '.join(map(str, signature.parameters.values()))}), "
-            f"but x holds {given} ({error}); a dict holds arguments by name, a tuple or list positional ones"
+            f"but {name} holds {given} ({error}); a dict holds arguments by name, a tuple or list positional ones"
         ) from error
     return args, kwargs
 

@@ -1,6 +1,7 @@
 """Networks whose structure on a few examples is not that of all: exact all the same, or refused."""
 
 import copy
+import types
 
 import pytest
 import torch
@@ -188,8 +189,10 @@ def test_a_weight_that_is_held_elsewhere(x):
     model = With(lambda m, x: m.b(torch.tanh(nn.functional.linear(x, m.held[0]))), **linear_pair()).double()
     model.held = [model.a.weight]  # in a container it is found
     check(model, x)
-    weight = model.a.weight
-    hidden = With(lambda m, x: m.b(torch.tanh(nn.functional.linear(x, weight))), a=model.a, b=model.b)
+    weight, box = model.a.weight, types.SimpleNamespace(weight=model.a.weight)
+    closed = With(lambda m, x: m.b(torch.tanh(nn.functional.linear(x, weight))), a=model.a, b=model.b)
+    check(closed, x)  # so is it in a closure
+    hidden = With(lambda m, x: m.b(torch.tanh(nn.functional.linear(x, box.weight))), a=model.a, b=model.b)
     with pytest.raises(ModelError, match=r"'a\.weight' through a reference of its own"):
         ng.empirical_ntk(hidden, x)
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import ntkgap as ng
-from ntkgap.kernels.infinite.workers import aside, one_by_one
+from ntkgap.kernels.workers import aside, one_by_one
 from ntkgap.models import ConvNet
 from tests.kernels.infinite.apart import run_apart
 

@@ -57,7 +57,7 @@ class Layout:
 
 def trace(point: Point, x: Inputs, decided: tuple[bool, ...] | None = None) -> Trace:
     """Run the network once and note every use of the point's leaves."""
-    recorder = Recorder(point.leaves, x.own_leaves(), len(x), decided)
+    recorder = Recorder(point.leaves, x.own_leaves(), len(x), decided, point.model)
     with torch.enable_grad(), recorder:
         outputs = point(x)
     check_finite(outputs.detach(), point.model)

@@ -20,14 +20,14 @@ def per_example_gradients(
     try:
         rows = _batched(point, x, names, along)
     except (RuntimeError, NotImplementedError, UserWarning):
-        return _rowwise(point, x, names, along)
+        return rowwise_gradients(point, x, names, along)
     v = torch.randn(len(along), generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(along)
     for i in {0, len(x) - 1}:
-        alone = _rowwise(point, x[i : i + 1], names, (v @ along)[None])
+        alone = rowwise_gradients(point, x[i : i + 1], names, (v @ along)[None])
         scale = max(float(g.norm()) for g in alone.values())
         off = max(float((v @ rows[name][:, i] - alone[name][0, 0]).norm()) for name in names)
         if off > TOLERANCE.get(precision, 1e-2) * scale:
-            return _rowwise(point, x, names, along)
+            return rowwise_gradients(point, x, names, along)
     return rows
 
 
@@ -43,7 +43,8 @@ def _batched(point: Point, x: Inputs, names: list[str], along: Tensor) -> dict[s
     return {name: block.reshape(*block.shape[:2], -1).transpose(0, 1) for name, block in blocks.items()}
 
 
-def _rowwise(point: Point, x: Inputs, names: list[str], along: Tensor) -> dict[str, Tensor]:
+def rowwise_gradients(point: Point, x: Inputs, names: list[str], along: Tensor) -> dict[str, Tensor]:
+    """The same as :func:`per_example_gradients` with one backward pass for each row: possible wherever any is."""
     leaves = [point.leaves[name] for name in names]
     rows = [leaf.new_zeros(len(along), len(x), leaf.numel()) for leaf in leaves]
     for i in range(len(x)):

@@ -58,7 +58,12 @@ class Inputs:
         _check_leaves(names, leaves)
         tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.ndim]
         if not tensors or not len(tensors[0]):
-            what = f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else "no tensor of examples"
+            kinds = ", ".join(f"{path} a {type(leaf).__name__}" for path, leaf in zip(names, leaves, strict=True))
+            what = (
+                f"shape {tuple(x.shape)}"
+                if isinstance(x, Tensor)
+                else f"no tensor of examples ({kinds or 'empty'})"
+            )
             raise DataError(f"{name} has {what}; at least one example [n, ...] is needed")
         n = len(tensors[0])
         own = [_has_examples(leaf, path, n) for leaf, (path, _) in zip(leaves, pairs, strict=True)]
@@ -151,7 +156,8 @@ class Inputs:
 
     def arguments(self, model: nn.Module) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """How the model takes them; see ``call_arguments``."""
-        return call_arguments(model, tree_unflatten(self.leaves, self._spec))
+        name = self.names[0].split("[")[0]
+        return call_arguments(model, tree_unflatten(self.leaves, self._spec), name)
 
 
 def _check_leaves(names: list[str], leaves: list[Any]) -> None:

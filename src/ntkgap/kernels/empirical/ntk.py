@@ -19,8 +19,12 @@ from ntkgap.kernels.empirical.recipe import find_recipe
 from ntkgap.kernels.empirical.selection import ParameterSelection
 from ntkgap.kernels.memory import free_memory
 from ntkgap.kernels.modes import neutral
+from ntkgap.kernels.workers import aside
 
 OUTPUTS = ("full", "mean", "diagonal", "sum")
+
+#: Operations that one core is through with in a few milliseconds.
+SMALL = 3e8
 
 
 def as_matrix(kernel: Tensor) -> Tensor:
@@ -201,6 +205,20 @@ class _Job:
     @neutral()
     def run(self, progress: bool, layerwise: bool) -> Tensor | dict[str, Tensor]:
         """The kernel; planned again where the structure found on a few examples does not hold for all."""
+        # Small work is done aside on one core: operations split over busy cores wait for each other at every step.
+        # Not where the caller has entered modes of torch (a default device), which are those of a thread.
+        small = self._operations() < SMALL and self.point.device.type == "cpu"
+        if small and torch._C._len_torch_function_stack() == 0:
+            return aside(lambda: self._finished(progress, layerwise))
+        return self._finished(progress, layerwise)
+
+    def _operations(self) -> float:
+        """About how many there are: in the contractions, and in passes forward and backward."""
+        shapes, examples = self.recipe1.shapes.values(), len(self.x1) + (0 if self.symmetric else len(self.x2))
+        each = sum(max(s.entries, s.positions * s.groups * s.out * s.into) for s in shapes)
+        return self.plan.flops + 2 * examples * each * (self.recipe1.classes + 3)
+
+    def _finished(self, progress: bool, layerwise: bool) -> Tensor | dict[str, Tensor]:
         while True:
             try:
                 return self._run(progress, layerwise)

@@ -1,16 +1,20 @@
 """J v, Jᵀ u and J Jᵀ u, from factors that are kept or by automatic differentiation block by block."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from ntkgap.kernels.empirical.collect import trace
 from ntkgap.kernels.empirical.factors import Outer
+from ntkgap.kernels.empirical.fallback import rowwise_gradients
 from ntkgap.kernels.empirical.inputs import Inputs
 from ntkgap.kernels.empirical.jacobian import Jacobian
 from ntkgap.kernels.empirical.patches import Patches
 from ntkgap.kernels.empirical.point import Point
+from ntkgap.kernels.empirical.proof import TOLERANCE
+from ntkgap.kernels.empirical.written_out import WrittenOut
 
 
 class Products(ABC):
@@ -77,11 +81,12 @@ class Streamed(Products):
     """Products by automatic differentiation over blocks of examples: nothing larger than parameters is kept.
 
     Jᵀu is one backward pass; J v is the derivative of the backward pass with respect to u, which it is
-    linear in (double backward: works wherever gradients do, forward mode does not).
+    linear in (double backward: works almost wherever gradients do, forward mode does not).
     """
 
     def __init__(self, point: Point, x: Inputs, block: int, outputs: Tensor) -> None:
         self._point, self._blocks = point, x.split(block)
+        self._derivative: Callable[[Inputs, list[Tensor]], Tensor] | None = None
         self.outputs = outputs
 
     def gram_product(self, u: Tensor) -> Tensor:
@@ -101,17 +106,51 @@ class Streamed(Products):
         return total
 
     def product(self, w: list[Tensor]) -> Tensor:
-        """J w, [n, C]."""
-        leaves, rows = list(self._point.leaves.values()), []
-        for x in self._blocks:
-            # Fused attention has no second derivative; written out, it has.
-            with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
-                outputs = self._point(x)
-                u = torch.zeros_like(outputs, requires_grad=True)
-                grads = torch.autograd.grad(outputs, leaves, u, create_graph=True, allow_unused=True)
-                pairs = [(g, v) for g, v in zip(grads, w, strict=True) if g is not None and g.requires_grad]
-            rows.append(torch.autograd.grad([g for g, _ in pairs], u, [v for _, v in pairs])[0].detach())
-        return torch.cat(rows)
+        """J w, [n, C]; the way to it is checked against Jᵀ on the first block that is asked for."""
+        if self._derivative is None:
+            self._derivative = self._doubly if self._agrees(self._blocks[0], w) else self._row_by_row
+        return torch.cat([self._derivative(x, w) for x in self._blocks])
+
+    def _doubly(self, x: Inputs, w: list[Tensor]) -> Tensor:
+        leaves = list(self._point.leaves.values())
+        # Fused functions have no second derivative; written out, they have.
+        with torch.enable_grad(), WrittenOut():
+            outputs = self._point(x)
+            u = torch.zeros_like(outputs, requires_grad=True)
+            grads = torch.autograd.grad(outputs, leaves, u, create_graph=True, allow_unused=True)
+            pairs = [(g, v) for g, v in zip(grads, w, strict=True) if g is not None and g.requires_grad]
+        if not pairs:
+            return torch.zeros_like(outputs)
+        return torch.autograd.grad([g for g, _ in pairs], u, [v for _, v in pairs])[0].detach()
+
+    def _row_by_row(self, x: Inputs, w: list[Tensor]) -> Tensor:
+        """One backward pass for each output of each example: where backward passes have no derivative."""
+        products = []
+        for i in range(len(x)):  # an example at a time: gradients are as large as the parameters
+            one = x[i : i + 1]
+            with torch.no_grad():
+                classes = self._point(one).shape[1]
+            along = torch.eye(classes, dtype=self._point.float_dtype, device=self._point.device)
+            rows = rowwise_gradients(self._point, one, list(self._point.leaves), along)  # name -> [C, 1, p]
+            pairs = zip(rows.values(), w, strict=True)
+            products.append(torch.stack([of_leaf[:, 0] @ v.flatten() for of_leaf, v in pairs]).sum(0))
+        return torch.stack(products)
+
+    def _agrees(self, x: Inputs, w: list[Tensor]) -> bool:
+        """Whether ⟨v, J w⟩ = ⟨Jᵀ v, w⟩ for a random v."""
+        try:
+            forward = self._doubly(x, w)
+        except (RuntimeError, NotImplementedError):
+            return False
+        v = torch.randn(forward.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(forward)
+        with torch.enable_grad():
+            made = trace(self._point, x)
+        leaves = list(self._point.leaves.values())
+        grads = torch.autograd.grad(made.outputs, leaves, v, allow_unused=True)
+        backward = [(g, part) for g, part in zip(grads, w, strict=True) if g is not None]
+        off = abs(float((v * forward).sum()) - sum(float((g * part).sum()) for g, part in backward))
+        scale = sum(float(g.norm() * part.norm()) for g, part in backward)
+        return off <= TOLERANCE.get(made.precision, 1e-2) * scale
 
 
 class StreamedDifference(Products):

@@ -113,11 +113,16 @@ def find_recipe(point: Point, x: Tensor | Inputs, prove: bool = True) -> Recipe:
     order = torch.tensor([2, 1, 0], device=point.device)
     with torch.no_grad():
         backward = point(three[order])[order].detach()
+    if not large.outputs.requires_grad:
+        raise ModelError(
+            f"autograd cannot follow the outputs of {type(point.model).__name__} to any selected parameter: they "
+            "do not depend on one, or are made under torch.no_grad or detached"
+        )
     widths = {made.shape[1] for made in (small.outputs, large.outputs, backward)}
     if len(widths) > 1:
         raise ModelError(
             f"{type(point.model).__name__} returns {' or '.join(map(str, sorted(widths)))} outputs an example, "
-            "depending on the values of the inputs or on how many there are; kernels need the same number for all"
+            "depending on their values or on the number of examples; kernels need the same number for all"
         )
     # In other company, and in another order: an example must not notice either.
     others = torch.cat([small.outputs.detach(), backward])

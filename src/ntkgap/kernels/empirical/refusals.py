@@ -1,6 +1,9 @@
 """Layers without a per-example Jacobian in the mode they are in, or that hide their weights; with the remedy."""
 
+import sys
+
 import torch
+import torch.utils.checkpoint
 from torch import nn
 from torch.nn.parameter import is_lazy
 
@@ -53,6 +56,22 @@ def refuse_foreign_modules(model: nn.Module) -> None:
                 raise ModelError(
                     f"{what!r} is a DTensor, spread over devices; pass a model with whole tensors (.full_tensor())"
                 )
+
+
+def refuse_reentrant_checkpoint(model: nn.Module) -> None:
+    """Refuse to be called from inside of a checkpoint that hides its parameters from autograd.
+
+    Raises:
+        ModelError: if this is such a place.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        code, frame = frame.f_code, frame.f_back  # type: ignore[assignment]
+        if code.co_name == "forward" and code.co_filename == torch.utils.checkpoint.__file__:
+            raise ModelError(
+                f"{type(model).__name__} calls torch.utils.checkpoint with use_reentrant=True, inside of which "
+                "autograd does not see the parameters; use use_reentrant=False"
+            )
 
 
 def _fault(module: nn.Module) -> tuple[str, str] | None:

@@ -34,10 +34,9 @@ class RepeatedJacobian:
     @neutral()
     def refresh(self) -> None:
         """Take the parameters as the network has them now; until then its changes go unnoticed."""
-        self._point = Point(self._model, None, self._dtype)
         # A point shares the memory of parameters it need not cast, and later training would reach it.
-        for name, leaf in self._point.leaves.items():
-            self._point.leaves[name] = leaf.detach().clone().requires_grad_()
+        own = {name: p.detach().clone() for name, p in self._model.named_parameters()}
+        self._point = Point(self._model, None, self._dtype, values=own)
         self._proved: set[tuple] = set()
 
     @neutral()

@@ -59,14 +59,16 @@ def _names_of(model: nn.Module, item: object) -> list[str]:
     named = dict(model.named_parameters())
     if isinstance(item, str):
         aliases = _aliases(model)
+        inside = item.removeprefix("module.").removeprefix("_orig_mod.")  # of DataParallel and torch.compile
+        item = item if item in aliases else inside
         if item not in aliases:
             raise KernelError(f"no parameter is called {item!r}; there are: {', '.join(named)}")
         return [aliases[item]]
     if isinstance(item, nn.Module):
         if not any(item is module for module in model.modules()):
             raise KernelError(f"parameters= holds a {type(item).__name__} that is not a module of the model")
-        inside = {id(p) for p in item.parameters()}
-        return [name for name, p in named.items() if id(p) in inside]
+        own = {id(p) for p in item.parameters()}
+        return [name for name, p in named.items() if id(p) in own]
     found = [name for name, p in named.items() if p is item]
     if not found:
         what = f"a tensor of shape {tuple(item.shape)}" if isinstance(item, Tensor) else type(item).__name__

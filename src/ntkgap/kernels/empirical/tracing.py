@@ -25,12 +25,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from ntkgap.kernels.empirical.parts import Derived, Part, rearranged
+from ntkgap.kernels.empirical.refusals import refuse_reentrant_checkpoint
 from ntkgap.kernels.empirical.rules import COPIES, RULES, UNROLLED, Call, record_local
 
 # What a rule may stumble over when it meets something it was not made for.
@@ -79,10 +80,16 @@ class Recorder(TorchFunctionMode):
         data: the tensors of examples.
         n: how many examples there are.
         decided: for each time that is asked, whether the axis is that of the examples.
+        model: the network, for messages.
     """
 
     def __init__(
-        self, leaves: dict[str, Tensor], data: list[Tensor], n: int, decided: tuple[bool, ...] | None = None
+        self,
+        leaves: dict[str, Tensor],
+        data: list[Tensor],
+        n: int,
+        decided: tuple[bool, ...] | None,
+        model: nn.Module,
     ) -> None:
         super().__init__()
         self.parts: dict[int, Part] = {id(leaf): Part(name, leaf) for name, leaf in leaves.items()}
@@ -91,6 +98,7 @@ class Recorder(TorchFunctionMode):
         self.sizes: list[int] = []
         self.coarsest: torch.dtype | None = None
         self._leaves, self._n, self._decided, self._derived = leaves, n, decided, 0
+        self._model = model
         self._token = object()  # not the recorder: autograd's graph would keep it, and it the graph
         for tensor in data:
             self._mark(tensor)
@@ -105,6 +113,8 @@ class Recorder(TorchFunctionMode):
         from_data = any(self._is_data(t) for t in given)
         if touched and not from_data:
             from_data = self._is_given_to_examples(func, args, given)
+        if touched and not torch.is_grad_enabled():
+            refuse_reentrant_checkpoint(self._model)
         call = None
         if touched and from_data:
             unrolled = UNROLLED.get(func)

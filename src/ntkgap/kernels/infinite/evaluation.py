@@ -11,7 +11,7 @@ from ntkgap.kernels.infinite.magnitude import check_range, check_resolution
 from ntkgap.kernels.infinite.pairs import Moments, Side, Tile
 from ntkgap.kernels.infinite.plan import Plan
 from ntkgap.kernels.infinite.recursion import Recursion
-from ntkgap.kernels.infinite.workers import aside, one_by_one
+from ntkgap.kernels.workers import aside, one_by_one
 
 
 class Evaluation:

@@ -1,7 +1,7 @@
 """Estimates of infinite-width kernels from finite networks, for models whose limit has no recursion."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from rich.progress import track
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ntkgap.errors import KernelError, ModelError
 from ntkgap.kernels.empirical import empirical_ntk
+from ntkgap.kernels.empirical.point import Point
 from ntkgap.kernels.modes import neutral
 from ntkgap.models.randomness import Seeded
 
@@ -45,8 +46,8 @@ class RunningMean:
 
 def monte_carlo_kernel(
     build_model: Callable[[], nn.Module],
-    x1: Tensor,
-    x2: Tensor | None = None,
+    x1: Any,
+    x2: Any = None,
     *,
     draws: int = 32,
     seed: int = 0,
@@ -64,8 +65,8 @@ def monte_carlo_kernel(
 
     Args:
         build_model: makes a network [n, ...] -> [n, C] with fresh random weights each time it is called.
-        x1: inputs [n1, ...].
-        x2: inputs [n2, ...]; x1 if not given.
+        x1: n1 inputs, as ``empirical_ntk`` takes them.
+        x2: n2 inputs; x1 if not given.
         draws: number S of networks, at least 2.
         seed: of the random numbers that torch draws while networks are built; the global generators, from which
             other threads may draw meanwhile, are not touched.
@@ -86,8 +87,8 @@ def monte_carlo_kernel(
             model = draw_network(build_model, "build_model", seed * 1_000_003 + draw)
             theta = empirical_ntk(model, x1, x2, outputs="mean", dtype=dtype, memory_budget=memory_budget)
             ntk.add(theta.double())
-            f1 = _outputs(model, x1)
-            nngp.add(f1 @ (f1 if x2 is None else _outputs(model, x2)).mT / f1.shape[1])
+            f1 = _outputs(model, x1, dtype)
+            nngp.add(f1 @ (f1 if x2 is None else _outputs(model, x2, dtype)).mT / f1.shape[1])
         refuse_equal_networks("build_model", ntk, nngp)
         return MonteCarloKernel(*nngp.result(), *ntk.result())
 
@@ -130,9 +131,8 @@ def refuse_equal_networks(name: str, *means: RunningMean) -> None:
         )
 
 
-def _outputs(model: nn.Module, x: Tensor) -> Tensor:
-    """Outputs in float64, [n, C]."""
-    parameter = next(model.parameters())
+def _outputs(model: nn.Module, x: Any, dtype: torch.dtype | None) -> Tensor:
+    """Outputs in float64, [n, C], for inputs as ``empirical_ntk`` takes them."""
+    point = Point(model, dtype=dtype)
     with torch.no_grad():
-        outputs = model(x.to(parameter.dtype) if x.is_floating_point() else x)
-    return outputs.double().reshape(len(x), -1)
+        return point(point.inputs(x)).double()

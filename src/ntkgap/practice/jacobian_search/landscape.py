@@ -8,7 +8,6 @@ import scipy.linalg
 import scipy.sparse.linalg
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ntkgap.errors import KernelError
 from ntkgap.kernels.empirical.jacobian import jacobian_at
@@ -18,6 +17,7 @@ from ntkgap.kernels.empirical.point import Point
 from ntkgap.kernels.empirical.recipe import find_recipe
 from ntkgap.kernels.empirical.selection import ParameterSelection
 from ntkgap.kernels.empirical.symmetric_operator import SymmetricOperator
+from ntkgap.kernels.empirical.written_out import WrittenOut
 from ntkgap.practice.jacobian_search.smoothing import RoundedKinks
 
 # Rows n·C up to which the Gram matrix of ΔJ is formed; above, it is only applied to vectors.
@@ -144,8 +144,8 @@ class Landscape:
         v = [None if a is None else (a - b if b is not None else a) for a, b in zip(exact, at_origin, strict=True)]
         leaves = list(point.leaves.values())
         rounded = nullcontext() if smoothing is None else RoundedKinks(smoothing)
-        # Fused attention has no second derivative; written out, it has.
-        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), rounded:
+        # Fused functions have no second derivative; written out, they have.
+        with torch.enable_grad(), WrittenOut(), rounded:
             outputs = point(self.x)
             grads = torch.autograd.grad(outputs, leaves, u, create_graph=True, allow_unused=True)
             pairs = [(g, w) for g, w in zip(grads, v, strict=True) if g is not None and g.requires_grad]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as tree
 
+from ntkgap.errors import ModelError
 from ntkgap.kernels.empirical.refusals import refuse_coupling_layers
 from ntkgap.kernels.empirical.selection import select_parameters
 from ntkgap.models.calls import call_arguments
@@ -29,6 +30,8 @@ class LinearizedModel(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
+        if not isinstance(model, nn.Module):
+            raise ModelError(f"linearize takes an nn.Module, got {type(model).__name__}")
         model = unwrapped(model)
         refuse_coupling_layers(model)
         trained = select_parameters(model)

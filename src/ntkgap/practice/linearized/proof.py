@@ -1,14 +1,17 @@
 """A route is taken only after it gave what reverse mode gives on the network as it is."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as tree
 
 from ntkgap.errors import DataError, ModelError, NtkgapError
+from ntkgap.kernels.empirical.refusals import refuse_reentrant_checkpoint
 from ntkgap.practice.linearized.evaluation import Evaluation, dot, underneath
 from ntkgap.practice.linearized.routes import ROUTES, Adjoint, Route, row_by_row
 
@@ -66,7 +69,7 @@ class Reference:
         flags = [torch.is_grad_enabled() and x.requires_grad for x in evaluation.inputs()]
         plain = evaluation.mapped(underneath)
         copies = plain.mapped(torch.clone)
-        with torch.enable_grad():
+        with torch.enable_grad(), CoarsestType(evaluation.network) as arithmetic:
             leaves = [value.requires_grad_() for value in copies.start]
             outputs = _first_outputs(copies, leaves)
             handed = [*copies.start, *copies.constants.values(), *copies.inputs()]
@@ -74,7 +77,7 @@ class Reference:
             again = self.evaluation.outputs(*plain.start)
         _refuse(outputs, self._name, given)
         self._outputs = outputs.detach()
-        self._error, self._noise = max(_precision(tensor) for tensor in (outputs, *leaves))
+        self._error, self._noise = max(_precision(dtype, outputs.device) for dtype in arithmetic.seen)
         self._differentiate(Adjoint(outputs, leaves, row_by_row), leaves)
         if not self._agrees(again):
             raise ModelError(
@@ -164,10 +167,26 @@ class Reference:
         return off <= self._error * float(self._outputs.norm()) + self._noise * self._response
 
 
-def _precision(tensor: Tensor) -> tuple[float, float]:
-    if tensor.dtype == torch.float32 and (tensor.is_cuda or torch.get_float32_matmul_precision() != "highest"):
+class CoarsestType(TorchFunctionMode):
+    """Notes the types that a network computes in: some layers use float32 whatever they are given."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self._model = model
+        self.seen: set[torch.dtype] = set()
+
+    def __torch_function__(self, func: Callable, _types: Any, args: tuple = (), kwargs: Any = None) -> Any:
+        if not torch.is_grad_enabled():
+            refuse_reentrant_checkpoint(self._model)
+        out = func(*args, **(kwargs or {}))
+        self.seen |= {t.dtype for t in tree.tree_leaves(out) if isinstance(t, Tensor) and t.is_floating_point()}
+        return out
+
+
+def _precision(dtype: torch.dtype, device: torch.device) -> tuple[float, float]:
+    if dtype == torch.float32 and (device.type == "cuda" or torch.get_float32_matmul_precision() != "highest"):
         return _COARSE
-    return _PRECISE.get(tensor.dtype, _COARSE)
+    return _PRECISE.get(dtype, _COARSE)
 
 
 def _gradients(of: Tensor, by: list[Tensor], v: Tensor | None = None) -> list[Tensor]:
@@ -196,7 +215,17 @@ def _first_outputs(evaluation: Evaluation, leaves: list[Tensor]) -> Tensor:
                     f"the inputs are {x.dtype}, the parameters of {name} {like.dtype} ({error}); convert with "
                     f"x.to({like.dtype})"
                 ) from error
-        raise
+        shown = ", ".join(_described(path, x) for path, x in tree.tree_flatten_with_path(evaluation.arguments)[0])
+        hint = "; convert with .long()" if "indices" in str(error) else ""
+        raise DataError(
+            f"{name} does not take these inputs, {shown} ({type(error).__name__}: {error}){hint}"
+        ) from error
+
+
+def _described(path: Any, x: Any) -> str:
+    """An argument in words: its name or place, type and shape."""
+    name = "".join(map(str, path[1:])).strip("[]'") or "input"
+    return f"{name}: {x.dtype} {list(x.shape)}" if isinstance(x, Tensor) else f"{name}: {type(x).__name__}"
 
 
 def _refuse(outputs: Tensor, name: str, given: Mapping[str, Tensor]) -> None:

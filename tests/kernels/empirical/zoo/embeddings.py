@@ -121,7 +121,6 @@ CASES = [
     Case("scaled table", net(scaled, **TOK), IDS),
     Case("max_norm", net(mean_of, **(TOK | {"tok": table(max_norm=0.7)})), IDS),
     Case("sparse gradients", net(mean_of, **(TOK | {"tok": table(sparse=True)})), IDS),
-    Case("gradients scaled by frequency", net(mean_of, **(TOK | {"tok": table(scale_grad_by_freq=True)})), IDS),
     Case(
         "bag, mean",
         net(lambda m, i: m.out(torch.tanh(m.bag(i))), bag=lambda: nn.EmbeddingBag(7, 4), out=linear(4, 3)),

@@ -21,7 +21,8 @@ class Refusal:
         inputs: makes the inputs.
         says: patterns that the message must match, without regard to case: the thing, and the remedy.
         options: keyword arguments of the kernel.
-        twin: whether the linearized twin must refuse it too, when it is made or when it is called.
+        twin: whether the linearized twin must refuse it too, when it is made or when it is called. Where the
+            network itself fails when it is called so, the twin may fail in the same way.
     """
 
     name: str
@@ -34,11 +35,6 @@ class Refusal:
 
 def x(*shape):
     return lambda: torch.randn(*(shape or (4, 3)), generator=torch.Generator().manual_seed(1))
-
-
-def in_inference_mode():
-    with torch.inference_mode():
-        return MLP()
 
 
 def with_integers():
@@ -76,13 +72,10 @@ REFUSALS = [
         "lazy layers",
         lambda: nn.Sequential(nn.LazyLinear(4), nn.Tanh(), nn.Linear(4, 2)),
         x(),
-        ("lazy|uninitiali", "forward|call|once|run"),
+        ("lazy|uninitiali|no shape yet", "forward|call|once|run"),
     ),
     Refusal("model on meta", lambda: MLP().to("meta"), x(), ("meta", "to_empty|load|device|memory")),
     Refusal("inputs on meta", MLP, lambda: x()().to("meta"), ("meta", "device|cpu|to\\(")),
-    Refusal(
-        "made in inference mode", in_inference_mode, x(), ("inference_mode", "outside|clone|no_grad"), twin=False
-    ),
     Refusal("no module", lambda: torch.tanh, x(), ("nn.Module", "builtin|function|wrap|got")),
     Refusal(
         "batch norm in train mode",
@@ -112,6 +105,16 @@ REFUSALS = [
         twin=False,
     ),
     Refusal(
+        "gradients divided by frequency",
+        net(
+            lambda m, i: m.out(torch.tanh(m.tok(i)).mean(1)),
+            tok=lambda: nn.Embedding(7, 4, scale_grad_by_freq=True),
+            out=linear(4, 2),
+        ),
+        lambda: torch.tensor([[1, 1, 2], [3, 1, 3], [0, 0, 0], [4, 5, 6]]),
+        ("'tok'", "scale_grad_by_freq"),
+    ),
+    Refusal(
         "noise",
         net(lambda m, x: m.b(m.a(x) + torch.randn(len(x), 4)), **AB),
         x(),
@@ -136,7 +139,7 @@ REFUSALS = [
         "likeness to all others in the batch",
         net(lambda m, x: F.normalize(m.a(x)) @ F.normalize(m.a(x)).T, **AB),
         x(),
-        ("other examples|number of examples|one row",),
+        ("other examples|number of examples|same number",),
         twin=False,
     ),
     Refusal(

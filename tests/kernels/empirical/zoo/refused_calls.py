@@ -58,24 +58,27 @@ REFUSALS = [
         net(over_packed, rnn=lambda: nn.LSTM(3, 4, batch_first=True), out=linear(4, 2)),
         packed,
         ("PackedSequence", "pad|tensor"),
+        twin=False,
     ),
-    Refusal("sparse inputs", MLP, lambda: torch.eye(4, 3).to_sparse(), ("sparse", "to_dense\\(\\)|dense")),
+    Refusal(
+        "sparse inputs", MLP, lambda: torch.eye(4, 3).to_sparse(), ("sparse", "to_dense\\(\\)|dense"), twin=False
+    ),
     Refusal(
         "nested tensor",
         MLP,
         lambda: torch.nested.nested_tensor([torch.randn(2, 3), torch.randn(4, 3)]),
         ("nested", "pad|dense|tensor"),
+        twin=False,
     ),
-    Refusal("empty dictionary", Documents, dict, ("empty|no tensor|at least one",)),
-    Refusal("words in a dictionary", Documents, lambda: {"input_ids": ["a", "b"]}, ("input_ids", "tensor")),
-    Refusal(
-        "array in a dictionary", Documents, lambda: {"input_ids": ids().numpy()}, ("input_ids", "tensor|ndarray")
-    ),
+    Refusal("empty dictionary", Documents, dict, ("empty|no tensor|no torch.Tensor|at least one",)),
+    Refusal("words in a dictionary", Documents, lambda: {"input_ids": ["a", "b"]}, ("tensor",)),
+    Refusal("array in a dictionary", Documents, lambda: {"input_ids": ids().numpy()}, ("tensor|ndarray",)),
     Refusal(
         "no examples in a dictionary",
         Documents,
         lambda: {"input_ids": ids(0, 5)},
         ("input_ids|inputs|x1|x", "at least one|empty|0"),
+        twin=False,
     ),
     Refusal(
         "floats where ids are meant", Documents, lambda: {"input_ids": ids().float()}, ("float", "long\\(\\)")

@@ -1,10 +1,10 @@
 """Every case of the zoo: kernels of every form, operators and linearized twins, in every precision.
 
-To be quick, each check of a case is made in one precision, which changes from check to check and from case to
-case, and so does whether it is two sets of inputs that are tried or half of the parameters.
-``NTKGAP_ZOO=all pytest tests/kernels/empirical/zoo`` makes every check in every precision.
+To be quick, a case goes through one check of each kind below, in one precision; which, changes from case to case.
+``NTKGAP_ZOO=all pytest tests/kernels/empirical/zoo`` makes every check of every case in every precision.
 """
 
+import itertools
 import os
 
 import pytest
@@ -93,39 +93,43 @@ def twin(s):
     s.check(torch.cat([d.flatten() for d in dense]), torch.einsum("ncp,nc->p", s.expected.j1, u))
 
 
-def everything():
-    return os.environ.get("NTKGAP_ZOO") == "all"
+KERNELS = (
+    {"full": form("full")},
+    {"mean": form("mean"), "diagonal": form("diagonal"), "sum": form("sum")},
+    {"two sets of inputs": two_sets, "half of the parameters": half_of_the_parameters},
+)
+OPERATORS = ({"kept": operator(None), "streamed": operator(STREAM)},)
+TWINS = ({"twin": twin},)
 
 
-def run(case, number, checks, precisions=PRECISIONS):
-    """Make the checks, each in one precision or in all, and tell of all that fail."""
+def run(case, number, kinds, precisions=PRECISIONS):
+    """Make one check of each kind in one precision, or all in all, and tell of all that fail."""
+    everything = os.environ.get("NTKGAP_ZOO") == "all"
     failures = []
-    for k, (what, check) in enumerate(checks.items()):
-        for precision in precisions if everything() else [precisions[(number + k) % len(precisions)]]:
+    for k, checks in enumerate(kinds):
+        names = list(checks) if everything else [list(checks)[number // len(precisions) % len(checks)]]
+        for name, precision in itertools.product(
+            names, precisions if everything else [precisions[(number + k) % len(precisions)]]
+        ):
             setting = Setting(case, precision)
             try:
                 with untouched(setting.model, setting.x1, setting.x2):
-                    check(setting)
+                    checks[name](setting)
             except Exception as error:
-                failures.append(f"{what}, {precision}: {type(error).__name__}: {error}")
+                failures.append(f"{name}, {precision}: {type(error).__name__}: {error}")
     assert not failures, "\n".join(failures)
 
 
 @numbered
 def test_kernels(case, number):
-    checks = {outputs: form(outputs) for outputs in ("full", "mean", "diagonal", "sum")}
-    if everything() or number % 2:
-        checks["two sets of inputs"] = two_sets
-    if everything() or not number % 2:
-        checks["half of the parameters"] = half_of_the_parameters
-    run(case, number, checks)
+    run(case, number, KERNELS)
 
 
 @numbered
 def test_operators(case, number):
-    run(case, number, {"kept": operator(None), "streamed": operator(STREAM)})
+    run(case, number, OPERATORS)
 
 
 @numbered
 def test_linearized_twins(case, number):
-    run(case, number, {"twin": twin}, precisions=("float64", "float32"))
+    run(case, number, TWINS, precisions=("float64", "float32"))
