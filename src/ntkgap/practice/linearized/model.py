@@ -34,12 +34,13 @@ class LinearizedModel(nn.Module):
             raise ModelError(f"linearize takes an nn.Module, got {type(model).__name__}")
         model = unwrapped(model)
         refuse_coupling_layers(model)
-        trained = select_parameters(model)
+        select_parameters(model)  # refuses a network that has none to linearize in
         with torch.inference_mode(False):
             self.network = snapshot(model)
-            self._names = tuple(n for n, p in self.network.named_parameters() if p.requires_grad)
+            trained = {name: p for name, p in self.network.named_parameters() if p.requires_grad}
             for i, p in enumerate(trained.values()):
                 self.register_buffer(f"anchor_{i}", p.detach().clone())
+        self._names = tuple(trained)
         # What is evaluated: not a submodule, so that train() and eval() do not reach it.
         self._evaluated = (replicate(self.network),)
         self._routes = _Routes(WeakValueDictionary(model.named_parameters()))
