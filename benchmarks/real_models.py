@@ -143,13 +143,10 @@ def measured(run: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
-def in_turns(runs: list[Callable[[], object]], most: int) -> list[tuple[float, float]]:
-    """Medians of runs that take turns, fewer of them where they are slow."""
-    times = [[measured(run)] for run in runs]  # the first runs, not counted, tell how many there can be
-    slowest = max(t[0][0] for t in times)
-    repeat = most if slowest < 1 else max(3, most - 2) if slowest < 2 else 3
-    times = [[] for _ in runs]
-    for _ in range(repeat):
+def in_turns(runs: list[Callable[[], object]], first: float, most: int) -> list[tuple[float, float]]:
+    """Medians of runs that take turns, fewer where a turn, which first took so many seconds, is long."""
+    times: list[list[tuple[float, float]]] = [[] for _ in runs]
+    for _ in range(max(2, min(most, int(10 / first)))):
         for run, into in zip(runs, times, strict=True):
             into.append(measured(run))
             if into[-1][0] < 1:  # short runs more often: the first after another's pays for its caches
@@ -197,25 +194,25 @@ def row(name: str, arguments: argparse.Namespace) -> list[str]:
     def call(which: str) -> Callable[[], Tensor]:
         return lambda: RUNS[which](model, inputs, outputs)
 
+    start = time.perf_counter()
     found = attempt(call("ours"))
     which = PEERS[1]
     exact = attempt(call(which))
     if isinstance(exact, str):
         which = PEERS[2]
         exact = attempt(call(which))
+    able = [w for w, result in (("ours", found), (which, exact)) if isinstance(result, Tensor)]
+    times = in_turns([call(w) for w in able], time.perf_counter() - start, arguments.repeat)
     cells = [name, *["–"] * 11]
     if isinstance(exact, Tensor):
-        able = ["ours", which] if isinstance(found, Tensor) else [which]
-        *mine, (wall, cpu) = in_turns([call(w) for w in able], arguments.repeat)
+        wall, cpu = times[-1]
         cells[6:9] = [f"{wall:.3f}", f"{cpu:.3f}", which]
         if not arguments.no_memory:
             cells[10] = peak(name, which)
     if isinstance(found, str):
         cells[1] = found
         return cells
-    if not isinstance(exact, Tensor):
-        mine = in_turns([call("ours")], arguments.repeat)
-    (seconds, processor), flops = mine[0], flops_of(call("ours"))
+    (seconds, processor), flops = times[0], flops_of(call("ours"))
     cells[1:5] = [
         f"{seconds:.3f}",
         f"{processor:.3f}",
