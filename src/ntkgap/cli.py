@@ -150,6 +150,7 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="The page to write; by default report.html in the first folder.")
     ] = None,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Write every figure as a PDF, too.")] = False,
 ) -> None:
     """Write the report of finished or running studies again."""
     from ntkgap.reporting import print_scorecard
@@ -161,7 +162,7 @@ def report(
     for runs in found:
         print_scorecard(assess(runs), console, f"The {runs.study} promise", assess_variations(runs))
     console.print("writing the report …")
-    page = write_report(found, out or stores[0] / "report.html")
+    page = write_report(found, out or stores[0] / "report.html", pdf=pdf)
     console.print(f"report: {page}", soft_wrap=True, highlight=False)
 
 

@@ -27,7 +27,7 @@ def runs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def folder(runs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    ng.report(runs, folder / "report.html")
+    ng.report(runs, folder / "report.html", pdf=True)
     return folder
 
 
@@ -62,6 +62,8 @@ def test_the_page_shows_every_verdict_and_figure(folder, runs):
 
 def test_of_several_studies_all_answers_come_before_the_scorecards_and_these_before_the_claims(runs, tmp_path):
     alone = ng.report(runs, tmp_path / "alone.html").read_text()
+    assert ".pdf" not in alone
+    assert not (tmp_path / "figures").exists()  # PDFs are written on request
     assert 'id="scorecard"' not in alone
     page = ng.report([runs, runs], tmp_path / "both.html").read_text()
     answers = [m.start() for m in re.finditer('class="answers"', page)]

@@ -28,7 +28,7 @@ def runs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def folder(runs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    ng.report(runs, folder / "report.html")
+    ng.report(runs, folder / "report.html", pdf=True)
     return folder
 
 

@@ -15,7 +15,7 @@ Module = TypeVar("Module", bound=nn.Module)
 _PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, type, types.BuiltinFunctionType})
 _TABLES = frozenset({dict, OrderedDict, list, set})
 # What functions refer to is only followed where it is of these kinds: a list in which a hook collects is shared.
-_FOLLOWED = (nn.Module, types.MethodType, types.FunctionType, partial)
+_FOLLOWED = (Tensor, nn.Module, types.MethodType, types.FunctionType, partial)
 # Hooks on gradients would change what is differentiated, and tell the user of passes that are not theirs.
 _BACKWARD_HOOKS = ("_backward_hooks", "_backward_pre_hooks")
 

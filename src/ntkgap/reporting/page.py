@@ -50,10 +50,10 @@ from ntkgap.sweep.study import describe
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure on the page: its SVG and the name of its PDF."""
+    """A figure on the page: its SVG, and the name of its PDF if there is one."""
 
     svg: str
-    pdf: str
+    pdf: str | None
 
 
 @dataclass(frozen=True)
@@ -79,14 +79,15 @@ class StudyPage:
     described: dict[str, str]
 
 
-def report(runs: Runs | Sequence[Runs], path: str | Path = "report.html") -> Path:
+def report(runs: Runs | Sequence[Runs], path: str | Path = "report.html", *, pdf: bool = False) -> Path:
     """Write the report of one or more studies.
 
-    Beside the page go ``figures/*.pdf``, ``results.csv`` (one row a cell) and ``verdicts.json``.
+    Beside the page go ``results.csv`` (one row a cell) and ``verdicts.json``.
 
     Args:
         runs: results, as ``ntkgap.run`` returns them.
         path: the page to write; it needs no network and no other file.
+        pdf: whether every figure is also written to ``figures/*.pdf`` beside the page, for papers.
 
     Returns:
         The path of the page.
@@ -102,8 +103,9 @@ def report(runs: Runs | Sequence[Runs], path: str | Path = "report.html") -> Pat
             f"no cell in {', '.join(str(r.path) for r in all_runs)} is done: there is nothing to report"
         )
     try:
-        (path.parent / "figures").mkdir(parents=True, exist_ok=True)
-        pages = [_study_page(r, path.parent / "figures") for r in all_runs if r.counts()["done"]]
+        figures = path.parent / "figures" if pdf else None
+        (figures or path.parent).mkdir(parents=True, exist_ok=True)
+        pages = [_study_page(r, figures) for r in all_runs if r.counts()["done"]]
         if not any(page.verdicts or page.axis_verdicts for page in pages):
             raise StoreError(
                 f"the cells that are done in {', '.join(str(r.path) for r in all_runs)} belong to no problem and "
@@ -116,7 +118,7 @@ def report(runs: Runs | Sequence[Runs], path: str | Path = "report.html") -> Pat
     return path
 
 
-def _study_page(runs: Runs, figures: Path) -> StudyPage:
+def _study_page(runs: Runs, figures: Path | None) -> StudyPage:
     verdicts, axis_verdicts = assess(runs), assess_variations(runs)
     card = Scorecard.of(verdicts)
     cells = measured_cells(runs)
@@ -193,11 +195,12 @@ def _shows(spec: StudyFigure, found: Sequence[Measured]) -> bool:
             return True
 
 
-def _keep(figure: Figure, folder: Path, name: str) -> Drawing:
-    figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
+def _keep(figure: Figure, folder: Path | None, name: str) -> Drawing:
+    if folder is not None:
+        figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
     svg = to_svg(figure, name)
     plt.close(figure)
-    return Drawing(svg, f"figures/{name}.pdf")
+    return Drawing(svg, None if folder is None else f"figures/{name}.pdf")
 
 
 def _render(pages: list[StudyPage]) -> str:

@@ -208,19 +208,19 @@ class InfiniteWidth:
         wants_gradient = x1.requires_grad or (x2 is not None and x2.requires_grad)
         with neutral(), torch.set_grad_enabled(torch.is_grad_enabled() and wants_gradient):
 
-            def prepared() -> Evaluation:
+            def prepared() -> tuple[Recursion, bool]:
                 for name, x in (("x1", x1), ("x2", x2)):
                     if x is not None:
                         check_finite(name, x)
                 integers = takes_integers(self.model, x1)
                 if integers and x2 is not None and x2.is_floating_point():
                     raise DataError(f"x1 and x2 do not go together: {x1.dtype} and {x2.dtype}")
-                recursion = compile_model(self.model, self._example(x1, integers), self._initializations)
-                return Evaluation(recursion, x1, x2, with_ntk, memory_budget, dtype, integers)
+                return compile_model(self.model, self._example(x1, integers), self._initializations), integers
 
-            evaluation = aside(prepared) if x1.device.type == "cpu" else prepared()
+            recursion, integers = aside(prepared) if x1.device.type == "cpu" else prepared()
+            evaluation = Evaluation(recursion, x1, x2, with_ntk, memory_budget, dtype, integers)
             result = evaluation.run(diagonal, progress)
-        self._note(evaluation.recursion, result)
+        self._note(recursion, result)
         return result
 
     def _example(self, x: Tensor, integers: bool) -> Tensor:

@@ -53,11 +53,13 @@ class ABReLU(Activation):
             return self.covariance(c, q1, q2, derivative)
         k, mean, mean_square = (a - b) ** 2 / (2 * math.pi), (a + b) / 2, (a * a + b * b) / 2
         zero1, zero2 = q1 == 0, q2 == 0
-        slopes = (c * q1.rsqrt().masked_fill_(zero1, 0)).mul_(q2.rsqrt().masked_fill_(zero2, 0))  # ρ so far
+        # The factors of q₁ and q₂ are multiplied first: a kernel has the same bits from both sides.
+        slopes = (q1.rsqrt().masked_fill_(zero1, 0) * q2.rsqrt().masked_fill_(zero2, 0)).mul_(c)  # ρ so far
         product = _squared_sine(slopes)  # few tensors, used again: they are to stay in the cache
         sine, rho = product.float().sqrt_(), slopes.float()
         theta = torch.atan2(sine, rho)
-        near = sine.addcmul_(theta, rho, value=-1).mul_(q1.sqrt().float() * k).mul_(q2.sqrt().float())
+        near = sine.addcmul_(theta, rho, value=-1)
+        near.mul_(torch.mul((q1.sqrt() * k**0.5).float(), (q2.sqrt() * k**0.5).float(), out=rho))
         product.copy_(near).add_(c, alpha=mean_square)
         if not derivative:
             return product, None
@@ -96,7 +98,7 @@ class _ArcCosine(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         a, b, at_zero = slopes
         k, mean = (a - b) ** 2 / (2 * math.pi), (a + b) / 2
-        rho = (c * inverse_square_root(q1)).mul_(inverse_square_root(q2))
+        rho = (inverse_square_root(q1) * inverse_square_root(q2)).mul_(c)  # so it has the same bits from both sides
         sine = _squared_sine(rho).sqrt_()
         theta = torch.atan2(sine, rho)
         if derivative:
@@ -105,7 +107,7 @@ class _ArcCosine(torch.autograd.Function):
             slopes_product = theta.mul_(-k).add_((a * a + b * b) / 2 - mean * mean).addcmul_(slope1, slope2)
         else:
             slopes_product = theta.mul_(-k).add_((a * a + b * b) / 2)
-        product = rho.mul_(slopes_product).add_(sine, alpha=k).mul_(square_root(q1)).mul_(square_root(q2))
+        product = rho.mul_(slopes_product).add_(sine, alpha=k).mul_(square_root(q1) * square_root(q2))
         return (product, slopes_product) if derivative else (product,)
 
     @staticmethod
