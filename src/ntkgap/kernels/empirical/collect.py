@@ -9,12 +9,11 @@ from torch import Tensor
 from ntkgap.kernels.empirical.inputs import Inputs
 from ntkgap.kernels.empirical.point import Point, check_finite
 from ntkgap.kernels.empirical.rules.base import Batch
-from ntkgap.kernels.empirical.rules.convolution import Convolution
 from ntkgap.kernels.empirical.terms import Term, of_parameters
 from ntkgap.kernels.empirical.tracing import STUMBLES, Recorder, Use
 
-#: Bytes of gradients up to which directions go through the graph together: about the caches of a processor.
-TOGETHER = 32 * 2**20
+#: Bytes of gradients up to which directions go through the graph together: what stays in a cache.
+TOGETHER = 8 * 2**20
 
 
 @dataclass
@@ -66,7 +65,11 @@ def trace(point: Point, x: Inputs, decided: tuple[bool, ...] | None = None) -> T
 
 
 def structured_terms(
-    made: Trace, layouts: list[Layout | None], along: list[Tensor], examples_first: bool = False
+    made: Trace,
+    layouts: list[Layout | None],
+    along: list[Tensor],
+    examples_first: bool = False,
+    room: int = TOGETHER,
 ) -> dict[str, list[Term]]:
     """Per-example gradients, in factors, of combinations of the outputs.
 
@@ -78,13 +81,14 @@ def structured_terms(
         layouts: for each use where its examples are; None to skip it.
         along: directions, [n, C] each.
         examples_first: how to store the gradients; outputs come first otherwise.
+        room: bytes of gradients that may be on their way at a time, beside those that are stored.
 
     Returns:
         parameter -> the terms its uses contribute.
     """
     n = made.outputs.shape[0]
     wanted = [(use, at) for use, at in zip(made.uses, layouts, strict=True) if at is not None]
-    grads = _gradients(made.outputs, [use for use, _ in wanted], along, examples_first)
+    grads = _gradients(made.outputs, [use for use, _ in wanted], along, examples_first, room)
     _share_equal(grads)
     terms: dict[str, list[Term]] = {}
     for (use, at), grad in zip(wanted, grads, strict=True):
@@ -97,16 +101,16 @@ def structured_terms(
     return of_parameters(terms)
 
 
-def _gradients(outputs: Tensor, uses: list[Use], along: list[Tensor], examples_first: bool) -> list[Tensor]:
+def _gradients(
+    outputs: Tensor, uses: list[Use], along: list[Tensor], examples_first: bool, room: int
+) -> list[Tensor]:
     """Gradients with respect to what the uses returned, [C, *shape] each.
 
-    Several directions go through the graph together where that is faster: all but convolutions gain from it.
+    Where they are small, several directions go through the graph together.
     """
     edges = [use.edge for use in uses]
     grads = [_buffer(outputs, len(along), use.shape, examples_first) for use in uses]
-    together = max(1, TOGETHER // (sum(use.shape.numel() for use in uses) * outputs.element_size() + 1))
-    if any(isinstance(use.call.rule, Convolution) for use in uses):
-        together = 1
+    together = max(1, min(room, TOGETHER) // (sum(use.shape.numel() for use in uses) * outputs.element_size() + 1))
     lo = 0
     while edges and lo < len(along):
         some = along[lo : lo + together]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ntkgap.kernels.empirical.collect import structured_terms, trace
+from ntkgap.kernels.empirical.collect import TOGETHER, structured_terms, trace
 from ntkgap.kernels.empirical.factors import Rows
 from ntkgap.kernels.empirical.fallback import per_example_gradients
 from ntkgap.kernels.empirical.inputs import Inputs
@@ -26,15 +26,17 @@ class Evaluation:
     """The network at some examples, ready for backward passes.
 
     With ``strict`` what was not planned for is not done: ``terms`` raises :class:`Replanned` where the recipe does
-    not hold, before it takes the memory of the fallback.
+    not hold, before it takes the memory of the fallback. ``room``: see ``structured_terms``.
 
     Attributes:
         outputs: f(x; θ), [n, C], without a graph.
         recipe: the recipe, adapted to this forward pass.
     """
 
-    def __init__(self, point: Point, x: Inputs, recipe: Recipe, strict: bool = False) -> None:
-        self._point, self._strict, self._planned = point, strict, recipe.fallback.keys()
+    def __init__(
+        self, point: Point, x: Inputs, recipe: Recipe, strict: bool = False, room: int = TOGETHER
+    ) -> None:
+        self._point, self._strict, self._planned, self._room = point, strict, recipe.fallback.keys(), room
         self._made = trace(point, x, recipe.decided)
         self.recipe = recipe.matching(self._made)
         self.outputs = self._made.outputs.detach()
@@ -54,7 +56,7 @@ class Evaluation:
         """
         n = self.outputs.shape[0]
         directions = [row.expand(n, -1) for row in along]
-        found = structured_terms(self._made, list(self.recipe.layouts), directions, examples_first)
+        found = structured_terms(self._made, list(self.recipe.layouts), directions, examples_first, self._room)
         terms = {name: merged(uses) for name, uses in found.items() if name not in self.recipe.fallback}
         if not self._proved:  # the recipe was proved on three examples only
             names = [name for name in self._point.leaves if name not in self.recipe.fallback]

@@ -6,7 +6,7 @@ before examples, so that a Gram matrix of gradients [C·n, C·n] and one of inpu
 contiguous memory.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -68,8 +68,9 @@ class Outer:
 
     def transposed_product(self, v: Tensor) -> Tensor:
         """Σ_{c,i} v[c, i] J[c, i], flat, for v of shape [C, n]."""
-        g = torch.einsum("ci,cikso->kiso", v, dense(self.g)).flatten(1, 2)
-        a = dense(self.a).transpose(0, 1).flatten(1, 2)
+        g, a = self.g, dense(self.a)
+        g = replace(g, x=_weighted(v, g.x)).dense() if isinstance(g, Patches) else _weighted(v, g)
+        g, a = g.transpose(0, 1).flatten(1, 2), a.transpose(0, 1).flatten(1, 2)
         return (a.mT @ g if self.flipped else g.mT @ a).flatten()
 
     def product(self, w: Tensor) -> Tensor:
@@ -77,7 +78,10 @@ class Outer:
         k, _, o, d = self.sizes
         weight = w.view(k, d, o) if self.flipped else w.view(k, o, d).mT  # [k, d, o]
         z = dense(self.a) @ weight  # [n, k, S, o]
-        return torch.einsum("cikso,ikso->ci", dense(self.g), z)
+        g = dense(self.g)
+        if g.stride(-2) < g.stride(-1):  # numbers in the order in which they are stored: no copy
+            g, z = g.mT, z.mT
+        return (g.transpose(0, 1).flatten(2) @ z.flatten(1)[..., None])[..., 0].T
 
     def squared_norms(self) -> Tensor:
         """‖J[c, i]‖², [C, n]."""
@@ -139,6 +143,13 @@ class Lookup:
 
 
 Factor = Rows | Outer | Lookup
+
+
+def _weighted(v: Tensor, g: Tensor) -> Tensor:
+    """Σ_c v[c, i] g[c, i, ...], without the axis of outputs."""
+    if g.stride(-2) < g.stride(-1):  # numbers in the order in which they are stored: no copy
+        return _weighted(v, g.mT).mT
+    return (v.T[:, None] @ g.transpose(0, 1).flatten(2)).view(g.shape[1:])
 
 
 def alike(f1: Factor, f2: Factor) -> bool:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import product
 
 import torch
@@ -32,26 +33,32 @@ def by_gradients(kernel: Tensor, f1: Outer, f2: Outer, scale: float, symmetric: 
         area = math.prod(f1.a.window)
         into = min(d, max(1, into // area) * area)  # whole channels: cut ones would be laid out twice
     out = min(o, max(1, entries // into))
+    rows = kernel.new_empty(classes * n1 * k * out * into)  # used again and again
     for lo, hi in _ranges(d, into):
         a1 = columns(f1.a, lo, hi)
         a2 = a1 if symmetric else columns(f2.a, lo, hi)
         for o_lo, o_hi in _ranges(o, out):
-            r1 = _gradients(columns(f1.g, o_lo, o_hi), a1)
-            r2 = r1 if symmetric else _gradients(columns(f2.g, o_lo, o_hi), a2)
+            r1 = _gradients(f1.g, a1, o_lo, o_hi, rows)
+            r2 = r1 if symmetric else _gradients(f2.g, a2, o_lo, o_hi)
             add_gram(kernel, r1, r2, scale, symmetric)
 
 
-def _gradients(g: Tensor, a: Tensor) -> Tensor:
-    """[C, n, k, S, o] and [n, k, S, d] -> [C, n, k·o·d]."""
-    classes, n, k, s, o = g.shape
-    a = a.flatten(0, 1)
-    if n * k * s * o * a.shape[-1] < SMALL and g.numel() < SMALL:  # one product of all outputs side by side
-        together = a.mT @ g.permute(1, 2, 3, 0, 4).flatten(0, 1).flatten(2)  # [n·k, d, C·o]
-        return together.view(n, k, -1, classes, o).permute(3, 0, 1, 4, 2).flatten(2)
-    rows = g.new_empty(classes, n * k, o, a.shape[-1])
-    for row, of_class in zip(rows, g, strict=True):
-        torch.bmm(of_class.flatten(0, 1).mT, a, out=row)
+def _gradients(g: Tensor | Patches, a: Tensor, lo: int, hi: int, buffer: Tensor | None = None) -> Tensor:
+    """[C, n, k, S, o] and [n, k, S, d] -> [C, n, k·(hi − lo)·d], in the buffer if there is one."""
+    classes, n, k, s, _ = g.shape
+    o, a = hi - lo, a.flatten(0, 1)
+    if isinstance(g, Tensor) and n * k * s * o * a.shape[-1] < SMALL and g.numel() < SMALL:
+        beside = g[..., lo:hi].permute(1, 2, 3, 0, 4).flatten(0, 1).flatten(2)  # [n·k, S, C·o]
+        return (a.mT @ beside).view(n, k, -1, classes, o).permute(3, 0, 1, 4, 2).flatten(2)
+    shape = (classes, n * k, o, a.shape[-1])
+    rows = a.new_empty(shape) if buffer is None else buffer[: math.prod(shape)].view(shape)
+    for row, of_class in zip(rows, _by_class(g), strict=True):  # patches are laid out one class at a time
+        torch.bmm(columns(of_class, lo, hi).flatten(0, 1).mT, a, out=row)
     return rows.view(classes, n, -1)
+
+
+def _by_class(g: Tensor | Patches) -> Iterator[Tensor | Patches]:
+    return (replace(g, x=x) for x in g.x) if isinstance(g, Patches) else iter(g)
 
 
 def by_positions(kernel: Tensor, f1: Outer, f2: Outer, scale: float, symmetric: bool, scratch: int) -> None:

@@ -238,14 +238,17 @@ class _Job:
             for k, owner in enumerate(dict.fromkeys(owners.values()))
         }
         held: tuple[slice, Evaluation, _Held] | None = None
+        room = self.plan.scratch // 4  # of what is not in use before gradients are contracted
         for i, j in track(list(self._pairs()), "empirical NTK", disable=not progress, transient=True):
             if held is None or held[0] != i:
                 held = None  # frees the last block before the next is evaluated
-                rows = Evaluation(self.point, self.x1[i], self.recipe1, strict=True)
+                rows = Evaluation(self.point, self.x1[i], self.recipe1, strict=True, room=room)
                 held = (i, rows, _Held(self.outputs, self.plan.classes))
             _, rows, cache = held
             same = self.symmetric and i == j
-            columns = rows if same else Evaluation(self.point, self.x2[j], self.recipe2, strict=True)
+            columns = rows
+            if not same:
+                columns = Evaluation(self.point, self.x2[j], self.recipe2, strict=True, room=room)
             for chosen, along in self._combinations():
                 terms1 = cache.terms(rows, along)
                 terms2 = terms1 if same else columns.terms(along, self.outputs == "mean")

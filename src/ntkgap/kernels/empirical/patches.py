@@ -49,7 +49,8 @@ class Patches:
         x = self.x.unflatten(lead + 1, (self.groups, self.channels)).narrow(
             lead + 2, *_start_and_length(channels, self.channels)
         )
-        x = F.pad(x, [p for pair in reversed(self.padding) for p in pair])
+        if any(map(any, self.padding)):
+            x = F.pad(x, [p for pair in reversed(self.padding) for p in pair])
         for axis, (width, stride, dilation) in enumerate(
             zip(self.window, self.stride, self.dilation, strict=True), start=lead + 3
         ):

@@ -69,7 +69,11 @@ class Evaluation:
     def _run(self, diagonal: bool, progress: bool) -> Moments:
         left = self._record(self.left)
         right = left if self.symmetric else self._record(self.right)
-        check_resolution(left, right, self.dtype, diagonal)
+
+        def check(sides: tuple[Moments, Moments]) -> None:
+            check_resolution(*sides, self.dtype, diagonal)
+
+        list(self._each(check, [(left, right)], 1))  # a forked process cannot split work over cores by itself
         if diagonal:
             matched = left if self.symmetric else self._matched(self.left, self.right)
             return check_range(matched.map(lambda k: k.to(self.dtype)))

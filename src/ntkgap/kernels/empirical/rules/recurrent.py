@@ -71,11 +71,10 @@ class Layers:
                 w_in, w_rec, *more = weights[k * each : (k + 1) * each]
                 biases, projection = (more[:2], more[2:]) if has_biases else ((None, None), more)
                 state = tuple(s[k] for s in starts)
-                through = F.linear(x, w_in, biases[0])
-                steps = range(x.shape[time])
+                through = F.linear(x, w_in, biases[0]).unbind(time)
                 seen: list[Tensor] = []
-                for t in reversed(steps) if direction else steps:
-                    state = self.step(through.select(time, t), state, lambda h: F.linear(h, w_rec, biases[1]))  # noqa: B023
+                for now in reversed(through) if direction else through:
+                    state = self.step(now, state, lambda h: F.linear(h, w_rec, biases[1]))  # noqa: B023
                     if projection:
                         state = (F.linear(state[0], projection[0]), *state[1:])
                     seen.append(state[0])

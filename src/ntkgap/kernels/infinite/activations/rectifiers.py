@@ -54,7 +54,7 @@ class ABReLU(Activation):
         k, mean, mean_square = (a - b) ** 2 / (2 * math.pi), (a + b) / 2, (a * a + b * b) / 2
         zero1, zero2 = q1 == 0, q2 == 0
         # The factors of q₁ and q₂ are multiplied first: a kernel has the same bits from both sides.
-        slopes = (q1.rsqrt().masked_fill_(zero1, 0) * q2.rsqrt().masked_fill_(zero2, 0)).mul_(c)  # ρ so far
+        slopes = c * (q1.rsqrt().masked_fill_(zero1, 0) * q2.rsqrt().masked_fill_(zero2, 0))  # ρ so far
         product = _squared_sine(slopes)  # few tensors, used again: they are to stay in the cache
         sine, rho = product.float().sqrt_(), slopes.float()
         theta = torch.atan2(sine, rho)
@@ -98,7 +98,7 @@ class _ArcCosine(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         a, b, at_zero = slopes
         k, mean = (a - b) ** 2 / (2 * math.pi), (a + b) / 2
-        rho = (inverse_square_root(q1) * inverse_square_root(q2)).mul_(c)  # so it has the same bits from both sides
+        rho = c * (inverse_square_root(q1) * inverse_square_root(q2))  # the same bits from both sides
         sine = _squared_sine(rho).sqrt_()
         theta = torch.atan2(sine, rho)
         if derivative:
