@@ -5,11 +5,31 @@ from pathlib import Path
 
 import torch
 
+from ntkgap.errors import KernelError
+
 #: Files that hold the limit and the use of the group of processes we are in, of version 2 and 1 of cgroups.
 _CGROUPS = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat"),
+    (
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+        "/sys/fs/cgroup/memory/memory.stat",
+    ),
 )
+
+
+def check_budget(memory_budget: object) -> None:
+    """Refuse what is no number of bytes.
+
+    Raises:
+        KernelError: if it is not a positive number.
+    """
+    if memory_budget is None:
+        return
+    if isinstance(memory_budget, bool) or not isinstance(memory_budget, int | float) or not memory_budget >= 1:
+        raise KernelError(
+            f"memory_budget must be a positive number of bytes, got {memory_budget!r}; 10**9 is a gigabyte"
+        )
 
 
 def free_memory(device: torch.device) -> int:
@@ -17,12 +37,22 @@ def free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     free = [_of_machine()]
-    for limit, use in _CGROUPS:
+    for limit, use, statistics in _CGROUPS:
         try:
-            free.append(int(Path(limit).read_text()) - int(Path(use).read_text()))
+            room = int(Path(limit).read_text()) - int(Path(use).read_text())
+            free.append(room + _cached(Path(statistics)))
         except (OSError, ValueError):  # no such group, or "max"
             continue
     return max(min(free), 0)
+
+
+def _cached(statistics: Path) -> int:
+    """Bytes of files that are kept in memory for as long as nobody needs it."""
+    try:
+        lines = statistics.read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
+    except (OSError, ValueError, StopIteration):
+        return 0
 
 
 def _of_machine() -> int:

@@ -4,6 +4,7 @@ Whole tiles in parallel wait for each other once. The operations of one tile, wh
 cores, wait at every step, and burn the processor meanwhile if the cores are busy with something else.
 """
 
+import contextvars
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -109,11 +110,11 @@ def one_by_one(
 
 
 def aside(function: Callable[[], Result]) -> Result:
-    """What a function returns that is worth no more than one core; gradients are recorded as in this thread."""
-    recording = torch.is_grad_enabled()
+    """What a function returns that is worth no more than one core, with this thread's context and grad mode."""
+    recording, context = torch.is_grad_enabled(), contextvars.copy_context()
 
     def run(_: Any) -> Result:
         with torch.set_grad_enabled(recording):
-            return function()
+            return context.run(function)
 
     return next(iter(one_by_one(run, [None], 1)))[1]

@@ -1,5 +1,6 @@
 """Call a network with other tensors in place of its own, without touching it: a replica holds them."""
 
+import copy as shallow
 import types
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -30,7 +31,8 @@ def replicate(module: Module, tensors: Mapping[str, Tensor] | None = None, copie
     Followed are modules, containers, bound methods, partial functions, data classes, and what functions refer to
     from where they were written (``model.forward = lambda x: model.last(x)``); one value goes to all places that
     hold the same tensor (tied weights, the private lists of recurrent layers). Anything else that a
-    module refers to (data, a trainer) is shared with the original and not copied. Backward hooks are left out.
+    module refers to (data, a trainer) is shared with the original and not copied. Forward hooks run, on the
+    replica; backward hooks are left out.
 
     Args:
         module: any network.
@@ -119,39 +121,54 @@ class _Replicator:
         self.made[id(thing)] = copy  # before what it holds: modules may refer to each other
         of, plain = self.of, _PLAIN  # a module has about thirty attributes, most of them plain or empty
         vars(copy).update({k: v if type(v) in plain else of(v) for k, v in vars(thing).items()})
+        for name in _slots(type(thing)):
+            if hasattr(thing, name):
+                object.__setattr__(copy, name, of(getattr(thing, name)))
         return copy
 
     def _function(self, function: types.FunctionType) -> types.FunctionType:
-        cells = [
-            cell for cell in function.__closure__ or () if cell != types.CellType()
-        ]  # an empty one is no value
-        if not any(isinstance(cell.cell_contents, _FOLLOWED) for cell in cells):
+        # Empty cells hold no value.
+        cells = [cell for cell in function.__closure__ or () if cell != types.CellType()]
+        defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
+        if not any(isinstance(held, _FOLLOWED) for held in (*(c.cell_contents for c in cells), *defaults)):
             return function
         copies = {id(cell): types.CellType() for cell in cells}
         closure = tuple(copies.get(id(cell), cell) for cell in function.__closure__ or ())
-        copy = types.FunctionType(
-            function.__code__, function.__globals__, function.__name__, function.__defaults__, closure
-        )
-        copy.__kwdefaults__ = function.__kwdefaults__
+        copy = types.FunctionType(function.__code__, function.__globals__, function.__name__, None, closure)
         vars(copy).update(vars(function))
         self.made[id(function)] = copy  # before what it refers to, which may be itself
+        copy.__defaults__ = function.__defaults__ and tuple(map(self._followed, function.__defaults__))
+        kwdefaults = function.__kwdefaults__
+        copy.__kwdefaults__ = kwdefaults and {key: self._followed(v) for key, v in kwdefaults.items()}
         for cell in cells:
-            held = cell.cell_contents
-            copies[id(cell)].cell_contents = self.of(held) if isinstance(held, _FOLLOWED) else held
+            copies[id(cell)].cell_contents = self._followed(cell.cell_contents)
         return copy
 
+    def _followed(self, held: Any) -> Any:
+        return self.of(held) if isinstance(held, _FOLLOWED) else held
+
     def _container(self, thing: Any) -> Any:
+        self.made[id(thing)] = copy = shallow.copy(thing)  # of the same type
+        if hasattr(copy, "__dict__"):
+            vars(copy).update({key: self.of(value) for key, value in vars(thing).items()})
         if isinstance(thing, dict):
-            self.made[id(thing)] = copy = thing.copy()  # of the same type
             for key, value in thing.items():
                 copy[key] = self.of(value)
             return copy
-        copy = type(thing)() if type(thing) in (list, set) else thing.copy()
-        self.made[id(thing)] = copy
         items = [self.of(item) for item in thing]
         copy.clear()
         copy.extend(items) if isinstance(copy, list) else copy.update(items)
         return copy
+
+
+def _slots(kind: type) -> list[str]:
+    """Attributes that a class keeps outside of ``__dict__``."""
+    found = [name for base in kind.__mro__ for name in _listed(vars(base).get("__slots__", ()))]
+    return [name for name in found if name not in ("__dict__", "__weakref__")]
+
+
+def _listed(names: Any) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
 
 
 def places(module: nn.Module) -> dict[str, str]:

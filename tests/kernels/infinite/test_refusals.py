@@ -110,7 +110,7 @@ CASES = {
     "softmax in between": (
         Forward(lambda m, x: m.b(torch.softmax(m.a(x), -1))),
         VECTORS,
-        r"'softmax' \(softmax\) in the forward of Forward has no known",
+        r"'softmax' \(softmax\) in the forward of Forward mixes channels",
     ),
     "mean over channels": (
         Forward(lambda m, x: m.b(m.a(x) - m.a(x).mean(1, keepdim=True))),

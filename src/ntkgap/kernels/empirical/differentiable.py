@@ -8,12 +8,14 @@ from torch.func import jacrev, vmap
 
 from ntkgap.errors import KernelError
 from ntkgap.kernels.empirical.inputs import Inputs
-from ntkgap.kernels.empirical.point import Point
+from ntkgap.kernels.empirical.point import Point, check_finite
 from ntkgap.kernels.empirical.recipe import find_recipe
 from ntkgap.kernels.empirical.selection import ParameterSelection, select_parameters
+from ntkgap.kernels.modes import neutral
 from ntkgap.models.substitution import unwrapped
 
 
+@neutral()
 def differentiable_kernel(
     model: nn.Module, x1: Any, x2: Any, outputs: str, selection: ParameterSelection, dtype: torch.dtype | None
 ) -> Tensor:
@@ -23,6 +25,9 @@ def differentiable_kernel(
     """
     point = Point(model, selection, dtype)
     find_recipe(point, x1)  # refuses what has no per-example Jacobian
+    for name, x in (("x1", x1), ("x2", x2)):
+        if x is not None:
+            check_finite(point.values(point.inputs(x, name)), point.model)
     network = _Network(point, select_parameters(unwrapped(model), selection), outputs)
     first = network.rows(x1, "x1")
     second = first if x2 is None or x2 is x1 else network.rows(x2, "x2")
@@ -42,11 +47,9 @@ class _Network:
 
     def rows(self, x: Any, name: str) -> Tensor:
         """The Jacobian, [n, C, P]."""
-        self._point.inputs(x, name)  # checks
-        dtype = self._point.float_dtype
-        attached = Inputs.of(x, name, self._point.order).map(
-            lambda t, _: t.to(dtype) if t.is_floating_point() else t
-        )
+        checked, dtype = self._point.inputs(x, name), self._point.float_dtype
+        attached = Inputs.of(x, name, self._point.order).of_length(len(checked))
+        attached = attached.map(lambda t, _: t.to(dtype) if t.is_floating_point() else t)
 
         def one(parameters: dict[str, Tensor], own: list[Tensor]) -> Tensor:
             return self._call(parameters, attached.with_leaves([leaf[None] for leaf in own], 1))

@@ -42,9 +42,7 @@ class Evaluation:
         self.outputs = self._made.outputs.detach()
         if len(x) >= 3:
             rows = torch.tensor([len(x) // 2, len(x) - 1], device=point.device)
-            with torch.no_grad():
-                others = point(x[rows]).detach()
-            check_separate(point, self._made, rows, others)
+            check_separate(point, self._made, rows, point.values(x[rows]))
         self._proved = False
 
     def terms(self, along: Tensor, examples_first: bool = False) -> dict[str, Term]:

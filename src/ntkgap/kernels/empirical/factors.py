@@ -6,12 +6,17 @@ before examples, so that a Gram matrix of gradients [C·n, C·n] and one of inpu
 contiguous memory.
 """
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ntkgap.kernels.empirical.patches import Patches
+
+#: Numbers of patches that are laid out at a time.
+LAID_OUT = 2**21
 
 
 @dataclass
@@ -68,6 +73,9 @@ class Outer:
 
     def transposed_product(self, v: Tensor) -> Tensor:
         """Σ_{c,i} v[c, i] J[c, i], flat, for v of shape [C, n]."""
+        return torch.stack([part._transposed_product(v[:, some]) for some, part in self._parts()]).sum(0)
+
+    def _transposed_product(self, v: Tensor) -> Tensor:
         g, a = self.g, dense(self.a)
         g = replace(g, x=_weighted(v, g.x)).dense() if isinstance(g, Patches) else _weighted(v, g)
         g, a = g.transpose(0, 1).flatten(1, 2), a.transpose(0, 1).flatten(1, 2)
@@ -75,6 +83,9 @@ class Outer:
 
     def product(self, w: Tensor) -> Tensor:
         """J w for a flat w: [C, n]."""
+        return torch.cat([part._product(w) for _, part in self._parts()], 1)
+
+    def _product(self, w: Tensor) -> Tensor:
         k, _, o, d = self.sizes
         weight = w.view(k, d, o) if self.flipped else w.view(k, o, d).mT  # [k, d, o]
         z = dense(self.a) @ weight  # [n, k, S, o]
@@ -83,8 +94,23 @@ class Outer:
             g, z = g.mT, z.mT
         return (g.transpose(0, 1).flatten(2) @ z.flatten(1)[..., None])[..., 0].T
 
+    def _parts(self) -> Iterator[tuple[slice, "Outer"]]:
+        """Some examples at a time, where patches are to be laid out for them."""
+        n = self.g.shape[1]
+        laid_out = [math.prod(t.shape) // n for t in (self.g, self.a) if isinstance(t, Patches)]
+        step = max(1, LAID_OUT // sum(laid_out)) if laid_out else n
+        for lo in range(0, n, step):
+            some = slice(lo, min(lo + step, n))
+            yield (
+                some,
+                self if step >= n else Outer(examples(self.g, some, 1), examples(self.a, some, 0), self.flipped),
+            )
+
     def squared_norms(self) -> Tensor:
         """‖J[c, i]‖², [C, n]."""
+        return torch.cat([part._squared_norms() for _, part in self._parts()], 1)
+
+    def _squared_norms(self) -> Tensor:
         _, s, o, d = self.sizes
         g, a = dense(self.g), dense(self.a)
         if s * (o + d) < o * d:  # Σ_{s,t} ⟨g_s, g_t⟩ ⟨a_s, a_t⟩
@@ -143,6 +169,12 @@ class Lookup:
 
 
 Factor = Rows | Outer | Lookup
+
+
+def examples(tensor: Tensor | Patches, some: slice, axis: int) -> Tensor | Patches:
+    """Some examples."""
+    index = (slice(None),) * axis + (some,)
+    return replace(tensor, x=tensor.x[index]) if isinstance(tensor, Patches) else tensor[index]
 
 
 def _weighted(v: Tensor, g: Tensor) -> Tensor:

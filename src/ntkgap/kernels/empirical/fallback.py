@@ -26,7 +26,7 @@ def per_example_gradients(
         alone = rowwise_gradients(point, x[i : i + 1], names, (v @ along)[None])
         scale = max(float(g.norm()) for g in alone.values())
         off = max(float((v @ rows[name][:, i] - alone[name][0, 0]).norm()) for name in names)
-        if off > TOLERANCE.get(precision, 1e-2) * scale:
+        if not off <= TOLERANCE.get(precision, 1e-2) * scale:
             return rowwise_gradients(point, x, names, along)
     return rows
 

@@ -22,11 +22,14 @@ class Inputs:
     Attributes:
         leaves: tensors and other objects, in the order of the tree.
         own: which of them hold an entry an example.
+        whole: which of them never do: edges are shared by all examples, however many there are.
         names: of the leaves, for messages ("x1['input_ids']").
     """
 
-    def __init__(self, leaves: list[Any], own: list[bool], spec: TreeSpec, names: list[str], n: int) -> None:
-        self.leaves, self.own, self.names = leaves, own, names
+    def __init__(
+        self, leaves: list[Any], own: list[bool], whole: list[bool], spec: TreeSpec, names: list[str], n: int
+    ) -> None:
+        self.leaves, self.own, self.whole, self.names = leaves, own, whole, names
         self._spec, self._n = spec, n
 
     @classmethod
@@ -56,7 +59,12 @@ class Inputs:
         names = [name + "".join(map(str, path)) for path, _ in pairs]
         leaves = [leaf for _, leaf in pairs]
         _check_leaves(names, leaves)
-        tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.ndim]
+        sparse = [k for k, leaf in enumerate(leaves) if isinstance(leaf, Tensor) and leaf.layout != torch.strided]
+        whole = [not _may_have_examples(leaf, path, x, order) for path, leaf in pairs]
+        tensors = [leaf for leaf, shared in zip(leaves, whole, strict=True) if not shared]
+        if sparse and not tensors:
+            layout = leaves[sparse[0]].layout
+            raise DataError(f"{names[sparse[0]]} is sparse ({layout}); convert it with .to_dense()")
         if not tensors or not len(tensors[0]):
             kinds = ", ".join(f"{path} a {type(leaf).__name__}" for path, leaf in zip(names, leaves, strict=True))
             what = (
@@ -66,10 +74,7 @@ class Inputs:
             )
             raise DataError(f"{name} has {what}; at least one example [n, ...] is needed")
         n = len(tensors[0])
-        own = [_has_examples(leaf, path, n) for leaf, (path, _) in zip(leaves, pairs, strict=True)]
-        if not any(own):
-            raise DataError(f"{names[0]} is sparse ({tensors[0].layout}); convert it with .to_dense()")
-        return cls(leaves, own, spec, names, n)
+        return cls(leaves, _own(leaves, whole, n), whole, spec, names, n)
 
     @property
     def lengths(self) -> str:
@@ -80,13 +85,10 @@ class Inputs:
 
     def of_length(self, n: int) -> "Inputs":
         """The same, with n examples."""
-        own = [
-            isinstance(leaf, Tensor) and leaf.ndim > 0 and leaf.layout == torch.strided and len(leaf) == n
-            for leaf in self.leaves
-        ]
+        own = _own(self.leaves, self.whole, n)
         if n == self._n or not any(own):
             return self
-        return Inputs(self.leaves, own, self._spec, self.names, n)
+        return Inputs(self.leaves, own, self.whole, self._spec, self.names, n)
 
     def __len__(self) -> int:
         return self._n
@@ -95,7 +97,7 @@ class Inputs:
         """Some of the examples."""
         n = len(range(*some.indices(self._n))) if isinstance(some, slice) else len(some)
         leaves = [leaf[some] if mine else leaf for leaf, mine in zip(self.leaves, self.own, strict=True)]
-        return Inputs(leaves, self.own, self._spec, self.names, n)
+        return Inputs(leaves, self.own, self.whole, self._spec, self.names, n)
 
     def split(self, size: int) -> list["Inputs"]:
         """Blocks of at most ``size`` examples."""
@@ -107,13 +109,13 @@ class Inputs:
             change(leaf, name) if isinstance(leaf, Tensor) else leaf
             for leaf, name in zip(self.leaves, self.names, strict=True)
         ]
-        return Inputs(leaves, self.own, self._spec, self.names, self._n)
+        return Inputs(leaves, self.own, self.whole, self._spec, self.names, self._n)
 
     def joined(self, other: "Inputs") -> "Inputs":
         """These examples and then those."""
         pairs = zip(self.leaves, other.leaves, self.own, strict=True)
         leaves = [torch.cat([a, b]) if mine else a for a, b, mine in pairs]
-        return Inputs(leaves, self.own, self._spec, self.names, self._n + len(other))
+        return Inputs(leaves, self.own, self.whole, self._spec, self.names, self._n + len(other))
 
     @property
     def kind(self) -> tuple:
@@ -148,7 +150,7 @@ class Inputs:
         """The same inputs with other tensors of examples, in their order."""
         given = iter(own)
         leaves = [next(given) if mine else leaf for leaf, mine in zip(self.leaves, self.own, strict=True)]
-        return Inputs(leaves, self.own, self._spec, self.names, n)
+        return Inputs(leaves, self.own, self.whole, self._spec, self.names, n)
 
     def own_leaves(self) -> list[Tensor]:
         """The tensors that hold an entry an example."""
@@ -175,10 +177,15 @@ def _check_leaves(names: list[str], leaves: list[Any]) -> None:
             raise DataError(f"{name} is a nested tensor; pad it (torch.nested.to_padded_tensor) and give a mask")
 
 
-def _has_examples(leaf: Any, path: Any, n: int) -> bool:
-    if not isinstance(leaf, Tensor) or not leaf.ndim or leaf.layout != torch.strided:
+def _may_have_examples(leaf: Any, path: Any, x: Any, order: tuple[str, ...]) -> bool:
+    """Whether a tensor may hold an entry an example: not if it is sparse, or called ``edge_index``."""
+    if not isinstance(leaf, Tensor) or not leaf.ndim:
         return False
-    key = str(getattr(path[-1], "key", "")) if path else ""
-    if key == "edge_index" and leaf.ndim == 2:  # [2, edges], also where there are two examples
-        return False
-    return len(leaf) == n
+    name = getattr(path[-1], "key", None) if path else None
+    if isinstance(x, tuple | list) and len(path) == 1 and path[0].idx < len(order):
+        name = order[path[0].idx]
+    return leaf.layout == torch.strided and not (name == "edge_index" and leaf.ndim == 2)
+
+
+def _own(leaves: list[Any], whole: list[bool], n: int) -> list[bool]:
+    return [not shared and len(leaf) == n for leaf, shared in zip(leaves, whole, strict=True)]

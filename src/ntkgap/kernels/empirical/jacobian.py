@@ -136,9 +136,9 @@ def jacobian(
     """Evaluate the Jacobian of ``model`` at inputs ``x`` of shape [n, ...] and its present parameters.
 
     Args:
-        model: maps [n, ...] to [n] or [n, C], each example on its own.
-        x: inputs, [n, ...].
-        parameters: names, or a filter ``(name, parameter) -> bool``; by default all that require grad.
+        model: maps n examples to [n, ...], each on its own; C numbers an example.
+        x: n inputs: a tensor, a tuple or a mapping, as in :func:`empirical_ntk`.
+        parameters: names, parameters, modules or a filter; by default all that require grad.
         dtype: precision to compute in; by default the model's own.
         recipe: of an earlier Jacobian of the same network at inputs of the same shape, to skip the probe.
 

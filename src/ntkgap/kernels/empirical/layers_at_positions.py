@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ntkgap.kernels.empirical.blocks import add_gram
-from ntkgap.kernels.empirical.factors import Outer
+from ntkgap.kernels.empirical.factors import Outer, dense, examples
 from ntkgap.kernels.empirical.patches import Patches, columns
 
 #: Intermediate results at a time, in bytes: few enough to be near the processor and to be taken from memory
@@ -86,7 +86,7 @@ def by_positions(kernel: Tensor, f1: Outer, f2: Outer, scale: float, symmetric: 
 
 def _group_first(f: Outer, some: slice) -> tuple[Tensor, Tensor]:
     """[k, C, n, S, o] and [k, n, S, d] of some examples."""
-    return _some(f.g, some, 1).movedim(2, 0).contiguous(), _some(f.a, some, 0).movedim(1, 0)
+    return dense(examples(f.g, some, 1)).movedim(2, 0).contiguous(), dense(examples(f.a, some, 0)).movedim(1, 0)
 
 
 def by_pairs(kernel: Tensor, f1: Outer, f2: Outer, scale: float, symmetric: bool, scratch: int) -> None:
@@ -98,14 +98,14 @@ def by_pairs(kernel: Tensor, f1: Outer, f2: Outer, scale: float, symmetric: bool
     many = max(1, scratch // 2 // size // (k * s2 * d) // few) * few  # whole blocks of the few
     buffer = kernel.new_empty(min(few, n1), classes * o, s1)
     for js in _slices(n2, many):
-        a2 = _some(f2.a, js, 0).contiguous()  # [j, k, T, d]
+        a2 = dense(examples(f2.a, js, 0)).contiguous()  # [j, k, T, d]
         for i in _slices(js.stop if symmetric else n1, few):
-            g1 = _some(f1.g, i, 1).permute(1, 2, 0, 4, 3).flatten(3)  # [i, k, C, o·S]
+            g1 = dense(examples(f1.g, i, 1)).permute(1, 2, 0, 4, 3).flatten(3)  # [i, k, C, o·S]
             shared = symmetric and i.start >= js.start
-            a1 = a2[i.start - js.start : i.stop - js.start] if shared else _some(f1.a, i, 0).contiguous()
+            a1 = a2[i.start - js.start : i.stop - js.start] if shared else dense(examples(f1.a, i, 0)).contiguous()
             for j, group in product(range(max(i.start, js.start) if symmetric else js.start, js.stop), range(k)):
                 m = min(i.stop, j + 1) - i.start if symmetric else i.stop - i.start  # examples up to j
-                g2 = _some(f2.g, slice(j, j + 1), 1)[:, 0, group].mT.reshape(classes * o, s2)
+                g2 = dense(examples(f2.g, slice(j, j + 1), 1))[:, 0, group].mT.reshape(classes * o, s2)
                 patches = a1[:m, group] @ a2[j - js.start, group].mT  # [m, S, T]
                 carried = torch.bmm(g2.expand(m, -1, -1), patches.mT, out=buffer[:m])  # [m, C·o, S]
                 block = torch.bmm(g1[:m, group], carried.view(m, classes, o * s1).mT).movedim(0, 1)  # [a, m, b]
@@ -121,15 +121,6 @@ def _add_block(kernel: Tensor, block: Tensor, i: slice, j: slice, scale: float, 
     kernel[:, i, :, j].add_(block, alpha=scale)
     if symmetric and i != j:
         kernel[:, j, :, i].add_(block.permute(2, 3, 0, 1), alpha=scale)
-
-
-def _some(tensor: Tensor | Patches, some: slice, axis: int) -> Tensor:
-    if isinstance(tensor, Patches):
-        index = (slice(None),) * axis + (some,)
-        return Patches(
-            tensor.x[index], tensor.window, tensor.stride, tensor.padding, tensor.dilation, tensor.groups
-        ).dense()
-    return tensor.narrow(axis, some.start, some.stop - some.start)
 
 
 def _slices(size: int, step: int, start: int = 0) -> Iterator[slice]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, overload
 
 import torch
-from rich.progress import track
 from torch import Tensor, nn
 
 from ntkgap.errors import DataError, KernelError
@@ -17,8 +16,9 @@ from ntkgap.kernels.empirical.plan import Plan, make_plan
 from ntkgap.kernels.empirical.point import Point
 from ntkgap.kernels.empirical.recipe import find_recipe
 from ntkgap.kernels.empirical.selection import ParameterSelection
-from ntkgap.kernels.memory import free_memory
+from ntkgap.kernels.memory import check_budget, free_memory
 from ntkgap.kernels.modes import neutral
+from ntkgap.kernels.progress import tracked
 from ntkgap.kernels.workers import aside
 
 OUTPUTS = ("full", "mean", "diagonal", "sum")
@@ -95,9 +95,8 @@ def empirical_ntk(
             outputs are numbered row by row, as ``outputs.flatten(1)`` has them. Of a Hugging Face model these are
             its ``logits``.
         x1: inputs: a tensor [n1, ...], a tuple of positional arguments, or a mapping of arguments by name. Tensors
-            whose first axis is that of the examples are taken apart, others (a list of edges, an adjacency
-            matrix) are shared by all.
-        x2: other inputs, n2 of them; x1 if not given, which costs half.
+            whose first axis has length n hold an entry an example; others, and ``edge_index``, are shared by all.
+        x2: other inputs, n2 of them, also of another length or size; x1 if not given, which costs half.
         outputs: ``"full"``; ``"mean"`` (trace over outputs, divided by C); ``"diagonal"`` (a = b);
             ``"sum"`` (the kernel of Σ_a f_a / √C, one backward pass: Mohamadi, Bae, Sutherland 2023).
         parameters: names, parameters or modules of the model, or a filter ``(name, parameter) -> bool``; by
@@ -157,8 +156,7 @@ def plan_ntk(
 def _check_options(outputs: str, memory_budget: int | None) -> None:
     if outputs not in OUTPUTS:
         raise KernelError(f"unknown outputs={outputs!r}; choose one of {', '.join(OUTPUTS)}")
-    if memory_budget is not None and memory_budget <= 0:
-        raise KernelError(f"memory_budget must be a positive number of bytes, got {memory_budget!r}")
+    check_budget(memory_budget)
 
 
 class _Job:
@@ -206,9 +204,9 @@ class _Job:
     def run(self, progress: bool, layerwise: bool) -> Tensor | dict[str, Tensor]:
         """The kernel; planned again where the structure found on a few examples does not hold for all."""
         # Small work is done aside on one core: operations split over busy cores wait for each other at every step.
-        # Not where the caller has entered modes of torch (a default device), which are those of a thread.
+        # Not where the caller has entered modes of torch (a default device, a counter): they are of one thread.
         small = self._operations() < SMALL and self.point.device.type == "cpu"
-        if small and torch._C._len_torch_function_stack() == 0:
+        if small and torch._C._len_torch_function_stack() == torch._C._len_torch_dispatch_stack() == 0:
             return aside(lambda: self._finished(progress, layerwise))
         return self._finished(progress, layerwise)
 
@@ -239,7 +237,7 @@ class _Job:
         }
         held: tuple[slice, Evaluation, _Held] | None = None
         room = self.plan.scratch // 4  # of what is not in use before gradients are contracted
-        for i, j in track(list(self._pairs()), "empirical NTK", disable=not progress, transient=True):
+        for i, j in tracked(list(self._pairs()), "empirical NTK", progress):
             if held is None or held[0] != i:
                 held = None  # frees the last block before the next is evaluated
                 rows = Evaluation(self.point, self.x1[i], self.recipe1, strict=True, room=room)
@@ -294,7 +292,9 @@ class _Job:
                 outputs = self.point(x[:1])
             if not outputs.requires_grad:
                 return
-            v, leaves = torch.randn_like(outputs), list(self.point.leaves.values())
+            generator = torch.Generator().manual_seed(0)  # of its own: that of the process is the user's
+            v = torch.randn(outputs.shape, generator=generator).to(outputs)
+            leaves = list(self.point.leaves.values())
             if not any(
                 g.any() for g in torch.autograd.grad(outputs, leaves, v, allow_unused=True) if g is not None
             ):

@@ -6,17 +6,17 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ntkgap.errors import KernelError
 from ntkgap.kernels.empirical.evaluation import Replanned
 from ntkgap.kernels.empirical.inputs import Inputs
 from ntkgap.kernels.empirical.jacobian import Jacobian, jacobian_at
-from ntkgap.kernels.empirical.point import Point
+from ntkgap.kernels.empirical.point import Point, check_finite
 from ntkgap.kernels.empirical.products import KeptFactors, Products, Streamed, StreamedDifference
 from ntkgap.kernels.empirical.recipe import Recipe, find_recipe
 from ntkgap.kernels.empirical.selection import ParameterSelection
 from ntkgap.kernels.empirical.symmetric_operator import Estimate, SymmetricOperator
-from ntkgap.kernels.memory import free_memory
+from ntkgap.kernels.memory import check_budget, free_memory
 from ntkgap.kernels.modes import neutral
+from ntkgap.models.substitution import unwrapped
 
 Reference = nn.Module | Mapping[str, Tensor]
 
@@ -28,9 +28,9 @@ class NTKOperator(SymmetricOperator):
     block. The network's parameters must not change while an operator that streams is in use.
 
     Args:
-        model: maps [n, ...] to [n] or [n, C].
-        x: inputs, [n, ...].
-        parameters: names, or a filter; by default all that require grad.
+        model: maps n examples to [n, ...], as in :func:`empirical_ntk`; C numbers an example.
+        x: n inputs: a tensor, a tuple or a mapping, as in :func:`empirical_ntk`.
+        parameters: names, parameters, modules or a filter; by default all that require grad.
         dtype: precision; by default the model's own.
         memory_budget: bytes to use; by default half of what is free.
 
@@ -157,13 +157,13 @@ def _describe(operator: SymmetricOperator, products: Products) -> None:
 def _values(reference: Reference) -> dict[str, Tensor]:
     """Parameters and buffers of the reference; buffers that a mapping lacks are those of the network."""
     if isinstance(reference, nn.Module):
+        reference = unwrapped(reference)
         return dict(reference.named_parameters()) | dict(reference.named_buffers())
     return dict(reference)
 
 
 def _checked(memory_budget: int | None) -> int | None:
-    if memory_budget is not None and memory_budget <= 0:
-        raise KernelError(f"memory_budget must be a positive number of bytes, got {memory_budget!r}")
+    check_budget(memory_budget)
     return memory_budget
 
 
@@ -193,6 +193,6 @@ def _streamed(point: Point, x: Inputs, recipe: Recipe, budget: int) -> Streamed:
     # A double backward keeps the graph of a forward and of a backward pass, and gradients of parameters.
     room = max(budget - 3 * parameters, budget // 8)
     block = max(1, min(len(x), room // max(4 * recipe.graph_bytes, 1))) if recipe.separable else 1
-    with torch.no_grad():
-        outputs = torch.cat([point(part) for part in x.split(block)])
+    outputs = torch.cat([point.values(part) for part in x.split(block)])
+    check_finite(outputs, point.model)
     return Streamed(point, x, block, outputs)

@@ -38,8 +38,8 @@ class Point:
         dtype: torch.dtype | None = None,
         values: Mapping[str, Tensor] | None = None,
     ) -> None:
-        if dtype is not None and not dtype.is_floating_point:
-            raise KernelError(f"dtype must be a floating-point type, got {dtype}")
+        if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+            raise KernelError(f"dtype must be a floating-point type such as torch.float64, got {dtype!r}")
         if not isinstance(model, nn.Module):
             raise ModelError(f"a network is an nn.Module, got {type(model).__name__}")
         self.model, self.dtype = unwrapped(model), dtype
@@ -58,10 +58,12 @@ class Point:
                 for name, p in self.model.named_parameters()
                 if name not in selected
             }
+            frozen = {name: p.clone() for name, p in frozen.items()} if own else frozen
             # Buffers are cloned: a layer that updates its running statistics must not change the model's.
             buffers = {name: self._cast(values.get(name, b)).clone() for name, b in self.model.named_buffers()}
         self.constants = frozen | buffers
-        self._base = _with_dense_gradients(replicate(self.model, self.constants | self.leaves))
+        # Tensors that are neither parameters nor buffers are copied, too: a forward may count in them.
+        self._base = _with_dense_gradients(replicate(self.model, self.constants | self.leaves, copied=True))
         try:
             self.order = tuple(inspect.signature(self.model.forward).parameters)
         except (TypeError, ValueError):  # a forward written in C
@@ -93,7 +95,7 @@ class Point:
         model = replicate(self._base)
         try:
             args, kwargs = x.map(lambda tensor, _: tensor.clone()).arguments(model)
-            with torch.no_grad():
+            with torch.enable_grad():  # some networks differentiate by their inputs
                 return len(output_tensor(self.model, model(*args, **kwargs)))
         except (RuntimeError, ValueError, IndexError, TypeError, KeyError) as error:
             if isinstance(error, NtkgapError):
@@ -106,7 +108,9 @@ class Point:
     def _checked(self, x: Tensor, name: str) -> Tensor:
         if x.device != self.device:
             raise DataError(f"{name} is on {x.device}, the model on {self.device}; move one of them: x.to(...)")
-        x = self._cast(x)
+        wanted, x = x.requires_grad, self._cast(x)
+        if wanted:  # networks may differentiate by inputs that ask for it
+            x.requires_grad_()
         if x.is_floating_point() and x.dtype != self.float_dtype:
             raise DataError(
                 f"{name} is {x.dtype}, the model's parameters are {self.float_dtype}; "
@@ -130,6 +134,11 @@ class Point:
             raise
         return self._matrix(out, x)
 
+    def values(self, x: Inputs) -> Tensor:
+        """f(x; θ), [n, C], without a graph. It is recorded, for some networks differentiate by their inputs."""
+        with torch.enable_grad():
+            return self(x).detach()
+
     def _explain(self, x: Inputs, args: tuple, error: Exception) -> None:
         """Say what is wrong with the inputs, where the model's own error does not."""
         if len(args) == 1 and isinstance(args[0], dict):
@@ -144,6 +153,11 @@ class Point:
                 f"the inputs are {dtypes} but {name} computes in {self.float_dtype} ({text}); convert with "
                 f"x.to({self.float_dtype})"
             ) from error
+        if self.dtype is not None and "dtype" in text:
+            raise ModelError(
+                f"{name} does not compute in {self.dtype} ({text}): its forward casts to another type; "
+                "leave dtype= out, or take the casts from the forward"
+            ) from error
         if x.floating and "indices" in text:
             raise DataError(
                 f"the inputs are {dtypes} but {name} looks them up in a table ({text}); convert with x.long()"
@@ -157,8 +171,9 @@ class Point:
         if any(words in text for words in ("shapes cannot be multiplied", "to have", "size", "shape")):
             shapes = ", ".join(_with_n(leaf, len(x)) for leaf in x.own_leaves())
             raise DataError(
-                f"{name} does not take inputs of shape {shapes}, n = {len(x)}: {text}. Kernels are made of one "
-                "example at a time: a model that needs a certain number of examples has none"
+                f"{name} does not take inputs of shape {shapes}, n = {len(x)} (some of yours, to try it): {text}. "
+                "A tensor whose first axis is that of the examples is taken apart: keep in a buffer what all "
+                "examples share. A model that needs a certain number of examples has no kernel"
             ) from error
 
     def _matrix(self, out: object, x: Inputs) -> Tensor:

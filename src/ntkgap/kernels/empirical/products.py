@@ -106,9 +106,9 @@ class Streamed(Products):
         return total
 
     def product(self, w: list[Tensor]) -> Tensor:
-        """J w, [n, C]; the way to it is checked against Jᵀ on the first block that is asked for."""
+        """J w, [n, C]; the way to it is checked against Jᵀ on the first block."""
         if self._derivative is None:
-            self._derivative = self._doubly if self._agrees(self._blocks[0], w) else self._row_by_row
+            self._derivative = self._doubly if self._agrees(self._blocks[0]) else self._row_by_row
         return torch.cat([self._derivative(x, w) for x in self._blocks])
 
     def _doubly(self, x: Inputs, w: list[Tensor]) -> Tensor:
@@ -128,21 +128,26 @@ class Streamed(Products):
         products = []
         for i in range(len(x)):  # an example at a time: gradients are as large as the parameters
             one = x[i : i + 1]
-            with torch.no_grad():
-                classes = self._point(one).shape[1]
+            classes = self._point.values(one).shape[1]
             along = torch.eye(classes, dtype=self._point.float_dtype, device=self._point.device)
             rows = rowwise_gradients(self._point, one, list(self._point.leaves), along)  # name -> [C, 1, p]
             pairs = zip(rows.values(), w, strict=True)
             products.append(torch.stack([of_leaf[:, 0] @ v.flatten() for of_leaf, v in pairs]).sum(0))
         return torch.stack(products)
 
-    def _agrees(self, x: Inputs, w: list[Tensor]) -> bool:
-        """Whether ⟨v, J w⟩ = ⟨Jᵀ v, w⟩ for a random v."""
+    def _agrees(self, x: Inputs) -> bool:
+        """Whether ⟨v, J w⟩ = ⟨Jᵀ v, w⟩ for random v and w."""
+        generator = torch.Generator().manual_seed(0)
+
+        def random(like: Tensor) -> Tensor:
+            return torch.randn(like.shape, generator=generator, dtype=torch.float64).to(like.detach())
+
+        w = [random(leaf) for leaf in self._point.leaves.values()]
         try:
             forward = self._doubly(x, w)
         except (RuntimeError, NotImplementedError):
             return False
-        v = torch.randn(forward.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(forward)
+        v = random(forward)
         with torch.enable_grad():
             made = trace(self._point, x)
         leaves = list(self._point.leaves.values())

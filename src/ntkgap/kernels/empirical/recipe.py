@@ -18,7 +18,7 @@ from ntkgap.kernels.empirical.proof import (
     is_separable,
     refuse_hidden,
 )
-from ntkgap.kernels.empirical.refusals import refuse_coupling_layers
+from ntkgap.kernels.empirical.refusals import explained, refuse_coupling_layers
 from ntkgap.kernels.empirical.rules.local import Local
 from ntkgap.kernels.empirical.terms import Term, merged
 from ntkgap.kernels.empirical.tracing import Use
@@ -102,7 +102,12 @@ def find_recipe(point: Point, x: Tensor | Inputs, prove: bool = True) -> Recipe:
         ModelError: if the outputs of one example depend on the others, or are random.
     """
     refuse_coupling_layers(point.model)
-    three, large = _probe(point, point.inputs(x))
+    with explained(point.model):
+        return _found(point, point.inputs(x), prove)
+
+
+def _found(point: Point, x: Inputs, prove: bool) -> Recipe:
+    three, large = _probe(point, x)
     small, graph_bytes = _traced_with_memory(point, three[:2])
     pairs = zip(small.sizes, large.sizes, strict=False)
     decided = tuple((a, b) == (2, 3) for a, b in pairs)
@@ -111,8 +116,7 @@ def find_recipe(point: Point, x: Tensor | Inputs, prove: bool = True) -> Recipe:
             small, large = trace(point, three[:2], decided), trace(point, three, decided)
             break
     order = torch.tensor([2, 1, 0], device=point.device)
-    with torch.no_grad():
-        backward = point(three[order])[order].detach()
+    backward = point.values(three[order])[order]
     if not large.outputs.requires_grad:
         raise ModelError(
             f"autograd cannot follow the outputs of {type(point.model).__name__} to any selected parameter: they "

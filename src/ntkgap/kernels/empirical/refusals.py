@@ -1,13 +1,15 @@
 """Layers without a per-example Jacobian in the mode they are in, or that hide their weights; with the remedy."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.utils.checkpoint
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from ntkgap.errors import ModelError
+from ntkgap.errors import ModelError, NtkgapError
 
 
 def refuse_coupling_layers(model: nn.Module) -> None:
@@ -22,6 +24,24 @@ def refuse_coupling_layers(model: nn.Module) -> None:
             problem, remedy = fault
             where = f"{name!r} ({type(module).__name__})" if name else type(module).__name__
             raise ModelError(f"{where} {problem}, so there is no per-example Jacobian; {remedy}")
+
+
+@contextmanager
+def explained(model: nn.Module) -> Iterator[None]:
+    """Say what is wrong with a network where autograd cannot follow it.
+
+    Raises:
+        ModelError: if it changes tensors in place that its own derivative needs.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, NtkgapError) or "modified by an inplace operation" not in str(error):
+            raise
+        raise ModelError(
+            f"{type(model).__name__} changes a tensor in place that its own derivative needs, so that autograd "
+            "fails on it; write into a copy (h = h.clone())"
+        ) from error
 
 
 def refuse_foreign_modules(model: nn.Module) -> None:

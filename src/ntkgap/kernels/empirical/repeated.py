@@ -60,7 +60,8 @@ class RepeatedJacobian:
         made = trace(self._point, x, recipe.decided)
         if recipe.matching(made) is not recipe:
             return jacobian_at(self._point, x, recipe)
-        directions = [row.expand(len(x), -1) for row in torch.eye(recipe.classes, dtype=self._dtype)]
+        along = torch.eye(recipe.classes, dtype=self._dtype, device=self._point.device)
+        directions = [row.expand(len(x), -1) for row in along]
         uses = structured_terms(made, list(recipe.layouts), directions)
         shapes = {name: leaf.shape for name, leaf in self._point.leaves.items()}
         terms = {name: merged(found) for name, found in uses.items()}

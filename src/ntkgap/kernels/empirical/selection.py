@@ -39,11 +39,18 @@ def select_parameters(model: nn.Module, selection: ParameterSelection = None) ->
                 "unfreeze some, or name those to use with parameters=[...]"
             )
     elif isinstance(selection, str | Tensor | nn.Module) or not callable(selection):
+        if not isinstance(selection, str | Tensor | nn.Module | Iterable):
+            raise KernelError(
+                f"parameters= takes names, parameters or modules of the model, or a filter, got {selection!r}"
+            )
         items = [selection] if isinstance(selection, str | Tensor | nn.Module) else list(selection)
         wanted = {name for item in items for name in _names_of(model, item)}
         chosen = {name: p for name, p in named.items() if name in wanted}
     else:
-        chosen = {name: p for name, p in named.items() if selection(name, p)}
+        try:
+            chosen = {name: p for name, p in named.items() if selection(name, p)}
+        except TypeError as error:
+            raise KernelError(f"the filter parameters= takes (name, parameter) and failed: {error}") from error
     if not chosen:
         raise KernelError(f"parameters= selects none of the {len(named)} parameters: {', '.join(named)}")
     for name, p in chosen.items():

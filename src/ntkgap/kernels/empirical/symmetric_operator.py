@@ -1,5 +1,6 @@
 """What can be known of a symmetric positive matrix that can only be applied to vectors."""
 
+import math
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
@@ -61,20 +62,33 @@ class SymmetricOperator(ABC):
         """The product with v of shape [n·C], [n·C, m] or [n, C], in the shape of v.
 
         Raises:
-            KernelError: if v has another shape.
+            KernelError: if v has another shape, or is not real.
         """
         size = self.shape[0]
-        v = v.to(self.dtype).to(self.device)
+        v = self._vector(v)
         if v.shape == (size,):
             return self._apply(v.view(self.n, self.classes)).reshape(size)
         if v.ndim == 2 and v.shape[0] == size:
-            return torch.stack([self @ column for column in v.T], 1)
+            return torch.stack([self @ column for column in v.T], 1) if v.shape[1] else v
         if v.shape == (self.n, self.classes):
             return self._apply(v)
         raise KernelError(
             f"cannot multiply an operator of shape {self.shape} with a tensor of shape {tuple(v.shape)}; "
             f"it takes [{size}], [{size}, m] or [{self.n}, {self.classes}]"
         )
+
+    def _vector(self, v: object) -> Tensor:
+        """V in the operator's type and place, without a graph: products are numbers."""
+        try:
+            found = torch.as_tensor(v, dtype=self.dtype if isinstance(v, list | tuple) else None)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise KernelError(f"operators are multiplied with tensors, got {type(v).__name__}: {error}") from error
+        if found.is_complex() or found.device.type == "meta":
+            raise KernelError(
+                f"an operator is multiplied with real numbers, got {found.dtype} on {found.device}; multiply with "
+                "the real and the imaginary part one after the other"
+            )
+        return found.detach().to(self.dtype).to(self.device)
 
     def eigenvalue_range(self, tolerance: float = 1e-4, max_steps: int = 300, seed: int = 0) -> EigenvalueRange:
         """Smallest and largest eigenvalue by Lanczos, with error bounds and the noise floor.
@@ -132,7 +146,7 @@ class SymmetricOperator(ABC):
         entropy = entropies.mean() / trace + trace.log()
         spread = (entropies - entropies.mean()) / trace - (traces - trace) * (entropies.mean() / trace - 1) / trace
         rank = float(entropy.exp())
-        return Estimate(rank, rank * float(spread.std() / max(samples - 1, 1) ** 0.5) if samples > 1 else 0.0)
+        return Estimate(rank, rank * float(spread.std() / (samples - 1) ** 0.5) if samples > 1 else math.inf)
 
     def solve(
         self,

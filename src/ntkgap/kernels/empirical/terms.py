@@ -48,8 +48,8 @@ def merged(terms: list[Term]) -> Term:
     if len(terms) == 1:
         return terms[0]
     outers = [t.factor for t in terms if isinstance(t.factor, Outer)]
-    alike = len({(o.flipped, o.sizes[0]) for o in outers}) == 1
-    if len(outers) == len(terms) and alike and all(t.part.same_entries(terms[0].part) for t in terms):
+    same = all(alike(t.factor, terms[0].factor) and t.part.same_entries(terms[0].part) for t in terms)
+    if len(outers) == len(terms) and same:
         # Σ_u Σ_s g_us ⊗ a_us: further uses are just further positions.
         g = torch.cat([dense(o.g) for o in outers], 3)
         a = torch.cat([dense(o.a) * t.part.scale for o, t in zip(outers, terms, strict=True)], 2)

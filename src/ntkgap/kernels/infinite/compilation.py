@@ -230,7 +230,8 @@ class _Compiler:
             axes = f"positions {layout.positions}" + (" folded into the outputs" if layout.flat else "")
             raise ModelError(
                 f"the output of {self._model_name} still has {axes}; the kernel of infinitely wide networks is "
-                "that of one output: end with a global mean, or with Flatten and a Linear"
+                "that of one output: end with a global mean, with Flatten and a Linear, or with one position; "
+                "infinite_width_monte_carlo takes the mean over all outputs"
             )
         if not value.signal.gaussian or len(value.signal.fields) > 1:
             raise ModelError(

@@ -55,7 +55,7 @@ def compile_step(call: Call) -> Compiled:
         activation = quadrature_of(call.target, type(call.target).__name__)
     if activation is not None:
         return pointwise(call, activation)
-    reason = reason_for(call.target) if call.is_module else None
+    reason = reason_for(call.target)
     raise call.refusal(
         reason
         or "has no known infinite-width limit here. Weights belong into nn.Linear, convolutions or F.linear; "

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
-from rich.progress import track
 from torch import Tensor
 
 from ntkgap.kernels.infinite.magnitude import check_range, check_resolution
 from ntkgap.kernels.infinite.pairs import Moments, Side, Tile
 from ntkgap.kernels.infinite.plan import Plan
 from ntkgap.kernels.infinite.recursion import Recursion
+from ntkgap.kernels.progress import tracked
 from ntkgap.kernels.workers import aside, one_by_one
 
 
@@ -81,7 +81,7 @@ class Evaluation:
         lanes, height, width = self.plan.tiles(self.left.n, self.right.n)
         tiles = list(self._tiles(height, width))
         done = self._each(lambda tile: self._fill(kernels, *tile), tiles, lanes)
-        for _ in track(done, "infinite-width kernel", len(tiles), disable=not progress, transient=True):
+        for _ in tracked(done, "infinite-width kernel", progress, len(tiles)):
             pass
         if self.symmetric:  # exact where x = x'
             for kernel, values in _both(kernels, left):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from ntkgap.errors import AccuracyWarning, DataError, KernelError, ModelError
 from ntkgap.kernels.empirical.refusals import refuse_coupling_layers
@@ -95,6 +96,8 @@ class InfiniteWidth:
         if not isinstance(model, nn.Module):
             raise ModelError(f"infinite_width takes an nn.Module, got {type(model).__name__}")
         model = unwrapped(model)
+        if any(is_lazy(p) for p in model.parameters()):
+            raise ModelError("a lazy layer has no shape yet; call the model once on some inputs")
         refuse_compiled_parts(model)
         refuse_coupling_layers(model)
         refuse_several_inputs(model)
@@ -261,7 +264,12 @@ def check_inputs(name: str, x: Tensor) -> None:
     """
     if not isinstance(x, Tensor) or x.ndim < 2 or x.numel() == 0:
         what = f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-        raise DataError(f"{name} must be a tensor of inputs [n, ...] with at least one of them, got {what}")
+        several = ""
+        if isinstance(x, Mapping | tuple | list):
+            several = "; for several inputs use infinite_width_monte_carlo, or keep in buffers what all share"
+        raise DataError(
+            f"{name} must be a tensor of inputs [n, ...] with at least one of them, got {what}{several}"
+        )
     if x.layout != torch.strided or x.device.type == "meta":
         raise DataError(f"{name} must be an ordinary dense tensor, got {x.layout} on {x.device}")
     if x.device.type == "mps":

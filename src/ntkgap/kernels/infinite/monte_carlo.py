@@ -4,13 +4,14 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-from rich.progress import track
 from torch import Tensor, nn
 
 from ntkgap.errors import KernelError, ModelError
 from ntkgap.kernels.empirical import empirical_ntk
 from ntkgap.kernels.empirical.point import Point
+from ntkgap.kernels.empirical.refusals import refuse_coupling_layers
 from ntkgap.kernels.modes import neutral
+from ntkgap.kernels.progress import tracked
 from ntkgap.models.randomness import Seeded
 
 
@@ -83,7 +84,7 @@ def monte_carlo_kernel(
     check_draws(draws)
     nngp, ntk = RunningMean(), RunningMean()
     with neutral():
-        for draw in track(range(draws), "Monte Carlo kernel", disable=not progress, transient=True):
+        for draw in tracked(range(draws), "Monte Carlo kernel", progress):
             model = draw_network(build_model, "build_model", seed * 1_000_003 + draw)
             theta = empirical_ntk(model, x1, x2, outputs="mean", dtype=dtype, memory_budget=memory_budget)
             ntk.add(theta.double())
@@ -111,8 +112,14 @@ def draw_network(build: Callable[[], nn.Module], name: str, seed: int) -> nn.Mod
     Raises:
         ModelError: if ``build``, which messages call ``name``, gives something else.
     """
-    with Seeded(seed):
-        model = build()
+    try:
+        with Seeded(seed):
+            model = build()
+    except TypeError as error:
+        raise ModelError(
+            f"{name} could not be called ({error}); infinite_width_monte_carlo calls build(width), "
+            "monte_carlo_kernel build_model()"
+        ) from error
     if not isinstance(model, nn.Module):
         raise ModelError(f"{name} must return an nn.Module, got {type(model).__name__}")
     return model
@@ -133,6 +140,6 @@ def refuse_equal_networks(name: str, *means: RunningMean) -> None:
 
 def _outputs(model: nn.Module, x: Any, dtype: torch.dtype | None) -> Tensor:
     """Outputs in float64, [n, C], for inputs as ``empirical_ntk`` takes them."""
+    refuse_coupling_layers(model)
     point = Point(model, dtype=dtype)
-    with torch.no_grad():
-        return point(point.inputs(x)).double()
+    return point.values(point.inputs(x)).double()

@@ -6,7 +6,6 @@ from threading import Lock
 from typing import NamedTuple
 
 import torch
-from rich.progress import track
 from torch import Tensor, nn
 
 from ntkgap.errors import DataError, KernelError, ModelError
@@ -15,6 +14,7 @@ from ntkgap.kernels.infinite.extrapolation import extrapolate
 from ntkgap.kernels.infinite.monte_carlo import RunningMean, check_draws, draw_network, refuse_equal_networks
 from ntkgap.kernels.infinite.readout import covariance_of
 from ntkgap.kernels.modes import neutral
+from ntkgap.kernels.progress import tracked
 
 # Pairs of equal index are taken from kernels of so many inputs.
 BLOCK = 16
@@ -48,8 +48,9 @@ def infinite_width_monte_carlo(
     leaves terms of order 1/m². The two means are compared: a warning says when they differ by more than chance and
     a fifth, or are too noisy to be compared, and an error when they do not tend to a limit.
 
-    The result has the methods of :func:`infinite_width`. Where the tangent kernel of a single network does not
-    concentrate (softmax attention with few heads), what is estimated is its expectation.
+    The result has the methods of :func:`infinite_width`; kernels are means over all outputs. Where the tangent
+    kernel of a single network does not concentrate (softmax attention with few heads), the estimate is of its
+    expectation.
 
     Args:
         build: makes a network [n, ...] -> [n, C] of a given width with fresh random weights, in NTK
@@ -131,7 +132,7 @@ class MonteCarloLimit:
         are correlated, as the networks are the same for all of them.
 
         Args:
-            x1: inputs [n1, ...], as the networks take them.
+            x1: n1 inputs: a tensor, a tuple or a mapping of arguments, as ``empirical_ntk`` takes them.
             x2: inputs [n2, ...]; x1 if not given.
             diagonal: only the pairs (x1[i], x2[i]), [n1].
             memory_budget: bytes, for ``empirical_ntk``.
@@ -168,7 +169,7 @@ class MonteCarloLimit:
         means = {(name, width): RunningMean() for name in names for width in widths}
         runs = [(width, draw) for width in widths for draw in range(self.draws)]
         with neutral():
-            for width, draw in track(runs, "Monte Carlo limit", disable=not progress, transient=True):
+            for width, draw in tracked(runs, "Monte Carlo limit", progress):
                 # Networks of the two widths are independent.
                 seed = (2 * self.seed + widths.index(width)) * 1_000_003 + draw
                 model = draw_network(partial(self.build, width), "build", seed)

@@ -190,6 +190,8 @@ def _refuse_lost(x: Tensor, squares: Tensor) -> None:
 
 def own_positions(x: Tensor, positions: int) -> Tensor:
     """Entries of equal positions, [*p, *p, *tile] -> [*p, *tile]."""
+    if not positions:
+        return x
     sizes, tile = x.shape[:positions], x.shape[2 * positions :]
     total = math.prod(sizes)
     return x.reshape(total, total, *tile).diagonal(0, 0, 1).movedim(-1, 0).reshape(*sizes, *tile)
@@ -197,6 +199,8 @@ def own_positions(x: Tensor, positions: int) -> Tensor:
 
 def with_own_positions(x: Tensor, own: Tensor) -> Tensor:
     """Replace the entries of equal positions, [*p, *p, *tile] by those of [*p, *tile]."""
+    if x.ndim == own.ndim:
+        return own
     total = math.prod(own.shape[: (x.ndim - own.ndim)])
     tile = own.shape[x.ndim - own.ndim :]
     flat = x.reshape(total, total, *tile)

@@ -45,9 +45,23 @@ NO_LIMIT: tuple[tuple[tuple[type[nn.Module], ...], str], ...] = (
 )
 
 
-def reason_for(module: object) -> str | None:
-    """Why a module has no limit, or None if nothing is known against it."""
-    return next((reason for kinds, reason in NO_LIMIT if isinstance(module, kinds)), None)
+# Functions that do what a module does, by their name.
+_LIKE: dict[str, type[nn.Module]] = {
+    **{f"max_pool{d}d": nn.MaxPool2d for d in (1, 2, 3)},
+    **{f"adaptive_max_pool{d}d": nn.AdaptiveMaxPool2d for d in (1, 2, 3)},
+    "instance_norm": nn.InstanceNorm2d,
+    "bilinear": nn.Bilinear,
+    "embedding_bag": nn.EmbeddingBag,
+    **dict.fromkeys(("softmax", "log_softmax", "softmin"), nn.Softmax),
+    "glu": nn.GLU,
+}
+
+
+def reason_for(target: object) -> str | None:
+    """Why a module or a function has no limit, or None if nothing is known against it."""
+    name = getattr(target, "__name__", "").removeprefix("_").removesuffix("_with_indices")
+    kind = type(target) if isinstance(target, nn.Module) else _LIKE.get(name, type(None))
+    return next((reason for kinds, reason in NO_LIMIT if issubclass(kind, kinds)), None)
 
 
 def refuse_several_inputs(model: nn.Module) -> None:
@@ -66,7 +80,7 @@ def refuse_several_inputs(model: nn.Module) -> None:
         raise ModelError(
             f"the forward of {type(model).__name__} takes several inputs ({', '.join(needed)}); infinite-width "
             "kernels need one, [n, ...]. What is the same for all examples, as one graph, belongs into a buffer; "
-            "otherwise use infinite_width_monte_carlo on a model of one input"
+            "otherwise use infinite_width_monte_carlo, whose inputs may be a tuple or a dictionary"
         )
 
 

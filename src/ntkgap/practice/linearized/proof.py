@@ -42,6 +42,8 @@ def find_route(evaluation: Evaluation, given: Mapping[str, Tensor]) -> tuple[Rou
     with temporarily_clear_interpreter_stack():
         reference = Reference(evaluation, given)
         for route in ROUTES:
+            if reference.cuts and route.product is None:
+                continue  # forward mode goes through torch.no_grad, where gradients stop, if only on other inputs
             try:
                 with torch.set_grad_enabled(grad):
                     fault = reference.fault(route)
@@ -63,6 +65,7 @@ class Reference:
     Attributes:
         evaluation: the call, outside of all transforms.
         scale: size of the gradients; zero where the outputs do not depend on the parameters.
+        cuts: whether the network computes anything under ``torch.no_grad``.
     """
 
     def __init__(self, evaluation: Evaluation, given: Mapping[str, Tensor]) -> None:
@@ -74,7 +77,8 @@ class Reference:
             outputs = _first_outputs(copies, leaves)
             handed = [*copies.start, *copies.constants.values(), *copies.inputs()]
             self.evaluation = replace(plain, writes=any(tensor._version > 0 for tensor in handed))
-            again = self.evaluation.outputs(*plain.start)
+            again = self.evaluation.mapped(torch.clone).outputs(*plain.start)
+        self.cuts = arithmetic.cuts
         _refuse(outputs, self._name, given)
         self._outputs = outputs.detach()
         self._error, self._noise = max(_precision(dtype, outputs.device) for dtype in arithmetic.seen)
@@ -168,18 +172,23 @@ class Reference:
 
 
 class CoarsestType(TorchFunctionMode):
-    """Notes the types that a network computes in: some layers use float32 whatever they are given."""
+    """Notes the types that a network computes in (some layers use float32 whatever they are given), and cuts."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self._model = model
         self.seen: set[torch.dtype] = set()
+        self.cuts = self._cut = False
 
     def __torch_function__(self, func: Callable, _types: Any, args: tuple = (), kwargs: Any = None) -> Any:
+        if func is torch._C._set_grad_enabled:  # torch itself turns gradients off within autograd.Function
+            self._cut = not args[0]
         if not torch.is_grad_enabled():
             refuse_reentrant_checkpoint(self._model)
         out = func(*args, **(kwargs or {}))
-        self.seen |= {t.dtype for t in tree.tree_leaves(out) if isinstance(t, Tensor) and t.is_floating_point()}
+        floating = [t for t in tree.tree_leaves(out) if isinstance(t, Tensor) and t.is_floating_point()]
+        self.cuts |= self._cut and bool(floating)
+        self.seen |= {t.dtype for t in floating}
         return out
 
 
