@@ -9,5 +9,15 @@ def _one_thread():
 
 
 @pytest.fixture
+def undrawn(monkeypatch):
+    """Pages without their drawings, for tests of something else."""
+    import matplotlib.pyplot as plt
+
+    from ntkgap.reporting import page
+
+    monkeypatch.setattr(page, "_keep", lambda figure, *_: plt.close(figure) or page.Drawing("<svg/>", None))
+
+
+@pytest.fixture
 def generator():
     return torch.Generator().manual_seed(0)

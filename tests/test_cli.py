@@ -6,27 +6,21 @@ import sys
 import time
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 import ntkgap
 from ntkgap import cli
-from ntkgap.reporting import page
 from tests.studies.test_variations import measure
 
 SMALL = ("--preset", "smoke", "--problem", "shallow", "--width", "16,64", "--seed", "0:2")
 
 
 @pytest.fixture
-def command(monkeypatch, tmp_path, capsys):
+def command(monkeypatch, tmp_path, capsys, undrawn):
     """Run the command line in an empty directory; gives exit status, standard output and standard error."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    # What pages show is tested with the reports, and by the command in a process of its own below.
-    monkeypatch.setattr(
-        page, "_keep", lambda figure, folder, name: plt.close(figure) or page.Drawing("<svg/>", None)
-    )
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["ntkgap", *arguments])

@@ -72,7 +72,7 @@ def run(
     ] = "quick",
     data: Annotated[
         str | None,
-        typer.Option(help="Data in place of the preset's: digits, sphere, mnist, cifar10, ... or a .npz file."),
+        typer.Option(help="Data in place of the preset's: digits, mnist, ..., mine.npz or mine.npz:images,labels"),
     ] = None,
     width: Annotated[str | None, typer.Option(help="Widths in place of the preset's, like 64,256,1024.")] = None,
     seed: Annotated[str | None, typer.Option(help=SEED_HELP)] = None,

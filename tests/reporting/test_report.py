@@ -60,17 +60,17 @@ def test_the_page_shows_every_verdict_and_figure(folder, runs):
         assert pdf.startswith(b"%PDF")
 
 
-def test_of_several_studies_all_answers_come_before_the_scorecards_and_these_before_the_claims(runs, tmp_path):
+def test_of_several_studies_all_answers_come_before_scorecards_and_these_before_claims(runs, tmp_path, undrawn):
     alone = ng.report(runs, tmp_path / "alone.html").read_text()
     assert ".pdf" not in alone
     assert not (tmp_path / "figures").exists()  # PDFs are written on request
     assert 'id="scorecard"' not in alone
-    page = ng.report([runs, runs], tmp_path / "both.html").read_text()
-    answers = [m.start() for m in re.finditer('class="answers"', page)]
-    scores = [m.start() for m in re.finditer('class="score"', page)]
-    claims = [m.start() for m in re.finditer('class="claim"', page)]
+    text = ng.report([runs, runs], tmp_path / "both.html").read_text()
+    answers = [m.start() for m in re.finditer('class="answers"', text)]
+    scores = [m.start() for m in re.finditer('class="score"', text)]
+    claims = [m.start() for m in re.finditer('class="claim"', text)]
     assert len(answers) == 2
-    assert max(answers) < page.index('id="scorecard"') < min(scores)
+    assert max(answers) < text.index('id="scorecard"') < min(scores)
     assert max(scores) < min(claims)
 
 
@@ -94,7 +94,7 @@ def test_tables_hold_what_the_page_shows(folder, runs):
     assert judged == {2}  # only the smaller networks of one problem race
 
 
-def test_two_runs_give_identical_tables(folder, tmp_path):
+def test_two_runs_give_identical_tables(folder, tmp_path, undrawn):
     study = ng.OptimizationStudy.preset("smoke", seeds=[0, 1])
     again = ng.run(study, tmp_path / "store", workers=1, progress=False)
     ng.report(again, tmp_path / "report.html")

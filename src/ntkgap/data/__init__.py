@@ -2,7 +2,7 @@
 
 from ntkgap.data.dataset import Dataset
 from ntkgap.data.files import data_folders, fingerprint
-from ntkgap.data.loading import DATASETS, data_files, load_data
+from ntkgap.data.loading import DATASETS, data_files, dataset_of, load_data
 from ntkgap.data.streams import Task, TaskStream, load_stream, score, stream_of
 from ntkgap.data.toy import toy_angle, toy_function
 
@@ -13,6 +13,7 @@ __all__ = [
     "TaskStream",
     "data_files",
     "data_folders",
+    "dataset_of",
     "fingerprint",
     "load_data",
     "load_stream",

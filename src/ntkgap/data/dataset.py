@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,13 +17,17 @@ IMAGE_AXES = (0, 2, 3)
 class Dataset:
     """Inputs and targets, finite and of matching length.
 
+    Arrays of NumPy become tensors of torch's default type. Whole numbers [n] in y are class labels where n_classes
+    is given, and become one column a class.
+
     Attributes:
         x: inputs, [n, ...].
-        y: targets, [n, C]; one column a class for classification, or one of signs for two classes.
+        y: targets, [n, C]; one column a class for classification, or one of signs, −1 and 1, for two classes.
         n_classes: number of classes, or None for regression.
 
     Raises:
-        DataError: if an array is empty, not floating point, not finite, or the lengths differ.
+        DataError: if an array is empty, not floating point, not finite, the lengths differ, or the columns of y
+            are not those of n_classes classes.
     """
 
     x: Tensor
@@ -30,14 +35,19 @@ class Dataset:
     n_classes: int | None = None
 
     def __post_init__(self) -> None:
+        for name in ("x", "y"):  # frozen, but not yet for others to see
+            object.__setattr__(self, name, tensor_of(name, getattr(self, name)))
+        if self.n_classes is not None and self.y.ndim == 1 and not self.y.is_floating_point():
+            object.__setattr__(self, "y", _one_hot(self.y, self.n_classes))
         for name, array in (("x", self.x), ("y", self.y)):
+            if not array.is_floating_point():
+                labels = "; for class labels give them as [n], with n_classes=" if name == "y" else ""
+                raise DataError(f"{name} holds {array.dtype}; convert it to a floating-point type first{labels}")
             if array.numel() == 0 or array.ndim < 2:
                 raise DataError(
                     f"{name} has shape {tuple(array.shape)}; it needs at least one example and "
                     "two dimensions, [n, ...] for x and [n, C] for y"
                 )
-            if not array.is_floating_point():
-                raise DataError(f"{name} holds {array.dtype}; convert it to a floating-point type first")
             bad = ~torch.isfinite(array.flatten(1)).all(dim=1)
             if bad.any():
                 first = int(bad.nonzero()[0])
@@ -49,6 +59,8 @@ class Dataset:
             raise DataError(f"x has {len(self.x)} examples but y has {len(self.y)}; they must match")
         if self.y.ndim != 2:
             raise DataError(f"y has shape {tuple(self.y.shape)}; it must be [n, C]")
+        if self.n_classes is not None:
+            _check_classes(self.y, self.n_classes)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -66,6 +78,48 @@ class Dataset:
     def to(self, dtype: torch.dtype) -> "Dataset":
         """Cast inputs and targets."""
         return Dataset(self.x.to(dtype), self.y.to(dtype), self.n_classes)
+
+
+def tensor_of(name: str, values: object) -> Tensor:
+    """A tensor of a tensor or a NumPy array; numbers of the latter in torch's default type."""
+    if isinstance(values, Tensor):
+        return values
+    if not isinstance(values, np.ndarray):
+        raise DataError(f"{name} must be a tensor or a NumPy array, got {type(values).__name__}")
+    if values.dtype.kind not in "fiub":
+        raise DataError(f"{name} holds {values.dtype}, which are no real numbers; convert it first")
+    if values.dtype.kind == "f":  # of any size and order of bytes
+        return torch.as_tensor(np.ascontiguousarray(values, dtype=np.float64)).to(torch.get_default_dtype())
+    return torch.as_tensor(np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("=")))
+
+
+def _one_hot(labels: Tensor, n_classes: int) -> Tensor:
+    if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < n_classes:
+        raise DataError(
+            f"y has labels from {int(labels.min())} to {int(labels.max())}; with n_classes={n_classes} they must "
+            f"be from 0 to {n_classes - 1}"
+        )
+    return torch.nn.functional.one_hot(labels.long(), n_classes).to(torch.get_default_dtype())
+
+
+def _check_classes(y: Tensor, n_classes: int) -> None:
+    """Refuse columns that are not those of so many classes.
+
+    Raises:
+        DataError: naming the coding that is meant.
+    """
+    if y.shape[1] == n_classes:
+        return
+    if y.shape[1] != 1 or n_classes != 2:
+        raise DataError(
+            f"y has {y.shape[1]} columns, but there are {n_classes} classes; give one column a class, or whole "
+            "numbers [n] as labels"
+        )
+    if bool(((y == 0) | (y == 1)).all()) and bool((y == 0).any()):
+        raise DataError(
+            "y has one column of 0 and 1; in one column two classes are −1 and 1, and are told apart by the sign: "
+            "pass 2 * y - 1, or whole numbers [n] as labels"
+        )
 
 
 def check_flag(name: str, value: object) -> None:

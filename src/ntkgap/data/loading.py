@@ -3,14 +3,20 @@
 import inspect
 from collections.abc import Callable
 from functools import partial
+from numbers import Integral
 from pathlib import Path
+from typing import Any
 
-from ntkgap.data.arrays import arrays
+import numpy as np
+import torch
+
+from ntkgap.data.arrays import arrays, own_file
 from ntkgap.data.classification_tables import MUSHROOM, SHUTTLE, mushroom, shuttle
-from ntkgap.data.dataset import Dataset
+from ntkgap.data.dataset import Dataset, tensor_of
 from ntkgap.data.digits import digits
 from ntkgap.data.files import Source, find_files
 from ntkgap.data.images import IMAGES, images
+from ntkgap.data.own import examples_of, is_own
 from ntkgap.data.sphere import sphere
 from ntkgap.data.toy import toy
 from ntkgap.data.uci import UCI_TABLES, uci
@@ -32,7 +38,7 @@ SOURCES: dict[str, Source] = {"mushroom": MUSHROOM, "shuttle": SHUTTLE, **IMAGES
 
 
 def load_data(
-    name: str,
+    name: Any,
     n_train: int | None = None,
     n_test: int | None = None,
     seed: int = 0,
@@ -46,7 +52,9 @@ def load_data(
     ``~/.local/share``).
 
     Args:
-        name: a name from ``ntkgap.data.DATASETS``, or the path of an ``.npz`` file with arrays x and y.
+        name: a name from ``ntkgap.data.DATASETS``; a file of one's own, ``"mine.npz"`` with arrays x and y,
+            ``"mine.npz:images,labels"``, ``"mine.csv"`` or ``"mine.parquet"`` (with ``target="column"``); or the
+            examples themselves: a pair (x, y) of arrays or tensors, a frame, a torch data set or loader.
         n_train: number of training examples; 256 if not given, for UCI tables all there are.
         n_test: number of test examples, disjoint from the training examples; 512 if not given, for UCI tables
             all there are.
@@ -63,25 +71,48 @@ def load_data(
         DataError: if the name or an option is unknown, a file is missing or damaged, a size is out of range, or
             data are not finite.
     """
-    if not isinstance(name, str):
-        raise DataError(f"the name of data must be a text, got {name!r}; for a Path give str(path)")
-    if name.endswith(".npz"):
-        loader: Callable[..., tuple[Dataset, Dataset]] = partial(arrays, name)
+    name = str(name) if isinstance(name, Path) else name
+    loader: Callable[..., tuple[Dataset, Dataset]]
+    if is_own(name):
+        loader, name = partial(arrays, name), "of one's own"
+    elif not isinstance(name, str):
+        raise DataError(f"data are given by a name, or as a pair (x, y) and the like; got {type(name).__name__}")
+    elif own_file(name):
+        loader = partial(arrays, name)
     elif name in DATASETS:
         loader = DATASETS[name]
     else:
         raise DataError(
-            f"unknown data {name!r}; choose one of {', '.join(sorted(DATASETS))}, or a path ending in .npz"
+            f"unknown data {name!r}; choose one of {', '.join(sorted(DATASETS))}, or a path ending in .npz, .csv "
+            "or .parquet"
         )
     known = {p.name for p in inspect.signature(loader).parameters.values() if p.kind is p.KEYWORD_ONLY}
     if unknown := set(options) - known:
         raise DataError(
             f"data {name!r} has no option {', '.join(sorted(unknown))}; it takes {', '.join(sorted(known))}"
         )
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
         raise DataError(f"seed must be an integer of at least 0, got {seed!r}")
+    seed = int(seed)
     sizes = {key: size for key, size in (("n_train", n_train), ("n_test", n_test)) if size is not None}
     return loader(seed=seed, **sizes, **options)
+
+
+def dataset_of(data: Any) -> Dataset:
+    """All examples there are, unscaled: a ``Dataset`` as it is, or a user's own data as ``load_data`` takes them.
+
+    Raises:
+        DataError: if they are no pairs of inputs and targets.
+    """
+    if isinstance(data, Dataset):
+        return data
+    if not is_own(data):
+        raise DataError(f"training data are a Dataset, a pair (x, y) or a data loader, got {type(data).__name__}")
+    x, y, _ = examples_of(data)
+    if y.dtype.kind == "f":
+        return Dataset(tensor_of("x", x), tensor_of("y", y.reshape(len(y), -1)))
+    classes, labels = np.unique(y.reshape(-1), return_inverse=True)
+    return Dataset(tensor_of("x", x), torch.as_tensor(labels.reshape(-1)), len(classes))
 
 
 def data_files(name: str, root: object = None) -> list[Path]:
@@ -94,6 +125,6 @@ def data_files(name: str, root: object = None) -> list[Path]:
     Raises:
         DataError: if files are missing.
     """
-    if name.endswith(".npz"):
-        return [Path(name).absolute()]
+    if own := own_file(name):
+        return [own[0].absolute()]
     return find_files(SOURCES[name], root) if name in SOURCES else []

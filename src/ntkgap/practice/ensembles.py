@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ntkgap.data import Dataset
+from ntkgap.data import dataset_of
 from ntkgap.errors import DivergenceError, StudyError
 from ntkgap.practice.checks import check_training
 from ntkgap.practice.losses import squared_loss
@@ -30,7 +31,7 @@ class TrainedEnsemble:
 
 def train_ensemble(
     build_member: Callable[[int], nn.Module],
-    data: Dataset,
+    data: Any,
     members: int,
     *,
     learning_rate: float,
@@ -53,7 +54,7 @@ def train_ensemble(
 
     Args:
         build_member: makes member i = 0 … M − 1; all of one architecture, with random numbers of their own.
-        data: training set that all members share.
+        data: training set that all members share, as for ``train``.
         members: M.
         learning_rate: η of the summed loss.
         steps: number of updates.
@@ -72,6 +73,7 @@ def train_ensemble(
         ModelError: if the members differ in architecture or cannot be trained in one vectorised call.
     """
     check_training(learning_rate, steps)
+    data = dataset_of(data)
     if isinstance(members, bool) or not isinstance(members, int) or members < 1:
         raise StudyError(f"members must be an integer of at least 1, got {members!r}")
     if not 0 <= anchoring < float("inf"):

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ntkgap.data import Dataset
+from ntkgap.data import dataset_of
 from ntkgap.errors import StudyError
 from ntkgap.models import parameter_groups
 from ntkgap.models.learning_rates import OPTIMIZERS
@@ -26,7 +27,7 @@ def minibatches(n: int, batch_size: int, generator: torch.Generator | None) -> I
 
 def train(
     model: nn.Module,
-    data: Dataset,
+    data: Any,
     *,
     learning_rate: float,
     steps: int,
@@ -35,7 +36,7 @@ def train(
     batch_size: int | None = None,
     generator: torch.Generator | None = None,
     loss: str = "squared",
-    test: Dataset | None = None,
+    test: Any = None,
     observe: Callable[[int], None] | None = None,
 ) -> TrainingCurve:
     """Train ``model`` in place on the loss ½‖f − y‖² (a sum, not a mean: η then compares with 2/κ_max).
@@ -45,7 +46,7 @@ def train(
 
     Args:
         model: any network mapping [n, ...] to [n, C].
-        data: training set.
+        data: training set: a ``Dataset``, a pair (x, y) of arrays, or a torch data set or loader, read once.
         learning_rate: η of the summed loss, before the factors.
         steps: number of updates.
         optimizer: ``"gd"`` (plain full-batch gradient descent), ``"sgd"`` (with momentum) or ``"adam"``.
@@ -70,6 +71,7 @@ def train(
             layers that share a parameter want different rates.
     """
     check_training(learning_rate, steps)
+    data, test = dataset_of(data), None if test is None else dataset_of(test)
     n = len(data)
     batch_size = n if batch_size is None else batch_size
     if not 1 <= batch_size <= n:

@@ -1,9 +1,10 @@
 """What the studies have in common: presets, a grid over problems, widths and seeds, and claims."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
+from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -123,8 +124,8 @@ class BaseStudy(BaseModel, ABC):
         cls,
         name: str,
         *,
-        widths: Sequence[int] | None = None,
-        seeds: Sequence[int] | None = None,
+        widths: int | Sequence[int] | None = None,
+        seeds: int | Sequence[int] | None = None,
         data: str | None = None,
         problems: Sequence[str] | None = None,
     ) -> Self:
@@ -133,7 +134,7 @@ class BaseStudy(BaseModel, ABC):
         Args:
             name: name of a preset, or path of a YAML file of the same form.
             widths: replaces the widths of every problem; variations are kept where theirs is among them.
-            seeds: replaces the seeds.
+            seeds: replaces the seeds; a number asks for so many.
             data: replaces the data set of every problem (its options are dropped; sizes stay).
             problems: keeps the problems whose names contain one of these texts, case ignored.
 
@@ -141,6 +142,7 @@ class BaseStudy(BaseModel, ABC):
             StudyError: if there is no such preset or problem, or a value is out of range.
         """
         origin = f"preset {name!r}"
+        widths, seeds = _numbers("widths", widths), _numbers("seeds", seeds)
         configuration = cls.build(cls._read_preset(name), origin).configuration()
         chosen = configuration["problems"]
         if problems is not None:
@@ -290,3 +292,21 @@ class BaseStudy(BaseModel, ABC):
         if not isinstance(configuration, dict):
             raise StudyError(f"the preset {name} must be a YAML mapping with keys description, seeds, problems")
         return configuration
+
+
+def _numbers(name: str, given: int | Sequence[int] | None) -> Sequence[int] | None:
+    """Widths or seeds as a list; a single width is one, a number of seeds that many.
+
+    Raises:
+        StudyError: if they are no whole numbers.
+    """
+    if given is None:
+        return None
+    if isinstance(given, Integral) and not isinstance(given, bool):
+        return list(range(given)) if name == "seeds" else [int(given)]
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise StudyError(f"{name} must be whole numbers, got {given!r}")
+    found = list(given)
+    if wrong := [item for item in found if isinstance(item, bool) or not isinstance(item, Integral)]:
+        raise StudyError(f"{name} must be whole numbers, got {wrong[0]!r}")
+    return [int(item) for item in found]

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ntkgap.data import Dataset, data_files, data_folders, fingerprint, load_data
+from ntkgap.data.arrays import own_file
 from ntkgap.errors import DataError
 
 Width = Annotated[int, Field(ge=1, le=10**9)]
@@ -53,8 +54,8 @@ class DataSpec(Spec):
         if not files:
             return self
         update: dict[str, Any] = {"fingerprint": fingerprint(files)}
-        if self.name.endswith(".npz"):
-            update["name"] = str(files[0])
+        if own := own_file(self.name):
+            update["name"] = self.name.replace(str(own[0]), str(files[0]), 1)
         if self.options.get("root") is not None:
             update["options"] = self.options | {"root": str(data_folders(self.options["root"])[0])}
         return self.model_copy(update=update)

@@ -210,7 +210,9 @@ class RandomizedPriorEnsemble:
     ) -> None:
         self.start = RandomStart(nngp, targets, initial)
         gram_matrix(ntk, "the NTK Gram matrix", self.start.n)
-        self.ntk, self.noise_variance = ntk, noise_variance
+        if getattr(noise_variance, "ndim", 0):
+            raise KernelError("noise_variance must be one number: members train on targets of one noise")
+        self.ntk, self.noise_variance = ntk, float(noise_variance)
         self.factor = noisy_factor(ntk, noise_variance, "the NTK Gram matrix")
         self.jitter = self.factor.jitter
 

@@ -2,6 +2,7 @@
 
 import math
 
+import torch
 from torch import Tensor
 
 from ntkgap.errors import KernelError
@@ -14,17 +15,23 @@ PRIOR = "the prior's Gram matrix"
 NOISE_REMEDY = "raise noise_variance"
 
 
-def noisy_factor(gram: Tensor, noise_variance: float, name: str) -> PositiveFactor:
-    """Factorise K + σ²I.
+def noisy_factor(gram: Tensor, noise_variance: float | Tensor, name: str) -> PositiveFactor:
+    """Factorise K + σ²I, or with a variance for every point K + diag(σ²).
 
     Raises:
         KernelError: if K is not square, finite and symmetric, the noise is negative or not finite, or the sum
             is not positive definite.
     """
-    if not 0 <= noise_variance < math.inf:
+    noise = torch.as_tensor(noise_variance, dtype=torch.float64)
+    if not bool((torch.isfinite(noise) & (noise >= 0)).all()):
         raise KernelError(f"noise_variance must be finite and at least 0, got {noise_variance!r}")
+    if noise.shape not in ((), (len(gram),)):
+        raise KernelError(
+            f"noise_variance must be one number, or one for each of the {len(gram)} points, got shape "
+            f"{tuple(noise.shape)}"
+        )
     noisy = gram_matrix(gram, name).clone()
-    noisy.diagonal().add_(noise_variance)
+    noisy.diagonal().add_(noise)
     return positive_factor(noisy, f"{name} + noise_variance·I", NOISE_REMEDY, gram.dtype)
 
 
@@ -42,7 +49,7 @@ class GaussianProcess:
     Args:
         gram: k of the training inputs, one matrix shared by all outputs, [n, n].
         targets: y, [n, C].
-        noise_variance: σ²; with 0 the posterior interpolates.
+        noise_variance: σ², for all points or for each, [n]; with 0 the posterior interpolates.
 
     Attributes:
         jitter: what had to be added to the diagonal of K + σ²I beyond σ²; 0 unless a ``JitterWarning`` said so.
@@ -52,7 +59,8 @@ class GaussianProcess:
             not positive definite.
     """
 
-    def __init__(self, gram: Tensor, targets: Tensor, noise_variance: float = 0.0) -> None:
+    def __init__(self, gram: Tensor, targets: Tensor, noise_variance: float | Tensor = 0.0) -> None:
+        gram, targets = torch.as_tensor(gram), torch.as_tensor(targets)
         self.factor = noisy_factor(gram, noise_variance, PRIOR)
         self.jitter = self.factor.jitter
         self.gram, self.n = gram, len(gram)

@@ -40,16 +40,16 @@ def forms(full):
 
 
 def smallest_budget(*args, **kwargs):
-    """The least budget that a plan accepts, by bisection."""
-    low, high = 1, 2**40
-    while low < high:
-        middle = (low + high) // 2
+    """A budget that a plan accepts, at most a tenth more than the least, by bisection."""
+    low, high = 1, 2**30
+    while high > 1.1 * low:
+        middle = int((low * high) ** 0.5)
         try:
             plan_ntk(*args, memory_budget=middle, **kwargs)
             high = middle
         except KernelError:
             low = middle + 1
-    return low
+    return high
 
 
 @varied

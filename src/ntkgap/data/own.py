@@ -1,0 +1,120 @@
+"""A user's own examples: arrays, tensors, frames and torch data sets, made one pair of arrays x and y."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from ntkgap.errors import DataError
+
+
+class Examples(NamedTuple):
+    """All examples a user has.
+
+    Attributes:
+        x: inputs, [n, ...].
+        y: labels [n], or targets [n, C].
+        where: what messages call them.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    where: str
+
+
+def is_own(data: object) -> bool:
+    """Whether data are given themselves, rather than by a name."""
+    return isinstance(data, tuple | list | Mapping | pd.DataFrame | TorchDataset | DataLoader)
+
+
+def examples_of(data: Any, target: str | None = None) -> Examples:
+    """Arrays x and y of whatever holds a user's examples.
+
+    Args:
+        data: a pair (x, y) of arrays, tensors, lists or frames; a mapping with ``"x"`` and ``"y"``; a frame with a
+            column of targets; or a torch data set or loader of pairs (a loader is read once, in its order).
+        target: name of the frame's column of targets.
+
+    Raises:
+        DataError: if there are no such pairs in it.
+    """
+    if isinstance(data, pd.DataFrame):
+        return from_frame(data, target, "the frame")
+    if target is not None:
+        raise DataError("target= names a column of a frame or of a table; these data have no columns")
+    if isinstance(data, Mapping):
+        if missing := {"x", "y"} - set(data):
+            raise DataError(f"the mapping has keys {sorted(map(str, data))} but needs {sorted(missing)} too")
+        return Examples(_array("x", data["x"]), _array("y", data["y"]), "the mapping")
+    if isinstance(data, DataLoader):
+        batches = [_pair(batch, "the loader") for batch in data]
+        if not batches:
+            raise DataError("the loader is empty")
+        x, y = (np.concatenate([_array(name, b[k]) for b in batches]) for k, name in enumerate("xy"))
+        return Examples(x, y, "the loader")
+    if isinstance(data, TorchDataset):
+        pairs = [_pair(data[i], "the data set") for i in range(_length(data))]
+        x, y = (np.stack([_array(name, pair[k]) for pair in pairs]) for k, name in enumerate("xy"))
+        return Examples(x, y, "the data set")
+    x, y = _pair(data, "data")
+    return Examples(_array("x", x), _array("y", y), "data (x, y)")
+
+
+def from_frame(frame: pd.DataFrame, target: str | None, where: str) -> Examples:
+    """Columns of numbers as inputs, one column as targets.
+
+    Raises:
+        DataError: if the target is no column, or another column holds no numbers or lacks some.
+    """
+    columns = [str(column) for column in frame.columns]
+    if target is None or target not in columns:
+        raise DataError(f"{where} has columns {', '.join(columns)}; say which one holds the targets: target=...")
+    inputs = frame.drop(columns=frame.columns[columns.index(target)])
+    text = [str(c) for c in inputs.columns if not pd.api.types.is_numeric_dtype(inputs[c])]
+    if text:
+        raise DataError(
+            f"{where}: {', '.join(text)} hold no numbers; leave them out, or make indicators of them with "
+            "pandas.get_dummies"
+        )
+    for column in frame.columns:
+        if gaps := int(frame[column].isna().sum()):
+            row = int(np.argmax(frame[column].isna().to_numpy()))
+            raise DataError(
+                f"{where}: column {column!r} lacks {gaps} of {len(frame)} values (the first in row {row}); drop "
+                "or impute them"
+            )
+    y = frame.iloc[:, columns.index(target)]
+    return Examples(inputs.to_numpy(dtype=np.float64), np.asarray(y.tolist()), where)
+
+
+def _pair(item: Any, where: str) -> tuple[Any, Any]:
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        got = f"{len(item)} things" if isinstance(item, tuple | list) else type(item).__name__
+        raise DataError(f"{where} must give pairs (x, y), inputs and targets, got {got}")
+    return item[0], item[1]
+
+
+def _length(data: TorchDataset) -> int:
+    try:
+        n = len(data)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise DataError("the data set has no length; draw examples from it and pass them as (x, y)") from error
+    if n == 0:
+        raise DataError("the data set is empty")
+    return n
+
+
+def _array(name: str, values: Any) -> np.ndarray:
+    """As a NumPy array, on the CPU."""
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+        return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise DataError(f"{name} is no array ({error}); all examples must have one shape") from error
