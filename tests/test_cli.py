@@ -46,6 +46,8 @@ def test_run_report_status_go_together(command, tmp_path):
     status, out, _ = command("report", "runs/smoke", "--out", "elsewhere/page.html")
     assert status == 0
     assert (tmp_path / "elsewhere/page.html").is_file()
+    assert command("report", "runs/smoke", "--pdf", "--out", "papers/page.html")[0] == 0
+    assert (tmp_path / "papers/figures").is_dir()
 
 
 def test_a_single_study_goes_into_the_store_itself(command, tmp_path):

@@ -302,3 +302,12 @@ def test_gradient_descent_stops_before_rounding_decides_the_kernel():
 def test_the_shallow_network_cannot_be_given_classes():
     with pytest.raises(StudyError, match="one output, but the data have 10 targets"):
         ng.OptimizationStudy.preset("smoke", data="digits", problems=["shallow"]).check()
+
+
+def test_numbers_of_widths_and_seeds():
+    study = ng.OptimizationStudy.preset("smoke", widths=32, seeds=3)
+    assert study.seeds == [0, 1, 2]
+    assert {width for problem in study.problems for width in problem.widths} == {32}
+    for bad in (True, "6", 1.5, [1, "2"]):
+        with pytest.raises(StudyError, match="seeds must be whole numbers"):
+            ng.OptimizationStudy.preset("smoke", seeds=bad)

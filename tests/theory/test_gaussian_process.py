@@ -86,3 +86,16 @@ def test_what_does_not_fit_is_named(problem):
         process.predict(cross, test[:3, :3])
     with pytest.raises(KernelError, match=r"do not belong together"):
         process.predict(3 * cross, test)
+
+
+def test_every_point_may_have_its_own_noise(problem):
+    gram, cross, test = grams(problem)
+    noise = torch.linspace(0.1, 0.9, len(gram), dtype=torch.float64)
+    found = GaussianProcess(gram.numpy(), problem.y.numpy(), noise).predict(cross, test)
+    solved = torch.linalg.solve(gram + noise.diag(), torch.cat([problem.y, cross.T], 1))
+    torch.testing.assert_close(found.mean, cross @ solved[:, : problem.y.shape[1]], rtol=ITERATED, atol=ITERATED)
+    right = test - cross @ solved[:, problem.y.shape[1] :]
+    torch.testing.assert_close(found.covariance, right, rtol=ITERATED, atol=ITERATED)
+    for bad in (noise[:2], -noise):
+        with pytest.raises(KernelError, match="noise_variance must be"):
+            GaussianProcess(gram, problem.y, bad)

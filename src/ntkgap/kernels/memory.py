@@ -26,7 +26,8 @@ def check_budget(memory_budget: object) -> None:
     """
     if memory_budget is None:
         return
-    if isinstance(memory_budget, bool) or not isinstance(memory_budget, int | float) or not memory_budget >= 1:
+    whole = isinstance(memory_budget, int | float) and float(memory_budget).is_integer()
+    if isinstance(memory_budget, bool) or not whole or memory_budget < 1:  # type: ignore[operator]
         raise KernelError(
             f"memory_budget must be a positive number of bytes, got {memory_budget!r}; 10**9 is a gigabyte"
         )

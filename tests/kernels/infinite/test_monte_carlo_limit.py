@@ -161,3 +161,40 @@ def test_bad_arguments():
         ng.infinite_width_monte_carlo(lambda width: fixed, draws=2).ntk(X)
     with pytest.raises(DataError, match=r"diagonal=True pairs"):
         ng.infinite_width_monte_carlo(mlp(1), draws=2).ntk(X, X[:2], diagonal=True)
+
+
+class Masked(nn.Module):
+    """Features of tokens, and a mask of those that count."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.a, self.b = NTKLinear(3, width).double(), NTKLinear(width, 4).double()
+
+    def forward(self, x, mask):
+        return self.b((torch.relu(self.a(x)) * mask[..., None]).mean(1))
+
+
+def test_inputs_may_be_several():
+    x, mask = torch.randn(4, 5, 3, dtype=torch.float64), torch.ones(4, 5, dtype=torch.float64)
+    limit = ng.infinite_width_monte_carlo(Masked, width=64, draws=8)
+    found = limit.kernels({"x": x, "mask": mask})
+    for one, other in zip(found, limit.kernels((x, mask)), strict=True):
+        assert torch.equal(one, other)
+    with pytest.raises(DataError, match="takes tensors"):
+        limit.ntk((x, mask), diagonal=True)
+    with pytest.raises(DataError, match="infinite_width_monte_carlo"):
+        ng.infinite_width(nn.Linear(3, 1)).ntk({"x": x})
+
+
+def test_networks_that_mix_examples_and_bad_arguments_are_refused():
+    def mixing(width):
+        return nn.Sequential(nn.Linear(6, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, 4)).double()
+
+    limit = ng.infinite_width_monte_carlo(mixing, width=16, draws=2)
+    for kernel in (limit.nngp, limit.ntk):
+        with pytest.raises(ModelError, match="BatchNorm1d"):
+            kernel(X)
+    with pytest.raises(ModelError, match=r"calls build\(width\)"):
+        ng.infinite_width_monte_carlo(lambda: nn.Linear(6, 2), width=16, draws=2).nngp(X)
+    with pytest.raises(KernelError, match="seed must be"):
+        ng.infinite_width_monte_carlo(mixing, width=16, draws=2, seed="a")

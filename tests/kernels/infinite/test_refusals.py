@@ -364,3 +364,14 @@ def test_a_doubtful_quadrature_is_said():
 def test_bad_inputs_are_named(arguments, words):
     with pytest.raises(DataError, match=words):
         ng.infinite_width(head(nn.ReLU(), nn.Linear(8, 1))).ntk(*arguments)
+
+
+def test_lazy_layers_are_named():
+    with pytest.raises(ModelError, match="lazy layer has no shape"):
+        ng.infinite_width(nn.Sequential(nn.LazyLinear(5), nn.ReLU(), nn.Linear(5, 1)))
+
+
+def test_functions_are_refused_for_the_reason_of_their_module():
+    pooled = Forward(lambda m, x: m.b(nn.functional.max_pool1d(m.a(x).unsqueeze(1), 3, 1, 1).squeeze(1)))
+    with pytest.raises(ModelError, match="takes maxima over positions"):
+        ng.infinite_width(pooled).ntk(VECTORS)

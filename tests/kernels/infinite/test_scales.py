@@ -145,3 +145,21 @@ def test_functions_of_factors_and_second_uses_are_refused():
     model.forward = lambda x: model.out((model.first(x) * model.factor + model.factor * model.first(x)).mean(1))
     with pytest.raises(ModelError, match=r"a second time"):
         ng.infinite_width(model).ntk(X)
+
+
+def test_a_constant_added_to_a_signal_without_positions():
+    """f(x) = b(2 a(x) + 1) has Σ = 4 x·x'/d + 1, and Θ = Σ + 4 x·x'/d."""
+
+    class Shifted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = NTKLinear(6, 8), NTKLinear(8, 1)
+
+        def forward(self, x):
+            return self.b(2 * self.a(x) + 1)
+
+    x = torch.randn(5, 6, dtype=torch.float64)
+    inner, limit = 4 * x @ x.T / 6, ng.infinite_width(Shifted().double())
+    torch.testing.assert_close(limit.nngp(x), inner + 1, rtol=EXACT, atol=EXACT)
+    torch.testing.assert_close(limit.ntk(x), 2 * inner + 1, rtol=EXACT, atol=EXACT)
+    torch.testing.assert_close(limit.nngp(x, diagonal=True), inner.diagonal() + 1, rtol=EXACT, atol=EXACT)

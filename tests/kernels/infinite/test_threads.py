@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 import ntkgap as ng
+from ntkgap.kernels.infinite.recursion import Recursion
 from ntkgap.kernels.workers import aside, one_by_one
 from ntkgap.models import ConvNet
 from tests.kernels.infinite.apart import run_apart
@@ -200,3 +201,21 @@ def small_calls_on_busy_cores():
 def test_a_small_call_does_not_burn_the_processor_when_the_cores_are_busy():
     """Threads that wait for each other at every operation took sixty times what the work takes."""
     run_apart(small_calls_on_busy_cores)
+
+
+def many_tiles_by_several_threads():
+    torch.set_num_threads(2)
+    limit, seen = ng.infinite_width(ng.MLP(5, 1, 8, 3)), set()
+    evaluate = Recursion.evaluate
+
+    def noted(self, tile):
+        seen.add(threading.get_ident())
+        return evaluate(self, tile)
+
+    Recursion.evaluate = noted
+    limit.ntk(torch.randn(1500, 5))
+    assert len(seen) == 2
+
+
+def test_large_kernels_use_all_cores():
+    run_apart(many_tiles_by_several_threads)

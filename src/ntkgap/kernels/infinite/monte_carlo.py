@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from ntkgap.errors import KernelError, ModelError
 from ntkgap.kernels.empirical import empirical_ntk
 from ntkgap.kernels.empirical.point import Point
-from ntkgap.kernels.empirical.refusals import refuse_coupling_layers
 from ntkgap.kernels.modes import neutral
 from ntkgap.kernels.progress import tracked
 from ntkgap.models.randomness import Seeded
@@ -81,7 +80,7 @@ def monte_carlo_kernel(
     """
     if not callable(build_model):
         raise ModelError(f"build_model must be a function that makes a network, got {type(build_model).__name__}")
-    check_draws(draws)
+    check_draws(draws, seed)
     nngp, ntk = RunningMean(), RunningMean()
     with neutral():
         for draw in tracked(range(draws), "Monte Carlo kernel", progress):
@@ -94,12 +93,14 @@ def monte_carlo_kernel(
         return MonteCarloKernel(*nngp.result(), *ntk.result())
 
 
-def check_draws(draws: object) -> None:
-    """Refuse what is no number of networks.
+def check_draws(draws: object, seed: object) -> None:
+    """Refuse what is no number of networks, or no seed.
 
     Raises:
-        KernelError: if it is not an integer of at least 2.
+        KernelError: if they are not integers, the number at least 2 and the seed at least 0.
     """
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise KernelError(f"seed must be an integer of at least 0, got {seed!r}")
     if isinstance(draws, bool) or not isinstance(draws, int) or draws < 2:
         raise KernelError(
             f"draws must be an integer of at least 2 (one draw has no standard error), got {draws!r}"
@@ -140,6 +141,5 @@ def refuse_equal_networks(name: str, *means: RunningMean) -> None:
 
 def _outputs(model: nn.Module, x: Any, dtype: torch.dtype | None) -> Tensor:
     """Outputs in float64, [n, C], for inputs as ``empirical_ntk`` takes them."""
-    refuse_coupling_layers(model)
     point = Point(model, dtype=dtype)
     return point.values(point.inputs(x)).double()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ntkgap.errors import DataError, KernelError, ModelError
 from ntkgap.kernels.empirical import empirical_ntk
+from ntkgap.kernels.empirical.refusals import refuse_coupling_layers
 from ntkgap.kernels.infinite.extrapolation import extrapolate
 from ntkgap.kernels.infinite.monte_carlo import RunningMean, check_draws, draw_network, refuse_equal_networks
 from ntkgap.kernels.infinite.readout import covariance_of
@@ -79,7 +80,7 @@ class MonteCarloLimit:
     def __init__(self, build: Callable[[int], nn.Module], width: int, draws: int, seed: int) -> None:
         if not callable(build):
             raise ModelError(f"build must be a function width -> network, got {type(build).__name__}")
-        check_draws(draws)
+        check_draws(draws, seed)
         if isinstance(width, bool) or not isinstance(width, int) or width < 1 or width % RATIO:
             raise KernelError(
                 f"width must be a positive multiple of {RATIO} (a {RATIO}th of it is used too), got {width!r}"
@@ -163,6 +164,8 @@ class MonteCarloLimit:
         progress: bool,
     ) -> list[tuple[Tensor, Tensor]]:
         """The kernels of the given names, "Σ" or "Θ", each with its standard error."""
+        if diagonal and not all(isinstance(x, Tensor | None) for x in (x1, x2)):
+            raise DataError("diagonal=True takes tensors; leave it out for tuples and mappings of inputs")
         if diagonal and x2 is not None and len(x1) != len(x2):
             raise DataError(f"diagonal=True pairs x1[i] with x2[i]; got {len(x1)} and {len(x2)} inputs")
         widths = (self.width // RATIO, self.width)
@@ -173,6 +176,7 @@ class MonteCarloLimit:
                 # Networks of the two widths are independent.
                 seed = (2 * self.seed + widths.index(width)) * 1_000_003 + draw
                 model = draw_network(partial(self.build, width), "build", seed)
+                refuse_coupling_layers(model)
                 kernels = {
                     "Σ": partial(covariance_of, model),
                     "Θ": partial(empirical_ntk, model, outputs="mean", memory_budget=memory_budget, dtype=dtype),

@@ -4,6 +4,7 @@ import math
 
 from ntkgap.errors import KernelError
 from ntkgap.kernels.infinite.recursion import Recursion
+from ntkgap.kernels.memory import check_budget
 
 # Kernels of a tile take this many bytes: on a CPU they stay in the cache of a core from one layer to the next, on
 # a GPU they keep it busy.
@@ -57,10 +58,7 @@ class Plan:
     def __init__(
         self, recursion: Recursion, device: str, cores: int, memory_budget: int | None, examples: int
     ) -> None:
-        if memory_budget is not None and (
-            isinstance(memory_budget, bool) or not isinstance(memory_budget, int) or memory_budget <= 0
-        ):
-            raise KernelError(f"memory_budget must be a positive number of bytes, got {memory_budget!r}")
+        check_budget(memory_budget)
         self._cores, self._budget, self._reserved = cores, memory_budget, 0
         self._default_pairs = max(1, TILE_BYTES.get(device, TILE_BYTES["cpu"]) // (recursion.entries * ITEM))
         self._pair_bytes = recursion.live * recursion.entries * ITEM

@@ -1,15 +1,19 @@
 """The covariance of an output from one network, averaged over the weights of a dense last layer."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+from ntkgap.kernels.empirical.inputs import Inputs
 from ntkgap.kernels.infinite.initializations import torch_default
+from ntkgap.models.calls import output_tensor
 from ntkgap.models.layers import ScaledLinear
 
 _DENSE = (nn.Linear.forward, ScaledLinear.forward)
 
 
-def covariance_of(model: nn.Module, x1: Tensor, x2: Tensor | None) -> Tensor:
+def covariance_of(model: nn.Module, x1: Any, x2: Any) -> Tensor:
     r"""An unbiased estimate of Σ from one network, [n1, n2] in float64.
 
     Behind a dense layer of features h it is their covariance over that layer's weights,
@@ -21,15 +25,15 @@ def covariance_of(model: nn.Module, x1: Tensor, x2: Tensor | None) -> Tensor:
 
     Args:
         model: maps [n, ...] to [n, C].
-        x1: inputs [n1, ...].
-        x2: inputs [n2, ...]; x1 if None.
+        x1: n1 inputs, as ``empirical_ntk`` takes them.
+        x2: n2 inputs; x1 if None.
     """
     (a, gain, shift), *others = [_features(model, x) for x in (x1, x2) if x is not None]
     b = others[0][0] if others else a
     return gain * a @ b.mT + shift
 
 
-def _features(model: nn.Module, x: Tensor) -> tuple[Tensor, float, float]:
+def _features(model: nn.Module, x: Any) -> tuple[Tensor, float, float]:
     """Features in float64 [n, k], with gain and shift of what is made of their products."""
     calls: list[tuple[nn.Linear, Tensor, Tensor]] = []
     hooks = [
@@ -39,8 +43,13 @@ def _features(model: nn.Module, x: Tensor) -> tuple[Tensor, float, float]:
     ]
     parameter = next(model.parameters())
     try:
-        with torch.no_grad():
-            outputs = model(x.to(parameter) if x.is_floating_point() else x.to(parameter.device))
+        args, kwargs = (
+            Inputs.of(x)
+            .map(lambda t, _: t.to(parameter.device, parameter.dtype if t.is_floating_point() else t.dtype))
+            .arguments(model)
+        )
+        with torch.enable_grad():  # some networks differentiate by their inputs
+            outputs = output_tensor(model, model(*args, **kwargs))
     finally:
         for hook in hooks:
             hook.remove()
@@ -51,8 +60,8 @@ def _features(model: nn.Module, x: Tensor) -> tuple[Tensor, float, float]:
         start = getattr(layer, "initialization", None) or torch_default(layer.weight, layer.bias)
         if start is not None:
             gain = (start.weight_scale * start.weight_std) ** 2
-            return features.double(), gain, (start.bias_scale * start.bias_std) ** 2
-    flat = outputs.double().reshape(len(x), -1)
+            return features.detach().double(), gain, (start.bias_scale * start.bias_std) ** 2
+    flat = outputs.detach().double().flatten(1)
     return flat, 1 / flat.shape[1], 0.0
 
 
