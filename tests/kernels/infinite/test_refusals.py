@@ -372,6 +372,7 @@ def test_lazy_layers_are_named():
 
 
 def test_functions_are_refused_for_the_reason_of_their_module():
-    pooled = Forward(lambda m, x: m.b(nn.functional.max_pool1d(m.a(x).unsqueeze(1), 3, 1, 1).squeeze(1)))
+    pooled = Forward(lambda m, x: m.last(nn.functional.max_pool2d(m.conv(x), 2).flatten(1)))
+    pooled.conv, pooled.last = NTKConv2d(2, 4, 3, padding=1), NTKLinear(64, 1)
     with pytest.raises(ModelError, match="takes maxima over positions"):
-        ng.infinite_width(pooled).ntk(VECTORS)
+        ng.infinite_width(pooled).ntk(IMAGES)
