@@ -29,7 +29,7 @@ app = typer.Typer(
     add_completion=False,
 )
 
-STUDY_NAMES = ("optimization", "uncertainty", "continual")
+STUDY_NAMES = ("optimization", "uncertainty", "continual")  # ours; others are found when they are named
 SEED_HELP = "Seeds: '0:5' for 0 to 4, or '0,3,7'; in place of the preset's."
 
 
@@ -65,15 +65,33 @@ def root(
 @app.command()
 def run(
     study: Annotated[
-        str | None, typer.Argument(help=f"Which study ({', '.join(STUDY_NAMES)}); all of them if not given.")
+        str | None,
+        typer.Argument(
+            help=f"Which study ({', '.join(STUDY_NAMES)}, an installed one, or my_study.py:Class); all three if not given."
+        ),
     ] = None,
     preset: Annotated[
         str, typer.Option(help="Name of a preset (see 'ntkgap presets') or path of a YAML file.")
     ] = "quick",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Your network in place of the preset's: my_model.py:build or package.module:build, a function of "
+            "width that returns an nn.Module. It may ask for in_shape, in_features, in_channels, n_outputs and "
+            "generator by these names."
+        ),
+    ] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="Data in place of the preset's: digits, mnist, ..., mine.npz or mine.npz:images,labels"),
+        typer.Option(
+            help="Data in place of the preset's: digits, mnist, ..., or yours: mine.npz, mine.npz:images,labels, "
+            "mine.csv, mine.parquet. Yours are standardised by the training rows: images [n, C, H, W] by channel, "
+            "tables by column, regression targets too."
+        ),
     ] = None,
+    target: Annotated[str | None, typer.Option(help="Column of the targets in a .csv or .parquet file.")] = None,
+    n_train: Annotated[int | None, typer.Option(help="Training examples in place of the preset's number.")] = None,
+    n_test: Annotated[int | None, typer.Option(help="Test examples in place of the preset's number.")] = None,
     width: Annotated[str | None, typer.Option(help="Widths in place of the preset's, like 64,256,1024.")] = None,
     seed: Annotated[str | None, typer.Option(help=SEED_HELP)] = None,
     problem: Annotated[
@@ -99,28 +117,34 @@ def run(
     - `ntkgap run` - all studies on embedded data, report in runs/quick/report.html
     - `ntkgap run --preset smoke` - the same in seconds
     - `ntkgap run optimization --problem MLP --width 64,256,1024 --seed 0:5 --store runs/mlp`
+    - `ntkgap run --model my_model.py:build --data mine.npz:images,labels --width 16,64 --store runs/mine`
     """
     from ntkgap.reporting import print_preview, print_scorecard, report
-    from ntkgap.studies import assess, assess_variations, find_study
+    from ntkgap.studies import assess, assess_variations, find_study, not_asked
     from ntkgap.sweep import run as run_study
 
     # Without a study all are run that the preset and the problems are of; if there are none, the first says why.
     asked = [name for name in STUDY_NAMES if study is None and find_study(name).concerns(preset, problem)]
     names = asked or (STUDY_NAMES if study is None else (study,))
     folder = store or Path("runs") / Path(preset).stem
-    studies = [
-        find_study(name).preset(
-            preset,
-            widths=parse_integers(width, "width"),
-            seeds=parse_integers(seed, "seed"),
-            data=data,
-            problems=problem,
-        )
-        for name in names
-    ]
+    changes = {"model": model, "data": data, "target": target, "n_train": n_train, "n_test": n_test}
+    studies = []
+    for name in names:
+        try:
+            chosen = find_study(name).preset(
+                preset,
+                widths=parse_integers(width, "width"),
+                seeds=parse_integers(seed, "seed"),
+                problems=problem,
+                **changes,
+            )
+            chosen.check()
+            studies.append(chosen)
+        except NtkgapError as error:
+            if study is not None or (model is None and data is None) or (name == names[-1] and not studies):
+                raise
+            _warn(f"the study {name} is left out: {error}")
     stores = [folder if study is not None else folder / s.name for s in studies]
-    for chosen in studies:
-        chosen.check()
     if dry_run:
         for chosen, path in zip(studies, stores, strict=True):
             print_preview(chosen, path, Console(), workers=workers, retry_failed=retry_failed)
@@ -134,7 +158,9 @@ def run(
             _say_how_to_resume(chosen, path)
             raise typer.Exit(130) from None
     for runs in finished:
-        print_scorecard(assess(runs), console, f"The {runs.study} promise", assess_variations(runs))
+        print_scorecard(
+            assess(runs), console, f"The {runs.study} promise", assess_variations(runs), not_asked(runs)
+        )
     if any(r.counts()["done"] for r in finished):
         console.print("writing the report …")
         page = report(finished, folder / "report.html")
@@ -151,16 +177,24 @@ def report(
         Path | None, typer.Option(help="The page to write; by default report.html in the first folder.")
     ] = None,
     pdf: Annotated[bool, typer.Option("--pdf", help="Write every figure as a PDF, too.")] = False,
+    study: Annotated[
+        list[str] | None,
+        typer.Option(help="Place of a study of your own, my_study.py:Class, if a store is of it."),
+    ] = None,
 ) -> None:
     """Write the report of finished or running studies again."""
     from ntkgap.reporting import print_scorecard
     from ntkgap.reporting import report as write_report
-    from ntkgap.studies import assess, assess_variations
+    from ntkgap.studies import assess, assess_variations, find_study, not_asked
 
+    for place in study or ():
+        find_study(place)
     found = [runs for path in stores for runs in _open(path)]
     console = Console()
     for runs in found:
-        print_scorecard(assess(runs), console, f"The {runs.study} promise", assess_variations(runs))
+        print_scorecard(
+            assess(runs), console, f"The {runs.study} promise", assess_variations(runs), not_asked(runs)
+        )
     console.print("writing the report …")
     page = write_report(found, out or stores[0] / "report.html", pdf=pdf)
     console.print(f"report: {page}", soft_wrap=True, highlight=False)
@@ -197,11 +231,11 @@ def status(
 @app.command()
 def presets() -> None:
     """List the presets of every study."""
-    from ntkgap.studies import STUDIES
+    from ntkgap.studies import find_study, study_names
 
     table = Table("study", "preset", "what it is for")
-    for name, study in STUDIES.items():
-        for preset, description in study.presets().items():
+    for name in study_names():
+        for preset, description in find_study(name).presets().items():
             table.add_row(name, preset, description)
     Console().print(table)
 
@@ -259,10 +293,14 @@ def _exit_with_failures(studies: "list[BaseStudy]", stores: list[Path]) -> None:
     raise typer.Exit(1)
 
 
+def _warn(message: str) -> None:
+    Console(stderr=True).print(Text.assemble(("warning: ", "bold yellow"), message), soft_wrap=True)
+
+
 def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
     """One line for a warning of ntkgap, without the place in its code; others as Python shows them."""
     if category.__module__ == "ntkgap.errors":
-        Console(stderr=True).print(Text.assemble(("warning: ", "bold yellow"), str(message)), soft_wrap=True)
+        _warn(str(message))
     else:
         _python_warning(message, category, *where, **more)
 

@@ -39,3 +39,7 @@ class AccuracyWarning(UserWarning):
 
 class MemoryWarning(UserWarning):
     """Something is about to need more memory than the machine has."""
+
+
+class StudyWarning(UserWarning):
+    """A study does something else than one might think; the message says what."""

@@ -5,10 +5,13 @@ import torch
 
 import ntkgap as ng
 from ntkgap.errors import DataError, StudyError
-from ntkgap.studies.optimization.cell import compute
-from ntkgap.studies.optimization.study import ModelSpec, OptimizationProblem
+from ntkgap.studies.model import ModelSpec
+from ntkgap.studies.optimization import OptimizationStudy
+from ntkgap.studies.optimization.problem import OptimizationProblem
 from ntkgap.studies.spec import DataSpec
 from tests.data.file_writers import write_mnist
+
+compute = OptimizationStudy.compute_cell
 
 CONVNET = {
     "problem": "convolutions",

@@ -8,10 +8,12 @@ import torch
 import ntkgap as ng
 from ntkgap.errors import StudyError
 from ntkgap.studies.model import ModelSpec
-from ntkgap.studies.optimization.cell import compute
+from ntkgap.studies.optimization import OptimizationStudy
 from ntkgap.studies.optimization.limit import infinite_width_gram
-from ntkgap.studies.optimization.study import OptimizationProblem
+from ntkgap.studies.optimization.problem import OptimizationProblem
 from tests.tolerances import EXACT
+
+compute = OptimizationStudy.compute_cell
 
 IMAGES = {"name": "digits", "n_train": 4, "n_test": 3, "options": {"flatten": False}}
 TRAINING = {"natural_gradient": {"steps": 3}, "gradient_descent": {"steps": 4}}

@@ -11,16 +11,17 @@ import ntkgap as ng
 from ntkgap.errors import StudyError
 from ntkgap.practice import TrainingCurve, train
 from ntkgap.studies.findings import Findings
-from ntkgap.studies.optimization.cell import compute
+from ntkgap.studies.optimization import OptimizationStudy
 from ntkgap.studies.optimization.contestants import Track
 from ntkgap.studies.optimization.drift import PathDrift, observed_steps
-from ntkgap.studies.optimization.estimates import estimate
 from ntkgap.studies.optimization.finish import Bounds, needed, ratio_of_best, score, steps_to
+from ntkgap.studies.optimization.problem import OptimizationProblem
 from ntkgap.studies.optimization.race_spec import FIRST_ORDER, METHODS, RaceSpec
 from ntkgap.studies.optimization.start import initialise
-from ntkgap.studies.optimization.study import OptimizationProblem
 from ntkgap.theory import critical_learning_rate
 from tests.tolerances import CANCELLING, EXACT, ITERATED, SINGLE
+
+compute = OptimizationStudy.compute_cell
 
 PROBLEM = {
     "name": "tiny",
@@ -118,19 +119,6 @@ def test_tuning_finds_better_than_where_it_began():
 def test_only_small_networks_race():
     result = compute(cell(race=RACE | {"max_parameters": 32 * 6 - 1}))
     assert not any(k.startswith(("race", "seconds")) or "sgd" in k for k in result["scalars"] | result["curves"])
-
-
-def test_a_race_is_part_of_what_a_cell_is_foretold_to_take():
-    def seconds(**race):
-        return estimate(OptimizationProblem(**PROBLEM, race=RACE | race), 64).seconds
-
-    without = estimate(OptimizationProblem(**PROBLEM), 64).seconds
-    gd, short = {"optimizers": ["gd"], "steps": 40_000}, {"optimizers": ["gd"], "steps": 20_000}
-    assert seconds(max_parameters=100) == without
-    assert seconds(**gd) - without == pytest.approx(2 * (seconds(**short) - without), rel=ITERATED)
-    for method in METHODS:
-        assert seconds(optimizers=[method]) > without, method
-    assert seconds(tuning_points=6) > seconds(tuning_points=2)
 
 
 def test_a_diverging_method_is_a_finding():

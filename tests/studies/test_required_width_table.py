@@ -6,7 +6,7 @@ import pytest
 
 import ntkgap as ng
 from ntkgap.studies.claim import Claim
-from ntkgap.studies.optimization.cell import compute
+from ntkgap.studies.optimization import OptimizationStudy
 from ntkgap.studies.optimization.required_width import required_width_table, width_found, width_scalar
 from ntkgap.studies.verdict import judge
 from ntkgap.theory.width_bounds import BOUNDS
@@ -14,6 +14,8 @@ from tests.studies.cells import cell
 from tests.studies.test_optimization import TINY
 from tests.studies.test_verdict import claim, values
 from tests.tolerances import EXACT
+
+compute = OptimizationStudy.compute_cell
 
 
 def test_a_cell_holds_what_the_bounds_ask_for_on_its_training_inputs():

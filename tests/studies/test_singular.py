@@ -9,9 +9,11 @@ import torch
 import ntkgap as ng
 from ntkgap.data import Dataset
 from ntkgap.kernels import as_matrix, empirical_ntk
-from ntkgap.studies.optimization.cell import compute
+from ntkgap.studies.optimization import OptimizationStudy
 from ntkgap.studies.optimization.singular import singular_rows
 from tests.studies.test_optimization import TINY
+
+compute = OptimizationStudy.compute_cell
 
 
 def notes_of(path, x, y, n_train, **model):

@@ -6,8 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from ntkgap.studies.optimization.cell import compute
+from ntkgap.studies.optimization import OptimizationStudy
 from ntkgap.studies.statistics import fit_power_law
+
+compute = OptimizationStudy.compute_cell
 
 REFERENCE = {"relu": {64: 2.28, 1024: 1.08, 16384: 0.52}, "erf": {64: 1.89, 1024: 0.45, 16384: 0.118}}
 EXPONENT = {"relu": -0.25, "erf": -0.5}

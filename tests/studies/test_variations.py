@@ -10,12 +10,14 @@ from ntkgap.studies import assess, assess_variations
 from ntkgap.studies.assess import measured_cells
 from ntkgap.studies.axes import MeasuredAxis, judge_along, measured_axes
 from ntkgap.studies.measured import Measured
-from ntkgap.studies.optimization.cell import compute
+from ntkgap.studies.optimization import OptimizationStudy
 from ntkgap.studies.variations import axis_label, row_name, value_text
 from ntkgap.sweep import Runs
 from ntkgap.sweep.cell import compute_cell
 from ntkgap.sweep.engines import Event
 from tests.studies.test_verdict import claim
+
+compute = OptimizationStudy.compute_cell
 
 TINY = {
     "seeds": [0, 1],

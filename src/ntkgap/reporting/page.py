@@ -30,7 +30,7 @@ from ntkgap.reporting.summary import Scorecard, bottom_line, seeds_note
 from ntkgap.reporting.tables import write_tables
 from ntkgap.reporting.variations import AxisSection, axis_figure, axis_sections
 from ntkgap.studies import AxisVerdict, Verdict, assess, assess_variations, study_of
-from ntkgap.studies.assess import measured_cells
+from ntkgap.studies.assess import NotAsked, measured_cells, not_asked
 from ntkgap.studies.figures import (
     BandFigure,
     ComparisonFigure,
@@ -76,6 +76,7 @@ class StudyPage:
     failures: list[tuple[str, str]]
     seconds: float
     seeds_note: str
+    not_asked: list[NotAsked]
     described: dict[str, str]
 
 
@@ -154,6 +155,7 @@ def _study_page(runs: Runs, figures: Path | None) -> StudyPage:
         failures=[(describe(c, runs.axes), m) for c, m in runs.failures()],
         seconds=sum(cell.seconds for cell in done),
         seeds_note=seeds_note(verdicts) if verdicts else "",
+        not_asked=not_asked(runs),
         described={problem.name: problem.describe() for problem in study.problems},
     )
 
@@ -182,7 +184,7 @@ def _shows(spec: StudyFigure, found: Sequence[Measured]) -> bool:
     """Whether a problem has measured what a figure shows; problems of one study may be of several kinds."""
     match spec:
         case WidthFigure():
-            return any(spec.measured in cell.scalars for cell in found)
+            return any(spec.measured in {*cell.scalars} - {*cell.not_asked} for cell in found)
         case CurveFigure():
             return all(spec.measured in cell.curves for cell in found)
         case ScatterFigure():

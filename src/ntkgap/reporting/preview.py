@@ -1,21 +1,34 @@
 """What a sweep would compute, how long it would take and how much memory, before anything is computed."""
 
+import math
 from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from ntkgap.errors import NtkgapError
 from ntkgap.studies.base import BaseStudy
-from ntkgap.studies.estimate import Estimate, physical_memory, sweep_seconds
+from ntkgap.studies.cost import (
+    PILOT_SECONDS,
+    Place,
+    Seconds,
+    physical_memory,
+    pilots,
+    place_of,
+    sweep_seconds,
+)
 from ntkgap.studies.variations import variation_name
-from ntkgap.sweep import Cell, default_workers, preview
+from ntkgap.sweep import Cell, Store, default_workers, planned_cells, preview
 
 
 def print_preview(
     study: BaseStudy, path: Path, console: Console, *, workers: int | None = None, retry_failed: bool = False
 ) -> None:
     """Print cells, time and memory by problem and width, and of the whole sweep.
+
+    Time is told by cells that are done, or else by a few that are computed now and thrown away.
 
     Args:
         study: what would be measured.
@@ -29,55 +42,91 @@ def print_preview(
         NtkgapError: if data cannot be loaded or a network not be built.
     """
     total, to_do = preview(study, path, retry_failed)
-    estimates = [study.estimate(cell) for cell in to_do]
-    title = f"{study.name}: {len(to_do)} of {total} cells to compute, into {path}"
-    console.print(_table(title, [p.name for p in study.problems], to_do, estimates))
-    if to_do:
-        workers = min(default_workers() if workers is None else workers, len(to_do))
-        console.print(_summary(to_do, estimates, workers), soft_wrap=True, highlight=False)
+    console.print(Text(f"{study.name}: {len(to_do)} of {total} cells to compute, into {path}"), soft_wrap=True)
+    if not to_do:
+        return
+    with console.status("measuring a few cells …"):
+        seconds = _seconds(study, path, to_do)
+    memory = _memory(study, to_do)
+    console.print(_table([p.name for p in study.problems], to_do, seconds, memory))
+    workers = min(default_workers() if workers is None else workers, len(to_do))
+    console.print(Text(_summary(to_do, seconds, memory, workers)), soft_wrap=True)
 
 
-def _table(title: str, problems: list[str], cells: list[Cell], estimates: list[Estimate]) -> Table:
+def _seconds(study: BaseStudy, path: Path, cells: list[Cell]) -> Seconds:
+    """From the store, if it has cells that are done; else from pilots."""
+    done = [c for c in planned_cells(study, path) if c.state == "done"] if Store.exists(path) else []
+    if done:
+        return Seconds([(c.cell, c.result()["seconds"]) for c in done])
+    return pilots(study, cells)
+
+
+def _memory(study: BaseStudy, cells: list[Cell]) -> dict[tuple[Place, int], float]:
+    """Bytes of a cell by problem, variation and width; infinite for a network that cannot be built."""
+    found: dict[tuple[Place, int], float] = {}
+    for cell in cells:
+        key = (place_of(cell), cell["width"])
+        if key not in found:
+            try:
+                found[key] = study.problem_of(cell).sizes(cell["width"]).bytes
+            except NtkgapError:
+                found[key] = math.nan
+    return found
+
+
+def _table(
+    problems: list[str], cells: list[Cell], seconds: Seconds, memory: dict[tuple[Place, int], float]
+) -> Table:
     """One row a problem and width, and one a variation: seeds are alike."""
-    table = Table("problem", title=title, title_justify="left")
+    table = Table("problem")
     for column in ("width", "cells", "time a cell", "memory a cell"):
         table.add_column(column, justify="right")
-    places = [(cell["problem"], variation_name(cell), cell["width"]) for cell in cells]
-    counts, each = Counter(places), dict(zip(places, estimates, strict=True))
+    counts = Counter((cell["problem"], variation_name(cell), cell["width"]) for cell in cells)
+    each = {(cell["problem"], variation_name(cell), cell["width"]): cell for cell in cells}
     for problem in problems:
         table.add_section()
         name = problem
         for place in sorted(p for p in counts if p[0] == problem):
             _, variation, width = place
-            found = each[place]
-            numbers = (str(counts[place]), duration(found.seconds), size(found.bytes))
-            table.add_row(f"  {variation}" if variation else name, str(width), *numbers)
+            cell = each[place]
+            numbers = (str(counts[place]), duration(seconds.of(cell)), size(memory[place_of(cell), width]))
+            table.add_row(Text(f"  {variation}" if variation else name), str(width), *numbers)
             name = ""
     return table
 
 
-def _summary(cells: list[Cell], estimates: list[Estimate], workers: int) -> str:
+def _summary(cells: list[Cell], seconds: Seconds, memory: dict[tuple[Place, int], float], workers: int) -> str:
     """The whole sweep in a few sentences."""
-    keys = [(cell["problem"], cell["seed"], cell["variation"]) for cell in cells]
-    peaks = sorted((found.bytes for found in estimates), reverse=True)
-    at_once, memory = sum(peaks[:workers]), physical_memory()
-    seconds = sweep_seconds(list(zip(keys, estimates, strict=True)), workers)
+    each = [seconds.of(cell) for cell in cells]
+    known = [s for s in each if s is not None]
     of_all = f"{workers} workers" if workers > 1 else "1 worker"
-    sentences = [
-        f"About {duration(seconds)} with {of_all} on this machine; "
-        f"the dearest cell takes {duration(max(found.seconds for found in estimates))}.",
-        f"The largest cell needs {size(peaks[0])}"
-        + (f", the {workers} largest at once {size(at_once)}." if workers > 1 else "."),
-    ]
-    if peaks[0] > memory:
-        sentences.append(f"That is more than the {size(memory)} this machine has: such cells would be lost.")
-    elif at_once > memory:
-        sentences.append(f"This machine has {size(memory)}: take fewer --workers.")
+    sentences = []
+    if len(known) == len(each):
+        sentences.append(
+            f"About {duration(sweep_seconds(known, workers))} with {of_all} on this machine, to a factor of two or "
+            f"three; the most expensive cell takes {duration(max(known))}."
+        )
+    else:
+        sentences.append(
+            f"No cell of some problems came to an end in {PILOT_SECONDS:.0f} s, so that no time is known."
+        )
+    peaks = sorted((memory[place_of(cell), cell["width"]] for cell in cells), reverse=True)
+    at_once, there_is = sum(peaks[:workers]), physical_memory()
+    sentences.append(
+        f"The largest cell needs about {size(peaks[0])}"
+        + (f", the {workers} largest at once {size(at_once)}." if workers > 1 else ".")
+    )
+    if peaks[0] > there_is:
+        sentences.append(f"That is more than the {size(there_is)} this machine has: such cells would be lost.")
+    elif at_once > there_is:
+        sentences.append(f"This machine has {size(there_is)}: take fewer --workers.")
     return " ".join(sentences)
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: float | None) -> str:
     """A time for people, as exact as an estimate is."""
+    if seconds is None:
+        return "?"
     for unit, length in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
         if seconds >= 2 * length:
             return f"{seconds / length:.2g} {unit}" if seconds < 10 * length else f"{seconds / length:.0f} {unit}"
@@ -88,4 +137,6 @@ def duration(seconds: float) -> str:
 
 def size(count: float) -> str:
     """Bytes for people."""
+    if math.isnan(count):
+        return "?"
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

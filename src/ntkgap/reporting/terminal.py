@@ -9,13 +9,18 @@ from rich.text import Text
 from ntkgap.reporting.marks import TERMINAL, mark, outlook, width_mark
 from ntkgap.reporting.summary import Scorecard, bottom_line, seeds_note
 from ntkgap.reporting.variations import axis_line, axis_sections
+from ntkgap.studies.assess import NotAsked
 from ntkgap.studies.axes import AxisVerdict
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.verdict import Verdict
 
 
 def print_scorecard(
-    verdicts: list[Verdict], console: Console, title: str, variations: Sequence[AxisVerdict] = ()
+    verdicts: list[Verdict],
+    console: Console,
+    title: str,
+    variations: Sequence[AxisVerdict] = (),
+    unasked: Sequence[NotAsked] = (),
 ) -> None:
     """Print claims × problems, a strip of widths from narrow to wide under each verdict, then other axes."""
     if verdicts:
@@ -24,6 +29,8 @@ def print_scorecard(
         console.print("No cell of a problem as it stands is done yet, only variations of it.")
     else:
         console.print("No cell is done yet, so there is nothing to judge.")
+    for claim in unasked:
+        console.print(Text(f"{claim.problem}: {claim.claim.title}: {claim.sentence}", style="dim"), soft_wrap=True)
     for section in axis_sections(variations, {}):
         console.print(Text.assemble((f"{section.along.problem}, ", "bold"), axis_line(section)))
     if verdicts:

@@ -1,18 +1,20 @@
 """Where prediction and measurement meet: claims of the theory, judged on networks of growing width."""
 
-from ntkgap.studies.assess import STUDIES, assess, find_study, study_of
+from ntkgap.studies.assess import NotAsked, assess, not_asked, study_of
 from ntkgap.studies.axes import AxisVerdict, assess_variations
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.continual import ContinualStudy, predict_tasks
 from ntkgap.studies.optimization import OptimizationStudy
+from ntkgap.studies.registry import OURS, find_study, study_names
 from ntkgap.studies.uncertainty import UncertaintyStudy
 from ntkgap.studies.verdict import Verdict, judge
 
 __all__ = [
-    "STUDIES",
+    "OURS",
     "AxisVerdict",
     "Claim",
     "ContinualStudy",
+    "NotAsked",
     "OptimizationStudy",
     "UncertaintyStudy",
     "Verdict",
@@ -20,6 +22,8 @@ __all__ = [
     "assess_variations",
     "find_study",
     "judge",
+    "not_asked",
     "predict_tasks",
+    "study_names",
     "study_of",
 ]

@@ -2,33 +2,18 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from ntkgap.errors import StoreError, StudyError
+from ntkgap.errors import StoreError
 from ntkgap.studies.base import BaseStudy
-from ntkgap.studies.continual import ContinualStudy
+from ntkgap.studies.claim import Claim
 from ntkgap.studies.measured import Measured
-from ntkgap.studies.optimization import OptimizationStudy
-from ntkgap.studies.uncertainty import UncertaintyStudy
+from ntkgap.studies.registry import find_study
 from ntkgap.studies.variations import axis_of
 from ntkgap.studies.verdict import Verdict, judge
 from ntkgap.sweep import Runs
 from ntkgap.sweep.store import flatten
-
-STUDIES: dict[str, type[BaseStudy]] = {
-    study.name: study for study in (OptimizationStudy, UncertaintyStudy, ContinualStudy)
-}
-
-
-def find_study(name: str) -> type[BaseStudy]:
-    """The study of that name.
-
-    Raises:
-        StudyError: if there is none; the message lists those there are.
-    """
-    if name not in STUDIES:
-        raise StudyError(f"unknown study {name!r}; choose one of {', '.join(STUDIES)}")
-    return STUDIES[name]
 
 
 def study_of(runs: Runs) -> BaseStudy:
@@ -93,11 +78,43 @@ def assess(runs: Runs) -> list[Verdict]:
         for claim in study.claims():
             values: dict[int, dict[int, float]] = {}
             for cell in cells:
-                if claim.quantity in cell.scalars:
+                if claim.quantity in cell.scalars and claim.quantity not in cell.not_asked:
                     values.setdefault(cell.width, {})[cell.seed] = cell.scalars[claim.quantity]
             if values:
                 verdicts.append(judge(claim, problem, values))
     return verdicts
+
+
+@dataclass(frozen=True)
+class NotAsked:
+    """A claim that a problem's network cannot be held against.
+
+    Attributes:
+        claim: which.
+        problem: on which network and data.
+        reason: what the network lacks.
+    """
+
+    claim: Claim
+    problem: str
+    reason: str
+
+    @property
+    def sentence(self) -> str:
+        """One line for a reader."""
+        return f"Not asked: {self.reason}."
+
+
+def not_asked(runs: Runs) -> list[NotAsked]:
+    """The claims that were asked nowhere on a problem, each with the reason its cells give."""
+    found = []
+    for problem, cells in measured_cells(runs).items():
+        for claim in study_of(runs).claims():
+            asked = [c for c in cells if claim.quantity in c.scalars and claim.quantity not in c.not_asked]
+            reasons = [c.not_asked[claim.quantity] for c in cells if claim.quantity in c.not_asked]
+            if reasons and not asked:
+                found.append(NotAsked(claim, problem, reasons[0].rstrip(".")))
+    return found
 
 
 def measured_cells(runs: Runs) -> dict[str, list[Measured]]:

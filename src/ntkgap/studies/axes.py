@@ -112,7 +112,7 @@ def judge_along(claim: Claim, along: MeasuredAxis) -> AxisVerdict:
     """Judge a claim at every value of an axis at which its quantity was measured."""
     results = {}
     for value, cells in along.points.items():
-        if seeds := [cell.scalars[claim.quantity] for cell in cells if claim.quantity in cell.scalars]:
+        if seeds := [c.scalars[claim.quantity] for c in cells if claim.quantity in {*c.scalars} - {*c.not_asked}]:
             results[value] = judge_width(claim, along.width, seeds)
     return AxisVerdict(claim, along, results)
 

@@ -9,68 +9,29 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ntkgap.errors import NtkgapError, StudyError
+from ntkgap.studies import factories, given_data
+from ntkgap.studies.changes import Changes
 from ntkgap.studies.claim import Claim
-from ntkgap.studies.estimate import Estimate
 from ntkgap.studies.faults import faults
 from ntkgap.studies.figures import StudyFigure, Table
+from ntkgap.studies.findings import Findings
 from ntkgap.studies.measured import Measured
-from ntkgap.studies.spec import DataSpec, Seed, Spec, Width
-from ntkgap.studies.variations import Variations, varied
+from ntkgap.studies.model import OwnModel
+from ntkgap.studies.problem import BaseProblem
+from ntkgap.studies.spec import Seed
 from ntkgap.studies.verdict import Verdict
-
-
-class BaseProblem(Spec, ABC):
-    """One network family on one data set, over widths.
-
-    Attributes:
-        name: what a reader calls it.
-        data: the data.
-        widths: the widths.
-        variations: what is varied besides, at a fixed width.
-    """
-
-    name: str
-    data: DataSpec
-    widths: list[Width] = Field(min_length=1)
-    variations: Variations | None = None
-
-    @model_validator(mode="after")
-    def _variations_are_valid(self) -> Self:
-        self.grids()
-        return self
-
-    def grids(self) -> dict[str, Self]:
-        """The problem as it stands, at its widths and that of its variations, and each of its variations.
-
-        Returns:
-            Problems by what tells them apart: ``""`` for the first, then ``"model.alpha=10.0"`` and the like.
-
-        Raises:
-            ValueError: if a variation is not valid.
-        """
-        if self.variations is None:
-            return {"": self}
-        widths = sorted({*self.widths, self.variations.width})
-        return {"": self.model_copy(update={"widths": widths}), **varied(self, self.variations)}
-
-    @abstractmethod
-    def describe(self) -> str:
-        """What was trained on what and for how long, in a line for the report."""
-
-    @abstractmethod
-    def check(self) -> None:
-        """Load the data once and build the narrowest network, so that mistakes show before the sweep starts.
-
-        Raises:
-            NtkgapError: saying what cannot be loaded or built.
-        """
 
 
 class BaseStudy(BaseModel, ABC):
     """A study: problems × widths × seeds, and the claims judged over the widths of each problem.
+
+    A study of one's own is a subclass with a ``name``, ``problems`` of its own kind, ``measure`` and ``claims``; it
+    may show figures and tables besides (see the page on writing a study).
+
+    Its presets are YAML files in a folder ``presets`` beside its module, or ``written`` in it as mappings.
 
     A problem may vary other settings too, at one width: those cells carry the setting and its value under
     ``"variation"``, which is empty for all others. What theory says along such an axis stands in ``axis_notes``.
@@ -84,14 +45,20 @@ class BaseStudy(BaseModel, ABC):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: ClassVar[str]
-    version: ClassVar[int]
+    version: ClassVar[int] = 1
     compute: ClassVar[str]
     axes: ClassVar[Sequence[str]] = ("problem", "width", "seed", "variation")
     axis_notes: ClassVar[Mapping[str, str]] = {}
+    written: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     description: str = ""
     seeds: list[Seed] = Field(min_length=1)
     problems: Sequence[BaseProblem] = Field(min_length=1)
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        """Name the function that computes a cell, where workers find it."""
+        super().__init_subclass__(**settings)
+        cls.compute = f"{cls.__module__}:{cls.__qualname__}.compute_cell"
 
     @classmethod
     def build(cls, configuration: Mapping[str, Any], origin: str = "the configuration") -> Self:
@@ -112,57 +79,61 @@ class BaseStudy(BaseModel, ABC):
 
     @classmethod
     def presets(cls) -> dict[str, str]:
-        """Names and descriptions of the presets that come with ntkgap."""
-        found = {}
-        for file in sorted(cls._preset_folder().iterdir(), key=lambda f: f.name):
-            if file.name.endswith(".yaml"):
-                found[file.name.removesuffix(".yaml")] = str(yaml.safe_load(file.read_text())["description"])
-        return found
+        """Names and descriptions of the presets that come with the study."""
+        files = {file.name.removesuffix(".yaml"): file for file in cls._preset_files()}
+        read = {name: yaml.safe_load(file.read_text()) for name, file in sorted(files.items())}
+        return {name: str(found.get("description", "")) for name, found in {**cls.written, **read}.items()}
 
     @classmethod
     def preset(
         cls,
         name: str,
         *,
+        model: Any = None,
+        data: Any = None,
         widths: int | Sequence[int] | None = None,
         seeds: int | Sequence[int] | None = None,
-        data: str | None = None,
         problems: Sequence[str] | None = None,
+        n_train: int | None = None,
+        n_test: int | None = None,
+        target: str | None = None,
     ) -> Self:
         """The study a preset describes, or a changed one.
 
         Args:
             name: name of a preset, or path of a YAML file of the same form.
+            model: replaces the network of every problem by one's own: a function ``build(width)`` that returns an
+                ``nn.Module``, its place ``"my_model.py:build"`` or ``"package.module:build"``, a network as it is,
+                or a mapping with ``factory`` and ``options``. By their names the function may ask for
+                ``generator``, ``in_shape``, ``in_features``, ``in_channels`` and ``n_outputs`` too; without a
+                ``width`` it is one network, judged at one place of the axis. Problems that then are alike are asked
+                once; those that the network does not fit are left out, with a warning that says why.
+            data: replaces the data set of every problem (its options are dropped; sizes stay): a name, a file
+                such as ``"mine.npz:images,labels"``, or the examples themselves, as for ``load_data``.
             widths: replaces the widths of every problem; variations are kept where theirs is among them.
             seeds: replaces the seeds; a number asks for so many.
-            data: replaces the data set of every problem (its options are dropped; sizes stay).
             problems: keeps the problems whose names contain one of these texts, case ignored.
+            n_train: replaces the number of training examples.
+            n_test: replaces the number of test examples.
+            target: name of the column of targets, where data are a table.
 
         Raises:
-            StudyError: if there is no such preset or problem, or a value is out of range.
+            StudyError: if there is no such preset or problem, a value is out of range, or the network or the data
+                fit none of the problems.
         """
         origin = f"preset {name!r}"
-        widths, seeds = _numbers("widths", widths), _numbers("seeds", seeds)
+        changes = Changes.of(model, data, target, _numbers("widths", widths), n_train, n_test)
         configuration = cls.build(cls._read_preset(name), origin).configuration()
-        chosen = configuration["problems"]
         if problems is not None:
             texts = [text.lower() for text in problems]
-            chosen = [p for p in chosen if any(text in p["name"].lower() for text in texts)]
+            chosen = [p for p in configuration["problems"] if any(text in p["name"].lower() for text in texts)]
             if not chosen:
                 names = ", ".join(repr(p["name"]) for p in configuration["problems"])
                 raise StudyError(f"{origin} has no problem like {', '.join(problems)}; it has {names}")
-        for problem in chosen:
-            if widths is not None:
-                problem["widths"] = list(widths)
-                if problem.get("variations", {}).get("width") not in problem["widths"]:
-                    problem.pop("variations", None)
-            if data is not None:
-                problem["data"] |= {"name": data, "options": {}}
-                problem["name"] = f"{problem['name'].split(',')[0]}, {Path(data).stem}"
-        configuration["problems"] = chosen
+            configuration["problems"] = chosen
         if seeds is not None:
-            configuration["seeds"] = list(seeds)
-        return cls.build(configuration, origin)
+            configuration["seeds"] = list(_numbers("seeds", seeds) or [])
+        return changes.apply(cls.build, configuration, origin)
 
     @classmethod
     def concerns(cls, preset: str, problems: Sequence[str] | None = None) -> bool:
@@ -200,20 +171,45 @@ class BaseStudy(BaseModel, ABC):
         """The study as ``build`` takes it."""
         return self.model_dump(mode="json", exclude_none=True)
 
-    @abstractmethod
-    def estimate(self, cell: Mapping[str, Any]) -> Estimate:
-        """Operations, memory and time that a cell will take on this machine.
-
-        Raises:
-            NtkgapError: if its data cannot be loaded or its network not be built.
-        """
-
     def cost(self, cell: Mapping[str, Any]) -> float:
-        """Seconds that a cell will take; 0 if that cannot be said, for such a cell fails at once."""
-        try:
-            return self.estimate(cell).seconds
-        except NtkgapError:
-            return 0.0
+        """What tells cheap cells from expensive ones: the width."""
+        return float(cell["width"])
+
+    def supplies(self) -> dict[str, Any]:
+        """Factories and arrays that the user has given to this process, for workers."""
+        models = {p.model.fingerprint for p in self.problems if isinstance(p.model, OwnModel)}
+        data = {p.data.fingerprint for p in self.problems if p.data.name == given_data.GIVEN}
+        found = {"models": factories.parcels(models), "data": given_data.files(data)}
+        return {key: value for key, value in found.items() if value}
+
+    @classmethod
+    def problem_of(cls, cell: Mapping[str, Any]) -> Any:
+        """The problem that a cell made by ``cells`` is of, at that cell's width alone."""
+        settings = {k: v for k, v in cell.items() if k not in ("problem", "width", "seed", "variation")}
+        problem = {"name": cell["problem"], "widths": [cell["width"]], **settings}
+        return cls.model_validate({"seeds": [cell["seed"]], "problems": [problem]}).problems[0]
+
+    @classmethod
+    def compute_cell(cls, cell: dict[str, Any], supplies: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Measure one cell; the same configuration always gives the same numbers.
+
+        Args:
+            cell: configuration made by ``cells``.
+            supplies: what the process that the user runs has sent.
+
+        Returns:
+            ``scalars``, ``curves``, ``notes`` and ``diverged``. A scalar is NaN where it could not be decided and
+            infinite where training diverged.
+        """
+        if supplies:
+            factories.receive(supplies.get("models", {}))
+            given_data.receive(supplies.get("data", {}))
+        return cls.measure(cls.problem_of(cell), cell["width"], cell["seed"]).result()
+
+    @classmethod
+    @abstractmethod
+    def measure(cls, problem: Any, width: int, seed: int) -> Findings:
+        """Measure a problem at one width with one seed, beside what theory predicts."""
 
     def check(self) -> None:
         """Try every problem's data and network, so that mistakes show before the sweep starts.
@@ -265,8 +261,12 @@ class BaseStudy(BaseModel, ABC):
         return []
 
     @classmethod
-    def _preset_folder(cls) -> Traversable:
-        return resources.files("ntkgap.studies") / cls.name / "presets"
+    def _preset_files(cls) -> list[Traversable]:
+        package = cls.__module__.rpartition(".")[0]
+        folder = resources.files(package) / "presets" if package else None
+        if folder is None or not folder.is_dir():
+            return []
+        return [file for file in folder.iterdir() if file.name.endswith(".yaml")]
 
     @classmethod
     def _read_preset(cls, name: str) -> dict[str, Any]:
@@ -278,8 +278,10 @@ class BaseStudy(BaseModel, ABC):
                     f"no preset file at {source.absolute()}; give the path of a YAML file, or choose one of "
                     f"{', '.join(cls.presets())}"
                 )
+        elif name in cls.written:
+            return dict(cls.written[name])
         elif name in cls.presets():
-            source = cls._preset_folder() / f"{name}.yaml"
+            (source,) = (file for file in cls._preset_files() if file.name == f"{name}.yaml")
         else:
             raise StudyError(
                 f"unknown preset {name!r} of the study {cls.name!r}; choose one of {', '.join(cls.presets())}, "

@@ -6,6 +6,8 @@ from typing import Any
 from pydantic import ValidationError
 
 MAX_FAULTS = 5
+# Names of members of a union that are not found in the configuration itself.
+TAGS = ("own network", "in-house network")
 Place = tuple[int | str, ...]
 
 
@@ -35,7 +37,7 @@ def _place(loc: Place, configuration: Mapping[str, Any], missing: bool) -> Place
     part: Any = configuration
     place: Place = ()
     for name in loc:
-        if isinstance(part, Mapping) and name not in part and name == part.get("kind"):
+        if isinstance(part, Mapping) and name not in part and name in (part.get("kind"), *TAGS):
             continue
         try:
             part = part[name]

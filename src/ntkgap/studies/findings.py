@@ -16,12 +16,19 @@ class Findings:
         curves: by name.
         notes: remarks.
         diverged: whether a training diverged.
+        not_asked: reasons by scalar: why the theory is not asked about it for this network. Such a scalar is NaN.
     """
 
     scalars: dict[str, float | int | bool | None] = field(default_factory=dict)
     curves: dict[str, list[float]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     diverged: bool = False
+    not_asked: dict[str, str] = field(default_factory=dict)
+
+    def leave_out(self, reason: str, *names: str) -> None:
+        """Note that the theory is not asked about some scalars, and why."""
+        self.scalars |= dict.fromkeys(names, math.nan)
+        self.not_asked |= dict.fromkeys(names, reason)
 
     def number(self, name: str) -> float:
         """A scalar that was found before, as a number."""
@@ -41,9 +48,10 @@ class Findings:
 
     def result(self) -> dict[str, Any]:
         """As the sweep stores it."""
-        return {
+        found: dict[str, Any] = {
             "scalars": self.scalars,
             "curves": self.curves,
             "notes": self.notes,
             "diverged": self.diverged,
         }
+        return found | ({"not_asked": self.not_asked} if self.not_asked else {})

@@ -1,7 +1,7 @@
 """What was measured in one cell, as numbers again."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from ntkgap.sweep.files import number
@@ -20,6 +20,7 @@ class Measured:
         notes: remarks.
         diverged: whether a training diverged.
         seconds: that the cell took.
+        not_asked: reasons by scalar, as of ``Findings``.
     """
 
     cell: Mapping[str, Any]
@@ -28,6 +29,7 @@ class Measured:
     notes: list[str]
     diverged: bool
     seconds: float
+    not_asked: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, stored: StoredCell) -> Self:
@@ -40,6 +42,7 @@ class Measured:
             result["notes"],
             result["diverged"],
             result["seconds"],
+            result.get("not_asked", {}),
         )
 
     @property

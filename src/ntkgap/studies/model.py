@@ -1,13 +1,16 @@
-"""Which networks the studies look at."""
+"""Which networks the studies look at: ours by their settings, and a user's own by the factory that makes them."""
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 from torch import Generator, nn
 
 from ntkgap.data import Dataset
 from ntkgap.errors import StudyError
 from ntkgap.models import MLP, Antisymmetric, ConvNet, ShallowNet, WideResNet
+from ntkgap.studies.factories import Factory, factory_of, known_factory, make, takes_width
+from ntkgap.studies.faults import TAGS
 from ntkgap.studies.spec import Spec
 
 OF_LAYERS = ("depth", "parametrization", "weight_std", "bias_std", "alpha", "gamma0", "antisymmetric", "trained")
@@ -99,8 +102,97 @@ class ModelSpec(Spec):
         return ConvNet(channels, data.n_outputs, width, generator=generator, **settings)
 
 
+class OwnModel(Spec):
+    """A user's own network: the factory that makes it.
+
+    Attributes:
+        factory: ``"my_model.py:build"``, ``"package.module:build"``, or the name of a function that was given itself.
+        options: what the factory takes besides the width and what the data say.
+        fingerprint: hash of its source and of what that imports from beside it: another source is another cell.
+    """
+
+    factory: str
+    options: dict[str, Any] = {}
+    fingerprint: str | None = None
+
+    # What settings of the networks above would say; of a user's own nothing of the kind is known.
+    architecture: ClassVar[str] = "own"
+    parametrization: ClassVar[str] = "own"
+    alpha: ClassVar[float] = 1.0
+    antisymmetric: ClassVar[bool] = False
+    trained: ClassVar[str] = "all"
+    one_limit: ClassVar[bool] = False
+
+    @classmethod
+    def of(cls, given: Any) -> "OwnModel":
+        """What a user gives: see ``factory_of``; or a mapping with a factory and its options.
+
+        Raises:
+            StudyError: if it cannot be loaded.
+        """
+        options: dict[str, Any] = {}
+        if isinstance(given, Mapping):
+            if "factory" not in given or (unknown := set(given) - {"factory", "options"}):
+                what = f"no {', '.join(map(str, unknown))}" if "factory" in given else "a factory"
+                raise StudyError(f"model= as a mapping takes factory and options: give it {what}")
+            given, options = given["factory"], dict(given.get("options", {}))
+        found = factory_of(given)
+        return cls(factory=found.name, options=options, fingerprint=found.fingerprint)
+
+    @property
+    def made_by(self) -> Factory:
+        """The factory.
+
+        Raises:
+            StudyError: if the user has not given it to this process.
+        """
+        return known_factory(self.factory, self.fingerprint)
+
+    @property
+    def one_network(self) -> bool:
+        """Whether there is a single network, without a width to choose."""
+        return not takes_width(self.made_by)
+
+    def build(self, data: Dataset, width: int, generator: Generator) -> nn.Module:
+        """The network of a width, for inputs and targets like those of ``data``, in evaluation mode.
+
+        Raises:
+            StudyError: as ``make``.
+        """
+        return make(self.made_by, data, width, self.options, generator).eval()
+
+
+OWN, IN_HOUSE = TAGS
+
+
+def _kind_of_network(value: Any) -> str:
+    own = isinstance(value, OwnModel) or (isinstance(value, Mapping) and "factory" in value)
+    return OWN if own else IN_HOUSE
+
+
+Network = Annotated[
+    Annotated[ModelSpec, Tag(IN_HOUSE)] | Annotated[OwnModel, Tag(OWN)], Discriminator(_kind_of_network)
+]
+"""A network of a problem: one of ours, or a user's own."""
+
+
 def readouts(network: nn.Module) -> list[nn.Module]:
     """The last dense layer, of both copies where the network is the difference of two."""
     pairs = [(m.plus, m.minus) for m in network.modules() if isinstance(m, Antisymmetric)]
     stacks = pairs[0] if pairs else (network,)
     return [[m for m in stack.modules() if isinstance(m, nn.Linear)][-1] for stack in stacks]
+
+
+def notes_on(network: nn.Module) -> list[str]:
+    """What a reader has to know of layers that act otherwise in training than in evaluation."""
+    found = {}
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            found[type(module).__name__] = "statistics of the batch"
+        elif isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0:
+            found[type(module).__name__] = "random masks"
+    return [
+        f"{name}: training by gradients uses {what}; kernels, natural gradients and predictions are taken in "
+        "evaluation mode. The theory beside it knows nothing of them"
+        for name, what in found.items()
+    ]

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from ntkgap.data import Dataset, data_files, data_folders, fingerprint, load_data
 from ntkgap.data.arrays import own_file
 from ntkgap.errors import DataError
+from ntkgap.studies.given_data import GIVEN, given
 
 Width = Annotated[int, Field(ge=1, le=10**9)]
 Seed = Annotated[int, Field(ge=0)]
@@ -51,7 +52,7 @@ class DataSpec(Spec):
             DataError: if a file is missing.
         """
         files = self._files()
-        if not files:
+        if not files:  # they come with the library, or the user gave them as arrays
             return self
         update: dict[str, Any] = {"fingerprint": fingerprint(files)}
         if own := own_file(self.name):
@@ -67,7 +68,16 @@ class DataSpec(Spec):
             DataError: if the data cannot be loaded, or their files are not those of the fingerprint.
         """
         self.check_unchanged()
-        return load_data(self.name, self.n_train, self.n_test, seed, **self.options)
+        return load_data(self.source, self.n_train, self.n_test, seed, **self.options)
+
+    @property
+    def source(self) -> Any:
+        """What ``load_data`` is given: a name, or the user's own arrays.
+
+        Raises:
+            DataError: if these were not given to this process.
+        """
+        return given(self.fingerprint) if self.name == GIVEN else self.name
 
     def check_unchanged(self) -> None:
         """Refuse files that are not those of the fingerprint.
@@ -75,11 +85,13 @@ class DataSpec(Spec):
         Raises:
             DataError: if they have changed.
         """
-        if self.fingerprint is not None and fingerprint(self._files()) != self.fingerprint:
+        if self.name == GIVEN or self.fingerprint is None:
+            return
+        if fingerprint(self._files()) != self.fingerprint:
             raise DataError(
                 f"the files of {self.name!r} have changed since this was planned; put the old files back, or plan "
                 "it again with the new ones"
             )
 
     def _files(self) -> list[Path]:
-        return data_files(self.name, self.options.get("root"))
+        return [] if self.name == GIVEN else data_files(self.name, self.options.get("root"))

@@ -1,26 +1,36 @@
 """Computing one cell and writing down what came of it, in the process that does the work."""
 
+import functools
 import importlib
 import time
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ntkgap.errors import NtkgapError, StudyError
 from ntkgap.sweep.files import write_json
-from ntkgap.sweep.study import Cell, Result
+from ntkgap.sweep.sources import load_file
+from ntkgap.sweep.study import Cell, Supplies
 
 RESULT, FAILURE = "result.json", "failure.json"
 
 
 @dataclass(frozen=True)
 class Task:
-    """A cell to compute, the function that does it, and the directory for what comes of it."""
+    """A cell to compute, the function that does it, and the directory for what comes of it.
+
+    Attributes:
+        compute: name of the function, as ``resolve`` takes it.
+        cell: its configuration.
+        directory: where its result is written.
+        supplies: what the function needs that is no part of a cell: see ``Study.supplies``.
+    """
 
     compute: str
     cell: Cell
     directory: Path
+    supplies: Supplies = field(default_factory=dict)
 
 
 def outcome(directory: Path) -> str | None:
@@ -30,17 +40,18 @@ def outcome(directory: Path) -> str | None:
     return "failed" if (directory / FAILURE).is_file() else None
 
 
-def resolve(compute: str) -> Callable[[Cell], Result]:
-    """Import the function named ``"package.module:function"``.
+def resolve(name: str) -> Any:
+    """What is named ``"package.module:name"``, ``"package.module:Class.method"`` or ``"/folder/file.py:name"``.
 
     Raises:
-        StudyError: if there is no such function.
+        StudyError: if there is no such thing.
     """
-    module_name, _, function_name = compute.partition(":")
+    where, _, path = name.rpartition(":")
     try:
-        return getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError) as error:
-        raise StudyError(f"cannot find the function {compute!r} that computes a cell: {error}") from error
+        module = load_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
+        return functools.reduce(getattr, path.split("."), module)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise StudyError(f"cannot find {name!r}: {error}") from error
 
 
 def compute_cell(task: Task) -> str:
@@ -51,7 +62,8 @@ def compute_cell(task: Task) -> str:
     """
     start = time.perf_counter()
     try:
-        result = resolve(task.compute)(task.cell)
+        function = resolve(task.compute)
+        result = function(task.cell, task.supplies) if task.supplies else function(task.cell)
     except Exception as error:  # whatever one cell does must not end the sweep
         message = str(error) if isinstance(error, NtkgapError) else f"{type(error).__name__}: {error}"
         write_json(task.directory / FAILURE, {"message": message, "traceback": traceback.format_exc()})

@@ -1,6 +1,8 @@
 """Running a study: compute the cells that the store does not have yet."""
 
 import os
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from ntkgap.errors import StudyError
@@ -9,7 +11,7 @@ from ntkgap.sweep.engines import Engine, LocalEngine
 from ntkgap.sweep.progress import make_reporter
 from ntkgap.sweep.runs import Runs
 from ntkgap.sweep.store import Store, StoredCell
-from ntkgap.sweep.study import Cell, Study, describe
+from ntkgap.sweep.study import Cell, Study, Supplies, describe
 
 
 def default_workers() -> int:
@@ -18,7 +20,7 @@ def default_workers() -> int:
 
 
 def pending(study: Study, planned: list[StoredCell], retry_failed: bool) -> list[StoredCell]:
-    """Cells that have to be computed, the dearest first."""
+    """Cells that have to be computed, the most expensive first."""
     wanted = {"pending", "failed"} if retry_failed else {"pending"}
     return sorted((c for c in planned if c.state in wanted), key=lambda c: -study.cost(c.cell))
 
@@ -32,11 +34,16 @@ def planned_cells(study: Study, path: str | Path) -> list[StoredCell]:
     return Store.open_for(path, study).look_up(study)
 
 
+def supplies_of(study: Study) -> Supplies:
+    """What workers need besides cells; nothing for a study that says nothing of it."""
+    return getattr(study, "supplies", dict)()
+
+
 def preview(study: Study, path: str | Path, retry_failed: bool = False) -> tuple[int, list[Cell]]:
     """What ``run`` would do, without writing anything.
 
     Returns:
-        The number of cells of the study, and those that would be computed, the dearest first.
+        The number of cells of the study, and those that would be computed, the most expensive first.
 
     Raises:
         StoreError: if the store at ``path`` cannot be used for this study.
@@ -86,7 +93,8 @@ def run(
         for cell in to_do:
             cell.forget_failure()
         engine = engine or LocalEngine(min(workers, max(1, len(to_do))))
-        tasks = [Task(study.compute, c.cell, c.directory) for c in to_do]
+        supplies = supplies_of(study)
+        tasks = [Task(study.compute, c.cell, c.directory, supplies) for c in to_do]
         with make_reporter(len(tasks), progress) as reporter:
             for event in engine.run(tasks):
                 message = event.message
@@ -94,3 +102,25 @@ def run(
                     message = StoredCell(event.task.cell, event.task.directory).failure()["message"]
                 reporter.advance(describe(event.task.cell, study.axes), event.state, message)
     return Runs(opened.path)
+
+
+def try_cells(study: Study, cells: Sequence[Cell], limit: float) -> list[tuple[Cell, float]]:
+    """Compute cells one after the other, in a folder that is thrown away, to see how long they take.
+
+    Args:
+        study: whose cells they are.
+        cells: which; those that come to an end within the limit are answered.
+        limit: seconds for all of them.
+
+    Returns:
+        Cells that were computed, with their seconds.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        tasks = []
+        for i, cell in enumerate(cells):
+            (directory := Path(folder) / str(i)).mkdir()
+            tasks.append(Task(study.compute, cell, directory, supplies_of(study)))
+        for _ in LocalEngine(1, limit).run(tasks):
+            pass
+        done = [StoredCell(task.cell, task.directory) for task in tasks]
+        return [(cell.cell, cell.result()["seconds"]) for cell in done if cell.state == "done"]

@@ -11,13 +11,18 @@ Result = dict[str, Any]
 sentences), and ``diverged`` (whether something did not converge, which is a finding, not a failure)."""
 
 
+Supplies = dict[str, Any]
+"""What a function needs that is no part of a cell, such as where files lie; JSON-serialisable."""
+
+
 class Study(Protocol):
     """Anything that can be swept.
 
     Attributes:
         name: short name, one word.
         version: goes up whenever the same configuration would yield other numbers.
-        compute: ``"package.module:function"``; the function maps a ``Cell`` to a ``Result``.
+        compute: ``"package.module:function"``; the function maps a ``Cell`` to a ``Result``. Where there are
+            supplies it is given them as well.
         axes: keys of a cell that tell it from the others, for labels and for the order of rows.
     """
 
@@ -38,7 +43,11 @@ class Study(Protocol):
         ...
 
     def cost(self, cell: Cell) -> float:
-        """Relative cost of a cell; the dearest are computed first."""
+        """Relative cost of a cell; the most expensive are computed first."""
+        ...
+
+    def supplies(self) -> Supplies:
+        """What workers need besides cells, as the user gave it to this process: never read from a store."""
         ...
 
     def configuration(self) -> Mapping[str, Any]:

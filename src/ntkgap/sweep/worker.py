@@ -12,12 +12,15 @@ import threading
 from pathlib import Path
 
 from ntkgap.sweep.cell import Task, compute_cell
+from ntkgap.sweep.study import Supplies
 
 
 def _read_tasks(tasks: "queue.Queue[Task]") -> None:
+    supplies: Supplies = {}
     for line in sys.stdin:
         message = json.loads(line)
-        tasks.put(Task(message["compute"], message["cell"], Path(message["directory"])))
+        supplies = supplies if message["supplies"] is None else message["supplies"]
+        tasks.put(Task(message["compute"], message["cell"], Path(message["directory"]), supplies))
     # End of input: the parent is done with us or dead. Either way nothing half-computed is of use.
     os._exit(0)
 

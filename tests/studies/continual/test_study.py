@@ -166,14 +166,6 @@ def test_streams_that_data_do_not_reach_for_are_refused_before_the_sweep():
         tiny(data=data).check()
 
 
-def test_an_estimate_grows_with_width_and_with_what_is_asked():
-    study = tiny(widths=[8, 512], methods=METHODS)
-    narrow, wide = (study.estimate(c) for c in study.cells())
-    assert wide.seconds > narrow.seconds
-    plain = tiny(widths=[8, 512])
-    assert plain.estimate(plain.cells()[1]).flops < wide.flops
-
-
 def test_the_page_answers_and_shows_everything(runs, tmp_path):
     ng.report(runs, tmp_path / "report.html")
     page = html.unescape((tmp_path / "report.html").read_text())

@@ -12,11 +12,9 @@ from ntkgap.kernels import Evidence
 from ntkgap.studies.uncertainty import cell as cells
 from ntkgap.studies.uncertainty import ensembles
 from ntkgap.studies.uncertainty.ensembles import cell as ensemble_cell
-from ntkgap.studies.uncertainty.ensembles.cell import Networks
-from ntkgap.studies.uncertainty.ensembles.estimates import members_together
+from ntkgap.studies.uncertainty.ensembles.measure import Networks, members_together
 from ntkgap.studies.uncertainty.ensembles.methods import METHODS, SCORES
 from ntkgap.studies.uncertainty.ensembles.prediction import PRECISION_BOUNDS, kernels, noise_bounds, predict
-from ntkgap.studies.uncertainty.study import problem_of
 from ntkgap.theory import GaussianProcess, InfiniteEnsemble, critical_learning_rate
 from tests.reference.infinite import relu_kernels
 from tests.tolerances import ITERATED
@@ -181,13 +179,4 @@ def test_cells_lead_back_to_their_problem():
     study = ng.UncertaintyStudy.preset("smoke")
     for cell in study.cells():
         (origin,) = (p for p in study.problems if p.name == cell["problem"])
-        assert problem_of(cell).training == origin.training
-        assert study.estimate(cell).seconds > 0
-
-
-def test_time_is_foretold_by_what_there_is_to_do():
-    base, wide = (tiny(widths=[w]) for w in (64, 1024))
-    many = tiny(widths=[1024], members=100)
-    once, more, most = (study.estimate(study.cells()[0]) for study in (base, wide, many))
-    assert once.flops < more.flops < most.flops
-    assert once.bytes < more.bytes
+        assert study.problem_of(cell).training == origin.training

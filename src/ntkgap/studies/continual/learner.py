@@ -6,11 +6,13 @@ import numpy as np
 import torch
 from torch import Generator, nn
 
+from ntkgap.errors import KernelError, ModelError
 from ntkgap.models import learning_rate_factor
 from ntkgap.practice import linearize
 from ntkgap.practice.continual import EWC, OGD, Joint, Method, Observer, Replay, Steps, TaskRuns, train_tasks
 from ntkgap.studies.continual.points import Kernel, Points
 from ntkgap.studies.continual.prediction import (
+    Limit,
     PredictedScores,
     critical_rates,
     finite_kernel,
@@ -19,6 +21,7 @@ from ntkgap.studies.continual.prediction import (
     predict_scores,
 )
 from ntkgap.studies.continual.problem import ContinualProblem
+from ntkgap.studies.model import OwnModel
 
 
 class Learner:
@@ -29,21 +32,32 @@ class Learner:
         stream: the tasks.
         points: all inputs of the stream.
         rates: η of gradient descent on the network's kernel, of every task; empty for other optimisers.
+        limit: the kernel of infinite width, where it is to predict and is known.
+        no_limit: why it is not known.
     """
 
     def __init__(self, problem: ContinualProblem, width: int, seed: int) -> None:
         self.problem, self.width, self.seed = problem, width, seed
         self.stream = problem.load(seed)
         self.points = Points.of(self.stream)
+        self.limit: Limit | None = None
+        self.no_limit = ""
+        if "infinite" in problem.kernels:
+            try:
+                self.limit = limit_of(problem, width, seed)
+            except (KernelError, ModelError) as error:
+                if not isinstance(problem.model, OwnModel):
+                    raise
+                self.no_limit = f"no infinite-width kernel: {error}"
         self.rates: list[float] = []
         if problem.training.fraction_of_critical is not None:
-            critical = critical_rates(problem, seed, self.network().double(), self.points)
+            critical = critical_rates(self.limit, self.network().double(), self.points)
             self.rates = [problem.training.fraction_of_critical * rate for rate in critical]
 
     def network(self) -> nn.Module:
         """The network as it starts, always the same."""
         stream = int(np.random.SeedSequence([self.seed, self.width]).generate_state(1)[0])
-        return self.problem.build(self.stream, self.width, Generator().manual_seed(stream))
+        return self.problem.network(self.stream.template(), self.width, Generator().manual_seed(stream))
 
     def train(
         self, stop: int, method: Method, observe: Observer | None = None, linearized: bool = False
@@ -119,8 +133,7 @@ class Learner:
         with torch.no_grad():
             initial = network(self.points.x)
         steps = problem.training.steps
-        if "infinite" in problem.kernels:
-            limit = limit_of(problem, self.seed)
+        if (limit := self.limit) is not None:
             found["infinite"] = predict_scores(
                 self.stream,
                 self.points,
@@ -128,7 +141,7 @@ class Learner:
                 self.rates,
                 steps,
                 initial,
-                lambda t: limit.modes[t],
+                limit.modes.__getitem__,
             )
         if "initial" in problem.kernels:
             found["initial"] = predict_scores(

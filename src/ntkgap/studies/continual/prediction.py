@@ -19,6 +19,7 @@ from ntkgap.practice.continual import AccuracyMatrix
 from ntkgap.studies.continual.overlap import NotedKernel
 from ntkgap.studies.continual.points import Kernel, Points
 from ntkgap.studies.continual.problem import ContinualProblem
+from ntkgap.studies.model import OwnModel
 from ntkgap.theory import KernelModes, SequentialRegression
 
 # Any width does: in NTK parametrisation the limit does not depend on it.
@@ -174,14 +175,16 @@ class Limit:
     modes: tuple[KernelModes, ...]
 
 
-def limit_of(problem: ContinualProblem, seed: int) -> Limit:
+def limit_of(problem: ContinualProblem, width: int, seed: int) -> Limit:
     """The kernel of infinite width on the stream of a seed; the last few are kept.
 
     Raises:
         NtkgapError: if the stream cannot be loaded or no limit is known for the network.
     """
     same = problem.model_dump(mode="json", include={"name", "model", "data", "stream", "training", "kernels"})
-    return _limit(json.dumps(same | {"name": "", "widths": [ANY_WIDTH]}), seed)
+    # Of a user's network the limit may depend on the width, by its parametrisation.
+    at = width if isinstance(problem.model, OwnModel) else ANY_WIDTH
+    return _limit(json.dumps(same | {"name": "", "widths": [at]}), seed)
 
 
 @lru_cache(maxsize=2)
@@ -189,7 +192,7 @@ def _limit(problem_json: str, seed: int) -> Limit:
     problem = ContinualProblem.model_validate_json(problem_json)
     stream = problem.load(seed)
     points = Points.of(stream)
-    network = problem.build(stream, ANY_WIDTH, Generator().manual_seed(0)).double()
+    network = problem.network(stream.template(), problem.widths[0], Generator().manual_seed(0)).double()
     gram = infinite_width(network).ntk(points.x)
     return Limit(gram, tuple(KernelModes(gram[i][:, i]) for i in points.train))
 
@@ -216,8 +219,8 @@ def largest_eigenvalues(network: nn.Module, points: Points) -> list[float]:
     return [float(NTKOperator(network, points.x[at]).spectral_norm()) for at in points.train]
 
 
-def critical_rates(problem: ContinualProblem, seed: int, network: nn.Module, points: Points) -> list[float]:
+def critical_rates(limit: Limit | None, network: nn.Module, points: Points) -> list[float]:
     """2/κ_max of every task: of infinite width where that is to predict, else of the network at its start."""
-    if "infinite" in problem.kernels:
-        return [2 / float(modes.eigenvalues[-1]) for modes in limit_of(problem, seed).modes]
+    if limit is not None:
+        return [2 / float(modes.eigenvalues[-1]) for modes in limit.modes]
     return [2 / largest for largest in largest_eigenvalues(network, points)]

@@ -1,19 +1,16 @@
 """What a continual-learning problem is: a stream of tasks, a network, and how it learns them."""
 
 import json
+import math
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
-from torch import Generator, nn
 
-from ntkgap.data import TaskStream, load_stream
-from ntkgap.errors import StudyError
-from ntkgap.studies.base import BaseProblem
-from ntkgap.studies.continual.estimates import estimate
-from ntkgap.studies.estimate import Estimate
-from ntkgap.studies.model import ModelSpec
+from ntkgap.data import Dataset, TaskStream, load_stream
+from ntkgap.studies.model import OwnModel
+from ntkgap.studies.problem import BaseProblem
 from ntkgap.studies.spec import DataSpec, Spec
 
 Positive = Annotated[float, Field(gt=0)]
@@ -160,7 +157,6 @@ class ContinualProblem(BaseProblem):
 
     Attributes:
         data: images; ``n_train`` counts the training examples of *one task*.
-        model: the network up to its width.
         stream: what the tasks are.
         training: how each is learned, and for how long.
         methods: what is done against forgetting.
@@ -173,7 +169,6 @@ class ContinualProblem(BaseProblem):
         probes: examples on which the movement of the kernel is measured.
     """
 
-    model: ModelSpec
     stream: StreamSpec
     training: TrainingSpec
     methods: MethodsSpec = MethodsSpec()
@@ -190,7 +185,7 @@ class ContinualProblem(BaseProblem):
             raise ValueError("kernels: one is named twice")
         if self.kernels and not self.training.predictable:
             raise ValueError("kernels predict gradient descent (optimizer 'gd') alone; leave kernels empty")
-        if "infinite" in self.kernels and not self.model.one_limit:
+        if "infinite" in self.kernels and not (self.model.one_limit or isinstance(self.model, OwnModel)):
             raise ValueError(
                 "the kernel of infinite width takes parametrization 'ntk' without gamma0; leave 'infinite' out of "
                 "kernels"
@@ -214,7 +209,10 @@ class ContinualProblem(BaseProblem):
         training, steps = self.training, ", ".join(map(str, self.training.steps))
         source = "" if isinstance(self.stream, TeachersSpec) else f" of {Path(self.data.name).stem}"
         if training.optimizer == "gd":
-            kernel = "infinite width" if "infinite" in self.kernels else "each network's own kernel at its start"
+            own = "each network's own kernel at its start"
+            kernel = "infinite width" if "infinite" in self.kernels else own
+            if "infinite" in self.kernels and isinstance(self.model, OwnModel):
+                kernel += f" if that is known, else of {own}"
             how = f"gradient descent at {training.fraction_of_critical:g} times the critical rate of {kernel}"
         else:
             batch = f", batches of {training.batch_size}" if training.batch_size else ""
@@ -224,23 +222,31 @@ class ContinualProblem(BaseProblem):
             f"stopped after {steps} steps a task."
         )
 
-    def check(self) -> None:
-        """Load the stream of one seed, build the narrowest network, and feed it an example."""
-        stream, width = self.load(seed=0), min(self.widths)
-        template = stream.template()
-        try:
-            self.model.build(template, width, Generator())(template.x[:1])
-        except (RuntimeError, MemoryError) as error:
-            reason = str(error).splitlines()[0]
-            raise StudyError(f"{self.name!r} cannot be built at width {width}: {reason}") from error
+    @property
+    def role(self) -> str:
+        """The kind of stream."""
+        return self.stream.kind
 
-    def build(self, stream: TaskStream, width: int, generator: Generator) -> nn.Module:
-        """The network of a width, with as many outputs as the stream needs."""
-        return self.model.build(stream.template(), width, generator)
+    def title(self, network: str, data: str) -> str:
+        """The kind of stream comes first."""
+        return f"{self.stream.kind} {data}, {network}"
 
-    def estimate(self, width: int) -> Estimate:
-        """Operations, memory and time of a cell of this width."""
-        return estimate(self, width)
+    @classmethod
+    def parts_of(cls, name: str) -> tuple[str, str]:
+        """The network comes last."""
+        data, _, network = name.rpartition(", ")
+        return network, data
+
+    def example(self, seed: int) -> Dataset:
+        """A data set with the inputs of the first task and as many outputs as the stream needs."""
+        return self.load(seed).template()
+
+    @property
+    def rows(self) -> int:
+        """Of kernels of all points with a task's training set, about."""
+        stream = self.load(seed=0)
+        points = len(stream) * (self.data.n_train + self.data.n_test)
+        return math.isqrt(points * self.data.n_train * (stream.n_outputs**2 if self.full_kernel else 1))
 
 
 def load(data: DataSpec, stream: StreamSpec, seed: int) -> TaskStream:
@@ -258,7 +264,7 @@ def _load(data_json: str, stream_json: str, seed: int) -> TaskStream:
     data = DataSpec.model_validate_json(data_json)
     options: dict[str, Any] = json.loads(stream_json)
     kind = options.pop("kind")
-    return load_stream(kind, data.name, data.n_train, data.n_test, seed, **options, **data.options)
+    return load_stream(kind, data.source, data.n_train, data.n_test, seed, **options, **data.options)
 
 
 def describe_stream(stream: StreamSpec) -> str:

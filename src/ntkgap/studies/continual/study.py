@@ -1,7 +1,7 @@
 """The continual-learning study: networks that learn streams of tasks, beside what kernels say they forget."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -11,9 +11,10 @@ from ntkgap.studies.continual.answers import answers
 from ntkgap.studies.continual.claims import claims
 from ntkgap.studies.continual.decomposition import complete
 from ntkgap.studies.continual.display import figures, tables
+from ntkgap.studies.continual.measure import measure
 from ntkgap.studies.continual.problem import ContinualProblem
-from ntkgap.studies.estimate import Estimate
 from ntkgap.studies.figures import StudyFigure, Table
+from ntkgap.studies.findings import Findings
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.verdict import Verdict
 
@@ -28,7 +29,6 @@ class ContinualStudy(BaseStudy):
 
     name: ClassVar[str] = "continual"
     version: ClassVar[int] = 1
-    compute: ClassVar[str] = "ntkgap.studies.continual.cell:compute"
     axis_notes: ClassVar[Mapping[str, str]] = {
         "stream.angle": "A similarity: tasks a small angle apart are nearly one. Theory asks for no order; most "
         "is forgotten, as a rule, between the extremes (Lee, Goldt, Saxe 2021).",
@@ -61,12 +61,7 @@ class ContinualStudy(BaseStudy):
         """Accuracies at every stopping time and of every method."""
         return tables(cells, verdicts)
 
-    def estimate(self, cell: Mapping[str, Any]) -> Estimate:
-        """By the problem that the cell is of."""
-        return problem_of(cell).estimate(cell["width"])
-
-
-def problem_of(cell: Mapping[str, Any]) -> ContinualProblem:
-    """The problem that a cell made by ``ContinualStudy.cells`` is of, at that cell's width alone."""
-    settings = {k: v for k, v in cell.items() if k not in ("problem", "width", "seed", "variation")}
-    return ContinualProblem.model_validate({"name": cell["problem"], "widths": [cell["width"]], **settings})
+    @classmethod
+    def measure(cls, problem: ContinualProblem, width: int, seed: int) -> Findings:
+        """A network learns a stream, beside what kernels say it would do."""
+        return measure(problem, width, seed)

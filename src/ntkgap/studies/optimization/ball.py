@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ntkgap.errors import KernelError, ModelError
 from ntkgap.models import describe
 from ntkgap.practice import search_jacobian_change
 from ntkgap.studies.findings import Findings
+from ntkgap.studies.optimization.problem import OptimizationProblem
 from ntkgap.studies.optimization.start import Start
-from ntkgap.studies.optimization.study import OptimizationProblem
 from ntkgap.theory import STABILITY_LIMIT, stability_constant
 
 
@@ -51,17 +52,20 @@ def search_ball(
     """A lower bound of C′ over the ball: from the path inside it, and from a search where one is asked for."""
     found = inside.drift
     if problem.search is not None and may_search(problem, start.network) and math.isfinite(radius):
-        search = search_jacobian_change(
-            start.network,
-            start.train.x,
-            radius,
-            starts=problem.search.starts,
-            steps=problem.search.steps,
-            include=[] if inside.point is None else [inside.point],
-            residual=start.at.outputs - start.train.y,
-            generator=torch.Generator().manual_seed(seed),
-        )
-        found = max(found, search.largest)
+        try:
+            search = search_jacobian_change(
+                start.network,
+                start.train.x,
+                radius,
+                starts=problem.search.starts,
+                steps=problem.search.steps,
+                include=[] if inside.point is None else [inside.point],
+                residual=start.at.outputs - start.train.y,
+                generator=torch.Generator().manual_seed(seed),
+            )
+            found = max(found, search.largest)
+        except (KernelError, ModelError) as error:
+            findings.notes.append(f"the ball was not searched: {error}")
     c_prime = stability_constant(found, start.lambda_min)
     findings.scalars |= {
         "c_prime_ball": c_prime,

@@ -42,7 +42,7 @@ class PathDrift:
         """Measure the drift, if it is a step to be looked at."""
         if step not in self._steps:
             return
-        network = copy.deepcopy(self._network).double()
+        network = copy.deepcopy(self._network).double().eval()
         with torch.no_grad():
             lost = not all(p.isfinite().all() for p in [*network.parameters(), network(self._start.train.x)])
         if lost:

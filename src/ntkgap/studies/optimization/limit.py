@@ -8,8 +8,9 @@ from torch import Generator, Tensor, nn
 from ntkgap.data import Dataset
 from ntkgap.errors import KernelError, ModelError
 from ntkgap.kernels import infinite_width
+from ntkgap.studies.findings import Findings
 from ntkgap.studies.model import ModelSpec
-from ntkgap.studies.optimization.study import OptimizationProblem
+from ntkgap.studies.optimization.problem import OptimizationProblem
 from ntkgap.studies.spec import DataSpec
 
 # Any width does: the limit of the networks for which it is asked does not depend on it.
@@ -17,7 +18,7 @@ ANY_WIDTH = 8
 
 
 def infinite_width_gram(
-    problem: OptimizationProblem, network: nn.Module, data: Dataset, seed: int, notes: list[str]
+    problem: OptimizationProblem, network: nn.Module, data: Dataset, seed: int, findings: Findings
 ) -> Tensor | None:
     """Gram matrix of the infinitely wide network, Θ ⊗ I over outputs, [nC, nC]; None where no limit is known.
 
@@ -26,16 +27,16 @@ def infinite_width_gram(
         network: of some width, on which the limit depends in all parametrisations but NTK's.
         data: the training set of the seed.
         seed: of the data.
-        notes: where the reason is put down if there is no limit.
+        findings: where the reason is put down if there is no limit.
     """
     model = problem.model
     try:
-        if model.one_limit:
+        if isinstance(model, ModelSpec) and model.one_limit:
             ntk = _of_any_width(model.model_dump_json(), problem.data.model_dump_json(), seed)
         else:
             ntk = infinite_width(network).ntk(data.x)
     except (KernelError, ModelError) as error:
-        notes.append(f"no infinite-width kernel: {error}")
+        findings.leave_out(f"no infinite-width kernel: {error}", "limit_distance")
         return None
     return torch.kron(ntk, torch.eye(data.y.shape[1], dtype=ntk.dtype))
 

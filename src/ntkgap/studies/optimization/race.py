@@ -5,14 +5,15 @@ import math
 
 import torch
 
+from ntkgap.errors import ModelError
 from ntkgap.practice import TrainingCurve
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.optimization.contestants import Contestant, Track
 from ntkgap.studies.optimization.drift import PathDrift
 from ntkgap.studies.optimization.finish import Bounds, needed, ratio_of_best
+from ntkgap.studies.optimization.problem import OptimizationProblem
 from ntkgap.studies.optimization.race_spec import FIRST_ORDER, NATURAL_GRADIENT, Method
 from ntkgap.studies.optimization.start import Start
-from ntkgap.studies.optimization.study import OptimizationProblem
 
 
 def race(problem: OptimizationProblem, start: Start, seed: int, findings: Findings) -> None:
@@ -34,7 +35,11 @@ def race(problem: OptimizationProblem, start: Start, seed: int, findings: Findin
     )
     ran: dict[Method, Contestant] = {}
     for method in spec.optimizers:
-        contestant = track.run(method)
+        try:
+            contestant = track.run(method)
+        except ModelError as error:  # K-FAC knows few layers
+            findings.notes.append(f"race of {method}: {error}")
+            contestant = None
         if contestant is None:
             _add_absent(method, findings)
         else:

@@ -20,10 +20,11 @@ from ntkgap.kernels import (
 )
 from ntkgap.models import describe
 from ntkgap.studies.findings import Findings
+from ntkgap.studies.model import notes_on
 from ntkgap.studies.optimization.limit import infinite_width_gram
+from ntkgap.studies.optimization.problem import OptimizationProblem
 from ntkgap.studies.optimization.required_width import width_scalar
 from ntkgap.studies.optimization.singular import singular_rows
-from ntkgap.studies.optimization.study import OptimizationProblem
 from ntkgap.theory import KernelDynamics, required_width
 from ntkgap.theory.width_bounds import BOUNDS
 
@@ -52,7 +53,8 @@ def initialise(problem: OptimizationProblem, width: int, seed: int, findings: Fi
     train_data, test_data = (d.to(torch.float64) for d in problem.data.load(seed))
     # One stream a (seed, width): networks of different widths are independent draws.
     stream = int(np.random.SeedSequence([seed, width]).generate_state(1)[0])
-    network = problem.model.build(train_data, width, torch.Generator().manual_seed(stream)).double()
+    network = problem.network(train_data, width, torch.Generator().manual_seed(stream)).double()
+    findings.notes += notes_on(network)
     at = jacobian(network, train_data.x)
     gram = as_matrix(at.gram())
     found = spectrum(gram)
@@ -65,7 +67,7 @@ def initialise(problem: OptimizationProblem, width: int, seed: int, findings: Fi
         findings.notes.append(f"λ_min = {found.lambda_min:.2e} is below the noise floor {found.noise_floor:.2e}")
         findings.notes += singular_rows(train_data, gram)
     residual = at.outputs - train_data.y
-    limit = infinite_width_gram(problem, network, train_data, seed, findings.notes)
+    limit = infinite_width_gram(problem, network, train_data, seed, findings)
     start = Start(
         network,
         train_data,
@@ -89,7 +91,7 @@ def initialise(problem: OptimizationProblem, width: int, seed: int, findings: Fi
         "initial_residual": start.residual_norm,
     }
     findings.scalars |= compare_with_limit(gram, limit)
-    add_required_widths(train_data.x, describe(network).depth, findings)
+    add_required_widths(train_data.x, max(1, describe(network).depth), findings)
     return start
 
 

@@ -1,14 +1,14 @@
 """The uncertainty study: problems of several kinds, each with claims, figures and tables of its own."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from ntkgap.studies.base import BaseStudy
 from ntkgap.studies.claim import Claim
-from ntkgap.studies.estimate import Estimate
 from ntkgap.studies.figures import StudyFigure, Table
+from ntkgap.studies.findings import Findings
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.uncertainty import bandits, ensembles
 from ntkgap.studies.uncertainty.bandits import BanditProblem
@@ -32,7 +32,6 @@ class UncertaintyStudy(BaseStudy):
 
     name: ClassVar[str] = "uncertainty"
     version: ClassVar[int] = 1
-    compute: ClassVar[str] = "ntkgap.studies.uncertainty.cell:compute"
 
     problems: Sequence[Annotated[UncertaintyProblem, Field(discriminator="kind")]] = Field(min_length=1)
 
@@ -56,15 +55,9 @@ class UncertaintyStudy(BaseStudy):
         """Those of every kind of problem."""
         return [table for kind in KINDS for table in kind.tables(cells, verdicts)]
 
-    def estimate(self, cell: Mapping[str, Any]) -> Estimate:
-        """By the problem that the cell is of."""
-        return problem_of(cell).estimate(cell["width"])
-
-
-def problem_of(cell: Mapping[str, Any]) -> UncertaintyProblem:
-    """The problem that a cell made by ``UncertaintyStudy.cells`` is of, at that cell's width alone."""
-    settings = {k: v for k, v in cell.items() if k not in ("problem", "width", "seed", "variation")}
-    problems = UncertaintyStudy.model_validate(
-        {"seeds": [cell["seed"]], "problems": [{"name": cell["problem"], "widths": [cell["width"]], **settings}]}
-    ).problems
-    return problems[0]
+    @classmethod
+    def measure(cls, problem: UncertaintyProblem, width: int, seed: int) -> Findings:
+        """By the kind of the problem."""
+        if isinstance(problem, BanditProblem):
+            return bandits.measure(problem, width, seed)
+        return ensembles.measure(problem, width, seed)

@@ -2,9 +2,11 @@
 
 import contextlib
 import json
+import math
 import selectors
 import signal
 import subprocess
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from dataclasses import dataclass
 from ntkgap.errors import StoreError
 from ntkgap.sweep.cell import Task, outcome
 from ntkgap.sweep.engines.start import start_worker
+from ntkgap.sweep.study import Supplies
 
 MAX_ATTEMPTS = 3
 
@@ -31,10 +34,17 @@ class _Worker:
     def __init__(self) -> None:
         self.process = start_worker()
         self.task: Task | None = None
+        self.supplies: Supplies | None = None
 
     def assign(self, task: Task) -> None:
         self.task = task
-        message = {"compute": task.compute, "cell": task.cell, "directory": str(task.directory.absolute())}
+        message = {
+            "compute": task.compute,
+            "cell": task.cell,
+            "directory": str(task.directory.absolute()),
+            "supplies": None if task.supplies is self.supplies else task.supplies,  # those it has already
+        }
+        self.supplies = task.supplies
         assert self.process.stdin is not None
         # If it died while idle its standard output has ended too, and that is where deaths are noticed.
         with contextlib.suppress(BrokenPipeError):
@@ -75,10 +85,11 @@ class LocalEngine:
 
     Args:
         workers: number of processes.
+        limit: seconds after which it stops, whatever is in hand; None for never.
     """
 
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
+    def __init__(self, workers: int, limit: float | None = None) -> None:
+        self.workers, self.limit = workers, limit
 
     def run(self, tasks: Iterable[Task]) -> Iterator[Event]:
         """Compute ``tasks``, yielding an event as each ends.
@@ -87,6 +98,7 @@ class LocalEngine:
             StoreError: if a worker cannot write its result.
         """
         waiting = deque((task, 1) for task in tasks)
+        end = math.inf if self.limit is None else time.monotonic() + self.limit
         attempts: dict[_Worker, int] = {}
         with selectors.DefaultSelector() as answers:
 
@@ -104,8 +116,8 @@ class LocalEngine:
             try:
                 while waiting and len(attempts) < self.workers:
                     start()
-                while attempts:
-                    for key, _ in answers.select():
+                while attempts and time.monotonic() < end:
+                    for key, _ in answers.select(None if math.isinf(end) else max(0.0, end - time.monotonic())):
                         worker: _Worker = key.data
                         task = worker.task
                         assert task is not None

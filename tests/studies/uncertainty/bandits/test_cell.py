@@ -9,10 +9,11 @@ import ntkgap as ng
 from ntkgap.errors import StudyError
 from ntkgap.studies.figures import ComparisonFigure, WidthFigure
 from ntkgap.studies.measured import Measured
-from ntkgap.studies.uncertainty import bandits
+from ntkgap.studies.uncertainty import UncertaintyStudy, bandits
 from ntkgap.studies.uncertainty.bandits.players import Players
-from ntkgap.studies.uncertainty.cell import compute
 from tests.tolerances import ITERATED
+
+compute = UncertaintyStudy.compute_cell
 
 EVERYBODY = {
     "rules": [

@@ -24,6 +24,7 @@ from ntkgap.practice.bandits import (
     infinite_kernel,
     norm_bound,
 )
+from ntkgap.studies.model import OwnModel
 from ntkgap.studies.uncertainty.bandits.problem import BanditProblem
 from ntkgap.studies.uncertainty.bandits.rules import Fixed, Tuned
 from ntkgap.studies.uncertainty.noise import NOISE_BOUNDS
@@ -45,7 +46,7 @@ class Players:
 
     Attributes:
         norm_bound: S, as the problem has it or as theory asks for.
-        theory: γ_t of NeuralUCB for this network and its training.
+        theory: γ_t of NeuralUCB for this network and its training; of a user's own network there is none.
         limit: the same for m, J → ∞.
     """
 
@@ -54,19 +55,24 @@ class Players:
     ) -> None:
         self.problem, self.environment, self.network, self.width = problem, environment, network, width
         self.stream = stream
-        schedule = problem.schedule
-        # In the theory's own units, in which the network is that of α = 1.
+        self.norm_bound = problem.schedule.norm_bound or math.nan
+        if not isinstance(problem.model, OwnModel):
+            self._schedule(problem.model.depth)
+
+    def _schedule(self, hidden_layers: int) -> None:
+        """Theory's, in its own units, in which the network is that of α = 1."""
+        problem, schedule = self.problem, self.problem.schedule
         self.norm_bound = schedule.norm_bound or norm_bound(
-            environment, infinite_kernel(self._started(alpha=1.0).double())
+            self.environment, infinite_kernel(self._started(alpha=1.0).double())
         )
         self.limit = InfiniteWidthExploration(schedule.nu, schedule.delta, self.norm_bound, problem.regularization)
         self.theory = ZhouExploration(
-            width=width,
-            depth=problem.model.depth + 1,  # layers with weights
+            width=self.width,
+            depth=hidden_layers + 1,  # layers with weights
             regularization=problem.regularization,
             # Of the summed loss after all rounds, where it is least; in NTK parametrisation it is m times that of
             # the source.
-            learning_rate=problem.training.learning_rate / environment.rounds / width,
+            learning_rate=problem.training.learning_rate / self.environment.rounds / self.width,
             steps=problem.training.steps,
             nu=schedule.nu,
             delta=schedule.delta,
@@ -132,9 +138,11 @@ class Players:
 
     def _started(self, generator: Generator | None = None, **changes: float) -> nn.Module:
         """A network that is no difference of two copies: such are alike at the start, and have no NNGP kernel."""
-        model = self.problem.model.model_copy(update={"antisymmetric": False, **changes})
-        problem = self.problem.model_copy(update={"model": model})
-        return problem.network(self.environment, self.width, generator or self._luck(7))
+        problem = self.problem
+        if not isinstance(problem.model, OwnModel):
+            model = problem.model.model_copy(update={"antisymmetric": False, **changes})
+            problem = problem.model_copy(update={"model": model})
+        return problem.network(problem.template(self.environment), self.width, generator or self._luck(7))
 
     @property
     def _evidence(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -13,12 +13,10 @@ from ntkgap.errors import DataError, StudyError
 from ntkgap.practice.bandits import Environment, RewardTraining, make_environment
 from ntkgap.practice.bandits.environment import Encoding
 from ntkgap.practice.bandits.making import Features, Rewards
-from ntkgap.studies.base import BaseProblem
-from ntkgap.studies.estimate import Estimate
-from ntkgap.studies.model import ModelSpec
-from ntkgap.studies.spec import Spec
-from ntkgap.studies.uncertainty.bandits.estimates import estimate
-from ntkgap.studies.uncertainty.bandits.rules import Fixed, Tuned, tuned_name
+from ntkgap.studies.model import OwnModel
+from ntkgap.studies.problem import BaseProblem
+from ntkgap.studies.spec import DataSpec, Spec
+from ntkgap.studies.uncertainty.bandits.rules import OF_THEORY, Fixed, Tuned, tuned_name
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -77,7 +75,6 @@ class BanditProblem(BaseProblem):
 
     Attributes:
         kind: what tells the two kinds of problems apart.
-        model: the reward network up to its width: an MLP in NTK parametrisation.
         rewards: ``"class"`` (1 for the right class, else 0), ``"mushroom"`` (eat or not), ``"wheel_paper"`` or
             ``"wheel_released"``; see ``make_environment``.
         features: contexts as they are (``"raw"``), divided by their norms (``"unit_norm"``), or put on a sphere of
@@ -99,7 +96,6 @@ class BanditProblem(BaseProblem):
     """
 
     kind: Literal["bandit"] = "bandit"
-    model: ModelSpec
     rewards: Rewards = "class"
     features: Features = "lifted"
     encoding: Encoding = "disjoint"
@@ -129,6 +125,13 @@ class BanditProblem(BaseProblem):
 
     @model_validator(mode="after")
     def _network_is_of_theory(self) -> Self:
+        if isinstance(self.model, OwnModel):
+            if refused := set(OF_THEORY) & set(self.rules):
+                raise ValueError(
+                    f"rules: {', '.join(sorted(refused))} take theory's schedule, which is of an MLP in NTK "
+                    "parametrisation; leave them out for a network of one's own"
+                )
+            return self
         if self.model.architecture != "mlp" or self.model.parametrization != "ntk":
             raise ValueError(
                 "model: bandits take an MLP in NTK parametrisation, of which the theory is; got "
@@ -139,14 +142,15 @@ class BanditProblem(BaseProblem):
     @model_validator(mode="after")
     def _training_suits_theory(self) -> Self:
         training = self.training
-        if min(self.widths) < 2:
+        if min(self.widths) < 2 and not isinstance(self.model, OwnModel):
             raise ValueError("widths: theory's schedule, which every cell notes, is of widths from 2 on")
         if self.mean == "linearized" and (training.optimizer != "gd" or training.batch_size is not None):
             raise ValueError(
                 "mean: a linearised mean is computed for full-batch gradient descent; choose optimizer 'gd' in "
                 "training"
             )
-        if training.learning_rate * self.regularization >= self.data.n_train:
+        too_large = training.learning_rate * self.regularization >= self.data.n_train
+        if too_large and not isinstance(self.model, OwnModel):
             raise ValueError(
                 f"regularization: theory's schedule needs η·m·λ < 1, with its η the learning rate over the rounds "
                 f"and over m; {training.learning_rate:g} · {self.regularization:g} / {self.data.n_train} is "
@@ -180,11 +184,6 @@ class BanditProblem(BaseProblem):
             seed=seed,
         )
 
-    def network(self, environment: Environment, width: int, generator: Generator) -> nn.Module:
-        """The reward network of a width, before it has learned anything."""
-        like = Dataset(torch.zeros(1, environment.in_features), torch.zeros(1, environment.out_features))
-        return self.model.build(like, width, generator)
-
     def describe(self) -> str:
         """Rounds, arms and learning."""
         t = self.training
@@ -201,15 +200,35 @@ class BanditProblem(BaseProblem):
             f"{caveat}"
         )
 
-    def estimate(self, width: int) -> Estimate:
-        """Operations, memory and time of a cell of this width."""
-        shape = _network_shape(self.model_copy(update={"widths": [width]}).model_dump_json())
-        return estimate(self, *shape, width)
+    @property
+    def role(self) -> str:
+        """Its kind."""
+        return self.kind
 
-    def check(self) -> None:
-        """Load the rounds of one seed, and build the narrowest network."""
-        environment = self.environment(seed=0)
-        if {"theory", "limit"} & set(self.rules):
+    def title(self, network: str, data: str) -> str:
+        """The rounds come first."""
+        return f"{data} as a bandit, {network}"
+
+    @classmethod
+    def parts_of(cls, name: str) -> tuple[str, str]:
+        """The network comes last."""
+        data, _, network = name.rpartition(", ")
+        return network, data
+
+    @classmethod
+    def adapted(cls, settings: dict[str, Any], *, own_model: bool, own_data: bool) -> dict[str, Any]:
+        """A user's data are classes. A user's network takes them as they are, and theory has no schedule for it."""
+        if own_data:
+            settings = settings | {"rewards": "class", "reward_unit": 1.0}
+        if own_model:
+            rules = [rule for rule in settings["rules"] if rule not in OF_THEORY]
+            settings = settings | {"rules": rules, "features": "raw", "encoding": "outputs"}
+        return settings
+
+    def example(self, seed: int) -> Dataset:
+        """What a network is asked about the arms of a round, once contexts suit theory's schedule."""
+        environment = self.environment(seed)
+        if set(OF_THEORY) & set(self.rules):
             try:
                 environment.check_unit_norm("theory's exploration schedule")
             except DataError as error:
@@ -217,17 +236,24 @@ class BanditProblem(BaseProblem):
                     f"{self.name!r}: {error}; here: features: unit_norm or features: lifted, or rules without "
                     "theory and limit"
                 ) from error
-        width = min(self.widths)
-        try:
-            self.network(environment, width, Generator())(environment.inputs(0))
-        except (RuntimeError, MemoryError) as error:
-            raise StudyError(
-                f"{self.name!r} cannot be built at width {width}: {str(error).splitlines()[0]}"
-            ) from error
+        return self.template(environment)
+
+    def network(self, data: Dataset, width: int, generator: Generator) -> nn.Module:
+        """The reward network of a width; a user's own is given contexts in the shape of the data's inputs."""
+        shape = _shape_of_inputs(self.data.model_dump_json()) if isinstance(self.model, OwnModel) else ()
+        if len(shape) < 2:
+            return super().network(data, width, generator)
+        like = Dataset(torch.zeros(1, *shape), data.y)
+        return nn.Sequential(nn.Unflatten(1, shape), super().network(like, width, generator)).eval()
+
+    @staticmethod
+    def template(environment: Environment) -> Dataset:
+        """Inputs and targets of the shapes of a reward network's."""
+        return Dataset(torch.zeros(1, environment.in_features), torch.zeros(1, environment.out_features))
 
 
-@lru_cache(maxsize=64)
-def _network_shape(problem: str) -> tuple[int, int]:
-    """Inputs and outputs of the reward networks; the problem as JSON."""
-    environment = BanditProblem.model_validate_json(problem).environment(seed=0)
-    return environment.in_features, environment.out_features
+@lru_cache(maxsize=16)
+def _shape_of_inputs(data: str) -> tuple[int, ...]:
+    """Of one example; the data as JSON."""
+    rounds, _ = DataSpec.model_validate_json(data).load(seed=0)
+    return tuple(rounds.x.shape[1:])

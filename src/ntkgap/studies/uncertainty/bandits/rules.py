@@ -38,7 +38,11 @@ LABELS: dict[str, str] = {
 }
 
 # What these do has nothing to do with the width of a network.
-WIDTHLESS = ("lin_ucb", "lin_ts", "ntk_ucb", "nngp_ucb")
+OF_LIMIT: tuple[Tuned, ...] = ("ntk_ucb", "nngp_ucb")
+WIDTHLESS: tuple[Tuned, ...] = ("lin_ucb", "lin_ts", *OF_LIMIT)
+
+# What explores by theory's schedule, which is of an MLP in NTK parametrisation.
+OF_THEORY: tuple[Fixed, ...] = ("theory", "limit")
 
 
 def tuned_name(rule: str, constant: float) -> str:

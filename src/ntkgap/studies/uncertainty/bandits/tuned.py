@@ -33,6 +33,12 @@ def complete(cells: Sequence[Measured]) -> list[Measured]:
         others = [c for c in replicates[_but_seed(cell)] if c.seed != cell.seed]
         scalars, curves = dict(cell.scalars), dict(cell.curves)
         for rule, constants in cell.cell["tuned"].items():
+            if any(
+                scalar_name(tuned_name(rule, c), "regret") not in of.scalars
+                for of in (cell, *others)
+                for c in constants
+            ):
+                continue  # it was not asked to play with this network
             best = min(constants, key=lambda c: _mean_regret(others or [cell], tuned_name(rule, c)))
             _copy(cell.scalars, scalars, rule, best)
             _copy(cell.curves, curves, rule, best)

@@ -17,6 +17,16 @@ FLOOR_DRAWS, FLOOR_QUANTILE = 200, 0.95
 
 ERRORS = ("mean", "covariance", "wasserstein", "z_score")
 
+# What is known of an ensemble only beside its limit.
+OF_LIMIT = (
+    *(f"ensemble_{error}{part}" for error in ERRORS for part in ("", "_early", "_floor", "_floor_early")),
+    "ensemble_mean_bias",
+    "ensemble_covariance_bias",
+    "ensemble_early",
+    "ensemble_z_ratio",
+    "ensemble_draw",
+)
+
 
 @dataclass(frozen=True)
 class Comparison:

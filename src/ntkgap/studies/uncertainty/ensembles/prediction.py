@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from ntkgap.data import Dataset
-from ntkgap.kernels import Evidence, infinite_width
-from ntkgap.studies.model import ModelSpec
+from ntkgap.errors import KernelError, ModelError
+from ntkgap.kernels import Evidence, empirical_ntk, infinite_width
+from ntkgap.practice.losses import squared_loss
+from ntkgap.studies.model import OwnModel
 from ntkgap.studies.uncertainty.ensembles.comparison import Comparison
 from ntkgap.studies.uncertainty.ensembles.methods import Predictive
 from ntkgap.studies.uncertainty.ensembles.problem import EnsembleProblem
@@ -52,11 +54,13 @@ class Prediction:
         test: test set, float64.
         largest_eigenvalue: κ_max(Θ).
         noise_variance: σ² of the greatest evidence of the NNGP, the infinitely wide Bayesian network, which
-            ensembles and Laplace take over.
+            ensembles and Laplace take over; of the NTK-GP where no NNGP is known.
         expected_initial_loss: of ½‖f − y‖² over random starts.
-        comparison: the members' distribution at the observed steps, with its floor.
+        comparison: the members' distribution at the observed steps, with its floor; None where no limit is known.
         methods: what needs no network: NTK-GP, NNGP, and the infinite counterparts of both ensembles.
         notes: remarks.
+        no_limit: why no kernel of infinite width is known; empty where one is. Θ is then the kernel of one network
+            of this width at its start.
     """
 
     train: Dataset
@@ -64,18 +68,21 @@ class Prediction:
     largest_eigenvalue: float
     noise_variance: float
     expected_initial_loss: float
-    comparison: Comparison
+    comparison: Comparison | None
     methods: dict[str, Predictive]
     notes: list[str]
+    no_limit: str = ""
 
 
-def predict(problem: EnsembleProblem, seed: int) -> Prediction:
+def predict(problem: EnsembleProblem, width: int, seed: int) -> Prediction:
     """The prediction for a seed; the last few are kept.
 
     Raises:
-        NtkgapError: if the data cannot be loaded or no limit is known for the network.
+        NtkgapError: if the data cannot be loaded, or no limit is known for one of our networks.
     """
-    same = problem.model_copy(update={"name": "", "widths": [ANY_WIDTH], "variations": None})
+    # Of a user's network the limit may depend on the width, by its parametrisation.
+    at = width if isinstance(problem.model, OwnModel) else ANY_WIDTH
+    same = problem.model_copy(update={"name": "", "widths": [at], "variations": None})
     return _predict(same.model_dump_json(), seed)
 
 
@@ -83,7 +90,13 @@ def predict(problem: EnsembleProblem, seed: int) -> Prediction:
 def _predict(problem_json: str, seed: int) -> Prediction:
     problem = EnsembleProblem.model_validate_json(problem_json)
     train, test = (d.to(torch.float64) for d in problem.data.load(seed))
-    ntk, nngp = kernels(problem.model, train, test)
+    network = problem.network(train, problem.widths[0], Generator().manual_seed(0)).double()
+    try:
+        ntk, nngp = kernels(network, train, test)
+    except (KernelError, ModelError) as error:
+        if not isinstance(problem.model, OwnModel):
+            raise
+        return _without_limit(network, train, test, str(error))
     notes: list[str] = []
     noise, ntk_noise = _noise(nngp, train, "NNGP", notes), _noise(ntk, train, "NTK-GP", notes)
 
@@ -106,13 +119,37 @@ def _predict(problem_json: str, seed: int) -> Prediction:
     return Prediction(train, test, 2 / critical, noise, start, comparison, methods, notes)
 
 
-def kernels(model: ModelSpec, train: Dataset, test: Dataset) -> tuple[Kernel, Kernel]:
-    """NTK Θ and NNGP kernel Σ of the infinitely wide network on training and test inputs."""
-    network = model.build(train, ANY_WIDTH, Generator().manual_seed(0)).double()
+def _without_limit(network: nn.Module, train: Dataset, test: Dataset, reason: str) -> Prediction:
+    """What the kernel of a finite network at its start says, where no limit is known."""
+    gram = empirical_ntk(network, torch.cat([train.x, test.x]), outputs="mean")
+    (ntk,) = _parts(len(train), gram)
+    notes: list[str] = []
+    noise = _noise(ntk, train, "NTK-GP", notes)
+    with torch.no_grad():
+        start = squared_loss(network(train.x).reshape(train.y.shape), train.y).item()
+    methods = {
+        "ntk_gp": Predictive.of(_posterior(ntk, train, noise), noise),
+        "ntk_gp_evidence": _fitted(ntk, train, "NTK-GP", notes),
+    }
+    largest = 2 / critical_learning_rate(ntk.train)
+    return Prediction(
+        train, test, largest, noise, start, None, methods, notes, f"no infinite-width kernel: {reason}"
+    )
+
+
+def kernels(network: nn.Module, train: Dataset, test: Dataset) -> tuple[Kernel, Kernel]:
+    """NTK Θ and NNGP kernel Σ of the infinitely wide network on training and test inputs.
+
+    Raises:
+        NtkgapError: if none is known.
+    """
     found = infinite_width(network).kernels(torch.cat([train.x, test.x]))
-    n = len(train)
-    ntk, nngp = (Kernel(k[:n, :n], k[n:, :n], k[n:, n:]) for k in (found.ntk, found.nngp))
+    ntk, nngp = _parts(len(train), found.ntk, found.nngp)
     return ntk, nngp
+
+
+def _parts(n: int, *grams: Tensor) -> list[Kernel]:
+    return [Kernel(k[:n, :n], k[n:, :n], k[n:, n:]) for k in grams]
 
 
 def noise_bounds(data: Dataset) -> tuple[float, float]:

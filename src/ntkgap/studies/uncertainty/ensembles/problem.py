@@ -5,14 +5,11 @@ from typing import Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
-from torch import Generator
 
-from ntkgap.errors import StudyError
-from ntkgap.studies.base import BaseProblem
-from ntkgap.studies.estimate import Estimate
-from ntkgap.studies.model import ModelSpec
+from ntkgap.data import Dataset
+from ntkgap.studies.model import OwnModel
+from ntkgap.studies.problem import BaseProblem
 from ntkgap.studies.spec import Spec
-from ntkgap.studies.uncertainty.ensembles.estimates import estimate
 
 
 class TrainingSpec(Spec):
@@ -41,19 +38,19 @@ class EnsembleProblem(BaseProblem):
 
     Attributes:
         kind: tells this kind of problem from others.
-        model: the network up to its width; in NTK parametrisation, whose limit is the same at every width.
         members: networks an ensemble, M.
         training: how they are trained.
     """
 
     kind: Literal["ensemble"] = "ensemble"
-    model: ModelSpec
     members: int = Field(ge=3)
     training: TrainingSpec
 
     @model_validator(mode="after")
     def _has_a_prediction(self) -> Self:
         model = self.model
+        if isinstance(model, OwnModel):  # it has the limit of its width, or none, and then nothing is asked of it
+            return self
         if not model.one_limit:
             raise ValueError(
                 "ensembles are compared with one infinite-width limit; that takes parametrization 'ntk'"
@@ -73,16 +70,16 @@ class EnsembleProblem(BaseProblem):
             f"kernel for {training.steps} steps."
         )
 
-    def check(self) -> None:
-        """Load the data of one seed, build the narrowest network, and feed it an example."""
-        train, _ = self.data.load(seed=0)
-        width = min(self.widths)
-        try:
-            self.model.build(train, width, Generator())(train.x[:1])
-        except (RuntimeError, MemoryError) as error:
-            reason = str(error).splitlines()[0]
-            raise StudyError(f"{self.name!r} cannot be built at width {width}: {reason}") from error
+    @property
+    def role(self) -> str:
+        """Its kind."""
+        return self.kind
 
-    def estimate(self, width: int) -> Estimate:
-        """Operations, memory and time of a cell of this width."""
-        return estimate(self, width)
+    @property
+    def rows(self) -> int:
+        """Of kernels on training and test inputs."""
+        return self.data.n_train + self.data.n_test
+
+    def example(self, seed: int) -> Dataset:
+        """The training set."""
+        return self.data.load(seed)[0]

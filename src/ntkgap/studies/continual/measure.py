@@ -1,34 +1,27 @@
 """One cell of the continual-learning study: a network learns a stream, beside what kernels say it would do."""
 
-from typing import Any
-
 import torch
 
 from ntkgap.practice.continual import Plain
 from ntkgap.studies.continual.learner import Learner
+from ntkgap.studies.continual.problem import ContinualProblem
 from ntkgap.studies.continual.record import ends, record_method, record_prediction, record_stop, record_twin
 from ntkgap.studies.continual.stored import StoredScores
-from ntkgap.studies.continual.study import problem_of
 from ntkgap.studies.continual.task_start import TaskStart
 from ntkgap.studies.findings import Findings
+from ntkgap.studies.model import notes_on
 
 
-def compute(cell: dict[str, Any]) -> dict[str, Any]:
-    """Measure one cell; the same configuration always gives the same numbers.
-
-    Args:
-        cell: configuration made by ``ContinualStudy.cells``.
-
-    Returns:
-        ``scalars``, ``curves``, ``notes`` and ``diverged``. A scalar is NaN where it could not be decided and
-        infinite where training diverged.
-    """
-    problem = problem_of(cell)
-    learner, findings = Learner(problem, cell["width"], cell["seed"]), Findings()
+def measure(problem: ContinualProblem, width: int, seed: int) -> Findings:
+    """Train the network for every stopping time and by every method, and compare with what kernels predict."""
+    learner, findings = Learner(problem, width, seed), Findings()
+    findings.notes += notes_on(learner.network())
     stops = problem.training.steps
     for stop in stops:
         seen = TaskStart(learner, stop)
         record_stop(learner, stop, learner.train(stop, Plain(), seen), seen, findings)
+    if learner.no_limit:
+        findings.leave_out(learner.no_limit, "gap_infinite_short", "gap_infinite_long")
     for name, prediction in learner.predictions().items():
         record_prediction(name, prediction, findings)
     if problem.linearized:
@@ -44,4 +37,4 @@ def compute(cell: dict[str, Any]) -> dict[str, Any]:
     if learner.stream.separate_heads:
         findings.scalars["heads_forgetting"] = findings.scalars["forgetting_long"]
     findings.curves["stops"] = [float(stop) for stop in stops]
-    return findings.result()
+    return findings

@@ -7,22 +7,32 @@ import numpy as np
 import torch
 from torch import Generator
 
+from ntkgap.errors import KernelError, ModelError
 from ntkgap.practice.bandits import BanditRun, Environment, Policy, play
 from ntkgap.studies.findings import Findings
+from ntkgap.studies.model import OwnModel, notes_on
 from ntkgap.studies.uncertainty.bandits.players import Players
 from ntkgap.studies.uncertainty.bandits.problem import BanditProblem
-from ntkgap.studies.uncertainty.bandits.rules import LABELS, WIDTHLESS, scalar_name, tuned_name
+from ntkgap.studies.uncertainty.bandits.rules import LABELS, OF_LIMIT, WIDTHLESS, scalar_name, tuned_name
 from ntkgap.theory import InfiniteWidthExploration, ZhouExploration
 
 POINTS = 40  # of each curve over the rounds
 DIAGNOSES = 8  # of each policy
 ANY_WIDTH = 8  # of a network whose infinite-width limit is all that is asked for
 
+# What claims ask of theory's schedule.
+SCHEDULED = (
+    "bandit_schedule_factor",
+    "bandit_theory_over_tuned",
+    "bandit_limit_over_tuned",
+    "bandit_limit_coverage",
+)
+
 Numbers = dict[str, float | int | bool | None]
 Curves = dict[str, list[float]]
 
 
-def compute_bandit(problem: BanditProblem, width: int, seed: int) -> Findings:
+def measure(problem: BanditProblem, width: int, seed: int) -> Findings:
     """Let every rule play; the same configuration always gives the same numbers, but for those of clocks.
 
     Args:
@@ -33,9 +43,9 @@ def compute_bandit(problem: BanditProblem, width: int, seed: int) -> Findings:
     environment = problem.environment(seed)
     # One stream a (seed, width): networks of different widths are independent draws.
     stream = int(np.random.SeedSequence([seed, width]).generate_state(1)[0])
-    network = problem.network(environment, width, Generator().manual_seed(stream))
+    network = problem.network(problem.template(environment), width, Generator().manual_seed(stream))
     players = Players(problem, environment, network, width, stream)
-    findings = Findings()
+    findings = Findings(notes=notes_on(network))
     findings.scalars |= {
         "bandit_uniform_regret": float(environment.regrets().mean()),
         "bandit_norm_bound": players.norm_bound,
@@ -50,10 +60,27 @@ def compute_bandit(problem: BanditProblem, width: int, seed: int) -> Findings:
     for rule, constant in problem.candidates:
         if rule not in WIDTHLESS:
             add(tuned_name(rule, constant), run(environment, players.tuned(rule, constant)), findings)
+    if isinstance(problem.model, OwnModel):
+        play_own_limit(problem, environment, players, findings)
+        findings.leave_out("theory's schedule is of an MLP in NTK parametrisation", *SCHEDULED)
+        return findings
     for candidate, result in widthless(problem.model_copy(update={"widths": [ANY_WIDTH]}).model_dump_json(), seed):
         add(candidate, result, findings)
     add_schedule(players.theory, players.limit, findings)
     return findings
+
+
+def play_own_limit(problem: BanditProblem, environment: Environment, players: Players, findings: Findings) -> None:
+    """Linear rules, and those of the user's network at infinite width if such a kernel is known."""
+    for rule, constant in problem.candidates:
+        if rule not in WIDTHLESS:
+            continue
+        try:
+            add(tuned_name(rule, constant), run(environment, players.tuned(rule, constant)), findings)
+        except (KernelError, ModelError) as error:
+            if rule not in OF_LIMIT:
+                raise
+            findings.leave_out(f"no infinite-width kernel: {error}", "bandit_kernel_gap")
 
 
 def run(environment: Environment, policy: Policy) -> BanditRun:
@@ -66,7 +93,7 @@ def widthless(problem: str, seed: int) -> list[tuple[str, BanditRun]]:
     """What those did whose fortune no width can change, once for all widths; the problem as JSON."""
     spec = BanditProblem.model_validate_json(problem)
     environment = spec.environment(seed)
-    network = spec.network(environment, ANY_WIDTH, Generator().manual_seed(0))
+    network = spec.network(spec.template(environment), ANY_WIDTH, Generator().manual_seed(0))
     players = Players(spec, environment, network, ANY_WIDTH, stream=seed)
     return [
         (tuned_name(rule, constant), run(environment, players.tuned(rule, constant)))

@@ -10,24 +10,35 @@ from ntkgap.data import toy_angle, toy_function
 from ntkgap.errors import DivergenceError
 from ntkgap.models import learning_rate_factor
 from ntkgap.practice import LinearizedLaplace, train, train_ensemble
+from ntkgap.studies.cost import network_sizes
 from ntkgap.studies.findings import Findings
-from ntkgap.studies.uncertainty.ensembles.estimates import members_together
-from ntkgap.studies.uncertainty.ensembles.methods import Predictive, add_band, score, score_diverged
+from ntkgap.studies.model import OwnModel, notes_on
+from ntkgap.studies.uncertainty.ensembles.comparison import OF_LIMIT
+from ntkgap.studies.uncertainty.ensembles.methods import SCORES, Predictive, add_band, score, score_diverged
 from ntkgap.studies.uncertainty.ensembles.prediction import PRECISION_BOUNDS, Prediction, noise_bounds, predict
 from ntkgap.studies.uncertainty.ensembles.problem import EnsembleProblem
+
+# Members are trained so many at once that what a step touches takes about this many bytes: more would leave the
+# cache, fewer would wait for Python.
+TOGETHER_BYTES = 12e6
 
 # Members whose loss is so many times that of the start are on their way out of the finite numbers.
 DIVERGED = 1e6
 
 
-def compute_ensemble(problem: EnsembleProblem, width: int, seed: int) -> Findings:
+def measure(problem: EnsembleProblem, width: int, seed: int) -> Findings:
     """Train the ensembles of a width, compare them with theory, and score every method on test targets."""
     findings = Findings()
-    prediction = predict(problem, seed)
+    prediction = predict(problem, width, seed)
     findings.notes += prediction.notes
     networks = Networks(problem, prediction, width, seed)
+    findings.notes += notes_on(networks.member(0))
     deep = networks.ensemble("deep ensemble", findings)
-    prediction.comparison.record(deep, findings)
+    if prediction.comparison is None:
+        of_theory = ("nngp", "nngp_evidence", "infinite_ensemble", "infinite_prior")
+        findings.leave_out(prediction.no_limit, *OF_LIMIT, *(f"{m}_{s}" for m in of_theory for s in SCORES))
+    else:
+        prediction.comparison.record(deep, findings)
     findings.curves["ensemble_steps"] = [float(step) for step in problem.training.observed_steps]
 
     anchored = networks.ensemble("randomised-prior ensemble", findings, anchoring=prediction.noise_variance)
@@ -65,11 +76,14 @@ class Networks:
         first = self.member(0)
         self.factor = learning_rate_factor(first)
         self.parameters = sum(p.numel() for p in first.parameters())
-        self.activations = len(self.data) * width * problem.model.depth
+        if isinstance(problem.model, OwnModel):
+            self.activations = len(self.data) * network_sizes(first, self.data.x)[1]
+        else:
+            self.activations = len(self.data) * width * problem.model.depth
 
     def member(self, i: int) -> nn.Module:
         """Member i, as it starts: one stream a (seed, width, member), so that all networks are independent."""
-        return self.problem.model.build(self.data, self.width, self._generator(i))
+        return self.problem.network(self.data, self.width, self._generator(i))
 
     def ensemble(self, what: str, findings: Findings, anchoring: float = 0.0) -> Tensor | None:
         """Outputs of trained members at the observed steps, [M, T, k, C]; None if they diverged.
@@ -173,3 +187,8 @@ def difference(a: float, b: float) -> float:
 def ratio(a: float, b: float) -> float:
     """a/b; NaN where both are infinite."""
     return a / b if math.isfinite(a) or math.isfinite(b) else math.nan
+
+
+def members_together(parameters: int, activations: int) -> int:
+    """How many members are trained at once; what a step touches are parameters, gradients and activations."""
+    return max(1, int(TOGETHER_BYTES / (4 * (3 * parameters + 4 * activations))))

@@ -2,7 +2,6 @@
 
 import copy
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,9 +19,9 @@ from ntkgap.practice import jacobian_change, natural_gradient_descent, train
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.optimization.ball import Inside, may_search, search_ball
 from ntkgap.studies.optimization.drift import PathDrift
+from ntkgap.studies.optimization.problem import OptimizationProblem
 from ntkgap.studies.optimization.race import race
 from ntkgap.studies.optimization.start import Start, distance, initialise, norm
-from ntkgap.studies.optimization.study import OptimizationProblem
 from ntkgap.theory import (
     STABILITY_LIMIT,
     critical_learning_rate,
@@ -40,24 +39,14 @@ SQUARED_RESIDUAL_FLOOR = 1e-24
 KERNEL_FLOOR = 1e-12
 
 
-def compute(cell: dict[str, Any]) -> dict[str, Any]:
-    """Measure one cell; the same configuration always gives the same numbers.
-
-    Args:
-        cell: configuration made by ``OptimizationStudy.cells``.
-
-    Returns:
-        ``scalars``, ``curves``, ``notes`` and ``diverged``. A scalar is NaN where it could not be decided
-        and infinite where training diverged. Losses are relative to the initial one.
-    """
-    width, seed = cell["width"], cell["seed"]
-    problem = OptimizationProblem.of(cell)
+def measure(problem: OptimizationProblem, width: int, seed: int) -> Findings:
+    """Measure one network of one width from one seed. Losses are relative to the initial one."""
     findings = Findings()
     start = initialise(problem, width, seed, findings)
     follow_natural_gradient(problem, start, seed, findings)
     follow_gradient_descent(problem, start, findings)
     race(problem, start, seed, findings)
-    return findings.result()
+    return findings
 
 
 def follow_natural_gradient(problem: OptimizationProblem, start: Start, seed: int, findings: Findings) -> None:

@@ -1,0 +1,297 @@
+"""A user's own networks: what makes them, how that is named and told apart, and how it travels to workers.
+
+Nothing here runs code that a store or a preset names. A factory is known to a process only once the user has given
+it there (``remember``), or the process that the user runs has sent it (``receive``).
+"""
+
+import base64
+import contextlib
+import copy
+import importlib
+import importlib.util
+import inspect
+import random
+import sys
+import types
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import numpy as np
+import torch
+from torch import Generator, nn
+
+from ntkgap.data import Dataset
+from ntkgap.errors import StudyError
+from ntkgap.studies.code_hash import code_hash, is_installed
+from ntkgap.sweep.sources import describe_error, fingerprint, load_file
+
+Parcel = dict[str, str]
+"""What makes a factory known to another process: ``{"source": "/folder/file.py:build"}`` or ``{"pickle": …}``."""
+
+
+@dataclass(frozen=True)
+class Factory:
+    """What makes a user's networks.
+
+    Attributes:
+        name: what the user calls it, like ``"my_model.py:build"``.
+        fingerprint: hash of its source and of what that imports from beside it, or of the code and all it refers to.
+        call: the factory.
+        parcel: how it travels.
+        as_built: whether it is a network that the user has built, always with the same parameters.
+    """
+
+    name: str
+    fingerprint: str
+    call: Callable[..., Any]
+    parcel: Parcel
+    as_built: bool = False
+
+
+_KNOWN: dict[str, Factory] = {}
+
+
+def factory_of(given: object) -> Factory:
+    """Find, load and fingerprint a factory; it is known to this process from then on.
+
+    Args:
+        given: ``"my_model.py:build"``, ``"package.module:build"``, a callable, or a network as it is.
+
+    Raises:
+        StudyError: if there is no such thing, or it cannot be loaded; the message names the file and the line.
+    """
+    if isinstance(given, str):
+        found = _from_text(given)
+    elif isinstance(given, nn.Module):
+        found = _from_network(given)
+    elif callable(given):
+        found = _from_callable(given)
+    else:
+        raise StudyError(
+            "model= takes a factory, 'my_model.py:build', 'package.module:build' or the function itself, or a network; "
+            f"got {type(given).__name__}"
+        )
+    _KNOWN[found.fingerprint] = found
+    return found
+
+
+def known_factory(name: str, fingerprint: str | None) -> Factory:
+    """A factory that the user has given to this process.
+
+    Raises:
+        StudyError: if there is none with this fingerprint.
+    """
+    if fingerprint in _KNOWN:
+        return _KNOWN[fingerprint]
+    raise StudyError(
+        f"the network {name!r} is not loaded: neither a preset nor a store runs code that it names. Give it again: "
+        f"--model {name} on the command line, model= in Python"
+    )
+
+
+def parcels(fingerprints: set[str | None]) -> dict[str, Parcel]:
+    """What makes the factories of these fingerprints known to another process."""
+    return {key: _KNOWN[key].parcel for key in fingerprints if key is not None and key in _KNOWN}
+
+
+def receive(sent: Mapping[str, Parcel]) -> None:
+    """Make factories known that the process which the user runs has sent.
+
+    Raises:
+        StudyError: if a source has changed since.
+    """
+    for key, parcel in sent.items():
+        if key in _KNOWN:
+            continue
+        if "source" in parcel:
+            found = _from_text(parcel["source"])
+            if found.fingerprint != key:
+                raise StudyError(f"{parcel['source']} has changed since the run began; run the command again")
+        else:
+            call = cloudpickle.loads(base64.b64decode(parcel["pickle"]))
+            found = Factory(parcel["name"], key, call, parcel, isinstance(call, _Copies))
+        _KNOWN[key] = found
+
+
+def _from_text(text: str) -> Factory:
+    where, colon, name = text.rpartition(":")
+    if not colon or not name.isidentifier():
+        raise StudyError(f"{text!r} names no factory; write 'my_model.py:build' or 'package.module:build'")
+    if where.endswith(".py"):
+        path = Path(where).expanduser().absolute()
+        module, key, shown = load_file(path), fingerprint(path), f"{path.name}:{name}"
+        source = f"{path}:{name}"
+    else:
+        module, key, shown, source = _module(where), _fingerprint_of_module(where), text, text
+    if not callable(found := getattr(module, name, None)):
+        names = [
+            n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == module.__name__
+        ]
+        what = f"it has {', '.join(names)}" if names else "it defines no function"
+        raise StudyError(f"{where} has no function {name!r}; {what}")
+    return Factory(shown, f"{key}-{name}", found, {"source": source})
+
+
+def _module(name: str) -> types.ModuleType:
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise StudyError(
+            f"cannot import {name!r}: {describe_error(error)}; of a file give the path, 'my_model.py:build'"
+        ) from error
+
+
+def _fingerprint_of_module(name: str) -> str:
+    """Of the module's file and those below its package's folder that it imports."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        return name
+    return fingerprint(Path(spec.origin))
+
+
+def _from_network(network: nn.Module) -> Factory:
+    if isinstance(network, torch.jit.ScriptModule):
+        raise StudyError(
+            "model= got a TorchScript module, which cannot be taken apart; give the module it was made of"
+        )
+    name = type(network).__name__
+    call = _Copies(network)
+    return Factory(name, code_hash(call), call, _pickled(call, name, type(network).__module__), as_built=True)
+
+
+class _Copies:
+    """Hands out copies of a network that the user has built."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+
+    def __call__(self) -> nn.Module:
+        return copy.deepcopy(self.network)
+
+
+def _from_callable(call: Callable[..., Any]) -> Factory:
+    name = getattr(call, "__qualname__", type(call).__name__).replace("<locals>.", "")
+    name = "model" if name.endswith("<lambda>") else name
+    return Factory(name, code_hash(call), call, _pickled(call, name, getattr(call, "__module__", None)))
+
+
+def _pickled(call: object, name: str, module: str | None) -> Parcel:
+    """By value, with whatever it refers to in modules that are not installed: workers may not find those."""
+    own = sys.modules.get(module or "")
+    by_value = own is not None and own.__name__ != "__main__" and not is_installed(own)
+    if by_value:
+        cloudpickle.register_pickle_by_value(own)
+    try:
+        content = cloudpickle.dumps(call)
+    except Exception as error:
+        raise StudyError(
+            f"the network {name!r} cannot be sent to worker processes: {describe_error(error)}; write it into a file "
+            "and give 'my_model.py:build'"
+        ) from error
+    finally:
+        if by_value:
+            cloudpickle.unregister_pickle_by_value(own)
+    return {"name": name, "pickle": base64.b64encode(content).decode()}
+
+
+def takes_width(factory: Factory) -> bool:
+    """Whether a factory makes networks of any width; else it makes a single one."""
+    return "width" in _parameters(factory)
+
+
+def make(
+    factory: Factory, data: Dataset, width: int, options: Mapping[str, Any], generator: Generator
+) -> nn.Module:
+    """A network for inputs and targets like those of ``data``, the same for the same state of the generator.
+
+    Args:
+        factory: what makes it. By the names of its arguments it is given ``width``, ``generator``, ``in_shape`` (of
+            one example), ``in_features`` (entries of one), ``in_channels``, ``n_outputs`` or ``out_features``.
+        data: a training set.
+        width: of hidden layers.
+        options: further arguments; they go before what is offered.
+        generator: source of randomness. Of PyTorch's, NumPy's and Python's own generators states are set from it for
+            the call, and given back afterwards.
+
+    Raises:
+        StudyError: if the factory takes other arguments, fails, or returns no network on the CPU.
+    """
+    offered = {
+        "width": width,
+        "generator": generator,
+        "in_shape": tuple(data.x.shape[1:]),
+        "in_features": data.n_features,
+        "in_channels": data.x.shape[1],
+        "n_outputs": data.n_outputs,
+        "out_features": data.n_outputs,
+    }
+    arguments = _arguments(factory, offered, options)
+    with _seeded(generator):
+        try:
+            network = factory.call(**arguments)
+        except Exception as error:
+            code = getattr(factory.call, "__code__", None)
+            where = Path(code.co_filename) if code else None
+            at = f" at width {width}" if "width" in arguments else ""
+            raise StudyError(f"{factory.name} failed{at}: {describe_error(error, where)}") from error
+    if not isinstance(network, nn.Module):
+        raise StudyError(f"{factory.name} must return an nn.Module, got {type(network).__name__}")
+    for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
+        if tensor.device.type != "cpu":
+            raise StudyError(
+                f"{factory.name} puts {name} on {tensor.device}; build the network on the CPU: the study moves it"
+            )
+    return network
+
+
+def _parameters(factory: Factory) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(factory.call).parameters
+    except (TypeError, ValueError):
+        return {}
+
+
+def _arguments(factory: Factory, offered: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """What a factory is called with, by its signature.
+
+    Raises:
+        StudyError: if it asks for what nobody gives, or does not take an option.
+    """
+    takes = _parameters(factory)
+    anything = any(p.kind is p.VAR_KEYWORD for p in takes.values())
+    if unknown := [name for name in options if name not in takes and not anything]:
+        raise StudyError(
+            f"{factory.name} takes no option {', '.join(unknown)}; it takes {', '.join(takes) or 'none'}"
+        )
+    given = {name: value for name, value in offered.items() if name in takes} | dict(options)
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    missing = [
+        p.name
+        for p in takes.values()
+        if p.default is p.empty and p.name not in given and (p.kind in named or p.kind is p.POSITIONAL_ONLY)
+    ]
+    if missing:
+        raise StudyError(
+            f"{factory.name} asks for {', '.join(missing)}; a factory is given {', '.join(offered)} by these names, and "
+            "anything else as options"
+        )
+    return given
+
+
+@contextlib.contextmanager
+def _seeded(generator: Generator) -> Iterator[None]:
+    """Set all random states from a generator, and put them back."""
+    seed = int(torch.randint(2**32, (), generator=generator))
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)

@@ -1,0 +1,111 @@
+"""What an optimization problem is: a network family on data, and how it is trained."""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from ntkgap.data import Dataset
+from ntkgap.errors import StudyError
+from ntkgap.practice.gram_systems import LARGEST_GRAM
+from ntkgap.practice.losses import choose_loss
+from ntkgap.studies.optimization.race_spec import RaceSpec
+from ntkgap.studies.problem import BaseProblem
+from ntkgap.studies.spec import Spec
+
+
+class NaturalGradientSpec(Spec):
+    """Exact natural gradient descent.
+
+    Attributes:
+        learning_rate: η, below 1 (at 1 the predicted loss is zero after one step and no rate is left to measure).
+        steps: number of steps.
+        damping: λ.
+    """
+
+    learning_rate: float = Field(default=0.5, gt=0, lt=1)
+    steps: int = Field(ge=1)
+    damping: float = Field(default=0.0, ge=0)
+
+
+class GradientDescentSpec(Spec):
+    """Full-batch gradient descent.
+
+    Attributes:
+        fraction_of_critical: learning rate as a fraction of 2/κ_max; above 1 the kernel regime diverges.
+        steps: number of steps.
+        observations: at how many of them, in equal ratios up to the last, the Jacobian's drift is measured; also
+            along SGD, where there is a race.
+    """
+
+    fraction_of_critical: float = Field(default=0.5, gt=0)
+    steps: int = Field(ge=1)
+    observations: int = Field(default=4, ge=1)
+
+
+class SearchSpec(Spec):
+    """Search of the theorem's ball for the largest change of the Jacobian.
+
+    Attributes:
+        starts: random directions to start from, besides those that theory suggests.
+        steps: gradients at most for each part of every climb.
+        max_parameters: networks with more are not searched: a search takes about a hundred Jacobians.
+    """
+
+    starts: int = Field(default=1, ge=1)
+    steps: int = Field(default=4, ge=0)
+    max_parameters: int = Field(default=20_000, ge=1)
+
+
+class OptimizationProblem(BaseProblem):
+    """A network family on data, and how it is trained.
+
+    Attributes:
+        natural_gradient: how natural gradient descent is run.
+        gradient_descent: how gradient descent is run.
+        search: how the theorem's ball is searched; not at all if not given.
+        race: of optimisers; none if not given.
+    """
+
+    natural_gradient: NaturalGradientSpec
+    gradient_descent: GradientDescentSpec
+    search: SearchSpec | None = None
+    race: RaceSpec | None = None
+
+    @model_validator(mode="after")
+    def _batches_fit(self) -> Self:
+        if self.race is not None and (self.race.batch_size or 0) > self.data.n_train:
+            raise ValueError(
+                f"the race's batch_size {self.race.batch_size} is larger than the {self.data.n_train} training "
+                "examples"
+            )
+        return self
+
+    def describe(self) -> str:
+        """Data, sizes and the two trainings."""
+        natural, plain = self.natural_gradient, self.gradient_descent
+        damping = f", damping {natural.damping:g}" if natural.damping else ""
+        return (
+            f"{self.data.n_train} training examples of {Path(self.data.name).stem}; natural gradient with "
+            f"η = {natural.learning_rate:g}{damping} for {natural.steps} steps; gradient descent at "
+            f"{plain.fraction_of_critical:g} times the critical rate for {plain.steps} steps (fewer where the "
+            "predicted loss has vanished before)." + (self.race.describe() if self.race else "")
+        )
+
+    @property
+    def rows(self) -> int:
+        """Of the Gram matrix, nC."""
+        return self.data.n_train * self.example(seed=0).n_outputs
+
+    def example(self, seed: int) -> Dataset:
+        """The training set, once it suits the loss of the race and the Gram matrix can be decomposed."""
+        train, test = self.data.load(seed)
+        if self.race is not None:
+            choose_loss(self.race.loss, train, test)
+        if (rows := train.y.numel()) > LARGEST_GRAM:
+            raise StudyError(
+                f"{self.name!r}: {len(train)} examples with {train.n_outputs} outputs make a Gram matrix of {rows} "
+                f"rows, and at most {LARGEST_GRAM} are decomposed; the study needs all eigenvalues, which products "
+                "with the matrix alone do not give: use fewer examples (n_train) or targets"
+            )
+        return train

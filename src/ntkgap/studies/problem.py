@@ -1,0 +1,178 @@
+"""What the problems of all studies have in common: networks of one family on one data set, over widths."""
+
+from abc import ABC, abstractmethod
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+from torch import Generator, nn
+
+from ntkgap.data import Dataset
+from ntkgap.errors import NtkgapError, StudyError
+from ntkgap.studies.cost import Sizes, network_sizes
+from ntkgap.studies.model import Network, OwnModel
+from ntkgap.studies.spec import DataSpec, Spec, Width
+from ntkgap.studies.variations import Variations, varied
+
+
+class BaseProblem(Spec, ABC):
+    """One network family on one data set, over widths.
+
+    Attributes:
+        name: what a reader calls it.
+        data: the data.
+        model: the network up to its width.
+        widths: the widths.
+        variations: what is varied besides, at a fixed width.
+    """
+
+    name: str
+    data: DataSpec
+    model: Network
+    widths: list[Width] = Field(min_length=1)
+    variations: Variations | None = None
+
+    @model_validator(mode="after")
+    def _variations_are_valid(self) -> Self:
+        self.grids()
+        return self
+
+    def grids(self) -> dict[str, Self]:
+        """The problem as it stands, at its widths and that of its variations, and each of its variations.
+
+        Returns:
+            Problems by what tells them apart: ``""`` for the first, then ``"model.alpha=10.0"`` and the like.
+
+        Raises:
+            ValueError: if a variation is not valid.
+        """
+        if self.variations is None:
+            return {"": self}
+        widths = sorted({*self.widths, self.variations.width})
+        return {"": self.model_copy(update={"widths": widths}), **varied(self, self.variations)}
+
+    @property
+    def role(self) -> str:
+        """What tells it from other problems of the study that have the same network and data, in a word."""
+        return ""
+
+    def title(self, network: str, data: str) -> str:
+        """Name of the problem, of a network and data that a user put in place of a preset's."""
+        return f"{network}, {data}"
+
+    @classmethod
+    def parts_of(cls, name: str) -> tuple[str, str]:
+        """Network and data in the name of a preset's problem."""
+        network, _, data = name.partition(", ")
+        return network, data
+
+    @classmethod
+    def adapted(cls, settings: dict[str, Any], *, own_model: bool, own_data: bool) -> dict[str, Any]:
+        """Settings of a preset's problem that suit a user's network or data, where those of the preset cannot."""
+        return settings
+
+    @abstractmethod
+    def describe(self) -> str:
+        """What was trained on what and for how long, in a line for the report."""
+
+    @abstractmethod
+    def example(self, seed: int) -> Dataset:
+        """Inputs and targets of the shapes that networks have to take and return.
+
+        Raises:
+            NtkgapError: if the data cannot be loaded, or do not suit the problem.
+        """
+
+    @property
+    def rows(self) -> int:
+        """Rows of the largest matrix of pairs of examples that a cell holds."""
+        return self.data.n_train
+
+    def sizes(self, width: int) -> Sizes:
+        """What a cell of a width holds in memory.
+
+        Raises:
+            NtkgapError: if the data cannot be loaded or the network not be built.
+        """
+        data = self.example(seed=0)
+        parameters, activations = network_sizes(self.network(data, width, Generator()), data.x)
+        return Sizes(parameters, activations, self.rows, self.data.n_train * data.n_outputs)
+
+    def network(self, data: Dataset, width: int, generator: Generator) -> nn.Module:
+        """The network of a width, for inputs and targets like those of ``data``.
+
+        Raises:
+            StudyError: if it cannot be built, or takes other inputs or gives other outputs.
+        """
+        network = self.model.build(data, width, generator)
+        if isinstance(self.model, OwnModel):
+            check_outputs(self.model.factory, network, data)
+        return network
+
+    def check(self) -> None:
+        """Load the data once and build the narrowest network, so that mistakes show before the sweep starts.
+
+        A user's own factory may fail at some widths: that stays in those cells, unless it fails at all.
+
+        Raises:
+            NtkgapError: saying what cannot be loaded or built.
+        """
+        data = self.example(seed=0)
+        failure: NtkgapError | None = None
+        for width in sorted(self.widths):
+            try:
+                network = self.network(data, width, Generator().manual_seed(0))
+                if not isinstance(self.model, OwnModel):
+                    network(data.x[:1])
+                else:
+                    self._check_repeats(network, data, width)
+                return
+            except NtkgapError as error:
+                failure = failure or error
+                if not isinstance(self.model, OwnModel):
+                    break
+            except (RuntimeError, MemoryError) as error:
+                reason = str(error).splitlines()[0]
+                raise StudyError(f"{self.name!r} cannot be built at width {width}: {reason}") from error
+        assert failure is not None
+        raise failure
+
+    def _check_repeats(self, network: nn.Module, data: Dataset, width: int) -> None:
+        """Refuse a factory that draws from a source of randomness which nobody can set.
+
+        Raises:
+            StudyError: naming a parameter that differs.
+        """
+        again = self.network(data, width, Generator().manual_seed(0))
+        for (name, p), q in zip(network.named_parameters(), again.parameters(), strict=True):
+            if p.shape != q.shape or (not p.detach().equal(q.detach()) and bool(p.isfinite().all())):
+                raise StudyError(
+                    f"{self.model.factory} gives {name} other values for the same seed; draw them with torch, numpy's "
+                    "or Python's global functions, or with the generator= that a factory is given if it asks for it"
+                )
+
+
+def check_outputs(name: str, network: nn.Module, data: Dataset) -> None:
+    """Refuse a user's network that does not take these inputs, or returns something else than one output a target.
+
+    Raises:
+        StudyError: with both shapes.
+    """
+    x = data.x[:2]
+    like = next((p for p in network.parameters() if p.is_floating_point()), None)
+    try:
+        outputs = network(x if like is None else x.to(like.dtype))
+    except Exception as error:
+        raise StudyError(
+            f"the network of {name} does not take inputs of shape {tuple(x.shape)}: {type(error).__name__}: "
+            f"{' '.join(str(error).split())[:300]}; build it for in_shape={tuple(x.shape[1:])}"
+        ) from error
+    shape = getattr(outputs, "shape", None)
+    if shape is None:
+        raise StudyError(
+            f"the network of {name} returns {type(outputs).__name__}; wrap it so that it returns [n, C]"
+        )
+    if tuple(shape) not in ({(len(x), 1), (len(x),)} if data.n_outputs == 1 else {(len(x), data.n_outputs)}):
+        raise StudyError(
+            f"the network of {name} returns {tuple(shape)} for {len(x)} examples, but the data have "
+            f"{data.n_outputs} targets an example; give it {data.n_outputs} outputs"
+        )

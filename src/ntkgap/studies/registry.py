@@ -1,0 +1,95 @@
+"""The studies there are: ours, those that installed packages bring along, and those that a user names."""
+
+import importlib
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+from ntkgap.errors import StudyError
+from ntkgap.studies.base import BaseStudy
+from ntkgap.studies.continual import ContinualStudy
+from ntkgap.studies.optimization import OptimizationStudy
+from ntkgap.studies.uncertainty import UncertaintyStudy
+from ntkgap.sweep.sources import describe_error, load_file
+
+# Of packages, in their ``[project.entry-points."ntkgap.studies"]``.
+GROUP = "ntkgap.studies"
+
+OURS: dict[str, type[BaseStudy]] = {
+    study.name: study for study in (OptimizationStudy, UncertaintyStudy, ContinualStudy)
+}
+
+_GIVEN: dict[str, type[BaseStudy]] = {}
+
+
+def study_names() -> list[str]:
+    """Names of the studies that can be found without being given: ours first."""
+    return [*OURS, *(name for name in _installed() if name not in OURS), *_GIVEN]
+
+
+def find_study(name: str) -> type[BaseStudy]:
+    """The study of a name, or the one at a place, which is known by its name from then on.
+
+    Args:
+        name: ``"optimization"``, the name of an installed study, ``"package.module:Class"`` or
+            ``"my_study.py:Class"``.
+
+    Raises:
+        StudyError: if there is none, or it cannot be loaded.
+    """
+    if ":" in name:
+        study = _at(name)
+        if study.name in study_names() and _GIVEN.get(study.name) is not study:
+            if study.name in OURS or study.name in _installed():
+                raise StudyError(
+                    f"{name} calls itself {study.name!r}, as another study does; give it a name of its own"
+                )
+        _GIVEN[study.name] = study
+        return study
+    if name in _GIVEN:
+        return _GIVEN[name]
+    if name in OURS:
+        return OURS[name]
+    if name in _installed():
+        return _checked(_load(_installed()[name]), name)
+    raise StudyError(
+        f"unknown study {name!r}; choose one of {', '.join(study_names())}, or give its place: my_study.py:Class"
+    )
+
+
+@cache
+def _installed() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def _load(point: EntryPoint) -> object:
+    try:
+        return point.load()
+    except Exception as error:
+        raise StudyError(
+            f"the study {point.name!r} of {point.value} cannot be loaded: {describe_error(error)}"
+        ) from error
+
+
+def _at(place: str) -> type[BaseStudy]:
+    where, _, name = place.rpartition(":")
+    if where.endswith(".py"):
+        module = load_file(Path(where))
+    else:
+        try:
+            module = importlib.import_module(where)
+        except Exception as error:
+            raise StudyError(f"cannot import {where!r}: {describe_error(error)}") from error
+    study = _checked(getattr(module, name, None), place)
+    if where.endswith(".py"):  # where workers find it
+        study.compute = f"{Path(where).expanduser().absolute()}:{name}.compute_cell"
+    return study
+
+
+def _checked(found: object, place: str) -> type[BaseStudy]:
+    if not (isinstance(found, type) and issubclass(found, BaseStudy)):
+        what = "nothing" if found is None else type(found).__name__
+        raise StudyError(f"{place} is no study but {what}; a study is a subclass of ntkgap.BaseStudy")
+    if not isinstance(getattr(found, "name", None), str) or not found.name.isidentifier():
+        raise StudyError(f"the study {place} needs a name, one word: name: ClassVar[str] = 'mine'")
+    return found
