@@ -41,7 +41,7 @@ def test_the_kernel_at_the_start_foretells_a_linearised_network_exactly(stream, 
     problem = tiny(stream=stream, model={**TINY["model"], "antisymmetric": antisymmetric})
     tasks = problem.load(0).to(torch.float64)
     points = Points.of(tasks)
-    network = problem.build(tasks, 8, torch.Generator().manual_seed(3)).double()
+    network = problem.network(tasks.template(), 8, torch.Generator().manual_seed(3)).double()
     kernel = finite_kernel(network, tasks, points, full=True)
     with torch.no_grad():
         initial = network(points.x)
@@ -100,7 +100,7 @@ def test_a_prediction_that_diverges_says_so():
 
 def test_the_limit_is_shared_by_all_widths_and_foretells_wide_networks():
     problem = tiny(widths=[8, 1024])
-    assert limit_of(problem, 0) is limit_of(tiny(widths=[16]), 0)
+    assert limit_of(problem, 8, 0) is limit_of(tiny(widths=[16]), 16, 0)
     wide = Learner(problem, 1024, 0)
     foretold = wide.predictions()["infinite"].test[0]
     gap = (foretold - wide.train(STEPS[0], Plain()).scores[0])[torch.ones(3, 3, dtype=torch.bool).tril()]

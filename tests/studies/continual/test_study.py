@@ -13,11 +13,12 @@ from ntkgap.errors import StudyError
 from ntkgap.reporting.matrices import matrix_figure
 from ntkgap.studies import assess
 from ntkgap.studies.assess import measured_cells
-from ntkgap.studies.continual import cell as cells
 from ntkgap.studies.continual.answers import QUESTIONS
 from ntkgap.studies.figures import MatrixFigure
 from tests.studies.continual.test_prediction import TINY
 from tests.tolerances import EXACT
+
+compute = ng.ContinualStudy.compute_cell
 
 mpl.use("agg")
 
@@ -30,7 +31,7 @@ def tiny(**changes):
 
 @pytest.fixture(scope="module")
 def measured():
-    return cells.compute(tiny(methods=METHODS).cells()[0])
+    return compute(tiny(methods=METHODS).cells()[0])
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +48,9 @@ def runs(tmp_path_factory):
 def test_a_cell_is_a_pure_function_of_its_configuration(measured):
     torch.manual_seed(7)
     torch.rand(3)
-    assert str(cells.compute(tiny(methods=METHODS).cells()[0])) == str(measured)
+    assert str(compute(tiny(methods=METHODS).cells()[0])) == str(measured)
     other = {**tiny(methods=METHODS).cells()[0], "seed": 1}
-    assert cells.compute(other)["scalars"] != measured["scalars"]
+    assert compute(other)["scalars"] != measured["scalars"]
 
 
 def test_forgetting_is_that_of_the_matrix_that_is_kept(measured):
@@ -80,10 +81,10 @@ def test_a_cell_measures_all_that_claims_are_about(runs):
 def test_orthogonal_gradients_are_judged_on_what_they_promise_to_keep():
     """Lazy, they keep the scores of stored examples; of labels' directions alone there is no promise."""
     lazy = {**TINY["model"], "alpha": 100.0}
-    kept = cells.compute(tiny(model=lazy, widths=[32], methods={"ogd": 6}).cells()[0])["scalars"]
+    kept = compute(tiny(model=lazy, widths=[32], methods={"ogd": 6}).cells()[0])["scalars"]
     assert kept["ogd_stored_forgetting"] <= 0
     assert kept["ogd_train_forgetting"] <= kept["train_forgetting_long"]
-    labels = cells.compute(tiny(methods={"ogd": 6, "ogd_directions": "label"}).cells()[0])["scalars"]
+    labels = compute(tiny(methods={"ogd": 6, "ogd_directions": "label"}).cells()[0])["scalars"]
     assert "ogd_label_forgetting" in labels
     assert not any("stored" in name for name in labels)
 
@@ -91,7 +92,7 @@ def test_orthogonal_gradients_are_judged_on_what_they_promise_to_keep():
 def test_a_run_that_diverges_is_reported_and_the_cell_goes_on():
     hot = {"optimizer": "sgd", "learning_rate": 2.0, "steps": [2, 40]}
     linear = {**TINY["model"], "nonlinearity": "identity"}  # of others all units die, and the loss stays finite
-    result = cells.compute(tiny(model=linear, training=hot, kernels=[]).cells()[0])
+    result = compute(tiny(model=linear, training=hot, kernels=[]).cells()[0])
     assert result["diverged"]
     assert any("diverged" in note for note in result["notes"])
     assert result["scalars"]["forgetting_long"] == math.inf
@@ -108,7 +109,7 @@ def test_optimisers_that_no_kernel_predicts_are_measured_without():
         "batch_size": 4,
         "steps": [3, 9],
     }
-    scalars = cells.compute(tiny(training=training, kernels=[]).cells()[0])["scalars"]
+    scalars = compute(tiny(training=training, kernels=[]).cells()[0])["scalars"]
     assert math.isfinite(scalars["forgetting_long"])
     assert not any("initial" in name or "infinite" in name for name in scalars)
 
@@ -138,7 +139,7 @@ def test_what_makes_no_sense_is_refused_in_words(changes, words):
 
 def test_the_linearised_twin_does_what_the_kernel_at_the_start_says():
     """In single precision; of 25 test examples a task none is decided otherwise. The network itself errs."""
-    scalars = cells.compute(tiny(linearized=True).cells()[0])["scalars"]
+    scalars = compute(tiny(linearized=True).cells()[0])["scalars"]
     assert scalars["gap_twin"] == 0
     assert scalars["forgetting_twin"] == pytest.approx(scalars["forgetting_initial_long"], abs=EXACT)
     assert scalars["gap_initial_long"] > 0
@@ -153,7 +154,7 @@ def test_regressions_that_are_more_alike_are_forgotten_less():
         stream = {"kind": "teachers", "tasks": 3, "similarity": similarity, "dim": 4}
         problem = tiny(data=data, stream=stream, model=model, training=training, widths=[64])
         assert f"correlation {similarity:g}" in problem.problems[0].describe()
-        return cells.compute(problem.cells()[0])["scalars"]
+        return compute(problem.cells()[0])["scalars"]
 
     alike, opposed = found(0.9), found(-0.9)
     assert alike["forgetting_long"] < opposed["forgetting_long"]

@@ -9,15 +9,16 @@ import torch
 import ntkgap as ng
 from ntkgap.errors import StudyError
 from ntkgap.kernels import Evidence
-from ntkgap.studies.uncertainty import cell as cells
 from ntkgap.studies.uncertainty import ensembles
-from ntkgap.studies.uncertainty.ensembles import cell as ensemble_cell
+from ntkgap.studies.uncertainty.ensembles import measure as measuring
 from ntkgap.studies.uncertainty.ensembles.measure import Networks, members_together
 from ntkgap.studies.uncertainty.ensembles.methods import METHODS, SCORES
 from ntkgap.studies.uncertainty.ensembles.prediction import PRECISION_BOUNDS, kernels, noise_bounds, predict
 from ntkgap.theory import GaussianProcess, InfiniteEnsemble, critical_learning_rate
 from tests.reference.infinite import relu_kernels
 from tests.tolerances import ITERATED
+
+compute = ng.UncertaintyStudy.compute_cell
 
 TINY = {
     "name": "tiny",
@@ -36,15 +37,15 @@ def tiny(**changes):
 
 @pytest.fixture(scope="module")
 def measured():
-    return cells.compute(tiny().cells()[0])
+    return compute(tiny().cells()[0])
 
 
 def test_a_cell_is_a_pure_function_of_its_configuration(measured):
     torch.manual_seed(7)
     torch.rand(3)
-    assert str(cells.compute(tiny().cells()[0])) == str(measured)  # as text, in which NaN equals NaN
+    assert str(compute(tiny().cells()[0])) == str(measured)  # as text, in which NaN equals NaN
     other = {**tiny().cells()[0], "seed": 1}
-    assert cells.compute(other)["scalars"] != measured["scalars"]
+    assert compute(other)["scalars"] != measured["scalars"]
 
 
 def test_a_cell_measures_all_that_claims_and_figures_are_about(measured):
@@ -63,7 +64,7 @@ def test_a_cell_measures_all_that_claims_and_figures_are_about(measured):
 
 def test_the_prediction_is_the_theory_of_kernels_computed_elsewhere():
     problem = tiny().problems[0]
-    found = predict(problem, 0)
+    found = predict(problem, 12, 0)
     train, test = (data.to(torch.float64) for data in problem.data.load(0))
     (ntk, nngp), (ntk_cross, nngp_cross), (_, nngp_test) = (
         relu_kernels(a, b, 1, 1.5, 0.2) for a, b in ((train.x, train.x), (test.x, train.x), (test.x, test.x))
@@ -90,13 +91,13 @@ def test_the_prediction_is_the_theory_of_kernels_computed_elsewhere():
 
 def test_members_are_all_different_and_do_not_depend_on_who_is_trained_together(monkeypatch):
     problem = tiny().problems[0]
-    networks = Networks(problem, predict(problem, 0), 12, 0)
+    networks = Networks(problem, predict(problem, 12, 0), 12, 0)
     starts = [torch.cat([p.flatten() for p in networks.member(i).parameters()]) for i in range(3)]
     assert not torch.equal(starts[0], starts[1])
     assert not torch.equal(starts[1], starts[2])
-    whole = cells.compute(tiny().cells()[0])["scalars"]["ensemble_covariance"]
-    monkeypatch.setattr(ensemble_cell, "members_together", lambda *sizes: 3)
-    parts = cells.compute(tiny().cells()[0])["scalars"]["ensemble_covariance"]
+    whole = compute(tiny().cells()[0])["scalars"]["ensemble_covariance"]
+    monkeypatch.setattr(measuring, "members_together", lambda *sizes: 3)
+    parts = compute(tiny().cells()[0])["scalars"]["ensemble_covariance"]
     assert parts == pytest.approx(whole, rel=1e-3)  # float32, in another order
     assert members_together(10**9, 0) == 1
 
@@ -105,7 +106,7 @@ def test_members_are_all_different_and_do_not_depend_on_who_is_trained_together(
 def test_members_that_diverge_are_reported_and_kernels_scored_all_the_same(steps, words):
     """Kernels of two units are often twice the infinite one, whose critical rate is then too much."""
     hot = {"steps": steps, "observations": 1, "fraction_of_critical": 0.95}
-    result = cells.compute(tiny(widths=[2], training=hot).cells()[0])
+    result = compute(tiny(widths=[2], training=hot).cells()[0])
     assert result["diverged"]
     assert any(note.startswith("deep ensemble: ") and words in note for note in result["notes"])
     scalars = result["scalars"]
@@ -121,7 +122,7 @@ def test_members_that_diverge_are_reported_and_kernels_scored_all_the_same(steps
 def test_processes_are_also_fitted_as_the_laplace_approximation_is():
     """The dense posterior with K/δ and σ² that no point of a grid explains the targets better than."""
     problem = tiny().problems[0]
-    prediction = predict(problem, 0)
+    prediction = predict(problem, 12, 0)
     train, found = prediction.train, prediction.methods["ntk_gp_evidence"]
     ntk, _ = kernels(problem.model, train, prediction.test)
     bounds = (PRECISION_BOUNDS, noise_bounds(train))
@@ -146,7 +147,7 @@ def test_processes_are_also_fitted_as_the_laplace_approximation_is():
 
 def test_several_outputs_are_taken_together():
     data = {"name": "digits", "n_train": 12, "n_test": 15}
-    result = cells.compute(tiny(data=data).cells()[0])
+    result = compute(tiny(data=data).cells()[0])
     assert math.isfinite(result["scalars"]["ensemble_wasserstein"])
     assert "band_x" not in result["curves"]
 

@@ -12,7 +12,9 @@ from ntkgap.studies.findings import Findings
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.uncertainty import bandits, ensembles
 from ntkgap.studies.uncertainty.bandits import BanditProblem
+from ntkgap.studies.uncertainty.bandits.measure import measure as measure_bandit
 from ntkgap.studies.uncertainty.ensembles import EnsembleProblem
+from ntkgap.studies.uncertainty.ensembles.measure import measure as measure_ensemble
 from ntkgap.studies.verdict import Verdict
 
 KINDS = (ensembles, bandits)
@@ -59,5 +61,5 @@ class UncertaintyStudy(BaseStudy):
     def measure(cls, problem: UncertaintyProblem, width: int, seed: int) -> Findings:
         """By the kind of the problem."""
         if isinstance(problem, BanditProblem):
-            return bandits.measure(problem, width, seed)
-        return ensembles.measure(problem, width, seed)
+            return measure_bandit(problem, width, seed)
+        return measure_ensemble(problem, width, seed)

@@ -3,7 +3,6 @@
 from ntkgap.studies.uncertainty.ensembles.answers import answers
 from ntkgap.studies.uncertainty.ensembles.claims import claims
 from ntkgap.studies.uncertainty.ensembles.display import figures, tables
-from ntkgap.studies.uncertainty.ensembles.measure import measure
 from ntkgap.studies.uncertainty.ensembles.problem import EnsembleProblem
 
-__all__ = ["EnsembleProblem", "answers", "claims", "figures", "measure", "tables"]
+__all__ = ["EnsembleProblem", "answers", "claims", "figures", "tables"]
