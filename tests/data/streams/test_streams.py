@@ -101,7 +101,7 @@ class TestEveryKindOfImages:
             ng.load_stream(kind, n_train=900)
 
     def test_data_that_are_no_images(self, kind):
-        with pytest.raises(DataError, match="streams of images are made of digits"):
+        with pytest.raises(DataError, match="streams of images are made of digits, mnist"):
             ng.load_stream(kind, "sphere")
         with pytest.raises(DataError, match="unknown targets"):
             ng.load_stream(kind, targets="many_hot")

@@ -1,7 +1,7 @@
 """Streams of named data are what they have always been, to the last bit.
 
-The digests are of raw pixels and targets, which are the same on every machine. Means and deviations depend in their
-last bits on the processor; what is made of them is compared with the formula instead.
+The digests are of raw pixels and targets, which are the same on every machine. Means and deviations depend in
+their last bits on the processor; what is made of them is compared with the formula instead.
 """
 
 import hashlib
