@@ -48,7 +48,7 @@ def test_tasks_are_the_draws_of_load_data_under_common_columns(folder):
 
 
 def test_inputs_are_scaled_by_the_first_task_in_double_precision():
-    """Which rows are drawn does not depend on what is in them: they are read from numbers that float32 can hold."""
+    """Which rows are drawn does not depend on what is in them: those that float32 can hold tell."""
     near = [(table(seed), labels(0, 1)) for seed in (0, 1)]
     stream = ng.load_stream("tasks", [(1.7e9 + x, y) for x, y in near], **SIZES)
     drawn = [ng.load_data(data, **SIZES, scaling="none") for data in near]

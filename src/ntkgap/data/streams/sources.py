@@ -168,9 +168,10 @@ def source_of(data: Any, root: object = None, target: str | None = None) -> Name
             raise DataError("root= is the folder of named data, such as 'mnist'; name a file by its whole path")
         return OwnSource(read_examples(data, target))
     if not isinstance(data, str) or data not in ("digits", *IMAGES):
+        got = repr(data) if isinstance(data, str) else type(data).__name__
         raise DataError(
             f"streams of images are made of digits, {', '.join(IMAGES)}, or of one's own examples: a file that "
-            f"ends in .npz, .csv or .parquet, a pair (x, y) and the like; got {data!r}"
+            f"ends in .npz, .csv or .parquet, a pair (x, y) and the like; got {got}"
         )
     if target is not None:
         raise DataError(f"target= names a column of a table; {data} has no columns")
