@@ -3,12 +3,13 @@
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from ntkgap.data.dataset import IMAGE_AXES, Dataset, encode_classes, scale_inputs
 from ntkgap.data.own import Examples, examples_of, from_frame
@@ -25,6 +26,30 @@ def own_file(name: str) -> tuple[Path, list[str]] | None:
     if colon and path.endswith(".npz"):
         return Path(path), [key.strip() for key in keys.split(",")]
     return (Path(name), []) if name.endswith((".npz", *TABLES)) else None
+
+
+def own_names(names: str) -> list[str]:
+    """The name of every file in a text like ``a.npz,b.npz`` or ``a.npz:x,y,b.npz:x,y``; none in other texts.
+
+    Raises:
+        DataError: if something else stands beside the files.
+    """
+    found: list[str] = []
+    waiting = ""  # of a file whose name has a comma in it
+    for piece in names.split(","):
+        whole = f"{waiting},{piece}" if waiting else piece.strip() if found else piece
+        if own_file(whole):
+            found.append(whole)
+            waiting = ""
+        elif found and not waiting and ".npz:" in found[-1]:
+            found[-1] += f",{piece}"
+        else:
+            waiting = whole
+    if found and waiting:
+        raise DataError(
+            f"{names!r} names {', '.join(found)}, but {waiting!r} does not end in .npz, .csv or .parquet"
+        )
+    return found
 
 
 def read_npz(path: str | Path, keys: Sequence[str] = ()) -> dict[str, np.ndarray]:
@@ -90,36 +115,80 @@ def arrays(
     Raises:
         DataError: if a file, an array, a size or an option cannot be used.
     """
+    x, y, classes, _ = read_examples(data, target)
+    labels = None if classes is None else y.numpy()
+    train, test = split(len(x), n_train, n_test, np.random.default_rng(seed), labels)
+    if classes is not None:
+        columns = encode_classes(y, len(classes), targets or "one_hot")
+        y_train, y_test = columns[train], columns[test]
+    else:
+        check_regression_targets(targets)
+        y_train, y_test = scale_inputs(y[train], y[test], targets or "standardize")
+    x_train, x_test = scale_inputs(x[train], x[test], scaling, IMAGE_AXES if x.ndim == 4 else (0,))
+    n_classes = None if classes is None else len(classes)
+    return Dataset(x_train.float(), y_train.float(), n_classes), Dataset(x_test.float(), y_test.float(), n_classes)
+
+
+class OwnExamples(NamedTuple):
+    """All of a user's examples, checked and unscaled.
+
+    Attributes:
+        x: inputs, [n, ...], float64.
+        y: number of each example's class, [n]; or targets of a regression, [n, C], float64.
+        classes: label of every class, ascending; None for a regression.
+        where: what messages call them.
+    """
+
+    x: Tensor
+    y: Tensor
+    classes: list[Any] | None
+    where: str
+
+
+def read_examples(data: Any, target: str | None = None) -> OwnExamples:
+    """Read and check all the examples there are.
+
+    Args:
+        data: as ``arrays`` takes them.
+        target: name of the table's column of targets.
+
+    Raises:
+        DataError: if a file or an array cannot be used.
+    """
     x, y, where = _examples(data, target)
     _check_arrays(where, x, y)
-    y = y.reshape(len(y), -1)
-    is_labels = y.dtype.kind != "f"
-    labels = y[:, 0] if is_labels else None
-    train, test = split(len(x), n_train, n_test, np.random.default_rng(seed), labels)
-    x_all = torch.as_tensor(_native(x.reshape(len(x), -1) if x.ndim == 1 else x))
-    n_classes = None
-    if is_labels:
-        classes, codes = np.unique(y, return_inverse=True)
-        n_classes = len(classes)
-        y_all = encode_classes(torch.as_tensor(codes.reshape(-1)), n_classes, targets or "one_hot")
+    inputs, classes = torch.as_tensor(_native(x.reshape(len(x), -1) if x.ndim == 1 else x)), None
+    if y.dtype.kind == "f":
+        numbers = torch.as_tensor(_native(y.reshape(len(y), -1)))
     else:
-        y_all = torch.as_tensor(_native(y))
-        if targets not in (None, "standardize", "none"):
-            raise DataError(f"unknown targets {targets!r} for regression; choose 'standardize' or 'none'")
-    Dataset(x_all, y_all)  # all of it must be finite, whatever this draw happens to pick
-    y_train, y_test = y_all[train], y_all[test]
-    if not is_labels:
-        y_train, y_test = scale_inputs(y_train, y_test, targets or "standardize")
-    shared = IMAGE_AXES if x_all.ndim == 4 else (0,)
-    x_train, x_test = scale_inputs(x_all[train], x_all[test], scaling, shared)
-    pairs = ((x_train, y_train), (x_test, y_test))
-    one, two = (Dataset(x.float(), y.float(), n_classes) for x, y in pairs)
-    return one, two
+        found, codes = np.unique(y, return_inverse=True)
+        classes = [c.decode(errors="replace") if isinstance(c, bytes) else c for c in found.tolist()]
+        numbers = torch.as_tensor(codes.reshape(-1))
+    try:  # all of it must be finite, whatever a draw happens to pick
+        Dataset(inputs, numbers.reshape(len(numbers), -1).double())
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
+    return OwnExamples(inputs, numbers, classes, where)
+
+
+def check_regression_targets(targets: str | None) -> None:
+    """Refuse what is no scaling of the targets of a regression.
+
+    Raises:
+        DataError: naming those there are.
+    """
+    if targets not in (None, "standardize", "none"):
+        raise DataError(f"unknown targets {targets!r} for regression; choose 'standardize' or 'none'")
 
 
 def _examples(data: Any, target: str | None) -> Examples:
     if not isinstance(data, str | Path):
         return examples_of(data, target)
+    if len(several := own_names(str(data))) > 1:
+        raise DataError(
+            f"{data} names {len(several)} files, but the examples of one are asked for; give one (several are "
+            "for load_stream('tasks', ...))"
+        )
     file, keys = own_file(str(data)) or (Path(data), [])
     if file.suffix in TABLES:
         return from_frame(_read_table(file), target, str(file))

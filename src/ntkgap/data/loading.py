@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ntkgap.data.arrays import arrays, own_file
+from ntkgap.data.arrays import arrays, own_file, own_names
 from ntkgap.data.classification_tables import MUSHROOM, SHUTTLE, mushroom, shuttle
 from ntkgap.data.dataset import Dataset, tensor_of
 from ntkgap.data.digits import digits
@@ -54,7 +54,8 @@ def load_data(
     Args:
         name: a name from ``ntkgap.data.DATASETS``; a file of one's own, ``"mine.npz"`` with arrays x and y,
             ``"mine.npz:images,labels"``, ``"mine.csv"`` or ``"mine.parquet"`` (with ``target="column"``); or the
-            examples themselves: a pair (x, y) of arrays or tensors, a frame, a torch data set or loader.
+            examples themselves: a pair (x, y) of arrays or tensors, a frame, a ``Dataset``, a torch data set or
+            loader.
         n_train: number of training examples; 256 if not given, for UCI tables all there are.
         n_test: number of test examples, disjoint from the training examples; 512 if not given, for UCI tables
             all there are.
@@ -116,15 +117,15 @@ def dataset_of(data: Any) -> Dataset:
 
 
 def data_files(name: str, root: object = None) -> list[Path]:
-    """The files that ``load_data`` reads for a name; none for data that come with the library.
+    """The files that ``load_data`` and ``load_stream`` read for a name; none for data that come with the library.
 
     Args:
-        name: as for ``load_data``.
+        name: as for ``load_data``, or of several files, ``"a.npz,b.npz"``.
         root: the folder with data; if not given, ``$NTKGAP_DATA``, then the user's data directory.
 
     Raises:
         DataError: if files are missing.
     """
-    if own := own_file(name):
-        return [own[0].absolute()]
+    if own := [own_file(one) for one in own_names(name)]:
+        return [file[0].absolute() for file in own if file]
     return find_files(SOURCES[name], root) if name in SOURCES else []

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from ntkgap.data.dataset import Dataset
 from ntkgap.errors import DataError
 
 
@@ -29,7 +30,7 @@ class Examples(NamedTuple):
 
 def is_own(data: object) -> bool:
     """Whether data are given themselves, rather than by a name."""
-    return isinstance(data, tuple | list | Mapping | pd.DataFrame | TorchDataset | DataLoader)
+    return isinstance(data, Dataset | tuple | list | Mapping | pd.DataFrame | TorchDataset | DataLoader)
 
 
 def examples_of(data: Any, target: str | None = None) -> Examples:
@@ -37,7 +38,8 @@ def examples_of(data: Any, target: str | None = None) -> Examples:
 
     Args:
         data: a pair (x, y) of arrays, tensors, lists or frames; a mapping with ``"x"`` and ``"y"``; a frame with a
-            column of targets; or a torch data set or loader of pairs (a loader is read once, in its order).
+            column of targets; a ``Dataset``; or a torch data set or loader of pairs (a loader is read once, in its
+            order).
         target: name of the frame's column of targets.
 
     Raises:
@@ -47,6 +49,8 @@ def examples_of(data: Any, target: str | None = None) -> Examples:
         return from_frame(data, target, "the frame")
     if target is not None:
         raise DataError("target= names a column of a frame or of a table; these data have no columns")
+    if isinstance(data, Dataset):
+        return Examples(_array("x", data.x), _array("y", _labels(data)), "the Dataset")
     if isinstance(data, Mapping):
         if missing := {"x", "y"} - set(data):
             raise DataError(f"the mapping has keys {sorted(map(str, data))} but needs {sorted(missing)} too")
@@ -92,6 +96,13 @@ def from_frame(frame: pd.DataFrame, target: str | None, where: str) -> Examples:
     return Examples(inputs.to_numpy(dtype=np.float64), np.asarray(y.tolist()), where)
 
 
+def _labels(data: Dataset) -> Tensor:
+    """Whole numbers for the classes of target columns or signs; targets of a regression as they are."""
+    if data.n_classes is None:
+        return data.y
+    return (data.y[:, 0] > 0).long() if data.n_outputs == 1 else data.y.argmax(dim=1)
+
+
 def _pair(item: Any, where: str) -> tuple[Any, Any]:
     if not isinstance(item, tuple | list) or len(item) != 2:
         got = f"{len(item)} things" if isinstance(item, tuple | list) else type(item).__name__
@@ -115,6 +126,9 @@ def _array(name: str, values: Any) -> np.ndarray:
         values = values.detach().cpu()
         return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
     try:
-        return np.asarray(values)
+        array = np.asarray(values)
+        # Columns of a frame hold texts as objects.
+        is_text = array.dtype == object and all(isinstance(value, str) for value in array.flat)
+        return array.astype(str) if is_text else array
     except ValueError as error:
         raise DataError(f"{name} is no array ({error}); all examples must have one shape") from error

@@ -36,10 +36,10 @@ def test_split_images_keep_their_labels(heads):
     ("kind", "options", "words"),
     [
         (["rotated"], {}, "unknown stream"),
-        ("rotated", {"data": ["digits"]}, "name of data must be a text"),
-        ("split", {"classes": 5}, "classes must be different integers"),
-        ("split", {"classes": "0123"}, "classes must be different integers"),
-        ("split", {"classes": [[0], [1]]}, "classes must be different integers"),
+        ("rotated", {"data": ["digits"]}, "must give pairs"),
+        ("split", {"classes": 5}, "classes must be different labels of the data, 0, 1"),
+        ("split", {"classes": "0123"}, "classes must be different labels of the data, 0, 1"),
+        ("split", {"classes": [[0], [1]]}, "classes must be different labels of the data, 0, 1"),
     ],
 )
 def test_what_is_of_the_wrong_kind_is_named(kind, options, words):

@@ -2,11 +2,13 @@
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 from ntkgap.data.streams.permuted import permuted
 from ntkgap.data.streams.rotated import rotated
 from ntkgap.data.streams.split import split
 from ntkgap.data.streams.stream import TaskStream
+from ntkgap.data.streams.tasks import tasks
 from ntkgap.data.streams.teachers import teachers
 from ntkgap.errors import DataError
 
@@ -14,13 +16,14 @@ STREAMS: dict[str, Callable[..., TaskStream]] = {
     "rotated": rotated,
     "permuted": permuted,
     "split": split,
+    "tasks": tasks,
     "teachers": teachers,
 }
 
 
 def load_stream(
     kind: str,
-    data: str | None = None,
+    data: Any = None,
     n_train: int = 100,
     n_test: int = 100,
     seed: int = 0,
@@ -28,16 +31,23 @@ def load_stream(
 ) -> TaskStream:
     """Make a stream of tasks, always the same for the same arguments.
 
+    Inputs are scaled by mean and standard deviation of the first task's training set: images by channel, tables
+    and all else by column.
+
     Args:
-        kind: ``"rotated"`` or ``"permuted"`` images, ``"split"`` classes, or ``"teachers"`` (regressions).
+        kind: ``"rotated"`` images, ``"permuted"`` inputs, ``"split"`` classes, ``"tasks"`` (one file or data set a
+            task), or ``"teachers"`` (regressions).
         data: ``"digits"`` if not given, ``"mnist"``, ``"fashion_mnist"`` or ``"cifar10"`` (see ``load_data`` for
-            where files are looked for); ``"sphere"`` for teachers.
+            where files are looked for), or examples of one's own as ``load_data`` takes them, such as
+            ``"mine.npz:images,labels"``, ``"mine.csv"`` with ``target="column"``, a pair (x, y) or a ``Dataset``;
+            a list of these, or ``"a.npz,b.npz"``, for tasks; ``"sphere"`` for teachers.
         n_train: training examples *a task*.
         n_test: test examples a task.
         seed: of the draw.
         **options: what the kind takes besides, such as ``tasks=5``, ``angle=22.5`` (rotated), ``fraction=0.5``
-            (permuted), ``heads="per_task"`` (split) or ``similarity=0.9`` (teachers); for images also
-            ``scaling="unit_norm"``, ``flatten=True`` and ``shrink=2``.
+            (permuted), ``heads="per_task"`` (split, tasks) or ``similarity=0.9`` (teachers); of all but teachers
+            also ``scaling="unit_norm"``, ``targets="plus_minus"``, ``flatten=True``, ``shrink=2`` (images) and
+            ``target="column"`` (tables).
 
     Returns:
         The stream, float32.

@@ -30,8 +30,7 @@ def stream_of(
         DataError: if there are fewer than two tasks, shapes differ, or a class that is tested is not in the
             training set.
     """
-    if heads not in ("single", "per_task"):
-        raise DataError(f"heads must be 'single' or 'per_task', got {heads!r}")
+    check_heads(heads)
     if not isinstance(datasets, Sequence):
         raise DataError(
             f"datasets must be a list of pairs of Datasets, (training set, test set), one a task; got "
@@ -57,6 +56,16 @@ def stream_of(
                 "give all tasks the same columns, or heads='per_task'"
             )
     return TaskStream(name, tuple(tasks))
+
+
+def check_heads(heads: str) -> None:
+    """Refuse what is no way to give tasks their outputs.
+
+    Raises:
+        DataError: naming those there are.
+    """
+    if heads not in ("single", "per_task"):
+        raise DataError(f"heads must be 'single' or 'per_task', got {heads!r}")
 
 
 def _check_classes(label: str, train: Dataset, test: Dataset) -> None:

@@ -1,21 +1,24 @@
 """A few classes a task."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ntkgap.data.sampling import class_balanced_order
-from ntkgap.data.streams.pool import N_CLASSES, Appearance, check_count
-from ntkgap.data.streams.stream import TaskStream
+from ntkgap.data.streams.pool import Appearance, check_count
+from ntkgap.data.streams.sources import even_shares, source_of
+from ntkgap.data.streams.stream import Task, TaskStream
 from ntkgap.errors import DataError
 
 HEADS = ("single", "shared", "per_task")
 
 
 def split(
-    data: str = "digits",
+    data: Any = "digits",
     n_train: int = 100,
     n_test: int = 100,
     seed: int = 0,
@@ -24,22 +27,24 @@ def split(
     classes_per_task: int = 2,
     overlap: int = 0,
     heads: str = "single",
-    classes: Sequence[int] | None = None,
+    classes: Sequence[object] | None = None,
     scaling: str = "standardize",
     targets: str = "one_hot",
     flatten: bool = False,
     shrink: int = 1,
     root: object = None,
+    target: str | None = None,
 ) -> TaskStream:
     """Task t is to tell a few classes apart; then come the next ones.
 
-    Every training image belongs to one task alone, also where tasks share classes. The first k examples of a task
-    are as balanced as its whole: methods that store a few of them store some of every class.
+    Every training example belongs to one task alone, also where tasks share classes. The first k examples of a
+    task are as balanced as its whole: methods that store a few of them store some of every class.
 
     Args:
-        data: ``"digits"``, ``"mnist"``, ``"fashion_mnist"`` or ``"cifar10"``.
-        n_train: training images a task, as many of each class as of the others.
-        n_test: test images a task.
+        data: ``"digits"``, ``"mnist"``, ``"fashion_mnist"`` or ``"cifar10"``; or one's own examples of classes, as
+            ``load_data`` takes them: ``"mine.npz"``, ``"mine.csv"`` with ``target=``, a pair (x, y) and the like.
+        n_train: training examples a task, as many of each class as of the others.
+        n_test: test examples a task.
         seed: of the draw.
         tasks: T; as many as the classes reach for if not given.
         classes_per_task: how many.
@@ -47,61 +52,83 @@ def split(
         heads: ``"single"``: one output for every class of the stream, so that a task must also not take its images
             for those of other tasks; ``"shared"``: as many outputs as a task has classes, used by all tasks in
             turn; ``"per_task"``: so many for every task alone.
-        classes: the order of classes; 0, 1, …, 9 if not given.
+        classes: labels in the order in which they come, such as ``["cat", "dog"]``; all of them, ascending, if not
+            given. A class that is left out is in no task.
         scaling: ``"standardize"``, ``"unit_norm"`` or ``"none"``.
-        targets: ``"one_hot"`` or ``"plus_minus"``.
-        flatten: vectors in place of images.
-        shrink: every shrink × shrink pixels become their mean.
-        root: the folder with data.
+        targets: ``"one_hot"``, ``"plus_minus"`` or, for tasks of two classes that do not share one head for all
+            classes, ``"sign"``.
+        flatten: vectors in place of images or sequences.
+        shrink: of images, every shrink × shrink pixels become their mean.
+        root: the folder with named data.
+        target: the column of labels, where data are a table of one's own.
 
     Raises:
-        DataError: if a number is out of range, classes do not reach, or there are too few images of one.
+        DataError: if data have no classes, a number is out of range, classes do not reach, or there are too few
+            examples of one.
     """
     check_count("n_train", n_train, classes_per_task if isinstance(classes_per_task, int) else 1)
     check_count("n_test", n_test)
-    groups = _groups(tasks, classes_per_task, overlap, classes)
+    source = source_of(data, root, target)
+    if source.classes is None:
+        raise DataError(
+            f"{source.name} has floating-point targets, of a regression, but tasks are split by classes; store "
+            "labels as whole numbers or text, or choose the kind 'permuted' or 'tasks'"
+        )
+    groups = _groups(tasks, classes_per_task, overlap, _chosen(classes, source.classes))
     if heads not in HEADS:
         raise DataError(f"heads must be one of {', '.join(HEADS)}, got {heads!r}")
-    look = Appearance(scaling, targets, flatten, shrink, root)
+    look = Appearance(scaling, targets, flatten, shrink)
     used = list(dict.fromkeys(c for group in groups for c in group))
-    most = max(sum(c in group for group in groups) for c in used)
-    a_class = -(-n_train // classes_per_task)
-    # In a balanced draw each class comes up equally often, whether it is used or not.
-    pool = look.pool(
-        data,
-        N_CLASSES * most * a_class,
-        N_CLASSES * -(-n_test // classes_per_task),
-        seed,
-        f"{len(groups)} tasks of {n_train} training and {n_test} test images of {classes_per_task} classes",
-    )
+    pool = source.draw_groups(groups, n_train, n_test, seed)
+    x_train, x_test = look.shrunk(pool.x_train), look.shrunk(pool.x_test)
     taken = dict.fromkeys(used, 0)
-    found = []
+    found: list[Task] = []
     for t, group in enumerate(groups):
-        counts = _shares(n_train, classes_per_task)
+        counts = even_shares(n_train, classes_per_task)
         train = torch.cat(
-            [_members(pool.labels_train, c, taken[c], k, "training") for c, k in zip(group, counts, strict=True)]
+            [_members(pool.y_train, c, taken[c], k, "training") for c, k in zip(group, counts, strict=True)]
         )
         for c, k in zip(group, counts, strict=True):
             taken[c] += k
-        shares = _shares(n_test, classes_per_task)
-        test = torch.cat([_members(pool.labels_test, c, 0, k, "test") for c, k in zip(group, shares, strict=True)])
+        shares = even_shares(n_test, classes_per_task)
+        test = torch.cat([_members(pool.y_test, c, 0, k, "test") for c, k in zip(group, shares, strict=True)])
         rng = np.random.default_rng([seed, t])
         train, test = (
             chosen[class_balanced_order(labels[chosen].numpy(), rng)]
-            for chosen, labels in ((train, pool.labels_train), (test, pool.labels_test))
+            for chosen, labels in ((train, pool.y_train), (test, pool.y_test))
         )
-        columns, position = _columns(heads, t, group, used)
+        own = used if heads == "single" else group
+        position = {c: i for i, c in enumerate(own)}
         parts = (
-            (pool.x_train[train], _positions(pool.labels_train[train], position)),
-            (pool.x_test[test], _positions(pool.labels_test[test], position)),
+            (x_train[train], _positions(pool.y_train[train], position)),
+            (x_test[test], _positions(pool.y_test[test], position)),
         )
-        found.append(look.task(f"classes {', '.join(map(str, group))}", parts, columns))
-    return look.stream(f"split {data}", found)
+        first = found[-1].columns[-1] + 1 if heads == "per_task" and found else 0
+        name = f"classes {', '.join(str(source.classes[c]) for c in group)}"
+        found.append(look.task(name, parts, len(own), first))
+    return look.stream(f"split {Path(source.name).name}", found)
 
 
-def _groups(
-    tasks: int | None, classes_per_task: int, overlap: int, classes: Sequence[int] | None
-) -> list[list[int]]:
+def _chosen(classes: Sequence[object] | None, known: Sequence[object]) -> list[int]:
+    """Numbers of the classes that are named, in their order.
+
+    Raises:
+        DataError: if one is not in the data, or is named twice.
+    """
+    if classes is None:
+        return list(range(len(known)))
+    found = []
+    if isinstance(classes, Sequence) and not isinstance(classes, str):
+        plain = [c.item() if isinstance(c, np.generic) else c for c in classes]
+        # True is no 1, and 1.0 is no label.
+        found = [i for c in plain for i, k in enumerate(known) if type(c) is type(k) and c == k]
+    if not found or len(found) < len(classes) or len(set(found)) < len(found):
+        some = [*map(repr, known[:10]), *(["…"] if len(known) > 10 else [])]
+        raise DataError(f"classes must be different labels of the data, {', '.join(some)}; got {classes!r}")
+    return found
+
+
+def _groups(tasks: int | None, classes_per_task: int, overlap: int, order: list[int]) -> list[list[int]]:
     """The classes of every task.
 
     Raises:
@@ -113,28 +140,16 @@ def _groups(
         raise DataError(
             f"overlap={overlap} must be less than classes_per_task={classes_per_task}, or no task is new"
         )
-    order = list(range(N_CLASSES)) if classes is None else classes
-    are_classes = isinstance(order, Sequence) and all(
-        isinstance(c, int) and not isinstance(c, bool) and 0 <= c < N_CLASSES for c in order
-    )
-    if not are_classes or len(set(order)) < len(order):
-        raise DataError(f"classes must be different integers from 0 to {N_CLASSES - 1}, got {classes!r}")
     step = classes_per_task - overlap
     reach = (len(order) - overlap) // step
     if tasks is not None:
         check_count("tasks", tasks, 2)
     if reach < (tasks or 2):
         raise DataError(
-            f"{len(order)} classes reach for {max(reach, 0)} tasks of {classes_per_task} classes with an "
-            f"overlap of "
-            f"{overlap}, not for {tasks or 2}"
+            f"{len(order)} classes reach for {max(reach, 0)} tasks of {classes_per_task} classes with an overlap "
+            f"of {overlap}, not for {tasks or 2}"
         )
-    return [list(order[t * step : t * step + classes_per_task]) for t in range(tasks or reach)]
-
-
-def _shares(n: int, parts: int) -> list[int]:
-    """So many in parts that differ by one at most."""
-    return [n // parts + (i < n % parts) for i in range(parts)]
+    return [order[t * step : t * step + classes_per_task] for t in range(tasks or reach)]
 
 
 def _members(labels: Tensor, c: int, start: int, count: int, what: str) -> Tensor:
@@ -147,18 +162,9 @@ def _members(labels: Tensor, c: int, start: int, count: int, what: str) -> Tenso
     if len(found) < count:
         raise DataError(
             f"there are too few {what} images of class {c}: {start + count} are needed; ask for fewer, or leave "
-            f"the "
-            "class out with classes="
+            "the class out with classes="
         )
     return found
-
-
-def _columns(heads: str, t: int, group: list[int], used: list[int]) -> tuple[range, dict[int, int]]:
-    """Outputs of a task, and the place of every class among them."""
-    if heads == "single":
-        return range(len(used)), {c: used.index(c) for c in group}
-    first = t * len(group) if heads == "per_task" else 0
-    return range(first, first + len(group)), {c: i for i, c in enumerate(group)}
 
 
 def _positions(labels: Tensor, position: dict[int, int]) -> Tensor:

@@ -106,7 +106,8 @@ class TaskStream:
     def template(self) -> Dataset:
         """A data set of the shapes that a network for this stream must have: the first task, all outputs."""
         train = self.tasks[0].train
-        return Dataset(train.x, torch.zeros(len(train), self.n_outputs, dtype=train.y.dtype), train.n_classes)
+        # Ones: a column of zeros is no column of signs.
+        return Dataset(train.x, torch.ones(len(train), self.n_outputs, dtype=train.y.dtype), train.n_classes)
 
     def to(self, dtype: torch.dtype) -> "TaskStream":
         """Cast inputs and targets of all tasks."""

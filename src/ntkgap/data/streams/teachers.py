@@ -50,7 +50,8 @@ def teachers(
         DataError: if a number is out of range.
     """
     if data != "sphere":
-        raise DataError(f"teachers draw their inputs on the 'sphere'; got {data!r}")
+        got = repr(data) if isinstance(data, str) else type(data).__name__
+        raise DataError(f"teachers draw their inputs on the 'sphere'; got {got}")
     for name, value, least in (
         ("tasks", tasks, 2),
         ("n_train", n_train, 1),
