@@ -45,13 +45,17 @@ class Course:
         # Of unit G, rounding makes GᵀKG this negative and no more.
         self.rounding = 100 * unit * len(kernel.matrix) * float(kernel.matrix.norm())
 
+    def outputs(self) -> Tensor:
+        """f_0 + (c − 1)J_0θ_0 + Ka, [D, n, C]."""
+        return self.start + (self.start_factor - 1) * self.linear + self.coordinates[1]
+
     def run(
         self, rates: list[float], minibatches: Minibatches, asked: tuple[int, ...]
     ) -> tuple[list[Tensor], list[tuple[Tensor, Tensor, Tensor]]]:
         """Losses [D] at every step; f, a and c at those asked."""
         losses, seen, wanted = [], [], set(asked)
         for step in range(len(rates) + 1):
-            f = self.start + (self.start_factor - 1) * self.linear + self.coordinates[1]
+            f = self.outputs()
             losses.append(self.loss.values(f) / self.divisor)
             self.check_finite(step, f.sum(dim=(1, 2)) + losses[-1])
             if step in wanted:

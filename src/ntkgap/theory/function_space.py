@@ -97,7 +97,7 @@ def train_in_function_space(
               w \leftarrow \mu w + \lambda c, \quad c \leftarrow c - \eta_t w
 
     from c = 1, a = u = w = 0. Without weight decay to zero c stays 1. Outside a minibatch the rows of G are zero.
-    At infinite width K is Θ, and f_0 a draw of the initial function (its mean stays the mean of the draws under the
+    At infinite width K is Θ, and f_0 a draw of the initial function (its mean stays the mean of draws under the
     squared loss alone). The steps are those of the twin to rounding: discrete, with their instabilities. One
     costs 2(nC)² operations, 2n²C where outputs share the kernel, b/n of that with minibatches; all in float64.
 
@@ -180,19 +180,14 @@ def train_in_function_space(
         start = start.reshape(-1, n, width).to(kernel.matrix)
         linear = _linear_term(linear_term, outputs, descent.moves_start, "on the training inputs")
         minibatches = Minibatches(batches, batch_scale, steps, n)
-        course = Course(
-            kernel,
-            start,
-            linear.reshape(-1, n, width).to(start),
-            OutputLoss(loss, targets, start),
-            float(divisor),
-            descent,
-            torch.finfo(gram.dtype).eps,
-        )
+        objective, unit = OutputLoss(loss, targets, start), torch.finfo(gram.dtype).eps
+        linear = linear.reshape(-1, n, width).to(start)
+        course = Course(kernel, start, linear, objective, float(divisor), descent, unit)
         losses, seen = course.run(rates, minibatches, asked)
-        last = course.coordinates
-        moved, duals = kernel.columns(last[1]), kernel.columns(last[0])
-        check_solve(kernel.matrix, duals, moved, "the Gram matrix", STOP_EARLIER, gram.dtype)
+        # Rounding E of K moves the outputs by Ea: that counts beside how large they are, or are to be.
+        size = torch.maximum(start.abs(), course.outputs().abs()).maximum(objective.size())
+        duals = kernel.columns(course.coordinates[0])
+        check_solve(kernel.matrix, duals, kernel.columns(size), "the Gram matrix", STOP_EARLIER, gram.dtype)
         return FunctionSpaceTraining(
             asked,
             torch.stack(losses).reshape(-1, *draws),

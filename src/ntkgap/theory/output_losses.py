@@ -56,6 +56,10 @@ class OutputLoss:
         targets = targets.detach().clone().to(like.device)
         self._targets = targets.double() if targets.is_floating_point() else targets
 
+    def size(self) -> Tensor:
+        """How large outputs are to be, [n, C] or a number: |y|, and nothing known of a callable's targets."""
+        return self._targets.new_zeros((), dtype=torch.float64) if callable(self._loss) else self._targets.abs()
+
     def values(self, outputs: Tensor) -> Tensor:
         """The loss of each function on all examples, [D, n, C] -> [D].
 
