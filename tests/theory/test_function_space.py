@@ -28,7 +28,7 @@ def with_itself(net, x):
 def case():
     """A network, its twin, its kernels and what else is known of it at the start."""
     torch.manual_seed(3)
-    net = nn.Sequential(nn.Linear(4, 9), nn.Tanh(), nn.Linear(9, C)).double()
+    net = nn.Sequential(nn.Linear(4, 9, bias=False), nn.Tanh(), nn.Linear(9, C)).double()
     x, x_test = torch.randn(N, 4).double(), torch.randn(K, 4).double()
     y = F.one_hot(torch.arange(N) % C, C).double()
     gram = ng.as_matrix(ng.empirical_ntk(net, x))
@@ -52,7 +52,7 @@ LOSSES = {
         {"loss": "cross_entropy", "divisor": N},
         lambda f, y: F.cross_entropy(f, y.argmax(1)),
         False,
-        N,
+        0.7 * N,
     ),
     "callable": ({"loss": huber}, huber, False, N * C),
 }
@@ -81,41 +81,53 @@ EVERYTHING = {
 }
 PAIRS = [(loss, fraction, settings) for loss in LOSSES for fraction, settings in OPTIMIZERS.values()]
 PAIRS += [(loss, 0.1, EVERYTHING) for loss in LOSSES]
-PAIRS += [("squared", 0.2, EVERYTHING | {"decay_to": "initial"}), ("squared", 0.2, {"clip_norm": 0.3})]
+PAIRS += [("callable", 0.2, EVERYTHING | {"decay_to": "initial"}), ("squared", 0.2, {"clip_norm": 0.3})]
 
 
-def trained_twin(
-    case, loss, fraction, *, batches=None, schedule=None, clip_norm=None, decay_to="zero", **settings
-):
-    """Outputs on all training and test inputs at the steps seen, as a loop in torch gives them."""
-    _, objective, summed, unit = LOSSES[loss]
-    twin = case.twin
-    with torch.no_grad():
-        for p, p0 in zip(twin.parameters(), case.net.parameters(), strict=True):
-            p.copy_(p0)
-    settings["lr"] = fraction * case.rate * unit
-    pull = settings.pop("weight_decay", 0.0) if decay_to == "initial" else 0.0
-    optimizer = torch.optim.SGD(twin.parameters(), **settings)
-    scheduler = schedule and torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: (*schedule, 0)[t])
-    seen = []
+class TrainedTwin:
+    """One linearized network in a training loop as torch has it."""
+
+    def __init__(self, case, loss, fraction, *, batches=None, schedule=None, clip_norm=None, **settings):
+        _, self.objective, self.summed, unit = LOSSES[loss]
+        self.case, self.batches, self.clip_norm = case, batches, clip_norm
+        self.pull = settings.pop("weight_decay") if settings.pop("decay_to", "zero") == "initial" else 0.0
+        self.theta = {k: nn.Parameter(p.detach().clone()) for k, p in case.twin.named_parameters()}
+        self.optimizer = torch.optim.SGD(self.theta.values(), lr=fraction * case.rate * unit, **settings)
+        schedule = schedule or [1.0] * STEPS
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda t: (*schedule, 0)[t])
+        self.seen = []
+
+    def loss(self, outputs, step):
+        rows = torch.arange(N) if self.batches is None else self.batches[step]
+        return (N / len(rows) if self.summed else 1) * self.objective(outputs[rows], self.case.y[rows])
+
+    def step(self):
+        if self.clip_norm:
+            torch.nn.utils.clip_grad_norm_(self.theta.values(), self.clip_norm)
+        if self.pull:
+            for p, p0 in zip(self.theta.values(), self.case.net.parameters(), strict=True):
+                p.grad.add_(p.detach() - p0.detach(), alpha=self.pull)
+        self.optimizer.step()
+        self.scheduler.step()
+
+
+@pytest.fixture(scope="module")
+def twins(case):
+    """Outputs of all trained twins at the steps seen, on all inputs; evaluated together, for speed."""
+    twins = [TrainedTwin(case, loss, fraction, **settings) for loss, fraction, settings in PAIRS]
+    inputs = torch.cat([case.x, case.x_test])
     for step in range(STEPS + 1):
-        if step in SEEN:
-            with torch.no_grad():
-                seen.append((twin(case.x), twin(case.x_test)))
-        if step == STEPS:
-            break
-        rows = torch.arange(N) if batches is None else batches[step]
-        optimizer.zero_grad()
-        ((N / len(rows) if summed else 1) * objective(twin(case.x[rows]), case.y[rows])).backward()
-        if clip_norm:
-            torch.nn.utils.clip_grad_norm_(twin.parameters(), clip_norm)
-        for p, p0 in zip(twin.parameters(), case.net.parameters(), strict=True):
-            p.grad.add_(p.detach() - p0.detach(), alpha=pull)
-        optimizer.step()
-        if scheduler:
-            scheduler.step()
-    train, test = (torch.stack(values) for values in zip(*seen, strict=True))
-    return train, test, torch.stack([objective(f, case.y) for f in train])
+        theta = {k: torch.stack([twin.theta[k] for twin in twins]) for k in twins[0].theta}
+        outputs = torch.func.vmap(lambda p: functional_call(case.twin, p, (inputs,)))(theta)
+        for twin, f in zip(twins, outputs, strict=True):
+            twin.optimizer.zero_grad()
+            if step in SEEN:
+                twin.seen.append(f.detach())
+        if step < STEPS:
+            sum(twin.loss(f[:N], step) for twin, f in zip(twins, outputs, strict=True)).backward()
+            for twin in twins:
+                twin.step()
+    return [torch.stack(twin.seen) for twin in twins]
 
 
 def foretold(case, loss, fraction, *, schedule=None, **settings):
@@ -138,26 +150,21 @@ def foretold(case, loss, fraction, *, schedule=None, **settings):
     return training, training.predict(case.cross, case.start_test, case.linear_test if to_zero else None)
 
 
-def name(pair):
-    return pair if isinstance(pair, str) else None
-
-
-@pytest.mark.parametrize(("loss", "fraction", "settings"), PAIRS, ids=name)
-def test_it_is_the_trained_twin(case, loss, fraction, settings):
-    outputs, tested, losses = trained_twin(case, loss, fraction, **settings)
+@pytest.mark.parametrize("i", range(len(PAIRS)), ids=lambda i: f"{PAIRS[i][0]}, {', '.join(PAIRS[i][2])}")
+def test_it_is_the_trained_twin(case, twins, i):
+    loss, fraction, settings = PAIRS[i]
     training, predicted = foretold(case, loss, fraction, **settings)
-    torch.testing.assert_close(training.outputs, outputs, rtol=0, atol=EXACT)
-    torch.testing.assert_close(predicted, tested, rtol=0, atol=EXACT)
+    torch.testing.assert_close(training.outputs, twins[i][:, :N], rtol=0, atol=EXACT)
+    torch.testing.assert_close(predicted, twins[i][:, N:], rtol=0, atol=EXACT)
+    losses = torch.stack([LOSSES[loss][1](f, case.y) for f in twins[i][:, :N]])
     torch.testing.assert_close(training.losses[list(SEEN)], losses, rtol=EXACT, atol=0)
     assert losses[-1] < 0.9 * losses[0], "nothing was learned, so nothing is shown"
 
 
-def test_the_settings_count(case):
-    """No two of the optimisers compared with the twin do the same, so a setting that is ignored is noticed."""
-    ends = [foretold(case, "squared", 0.1, **settings)[0].outputs[-1] for _, settings in OPTIMIZERS.values()]
-    ends += [foretold(case, "squared", 0.1, **settings)[0].outputs[-1] for *_, settings in PAIRS[-2:]]
-    apart = [(one - two).abs().max() for i, one in enumerate(ends) for two in ends[:i]]
-    assert min(apart) > 1e-3
+def test_the_twins_are_trained_each_in_its_own_way(twins):
+    """A setting that is ignored is therefore noticed."""
+    ends = [outputs[-1] for outputs in twins]
+    assert min((one - two).abs().max() for i, one in enumerate(ends) for two in ends[:i]) > 1e-3
 
 
 def test_the_closed_form_of_the_squared_loss_is_the_integration(case):
@@ -177,9 +184,15 @@ def test_the_closed_form_of_the_squared_loss_is_the_integration(case):
 
 def test_weight_decay_ends_at_ridge_regression(case):
     """min ½‖f − y‖² + ½λ‖θ‖² over a linear model: f = J θ with features J and offset f_0 − Jθ_0."""
-    rate, weight = 0.5 * case.rate, 3.0
+    weight = 0.1 / case.rate  # a twentieth of the largest eigenvalue
     training = ng.train_in_function_space(
-        case.gram, case.start, case.y, learning_rate=rate, steps=4000, weight_decay=weight, linear_term=case.linear
+        case.gram,
+        case.start,
+        case.y,
+        learning_rate=0.5 * case.rate,
+        steps=500,
+        weight_decay=weight,
+        linear_term=case.linear,
     )
     offset, offset_test = case.start - case.linear, case.start_test - case.linear_test
     ridge = case.gram + weight * torch.eye(N * C, dtype=torch.float64)
@@ -295,16 +308,16 @@ def test_gradient_modes_around_a_call_change_nothing(case, mode):
 
 def test_rounding_that_decides_is_said(recwarn):
     """Two inputs next to each other with opposite targets: long training learns from the last digits of K."""
-    points = torch.tensor([0.0, 4e-4, 1.0], dtype=torch.float64)
+    points = torch.tensor([0.0, 0.015, 1.0], dtype=torch.float64)
     gram = torch.exp(-((points[:, None] - points) ** 2))
     targets, start = torch.tensor([[1.0], [-1.0], [0.0]]).double(), torch.zeros(3, 1).double()
 
     def end(dtype, steps):
-        settings = {"learning_rate": 1.5, "momentum": 0.999, "steps": steps}
+        settings = {"learning_rate": 1.0, "momentum": 0.9, "steps": steps}
         return ng.train_in_function_space(gram.to(dtype), start, targets, **settings).outputs[0]
 
-    assert (end(torch.float32, 5) - end(torch.float64, 5)).abs().max() < 1e-5
-    exact = end(torch.float64, 2000)
+    assert (end(torch.float16, 5) - end(torch.float64, 5)).abs().max() < 1e-2
+    exact = end(torch.float64, 300)
     assert not recwarn.list
     with pytest.warns(AccuracyWarning, match="stop training earlier"):
-        assert (end(torch.float32, 2000) - exact).norm() > 0.1 * exact.norm()
+        assert (end(torch.float16, 300) - exact).norm() > 0.1 * exact.norm()

@@ -41,18 +41,18 @@ class Descent:
     clip_norm: float | None
 
     def __post_init__(self) -> None:
-        if not _is_number(self.momentum) or not 0 <= self.momentum < 1:
+        if not is_number(self.momentum) or not 0 <= self.momentum < 1:
             raise KernelError(f"momentum must be at least 0 and below 1, got {self.momentum!r}")
         if not isinstance(self.nesterov, bool) or (self.nesterov and self.momentum == 0):
             raise KernelError(
                 f"nesterov must be True, with a momentum above 0, or False; got nesterov={self.nesterov!r} with "
                 f"momentum={self.momentum!r}"
             )
-        if not _is_number(self.weight_decay) or not 0 <= self.weight_decay < math.inf:
+        if not is_number(self.weight_decay) or not 0 <= self.weight_decay < math.inf:
             raise KernelError(f"weight_decay must be finite and at least 0, got {self.weight_decay!r}")
-        if self.decay_to not in ("zero", "initial"):
+        if not isinstance(self.decay_to, str) or self.decay_to not in ("zero", "initial"):
             raise KernelError(f"decay_to must be 'zero' or 'initial', got {self.decay_to!r}")
-        if self.clip_norm is not None and not (_is_number(self.clip_norm) and 0 < self.clip_norm < math.inf):
+        if self.clip_norm is not None and not (is_number(self.clip_norm) and 0 < self.clip_norm < math.inf):
             raise KernelError(f"clip_norm must be positive and finite, or None, got {self.clip_norm!r}")
 
     @property
@@ -92,7 +92,7 @@ def rate_of_each_step(learning_rate: Any, steps: int) -> list[float]:
     """
     if hasattr(learning_rate, "tolist"):
         learning_rate = learning_rate.tolist()  # of torch or numpy
-    if _is_number(learning_rate):
+    if is_number(learning_rate):
         if not 0 < learning_rate < math.inf:
             raise KernelError(f"learning_rate must be positive and finite, got {learning_rate!r}")
         return [float(learning_rate)] * steps
@@ -102,7 +102,7 @@ def rate_of_each_step(learning_rate: Any, steps: int) -> list[float]:
         raise KernelError(f"learning_rate has {len(learning_rate)} numbers for {steps} steps; give one a step")
     rates = [r.item() if getattr(r, "ndim", None) == 0 else r for r in learning_rate]
     for step, rate in enumerate(rates):
-        if not _is_number(rate) or not 0 <= rate < math.inf:
+        if not is_number(rate) or not 0 <= rate < math.inf:
             raise KernelError(f"learning_rate at step {step} must be finite and at least 0, got {rate!r}")
     return [float(rate) for rate in rates]
 
@@ -128,7 +128,8 @@ class Minibatches:
                 "that a batch estimates the whole (with divisor=n: the batch's mean); 1 if the loss of a batch is "
                 "what the callable returns, as with a mean-reduced torch loss"
             )
-        if scale is not None and scale != "n/b" and not (_is_number(scale) and 0 < scale < math.inf):
+        named = isinstance(scale, str) and scale == "n/b"
+        if scale is not None and not named and not (is_number(scale) and 0 < float(scale) < math.inf):
             raise KernelError(f"batch_scale must be 'n/b' or a positive number, got {scale!r}")
         if batches is not None and not (isinstance(batches, Sequence | Tensor) and len(batches) == steps):
             found = len(batches) if isinstance(batches, Sequence | Tensor) else type(batches).__name__
@@ -202,5 +203,6 @@ def sgd_settings(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     }
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Whether it is a real number; True and False are none."""
     return isinstance(value, Real) and not isinstance(value, bool)

@@ -6,13 +6,22 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ntkgap.errors import KernelError
-from ntkgap.kernels.rounding import check_solve
+from ntkgap.kernels.rounding import TOLERANCE, change_of_targets, check_solve
 from ntkgap.theory.course import Course
-from ntkgap.theory.descent import BatchScale, DecayTo, Descent, Minibatches, check_steps, rate_of_each_step
+from ntkgap.theory.descent import (
+    BatchScale,
+    DecayTo,
+    Descent,
+    Minibatches,
+    check_steps,
+    is_number,
+    rate_of_each_step,
+)
 from ntkgap.theory.modes import STOP_EARLIER
 from ntkgap.theory.output_kernels import OutputKernel
 from ntkgap.theory.output_losses import Loss, OutputLoss
@@ -101,12 +110,13 @@ def train_in_function_space(
     squared loss alone). The steps are those of the twin to rounding: discrete, with their instabilities. One
     costs 2(nC)² operations, 2n²C where outputs share the kernel, b/n of that with minibatches; all in float64.
 
-    Whatever else the optimizer does has no such form: Adam, whose steps ask for single parameters, and clipping of
-    single gradients or parameters by value. For those train ``ntkgap.linearize(model)``. Learning rates that
-    differ by layer, η s_l, have one without weight decay and clipping, with K = Σ_l s_l K_l of
-    ``empirical_ntk(..., layerwise=True)``.
+    Adam, and clipping of gradients or parameters by value or layer by layer, have no such form, as they ask for
+    single parameters: train ``ntkgap.linearize(model)``. ``sgd_settings(optimizer)`` reads what has one from an
+    optimizer, and refuses the others. Learning rates that differ by layer, η s_l, have one without weight decay
+    and clipping, with K = Σ_l s_l K_l of ``empirical_ntk(..., layerwise=True)``.
 
-    **Losses.** A step descends s·loss(f_B, y_B)/divisor + (λ/2)‖θ − θ_*‖², with B a minibatch, or all examples:
+    **Losses.** A step descends s·loss(f_B, y_B)/divisor + (λ/2)‖θ − θ_*‖², with B a minibatch of b examples, or
+    all n (then s = 1, and ``batch_scale`` is left out):
 
     ==============================================  ===========  =========  ===========
     to follow                                       loss         divisor    batch_scale
@@ -117,9 +127,9 @@ def train_in_function_space(
     any loss called on the batch, as it comes       the loss     1          1
     ==============================================  ===========  =========  ===========
 
-    **Weight decay to zero** needs J_0θ_0, all parameters that are trained in the direction of themselves::
+    **Weight decay to zero** needs J_0θ_0, the derivative of the outputs along the trained parameters themselves::
 
-        theta = {k: p.detach() for k, p in net.named_parameters()}
+        theta = {k: p.detach() for k, p in net.named_parameters() if p.requires_grad}
         f0, linear = torch.func.jvp(lambda p: torch.func.functional_call(net, p, (x,)), (theta,), (theta,))
 
     For networks without biases whose L layers are joined by ReLU it is L·f_0, also at infinite width.
@@ -160,7 +170,7 @@ def train_in_function_space(
         Losses at all steps, outputs and duals at those observed. No graph is kept.
 
     Warns:
-        AccuracyWarning: if the rounding of K decides what was learned.
+        AccuracyWarning: if the rounding of K, in the type it came in, decides what was learned.
 
     Raises:
         DivergenceError: if outputs or loss leave the finite numbers; fewer steps show how.
@@ -169,12 +179,12 @@ def train_in_function_space(
     """
     steps = check_steps(steps)
     rates = rate_of_each_step(learning_rate, steps)
-    if not isinstance(divisor, int | float) or not 0 < divisor < math.inf:
+    if not is_number(divisor) or not 0 < divisor < math.inf:
         raise KernelError(f"divisor must be positive and finite, got {divisor!r}")
     descent = Descent(momentum, nesterov, weight_decay, decay_to, clip_norm)
     asked = _observed(observe_at, steps)
     with torch.inference_mode(False), torch.no_grad():
-        start = _functions(outputs, "the outputs")
+        start = _functions(outputs, "the initial outputs")
         draws, (n, width) = start.shape[:-2], start.shape[-2:]
         kernel = OutputKernel.of(gram, n, width)
         start = start.reshape(-1, n, width).to(kernel.matrix)
@@ -186,8 +196,7 @@ def train_in_function_space(
         losses, seen = course.run(rates, minibatches, asked)
         # Rounding E of K moves the outputs by Ea: that counts beside how large they are, or are to be.
         size = torch.maximum(start.abs(), course.outputs().abs()).maximum(objective.size())
-        duals = kernel.columns(course.coordinates[0])
-        check_solve(kernel.matrix, duals, kernel.columns(size), "the Gram matrix", STOP_EARLIER, gram.dtype)
+        _check_rounding(kernel, course.coordinates[0], size, gram.dtype)
         return FunctionSpaceTraining(
             asked,
             torch.stack(losses).reshape(-1, *draws),
@@ -203,19 +212,35 @@ def _observed(observe_at: Sequence[int] | None, steps: int) -> tuple[int, ...]:
     """The steps at which outputs are kept."""
     if observe_at is None:
         return (steps,)
-    asked = (
-        [s.item() if isinstance(s, Tensor) else s for s in observe_at] if isinstance(observe_at, Iterable) else []
-    )
+    if isinstance(observe_at, Tensor | np.ndarray):
+        observe_at = observe_at.tolist()
+    asked = list(observe_at) if isinstance(observe_at, Iterable) else []
     whole = all(isinstance(s, Integral) and not isinstance(s, bool) for s in asked)
     if not asked or not whole or asked != sorted(set(asked)) or asked[0] < 0 or asked[-1] > steps:
         raise KernelError(f"observe_at must be ascending steps between 0 and {steps}, got {observe_at!r}")
     return tuple(int(s) for s in asked)
 
 
+def _check_rounding(kernel: OutputKernel, duals: Tensor, size: Tensor, precision: torch.dtype) -> None:
+    """Warn where it decides outputs of this size, [D, n, C].
+
+    Eigenvalues take longer than some hundred steps: they are sought where the rounding of the type that K came in
+    may matter, for what is known without them.
+    """
+    a, f = kernel.columns(duals), kernel.columns(size)
+    floor = len(a) * torch.finfo(precision).eps * float(kernel.matrix.norm())  # ‖K‖_F ≥ κ_max
+    if change_of_targets(floor, a, f) > TOLERANCE:
+        check_solve(kernel.matrix, a, f, "the Gram matrix", STOP_EARLIER, precision, stacklevel=4)
+
+
 def _functions(values: Tensor, name: str) -> Tensor:
     """Values of functions [..., n, C] in float64."""
     if not isinstance(values, Tensor) or values.ndim < 2 or values.numel() == 0 or not values.is_floating_point():
-        found = f"{values.dtype} of shape {tuple(values.shape)}" if isinstance(values, Tensor) else repr(values)
+        found = (
+            f"{values.dtype} of shape {tuple(values.shape)}"
+            if isinstance(values, Tensor)
+            else type(values).__name__
+        )
         raise KernelError(f"{name} must be floating-point numbers of shape (..., n, C), got {found}")
     if not torch.isfinite(values).all():
         raise KernelError(f"NaN or infinite entries in {name}")

@@ -28,8 +28,10 @@ class OutputLoss:
     """
 
     def __init__(self, loss: Loss, targets: Tensor, like: Tensor) -> None:
-        if not callable(loss) and loss not in NAMES:
+        if not callable(loss) and not (isinstance(loss, str) and loss in NAMES):
             raise KernelError(f"unknown loss {loss!r}; give one of {', '.join(NAMES)}, or a callable")
+        if isinstance(loss, type):
+            raise KernelError(f"loss is the class {loss.__name__}; give a loss, such as {loss.__name__}()")
         if not isinstance(targets, Tensor):
             raise KernelError(f"the targets must be a tensor, got {type(targets).__name__}")
         shape = tuple(like.shape[1:])
