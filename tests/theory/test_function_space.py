@@ -263,6 +263,12 @@ def test_the_linear_term_of_relu_networks_without_biases(case):
     torch.testing.assert_close(linear, 3 * start, rtol=EXACT, atol=EXACT)
 
 
+def test_the_linear_term_is_that_of_the_twin_at_twice_its_parameters(case):
+    twice = {name: 2 * p.detach() for name, p in case.twin.named_parameters()}
+    found = functional_call(case.twin, twice, (case.x,)) - case.start
+    torch.testing.assert_close(found, case.linear, rtol=EXACT, atol=EXACT)
+
+
 def test_rates_that_differ_by_layer_weight_the_layers_kernels(case):
     """As said in the docstring: K = Σ_l s_l K_l."""
     net, factors = case.net, {"0": 1.0, "2": 0.3}

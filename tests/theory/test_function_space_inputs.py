@@ -82,7 +82,7 @@ BAD = {
     "nesterov alone": ({"nesterov": True}, "nesterov must be True, with a momentum above 0"),
     "negative decay": ({"weight_decay": -0.1}, "weight_decay must be finite and at least 0"),
     "decay to nowhere": ({"weight_decay": 0.1, "decay_to": "mean"}, "decay_to must be 'zero' or 'initial'"),
-    "no linear term": ({"weight_decay": 0.1}, r"needs linear_term.*torch\.func\.jvp"),
+    "no linear term": ({"weight_decay": 0.1}, r"needs linear_term.*ntkgap\.linearize\(model\) at 2θ_0"),
     "linear term in vain": ({"linear_term": F0}, "counts for weight decay to zero alone"),
     "linear term of another shape": (
         {"weight_decay": 0.1, "linear_term": F0[:2]},

@@ -127,10 +127,12 @@ def train_in_function_space(
     any loss called on the batch, as it comes       the loss     1          1
     ==============================================  ===========  =========  ===========
 
-    **Weight decay to zero** needs J_0θ_0, the derivative of the outputs along the trained parameters themselves::
+    **Weight decay to zero** needs J_0θ_0, the derivative of the outputs along the trained parameters themselves:
+    by ``torch.func.jvp``, or from the twin, which at 2θ_0 is f_0 + J_0θ_0::
 
-        theta = {k: p.detach() for k, p in net.named_parameters() if p.requires_grad}
-        f0, linear = torch.func.jvp(lambda p: torch.func.functional_call(net, p, (x,)), (theta,), (theta,))
+        outputs, twin = net(x).detach(), ng.linearize(net)
+        twice = {name: 2 * p.detach() for name, p in twin.named_parameters() if p.requires_grad}
+        linear_term = torch.func.functional_call(twin, twice, (x,)).detach() - outputs
 
     For networks without biases whose L layers are joined by ReLU it is L·f_0, also at infinite width.
 
@@ -255,10 +257,9 @@ def _linear_term(linear_term: Tensor | None, like: Tensor, needed: bool, where: 
         return torch.zeros_like(like, dtype=torch.float64)
     if linear_term is None:
         raise KernelError(
-            f"weight decay to zero needs linear_term, J_0θ_0 {where}: the derivative of the outputs in the "
-            "direction of the parameters, "
-            "torch.func.jvp(lambda p: functional_call(net, p, (x,)), (theta,), (theta,))[1]; or let it pull to "
-            "decay_to='initial'"
+            f"weight decay to zero needs linear_term, J_0θ_0 {where}: the derivative of the outputs along the "
+            "parameters themselves (torch.func.jvp, or ntkgap.linearize(model) at 2θ_0 less f_0); or let it pull "
+            "to decay_to='initial'"
         )
     found = _functions(linear_term, "the linear term")
     if found.shape != like.shape:
