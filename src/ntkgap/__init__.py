@@ -92,6 +92,7 @@ if TYPE_CHECKING:
         run,
     )
     from ntkgap.theory import (
+        FunctionSpaceTraining,
         GaussianProcess,
         InfiniteEnsemble,
         KernelDynamics,
@@ -100,7 +101,9 @@ if TYPE_CHECKING:
         critical_learning_rate,
         required_width,
         sequential_duals,
+        sgd_settings,
         task_overlap,
+        train_in_function_space,
     )
 
 __version__ = "0.1.0.dev0"
@@ -187,6 +190,7 @@ _HOMES = {
         "run",
     ),
     "theory": (
+        "FunctionSpaceTraining",
         "GaussianProcess",
         "InfiniteEnsemble",
         "KernelDynamics",
@@ -195,7 +199,9 @@ _HOMES = {
         "critical_learning_rate",
         "required_width",
         "sequential_duals",
+        "sgd_settings",
         "task_overlap",
+        "train_in_function_space",
     ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -213,6 +219,7 @@ __all__ = [
     "Dataset",
     "Epochs",
     "Evidence",
+    "FunctionSpaceTraining",
     "GaussianProcess",
     "InfiniteEnsemble",
     "Initialization",
@@ -269,12 +276,14 @@ __all__ = [
     "run",
     "search_jacobian_change",
     "sequential_duals",
+    "sgd_settings",
     "spectrum",
     "stream_of",
     "target_alignment",
     "task_overlap",
     "train",
     "train_ensemble",
+    "train_in_function_space",
     "train_tasks",
     "tune",
 ]

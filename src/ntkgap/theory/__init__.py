@@ -1,6 +1,7 @@
 """What the kernel regime predicts, computed from Gram matrices alone."""
 
 from ntkgap.theory.block_triangular import forgotten_residuals, joint_duals, sequential_duals
+from ntkgap.theory.descent import sgd_settings
 from ntkgap.theory.ensembles import InfiniteEnsemble, RandomizedPriorEnsemble
 from ntkgap.theory.exploration import ConstantExploration, InfiniteWidthExploration, ZhouExploration
 from ntkgap.theory.finite_ensembles import (
@@ -9,6 +10,7 @@ from ntkgap.theory.finite_ensembles import (
     ensemble_floor,
     ensemble_moments,
 )
+from ntkgap.theory.function_space import FunctionSpaceTraining, train_in_function_space
 from ntkgap.theory.gaussian import Gaussian
 from ntkgap.theory.gaussian_process import GaussianProcess
 from ntkgap.theory.modes import KernelModes
@@ -31,6 +33,7 @@ __all__ = [
     "STABILITY_LIMIT",
     "ConstantExploration",
     "EnsembleErrors",
+    "FunctionSpaceTraining",
     "Gaussian",
     "GaussianProcess",
     "InfiniteEnsemble",
@@ -59,7 +62,9 @@ __all__ = [
     "project_out",
     "required_width",
     "sequential_duals",
+    "sgd_settings",
     "stability_constant",
     "task_overlap",
     "theorem_radius",
+    "train_in_function_space",
 ]

@@ -1,12 +1,14 @@
 """Training curves that the kernel regime predicts, from a Gram matrix and the initial residual alone."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ntkgap.errors import KernelError
 from ntkgap.kernels.spectrum import check_gram
+from ntkgap.theory.function_space import FunctionSpaceTraining, train_in_function_space
 from ntkgap.theory.matrices import array, gram_matrix
 from ntkgap.theory.modes import STOP_EARLIER, KernelModes
 
@@ -48,7 +50,8 @@ class KernelDynamics(KernelModes):
               f_t(x) = f_0(x) - K(x, X) K^{-1} (I - d_t(K))\, r_0 .
 
     All for the loss ½‖f − y‖², summed over examples and outputs (Lee et al. 2019, section 2; for natural
-    gradient Zhang, Martens, Grosse 2019, section 3).
+    gradient Zhang, Martens, Grosse 2019, section 3). Other losses and optimizers have no such form; ``train``
+    follows them step by step.
 
     Args:
         gram: Gram matrix K of the training examples at initialisation, [nC, nC], in the layout of ``as_matrix``.
@@ -66,6 +69,7 @@ class KernelDynamics(KernelModes):
                 f"got {len(gram)}"
             )
         super().__init__(gram)
+        self.residual = residual
         self.coefficients = self.eigenvectors.T @ residual.reshape(-1).double()
 
     def losses(self, decay: Tensor) -> Tensor:
@@ -77,6 +81,28 @@ class KernelDynamics(KernelModes):
         self.check_decay(decay)
         self.check_rounding(decay, self.coefficients[:, None], STOP_EARLIER)
         return 0.5 * (decay * self.coefficients).square().sum(dim=-1)
+
+    def train(self, targets: Tensor, **settings: Any) -> FunctionSpaceTraining:
+        """Training that no closed form describes: any loss, momentum, weight decay, minibatches, schedules.
+
+        From f_0 = r_0 + y, by ``train_in_function_space``, which takes kernels that outputs share and many initial
+        functions too. Plain gradient descent on the squared loss is ``gradient_descent_decay``, step by step.
+
+        Args:
+            targets: y, [n, C].
+            settings: ``learning_rate``, ``steps``, ``loss`` and the others of ``train_in_function_space``.
+
+        Raises:
+            DivergenceError: if outputs or loss leave the finite numbers.
+            KernelError: if the targets have another shape than the residual, or a setting does not fit.
+        """
+        if targets.shape != self.residual.shape:
+            raise KernelError(
+                f"the targets must have the shape of the residual, {tuple(self.residual.shape)}, got "
+                f"{tuple(targets.shape)}"
+            )
+        start = self.residual.double() + targets.double()
+        return train_in_function_space(self._gram, start, targets, **settings)
 
     def predictions(self, decay: Tensor, cross_gram: Tensor, initial: Tensor) -> Tensor:
         """f_t on new points, [..., k, C].
