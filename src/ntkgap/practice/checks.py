@@ -16,8 +16,26 @@ def check_training(learning_rate: object, steps: object) -> None:
     Raises:
         StudyError: naming the argument.
     """
+    check_learning_rate(learning_rate)
+    check_steps(steps)
+
+
+def check_learning_rate(learning_rate: object) -> None:
+    """Refuse a learning rate that is not positive and finite.
+
+    Raises:
+        StudyError: naming the argument.
+    """
     if not isinstance(learning_rate, Real) or not 0 < float(learning_rate) < float("inf"):
         raise StudyError(f"learning_rate must be positive and finite, got {learning_rate!r}")
+
+
+def check_steps(steps: object) -> None:
+    """Refuse what is no number of steps.
+
+    Raises:
+        StudyError: naming the argument.
+    """
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
         raise StudyError(f"steps must be an integer of at least 0, got {steps!r}")
 
@@ -30,6 +48,26 @@ def check_momentum(momentum: object) -> None:
     """
     if not isinstance(momentum, Real) or not 0 <= float(momentum) < 1:
         raise StudyError(f"momentum must be at least 0 and below 1, got {momentum!r}")
+
+
+def check_weight_decay(weight_decay: object) -> None:
+    """Refuse a weight decay that is negative or not finite.
+
+    Raises:
+        StudyError: naming the argument.
+    """
+    if isinstance(weight_decay, bool) or not isinstance(weight_decay, Real) or not 0 <= weight_decay < float("inf"):
+        raise StudyError(f"weight_decay must be finite and at least 0, got {weight_decay!r}")
+
+
+def check_clip(clip: object) -> None:
+    """Refuse a largest norm of the gradient that is not positive; None is none.
+
+    Raises:
+        StudyError: naming the argument.
+    """
+    if clip is not None and (isinstance(clip, bool) or not isinstance(clip, Real) or not 0 < clip < float("inf")):
+        raise StudyError(f"clip must be positive and finite, the largest norm of the gradient, got {clip!r}")
 
 
 def check_damping(damping: object) -> None:
