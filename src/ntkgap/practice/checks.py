@@ -1,6 +1,6 @@
 """What every way of training refuses: numbers out of range."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -56,7 +56,11 @@ def check_weight_decay(weight_decay: object) -> None:
     Raises:
         StudyError: naming the argument.
     """
-    if isinstance(weight_decay, bool) or not isinstance(weight_decay, Real) or not 0 <= weight_decay < float("inf"):
+    if (
+        isinstance(weight_decay, bool)
+        or not isinstance(weight_decay, Real)
+        or not 0 <= weight_decay < float("inf")
+    ):
         raise StudyError(f"weight_decay must be finite and at least 0, got {weight_decay!r}")
 
 
@@ -88,6 +92,21 @@ def check_count(name: str, value: object, least: int = 1) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
         raise StudyError(f"{name} must be an integer of at least {least}, got {value!r}")
+
+
+def check_seeds(seeds: object, networks: int) -> list[int]:
+    """Integers, one a network.
+
+    Raises:
+        StudyError: if they are not.
+    """
+    given = list(seeds) if isinstance(seeds, Iterable) else [seeds]
+    for seed in given:
+        if isinstance(seed, bool) or not isinstance(seed, Integral) or not -(2**63) <= int(seed) < 2**64:
+            raise StudyError(f"seeds must be integers of 64 bits, one a network, got {seed!r}")
+    if len(given) != networks:
+        raise StudyError(f"there are {networks} networks but {len(given)} seeds; give one a network")
+    return [int(seed) for seed in given]
 
 
 def rate_of_each(learning_rate: object, phases: int) -> list[Any]:

@@ -118,7 +118,7 @@ def loss_on(model: nn.Module, loss: Loss, x: Tensor, y: Tensor) -> Tensor:
     return loss(with_columns(outputs, y) if own else outputs_like(outputs, y), y)
 
 
-def check_gradient(loss: Loss, value: Tensor) -> None:
+def check_gradient(loss: Loss | str, value: Tensor) -> None:
     """Refuse a loss of one's own that has no gradient.
 
     Raises:
@@ -154,5 +154,14 @@ def outputs_like(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def one_loss_a_network(loss: Loss, outputs: Tensor, targets: Tensor) -> Tensor:
-    """The loss of every network, outputs and targets [M, n, C] -> [M]."""
+    """The loss of every network, outputs and targets [M, n, C] -> [M].
+
+    Raises:
+        ModelError: if they have other shapes, for a loss by name.
+    """
+    if isinstance(loss, OwnLoss):
+        return torch.stack([loss(f, y) for f, y in zip(outputs, targets, strict=True)])
+    outputs_like(outputs[0], targets[0])
+    if loss is squared_loss:
+        return 0.5 * (outputs - targets).square().flatten(1).sum(dim=1)
     return torch.stack([loss(f, y) for f, y in zip(outputs, targets, strict=True)])

@@ -20,12 +20,28 @@ Rates = Callable[[str], dict[str, float]]
 # Their steps do not grow with the gradient, so that layers want the learning rates that Adam has.
 _ADAPTIVE = tuple(
     getattr(torch.optim, name)
-    for name in ("Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "Adagrad", "Adadelta", "Rprop", "SparseAdam")
+    for name in (
+        "Adam",
+        "AdamW",
+        "Adamax",
+        "NAdam",
+        "RAdam",
+        "RMSprop",
+        "Adagrad",
+        "Adadelta",
+        "Rprop",
+        "SparseAdam",
+    )
 )
 
 
-def check_optimizer(optimizer: object, learning_rate: object, weight_decay: float = 0.0) -> None:
-    """Refuse what is no optimiser, and settings that it would not see.
+def is_adaptive(optimizer: object) -> bool:
+    """Whether its steps do not grow with the gradient, as far as that is known before it is made."""
+    return optimizer == "adam" or (isinstance(optimizer, type) and issubclass(optimizer, _ADAPTIVE))
+
+
+def check_kind(optimizer: object) -> None:
+    """Refuse what is no optimiser.
 
     Raises:
         StudyError: naming the argument.
@@ -43,10 +59,19 @@ def check_optimizer(optimizer: object, learning_rate: object, weight_decay: floa
         )
     elif not callable(optimizer):
         raise StudyError(f"optimizer must be a name, a class or a function, got {optimizer!r}")
+
+
+def check_optimizer(optimizer: object, learning_rate: object, weight_decay: float = 0.0) -> None:
+    """Refuse what is no optimiser, and settings that it would not see.
+
+    Raises:
+        StudyError: naming the argument.
+    """
+    check_kind(optimizer)
     if learning_rate is None and (isinstance(optimizer, str | type) or not callable(optimizer)):
         raise StudyError(
-            f"learning_rate is missing, which optimizer={_name(optimizer)} needs; only a function that makes an "
-            "optimizer may know it itself"
+            f"learning_rate must be positive and finite, got None, but optimizer={_name(optimizer)} needs it; only a "
+            "function that makes an optimizer may know it itself"
         )
     if learning_rate is not None:
         check_learning_rate(learning_rate)

@@ -57,7 +57,9 @@ def refuse_beside_fit(**settings: Any) -> None:
     """
     given = [name for name, value in settings.items() if value]
     if given:
-        raise StudyError(f"fit= trains in its own way and would not see {', '.join(given)}; leave out one or the other")
+        raise StudyError(
+            f"fit= trains in its own way and would not see {', '.join(given)}; leave out one or the other"
+        )
 
 
 @contextmanager

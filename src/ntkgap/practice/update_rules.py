@@ -64,9 +64,7 @@ class GradientDescent:
         param_groups: the groups.
     """
 
-    def __init__(
-        self, groups: Sequence[dict[str, Any]], momentum: float = 0.0, weight_decay: float = 0.0
-    ) -> None:
+    def __init__(self, groups: Sequence[dict[str, Any]], momentum: float = 0.0, weight_decay: float = 0.0) -> None:
         self.param_groups = [{"params": list(group["params"]), "lr": float(group["lr"])} for group in groups]
         self._momentum, self._decay = momentum, weight_decay
         self._velocities: dict[Tensor, Tensor] = {}
