@@ -1,6 +1,6 @@
 """What every way of training refuses: numbers out of range."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -16,8 +16,26 @@ def check_training(learning_rate: object, steps: object) -> None:
     Raises:
         StudyError: naming the argument.
     """
+    check_learning_rate(learning_rate)
+    check_steps(steps)
+
+
+def check_learning_rate(learning_rate: object) -> None:
+    """Refuse a learning rate that is not positive and finite.
+
+    Raises:
+        StudyError: naming the argument.
+    """
     if not isinstance(learning_rate, Real) or not 0 < float(learning_rate) < float("inf"):
         raise StudyError(f"learning_rate must be positive and finite, got {learning_rate!r}")
+
+
+def check_steps(steps: object) -> None:
+    """Refuse what is no number of steps.
+
+    Raises:
+        StudyError: naming the argument.
+    """
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
         raise StudyError(f"steps must be an integer of at least 0, got {steps!r}")
 
@@ -30,6 +48,30 @@ def check_momentum(momentum: object) -> None:
     """
     if not isinstance(momentum, Real) or not 0 <= float(momentum) < 1:
         raise StudyError(f"momentum must be at least 0 and below 1, got {momentum!r}")
+
+
+def check_weight_decay(weight_decay: object) -> None:
+    """Refuse a weight decay that is negative or not finite.
+
+    Raises:
+        StudyError: naming the argument.
+    """
+    if (
+        isinstance(weight_decay, bool)
+        or not isinstance(weight_decay, Real)
+        or not 0 <= weight_decay < float("inf")
+    ):
+        raise StudyError(f"weight_decay must be finite and at least 0, got {weight_decay!r}")
+
+
+def check_clip(clip: object) -> None:
+    """Refuse a largest norm of the gradient that is not positive; None is none.
+
+    Raises:
+        StudyError: naming the argument.
+    """
+    if clip is not None and (isinstance(clip, bool) or not isinstance(clip, Real) or not 0 < clip < float("inf")):
+        raise StudyError(f"clip must be positive and finite, the largest norm of the gradient, got {clip!r}")
 
 
 def check_damping(damping: object) -> None:
@@ -50,6 +92,21 @@ def check_count(name: str, value: object, least: int = 1) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
         raise StudyError(f"{name} must be an integer of at least {least}, got {value!r}")
+
+
+def check_seeds(seeds: object, networks: int) -> list[int]:
+    """Integers, one a network.
+
+    Raises:
+        StudyError: if they are not.
+    """
+    given = list(seeds) if isinstance(seeds, Iterable) else [seeds]
+    for seed in given:
+        if isinstance(seed, bool) or not isinstance(seed, Integral) or not -(2**63) <= int(seed) < 2**64:
+            raise StudyError(f"seeds must be integers of 64 bits, one a network, got {seed!r}")
+    if len(given) != networks:
+        raise StudyError(f"there are {networks} networks but {len(given)} seeds; give one a network")
+    return [int(seed) for seed in given]
 
 
 def rate_of_each(learning_rate: object, phases: int) -> list[Any]:

@@ -4,14 +4,16 @@ import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from ntkgap.data import Dataset
+from ntkgap.data import dataset_of
 from ntkgap.errors import StudyError
+from ntkgap.practice.modes import evaluation_mode
 from ntkgap.practice.training import train
 
 OUTPUT = "output"
@@ -81,13 +83,20 @@ def fit_exponent(widths: Sequence[int], sizes: np.ndarray) -> Exponent:
 
 def coordinate_check(
     build_model: Callable[[int], nn.Module],
-    data: Dataset,
+    data: Any,
     widths: Sequence[int],
     *,
     steps: int,
-    learning_rate: float,
+    learning_rate: float | None = None,
     seeds: Sequence[int] = (0, 1, 2),
-    optimizer: str = "gd",
+    optimizer: Any = "gd",
+    momentum: float = 0.9,
+    batch_size: int | None = None,
+    loss: Any = "squared",
+    schedule: Callable[[Any], Any] | None = None,
+    weight_decay: float = 0.0,
+    clip: float | None = None,
+    keep_last: bool = True,
 ) -> CoordinateCheck:
     r"""Measure how activations and their change after a few steps scale with the width.
 
@@ -100,12 +109,19 @@ def coordinate_check(
     Args:
         build_model: maps a width to a new network; draw its initial values from torch's global source of
             randomness, which is seeded here (and restored afterwards).
-        data: training set; the activations are those on its inputs.
+        data: training set, as for ``train``; the activations are those on its inputs, in evaluation mode.
         widths: at least two.
         steps: how many updates, at least 1; few, since the exponents are about the start of training.
         learning_rate: η of ``train``, the same at every width.
-        seeds: at least two.
-        optimizer: of ``train``.
+        seeds: at least two; of the initial values, the order of examples and the masks.
+        optimizer: of ``train``, as all that follow.
+        momentum: of ``train``.
+        batch_size: of ``train``.
+        loss: of ``train``.
+        schedule: of ``train``.
+        weight_decay: of ``train``.
+        clip: of ``train``.
+        keep_last: of ``train``.
 
     Returns:
         Sizes and exponents. Layers are all modules with weights of their own that are called
@@ -113,8 +129,9 @@ def coordinate_check(
 
     Raises:
         StudyError: if there are too few widths, seeds or steps, a number is out of range, or the layers
-            have different names at different widths.
+            have different names at different widths. And as ``train`` does.
     """
+    data = dataset_of(data)
     widths = sorted(set(widths))
     seeds = list(dict.fromkeys(seeds))
     if len(widths) < 2:
@@ -139,7 +156,21 @@ def coordinate_check(
                     f"build_model({width}) has the layers {', '.join(before)}, but build_model({widths[0]}) "
                     f"{', '.join(initial)}; layers can be compared over width only if they are the same"
                 )
-            curve = train(model, data, learning_rate=learning_rate, steps=steps, optimizer=optimizer)
+            curve = train(
+                model,
+                data,
+                learning_rate=learning_rate,
+                steps=steps,
+                optimizer=optimizer,
+                momentum=momentum,
+                batch_size=batch_size,
+                generator=torch.Generator().manual_seed(seed),
+                loss=loss,
+                schedule=schedule,
+                weight_decay=weight_decay,
+                clip=clip,
+                keep_last=keep_last,
+            )
             after = activations(model, data.x)
             for name in initial:
                 initial[name][i, j] = _root_mean_square(before[name])
@@ -149,7 +180,7 @@ def coordinate_check(
 
 
 def activations(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    """What each layer with weights returns, in the order of the calls, and the model's ``"output"``.
+    """What each layer with weights returns in evaluation mode, in the order of the calls, and the ``"output"``.
 
     Args:
         model: any network.
@@ -168,7 +199,7 @@ def activations(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
         if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
             hooks.append(module.register_forward_hook(note(name)))
     try:
-        with torch.no_grad():
+        with torch.no_grad(), evaluation_mode(model):
             output = model(x)
     finally:
         for handle in hooks:

@@ -1,8 +1,6 @@
 """What is recorded while a network is trained: losses, and how long the updates took."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -10,7 +8,8 @@ from torch import nn
 
 from ntkgap.data import Dataset
 from ntkgap.errors import NtkgapError
-from ntkgap.practice.losses import Loss, outputs_like
+from ntkgap.practice.losses import Loss, loss_on
+from ntkgap.practice.modes import evaluation_mode
 
 # A loss this many times the initial one never comes back; stopping there keeps the numbers finite.
 DIVERGENCE_FACTOR = 1e6
@@ -18,7 +17,7 @@ DIVERGENCE_FACTOR = 1e6
 
 @dataclass
 class TrainingCurve:
-    """Losses, summed over examples, at every step.
+    """Losses at every step, summed over examples; a loss of one's own as it is.
 
     Attributes:
         losses: the loss on the training set before each step and after the last, at most steps + 1 numbers.
@@ -36,7 +35,8 @@ class TrainingCurve:
     @property
     def diverged(self) -> bool:
         """Whether the last recorded loss is not finite or has left all bounds."""
-        return not self.losses[-1] <= DIVERGENCE_FACTOR * self.losses[0]  # True for NaN too
+        # A loss of one's own may begin at or below zero. True for NaN too.
+        return not self.losses[-1] <= DIVERGENCE_FACTOR * (abs(self.losses[0]) or 1.0)
 
     def has_diverged(self) -> bool:
         """``diverged``; then says so in ``stopped``."""
@@ -52,7 +52,7 @@ class TrainingCurve:
         """Record the loss on the test set, if there is one, in evaluation mode: training must not notice."""
         if test is not None:
             with torch.no_grad(), evaluation_mode(model):
-                self.test_losses.append(loss(outputs_like(model(test.x), test.y), test.y).item())
+                self.test_losses.append(loss_on(model, loss, test.x, test.y).item())
 
 
 class NoStepError(NtkgapError):
@@ -93,15 +93,3 @@ class Stopwatch:
         if self._background:
             torch.cuda.synchronize()
         return time.perf_counter()
-
-
-@contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """No dropout, no update of running statistics; afterwards every module is in its own mode again."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode

@@ -1,4 +1,4 @@
-"""Ensembles of finite networks, trained together: one vectorised step moves all members."""
+"""Ensembles of finite networks, trained together: one vectorised step moves all members, where that is possible."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,11 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ntkgap.data import dataset_of
-from ntkgap.errors import DivergenceError, StudyError
-from ntkgap.practice.checks import check_training
-from ntkgap.practice.losses import squared_loss
-from ntkgap.practice.stacked import StackedNetworks
+from ntkgap.data import Dataset, dataset_of
+from ntkgap.errors import StudyError
+from ntkgap.practice.batches import Minibatches
+from ntkgap.practice.checks import check_count, check_seeds, check_steps
+from ntkgap.practice.losses import choose_loss
+from ntkgap.practice.members import Members
+from ntkgap.practice.own_fit import Fit, refuse_beside_fit
+from ntkgap.practice.rule import Rule
+from ntkgap.practice.training import batch_size_of
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class TrainedEnsemble:
     Attributes:
         steps: the steps, T of them.
         outputs: on the inputs that were asked for, [M, T, k, C].
-        losses: ½‖f − y‖² over the training set, each member with its own targets, [M, T].
+        losses: over the training set, ½‖f − y‖² if not told otherwise, each member with its own targets, [M, T].
     """
 
     steps: tuple[int, ...]
@@ -34,17 +38,27 @@ def train_ensemble(
     data: Any,
     members: int,
     *,
-    learning_rate: float,
-    steps: int,
+    learning_rate: float | None = None,
+    steps: int = 0,
     inputs: Tensor,
     observe_at: Sequence[int] | None = None,
     targets: Tensor | None = None,
     anchoring: float = 0.0,
     together: int | None = None,
+    optimizer: Any = "gd",
+    momentum: float = 0.9,
+    batch_size: int | None = None,
+    loss: Any = "squared",
+    schedule: Callable[[Any], Any] | None = None,
+    weight_decay: float = 0.0,
+    clip: float | None = None,
+    keep_last: bool = True,
+    seeds: Sequence[int] | None = None,
+    fit: Fit | None = None,
 ) -> TrainedEnsemble:
-    r"""Train M networks by full-batch gradient descent, each from its own start; same numbers as one by one.
+    r"""Train M networks, each from its own start; same numbers as one by one.
 
-    Member i minimises
+    With the settings that are not given, full-batch gradient descent, member i minimises
 
     .. math:: \tfrac12 \lVert f(X; \theta) - y_i \rVert^2 + \tfrac{\lambda}{2} \lVert \theta - \theta_i \rVert^2
 
@@ -52,113 +66,72 @@ def train_ensemble(
     targets y + ε_i, ε_i ~ N(0, σ²), and λ = σ² members are samples of the randomised-prior ensemble
     (He, Lakshminarayanan, Teh 2020; in NTK parametrisation).
 
+    One vectorised call trains all members where that is possible; networks that batch statistics or masks make
+    different in training, and optimisers of one's own, go one by one.
+
     Args:
         build_member: makes member i = 0 … M − 1; all of one architecture, with random numbers of their own.
         data: training set that all members share, as for ``train``.
         members: M.
-        learning_rate: η of the summed loss.
+        learning_rate: η, as for ``train``.
         steps: number of updates.
-        inputs: where the members are asked for their outputs, [k, ...].
+        inputs: where the members are asked for their outputs, [k, ...], in evaluation mode.
         observe_at: the steps at which they are asked, ascending; the last one alone if not given.
         targets: y_i of every member, [M, n, C]; ``data.y`` for all if not given.
         anchoring: λ, at least 0.
         together: how many members are trained at once, to bound the memory; all if not given.
+        optimizer: as for ``train``; no L-BFGS.
+        momentum: as for ``train``.
+        batch_size: as for ``train``.
+        loss: as for ``train``.
+        schedule: as for ``train``.
+        weight_decay: as for ``train``.
+        clip: as for ``train``, of every member's own gradient.
+        keep_last: as for ``train``.
+        seeds: of the order of examples and the masks of every member; 0, 1, … if not given.
+        fit: as for ``train``, called for every member with its seed; counts as one step.
 
     Returns:
         Outputs and losses at the asked steps, in the type of the members' parameters.
 
     Raises:
-        StudyError: if a number is out of range or a shape does not fit.
+        StudyError: if a number is out of range or a shape does not fit, and as ``train`` does.
         DivergenceError: if a member's outputs cease to be finite; a ``StudyError``.
-        ModelError: if the members differ in architecture or cannot be trained in one vectorised call.
+        ModelError: if the members differ in architecture, and as ``train`` does.
     """
-    check_training(learning_rate, steps)
     data = dataset_of(data)
-    if isinstance(members, bool) or not isinstance(members, int) or members < 1:
-        raise StudyError(f"members must be an integer of at least 1, got {members!r}")
+    check_count("members", members)
     if not 0 <= anchoring < float("inf"):
         raise StudyError(f"anchoring must be finite and at least 0, got {anchoring!r}")
     if together is not None and together < 1:
         raise StudyError(f"together must be at least 1, got {together!r}")
-    asked = (steps,) if observe_at is None else tuple(observe_at)
-    if not asked or list(asked) != sorted(set(asked)) or asked[0] < 0 or asked[-1] > steps:
-        raise StudyError(f"observe_at must be ascending steps between 0 and {steps}, got {asked}")
+    if fit is None:
+        check_steps(steps)
+        rule = Rule(optimizer, learning_rate, momentum, weight_decay, schedule, clip)
+        size = batch_size_of(batch_size, len(data), optimizer)
+    else:
+        given = {"steps": steps, "learning_rate": learning_rate, "anchoring": anchoring, "clip": clip}
+        refuse_beside_fit(**given, batch_size=batch_size, schedule=schedule, weight_decay=weight_decay)
+    last = steps if fit is None else 1
+    asked = (last,) if observe_at is None else tuple(observe_at)
+    if not asked or list(asked) != sorted(set(asked)) or asked[0] < 0 or asked[-1] > last:
+        raise StudyError(f"observe_at must be ascending steps between 0 and {last}, got {asked}")
     shape = (members, *data.y.shape)
     if targets is not None and targets.shape != shape:
         raise StudyError(f"targets must have shape {shape}, one set a member, got {tuple(targets.shape)}")
-    if targets is None:
-        targets = data.y.expand(shape)
+    objective = choose_loss(loss, *([data] if targets is None else [Dataset(data.x, y) for y in targets]))
+    everyone = data.y.expand(shape) if targets is None else targets
+    numbers = check_seeds(range(members) if seeds is None else seeds, members)
 
-    size = members if together is None else together
     parts = []
-    for first in range(0, members, size):
-        chosen = slice(first, min(first + size, members))
+    for first in range(0, members, together or members):
+        chosen = slice(first, min(first + (together or members), members))
         networks = [build_member(i) for i in range(members)[chosen]]
-        training = _Members(networks, first, data.x, targets[chosen], learning_rate, anchoring)
-        parts.append(training.run(asked, inputs))
-    return TrainedEnsemble(
-        asked, torch.cat([outputs for outputs, _ in parts]), torch.cat([losses for _, losses in parts])
-    )
-
-
-class _Members:
-    """Members of an ensemble while they are trained."""
-
-    def __init__(
-        self,
-        networks: list[nn.Module],
-        first: int,
-        x: Tensor,
-        targets: Tensor,
-        learning_rate: float,
-        anchoring: float,
-    ) -> None:
-        self.first, self.x, self.targets = first, x, targets
-        self.learning_rate, self.anchoring = learning_rate, anchoring
-        self.networks = StackedNetworks(networks, x[:2], first=first)
-        self.rates = self.networks.rates(learning_rate)
-        self.trained = self.networks.trained
-        # Only anchored members need to remember where they began; a copy may be a lot of memory.
-        self.start = {k: p.clone() for k, p in self.trained.items()} if anchoring else {}
-
-    def run(self, asked: tuple[int, ...], inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs [M, T, k, C] and losses [M, T] at the asked steps."""
-        outputs, losses, done = [], [], 0
-        for step in asked:
-            for _ in range(step - done):
-                self.update()
-            done = step
-            with torch.no_grad():
-                found = self.networks.outputs(self.trained, inputs)
-                fitted = self.networks.outputs(self.trained, self.x)
-                self.check_finite(found, step)
-                self.check_finite(fitted, step)
-                outputs.append(found)
-                losses.append(torch.stack([squared_loss(f, y) for f, y in zip(fitted, self.targets, strict=True)]))
-        return torch.stack(outputs, dim=1), torch.stack(losses, dim=1)
-
-    def update(self) -> None:
-        """One step of gradient descent for every member, in place."""
-        trained = {k: p.requires_grad_() for k, p in self.trained.items()}
-        # No member's loss depends on another's parameters: the gradient of the sum holds that of each.
-        loss = squared_loss(self.networks.outputs(trained, self.x), self.targets)
-        gradients = torch.autograd.grad(loss, list(trained.values()), allow_unused=True, materialize_grads=True)
-        with torch.no_grad():
-            for (name, p), g in zip(self.trained.items(), gradients, strict=True):
-                if self.anchoring:
-                    p.sub_(p - self.start[name], alpha=self.rates[name] * self.anchoring)
-                p.sub_(g, alpha=self.rates[name])
-
-    def check_finite(self, outputs: Tensor, step: int) -> None:
-        """Refuse to hand on outputs [M, k, C] of members that diverged.
-
-        Raises:
-            DivergenceError: naming the first such member.
-        """
-        bad = ~torch.isfinite(outputs).flatten(1).all(dim=1)
-        if bad.any():
-            member = self.first + int(bad.nonzero()[0])
-            raise DivergenceError(
-                f"member {member} has diverged by step {step}; lower learning_rate = {self.learning_rate:g} "
-                "(stable below 2/κ_max of its kernel)"
-            )
+        generators = [torch.Generator().manual_seed(seed) for seed in numbers[chosen]]
+        part = Members(networks, first, data.x, everyone[chosen], objective, generators)
+        if fit is None:
+            part.descend(asked, inputs, rule, anchoring, lambda g: Minibatches(len(data), size, g, keep_last))
+        else:
+            part.be_fitted(asked, inputs, fit)
+        parts += [(torch.stack([f for f, _ in part.seen], 1), torch.stack([e for _, e in part.seen], 1))]
+    return TrainedEnsemble(asked, torch.cat([f for f, _ in parts]), torch.cat([e for _, e in parts]))

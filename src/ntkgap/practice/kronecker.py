@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ntkgap.data import Dataset
+from ntkgap.kernels.empirical.refusals import refuse_coupling_layers
 from ntkgap.practice.checks import check_damping, check_momentum, check_training
 from ntkgap.practice.curves import NoStepError, Stopwatch, TrainingCurve
 from ntkgap.practice.kronecker_factors import check_gradients, kronecker_factors
@@ -51,11 +52,13 @@ def kfac_descent(
 
     Raises:
         StudyError: if a number is out of range.
-        ModelError: naming the layers that are not covered, or if the outputs have another shape than the targets.
+        ModelError: naming the layers that are not covered, or that draw random numbers or couple examples in the mode
+            they are in; or if the outputs have another shape than the targets.
     """
     check_training(learning_rate, steps)
     check_damping(damping)
     check_momentum(momentum)
+    refuse_coupling_layers(model)
     layers = trained_layers(model)
     check_gradients(model, data, layers)
     velocity: dict[str, Tensor] = {}

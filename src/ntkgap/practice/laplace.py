@@ -62,8 +62,8 @@ class LinearizedLaplace:
     Source: Immer, Korzepa, Bauer 2021, *Improving predictions of Bayesian neural nets via local linearization*.
 
     Args:
-        model: the trained network, mapping [n, ...] to [n, C]; copied, so that training may go on. The prior is
-            over the parameters that require grad.
+        model: the trained network, mapping [n, ...] to [n, C]; copied, so that training may go on, and taken in
+            evaluation mode. The prior is over the parameters that require grad.
         data: training set, y of shape [n, C]; regression, or classes as numbers.
         prior_precision: δ.
         noise_variance: σ².
@@ -96,7 +96,7 @@ class LinearizedLaplace:
         check_hyperparameters(prior_precision, noise_variance)
         self.prior_precision, self.noise_variance = float(prior_precision), float(noise_variance)
         self.maximum: EvidenceMaximum | None = None
-        self._model = copy.deepcopy(model)
+        self._model = copy.deepcopy(model).eval()
         self._step = prior_displacement(self._model, prior_mean)
         at = jacobian(self._model, data.x, dtype=torch.float64)
         residual = data.y.double() - outputs_like(at.outputs, data.y) + at.jvp(self._step)

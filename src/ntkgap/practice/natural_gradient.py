@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from ntkgap.data import Dataset
 from ntkgap.errors import StudyError
 from ntkgap.kernels import Jacobian
+from ntkgap.kernels.empirical.refusals import refuse_coupling_layers
 from ntkgap.practice.checks import check_damping, check_training
 from ntkgap.practice.curves import NoStepError, Stopwatch, TrainingCurve
 from ntkgap.practice.gram_systems import CholeskySystem, MatrixFreeSystem, check_gram_fits
@@ -49,7 +50,8 @@ def natural_gradient_descent(
     pseudo-inverse). Source: Zhang, Martens, Grosse 2019, equation 7.
 
     Args:
-        model: any network mapping [n, ...] to [n, C]; use float64, a step inverts the Gram matrix.
+        model: any network mapping [n, ...] to [n, C]; use float64, a step inverts the Gram matrix. Batch
+            normalisation and dropout must be in evaluation mode: in train mode there is no Jacobian of an example.
         data: training set.
         learning_rate: η, or ``"search"`` for the largest of 1, ½, ¼, … in every step with which the loss falls
             by at least half of what the linearised network predicts.
@@ -73,6 +75,7 @@ def natural_gradient_descent(
             large to be formed.
         ModelError: if the outputs have another shape than the targets, or as :func:`empirical_ntk`.
     """
+    refuse_coupling_layers(model)
     control = _choose_control(learning_rate, damping, steps)
     if solver not in SOLVERS:
         raise StudyError(f"unknown solver {solver!r}; choose one of {', '.join(SOLVERS)}")

@@ -13,7 +13,8 @@ from ntkgap.models import parameter_groups
 from ntkgap.practice.checks import check_training
 from ntkgap.practice.curves import TrainingCurve
 from ntkgap.practice.laplace import LinearizedLaplace
-from ntkgap.practice.losses import outputs_like, squared_loss
+from ntkgap.practice.losses import loss_on, squared_loss
+from ntkgap.practice.modes import Modes
 from ntkgap.practice.update_rules import update_rule
 from ntkgap.practice.weight_prior import PriorMean, check_hyperparameters, prior_values
 
@@ -80,6 +81,9 @@ def online_laplace(
     deep learning*, algorithm 1; there a few gradient steps are taken where here the maximum is found, which the
     eigendecomposition gives for nothing.
 
+    Updates use batch statistics and random masks as usual (of seed 0); the losses that are recorded and the posterior
+    are of the network in evaluation mode.
+
     Args:
         model: any network mapping [n, ...] to [n, C].
         data: training set.
@@ -119,8 +123,10 @@ def online_laplace(
     def posterior() -> LinearizedLaplace:
         return LinearizedLaplace(model, data, prior_mean=prior64, route=route)
 
+    modes = Modes(model, data.x, torch.Generator().manual_seed(0))
     for step in range(steps + 1):
-        misfit = squared_loss(outputs_like(model(data.x), data.y), data.y)
+        with modes.asking():
+            misfit = loss_on(model, squared_loss, data.x, data.y)
         curve.losses.append(misfit.item())
         if curve.has_diverged():
             break
@@ -133,6 +139,9 @@ def online_laplace(
             laplace = (laplace or posterior()).at(delta, noise)
             break
         update.zero_grad()
+        if modes.differ:
+            with modes.updating(step):
+                misfit = loss_on(model, squared_loss, data.x, data.y)
         (misfit + 0.5 * delta * noise * _squared_distance(trained, prior)).backward()
         update.step()
     update.zero_grad()

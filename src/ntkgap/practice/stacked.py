@@ -1,19 +1,33 @@
-"""Networks of one architecture with their parameters stacked, so that one call runs all of them."""
+"""Networks of one architecture with their parameters stacked, so that one call runs all of them where it can."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.func import stack_module_state, vmap
 
-from ntkgap.errors import ModelError
+from ntkgap.errors import ModelError, NtkgapError
 from ntkgap.models import parameter_groups
+from ntkgap.models.calls import output_tensor
 from ntkgap.models.substitution import call_with, places
+from ntkgap.practice.modes import (
+    draw_seed,
+    enough_for_statistics,
+    evaluation_mode,
+    masks,
+    modes_differ,
+    refuse_dependence,
+    set_training,
+)
 
 
 class StackedNetworks:
     """M networks of one architecture; a single one is called as it is.
+
+    Asked they are in evaluation mode, trained in train mode (``practice.modes``). Where the two differ, or a network
+    cannot be run in one vectorised call, they are called one by one: that is how running statistics follow batches.
 
     All are run as the first of them with parameters of their own. That they compute the same function of these is
     seen on a few examples, at parameters that are moved a little: antisymmetric networks, and those whose last
@@ -21,23 +35,37 @@ class StackedNetworks:
 
     Args:
         networks: the networks; they are not changed.
-        examples: inputs that all share, [k, ...], or those of each, [M, k, ...]; a few.
+        examples: inputs that all share, [k, ...], or those of each, [M, k, ...]; a few (``modes.PROBED``).
         each: which of both.
         first: number of the first, for messages.
+        generators: one a network, the sources of the seeds of their masks; not touched where they draw none. Of
+            seeds 0, 1, … if not given.
 
     Attributes:
         trained: parameters that are trained, by name, [M, ...].
         fixed: the others.
         rest: those and buffers.
+        skeleton: the first network, in evaluation mode; its own parameters are not used.
 
     Raises:
-        ModelError: if the networks differ in architecture, or have nothing to train.
+        ModelError: if the networks differ in architecture, have nothing to train, or say something about a point that
+            depends on the other points of the call.
     """
 
     def __init__(
-        self, networks: Sequence[nn.Module], examples: Tensor, *, each: bool = False, first: int = 0
+        self,
+        networks: Sequence[nn.Module],
+        examples: Tensor,
+        *,
+        each: bool = False,
+        first: int = 0,
+        generators: Sequence[torch.Generator] | None = None,
     ) -> None:
-        self.skeleton, self._first = copy.deepcopy(networks[0]), first
+        self.skeleton, self._first = copy.deepcopy(networks[0]).eval(), first
+        self._flags = [module.training for module in networks[0].modules()]
+        own = examples[0] if each else examples
+        refuse_dependence(self.skeleton, own)
+        self.modes_differ, self._one_by_one = modes_differ(networks[0], own), False
         self._check_shared(networks)
         try:
             parameters, self._buffers = stack_module_state(list(networks))
@@ -48,7 +76,12 @@ class StackedNetworks:
         self.rest = self.fixed | self._buffers
         if not self.trained:
             raise ModelError("the members have no parameters to train")
-        self._check_equal(networks, examples if each else examples.expand(len(networks), *examples.shape))
+        self._check_equal(networks, (examples if each else examples.expand(len(networks), *examples.shape))[:, :2])
+        if self.modes_differ:
+            self._learner = copy.deepcopy(networks[0])
+            set_training(self._learner)
+            sources = generators or [torch.Generator().manual_seed(first + i) for i in range(len(networks))]
+            self._seeds = [draw_seed(generator) for generator in sources]
 
     def __len__(self) -> int:
         return len(next(iter(self.trained.values())))
@@ -68,32 +101,85 @@ class StackedNetworks:
             each: which of both.
 
         Raises:
-            ModelError: if the networks cannot be run in one vectorised call.
+            ModelError: if they return no tensor.
         """
         parameters = trained | self.fixed
-        if len(self) == 1:
-            own = {k: v[0] for k, v in (parameters | self._buffers).items()}
-            return _with_columns(call_with(self.skeleton, own, (x[0] if each else x,))[None])
+        if len(self) > 1 and not self._one_by_one:
 
-        def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor) -> Tensor:
-            return call_with(self.skeleton, parameters | buffers, (x,))
+            def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor) -> Tensor:
+                return output_tensor(self.skeleton, call_with(self.skeleton, parameters | buffers, (x,)))
 
+            try:
+                return _with_columns(vmap(one, in_dims=(0, 0, 0 if each else None))(parameters, self._buffers, x))
+            except RuntimeError as error:
+                if isinstance(error, NtkgapError):
+                    raise
+                self._one_by_one = True  # what is wrong with the network itself is raised below
+        own = [self._own(i, parameters) for i in range(len(self))]
+        return self._stacked([self._called(self.skeleton, p, x[i] if each else x) for i, p in enumerate(own)])
+
+    def begin(self, step: int, awake: Tensor | None = None) -> None:
+        """Begin an update: new masks are drawn for it.
+
+        Args:
+            step: its number.
+            awake: the networks that take part, [M]; the running statistics of the others stand still. All if not
+                given.
+        """
+        if self.modes_differ:
+            self._awake = [True] * len(self) if awake is None else awake.tolist()
+            self._masks = [masks(seed, step) for seed in self._seeds]
+
+    def learning_outputs(self, trained: dict[str, Tensor], x: Tensor, each: bool = False) -> Tensor:
+        """``outputs`` as an update takes them: in train mode, with masks, and running statistics follow.
+
+        Raises:
+            StudyError: if a batch is too small for its own statistics.
+        """
+        if not self.modes_differ:
+            return self.outputs(trained, x, each)
+        found = []
+        for i, (masked, awake) in enumerate(zip(self._masks, self._awake, strict=True)):
+            with masked, enough_for_statistics():
+                model = self._learner if awake else self.skeleton
+                found.append(self._called(model, self._own(i, trained | self.fixed), x[i] if each else x))
+        return self._stacked(found)
+
+    def _own(self, i: int, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors of network i: views, so that what it writes into its buffers stays there."""
+        return {k: v[i] for k, v in (parameters | self._buffers).items()}
+
+    def _called(self, model: nn.Module, tensors: dict[str, Tensor], x: Tensor) -> Tensor:
         try:
-            return _with_columns(vmap(one, in_dims=(0, 0, 0 if each else None))(parameters, self._buffers, x))
+            return output_tensor(model, call_with(model, tensors, (x,)))
         except RuntimeError as error:
+            if isinstance(error, NtkgapError) or isinstance(error, torch.cuda.OutOfMemoryError):
+                raise
             raise ModelError(
-                f"the members cannot be run in one vectorised call ({error}); put them in eval mode if it is "
-                "dropout or batch normalisation that stands in the way, or train them one by one"
+                f"{type(model).__name__} cannot be called on inputs of shape {tuple(x.shape)}: {error}"
             ) from error
 
+    def _stacked(self, outputs: Sequence[Tensor]) -> Tensor:
+        return _with_columns(torch.stack(list(outputs)))
+
     def network(self, i: int, trained: dict[str, Tensor]) -> nn.Module:
-        """Network i with parameters as they are now, a copy of its own."""
+        """Network i with parameters as they are now, a copy of its own, in evaluation mode."""
         network = copy.deepcopy(self.skeleton)
         own = {k: v[i] for k, v in (trained | self.fixed | self._buffers).items()}
         with torch.no_grad():
             for name, tensor in (*network.named_parameters(), *network.named_buffers()):
                 tensor.copy_(own[name])
         return network
+
+    def train_alone(self, i: int, train: Callable[[nn.Module], None]) -> None:
+        """Let a function train network i in place, in the modes that the first was given in."""
+        network, stacked = self.network(i, self.trained), self.trained | self.rest
+        for module, flag in zip(network.modules(), self._flags, strict=True):
+            module.training = flag
+        train(network)
+        with torch.no_grad():
+            for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+                stacked[name][i].copy_(tensor)
 
     def _check_shared(self, networks: Sequence[nn.Module]) -> None:
         """Refuse networks whose parameters have other names, or are shared between other places, than the first's.
@@ -122,13 +208,15 @@ class StackedNetworks:
         with torch.no_grad():
             try:
                 together = self.outputs(trained, examples, each=True)
-            except ModelError:  # a network may not be defined there; if it is nowhere, this says so
+            except Exception:  # a network may not be defined there; if it is nowhere, this says so
                 trained = self.trained
                 together = self.outputs(trained, examples, each=True)
             alone: list[Tensor] = []
             for i, network in enumerate(networks):
                 own = {k: v[i] for k, v in (trained | self.rest).items()}
-                alone += _with_columns(call_with(network, own, (examples[i],))[None])
+                with evaluation_mode(network):
+                    found = output_tensor(network, call_with(network, own, (examples[i],)))
+                alone += _with_columns(found[None])
         # Of all: an output that happens to be nearly zero has errors of the others' size. The first differs from
         # itself by rounding alone, and networks that amplify it do so more than others.
         rounding = 10.0 * _largest(alone[0] - together[0])

@@ -98,15 +98,3 @@ def test_networks_that_amplify_rounding_are_alike_and_so_are_those_with_a_domain
             return self.last(x @ torch.linalg.cholesky(self.covariance))
 
     ng.train_tasks([Whitened(), Whitened()], stream(), learning_rate=1e-9, stop=ng.Steps(1))
-
-
-def test_batch_statistics_are_no_matter_of_one_example():
-    def network(seed):
-        torch.manual_seed(seed)
-        return nn.Sequential(
-            nn.Linear(FEATURES, 9), nn.BatchNorm1d(9, track_running_stats=False), nn.Linear(9, OUTPUTS)
-        )
-
-    data = stream(dtype=torch.float32).tasks[0].train
-    trained = ng.train_ensemble(network, data, 2, learning_rate=0.001, steps=1, inputs=data.x)
-    assert torch.isfinite(trained.outputs).all()

@@ -35,6 +35,16 @@ from tests.tolerances import SINGLE
         ({"curve_points": -1}, "curve_points must be an integer of at least 0"),
         ({"optimizer": "sgd", "batch_size": 2.5}, "batch_size must be an integer"),
         ({"optimizer": "lion"}, "unknown optimizer"),
+        ({"optimizer": torch.optim.LBFGS}, "LBFGS evaluates the loss several times"),
+        ({"optimizer": torch.optim.AdamW, "method": ng.OGD()}, "Adam bends"),
+        ({"optimizer": torch.optim.SGD, "stop": ng.KernelTime(0.3)}, "KernelTime counts steps"),
+        ({"schedule": lambda step: 1.0, "stop": ng.KernelTime(0.3)}, "KernelTime counts steps"),
+        ({"loss": nn.L1Loss(), "method": ng.EWC(1.0)}, "Fisher information of the loss"),
+        ({"fit": lambda *_: None, "stop": None}, "would not see learning_rate"),
+        ({"fit": lambda *_: None, "stop": None, "learning_rate": None, "method": ng.OGD()}, "knows nothing of"),
+        ({"fit": lambda *_: 1 / 0, "stop": None, "learning_rate": None}, "raised ZeroDivisionError"),
+        ({"clip": 0.0}, "clip must be positive"),
+        ({"weight_decay": -1.0}, "weight_decay must be"),
         ({"batch_size": 2}, "for minibatches use 'sgd'"),
         ({"optimizer": "sgd", "batch_size": 99}, "between 1 and the 5"),
         ({"optimizer": "sgd", "momentum": 1.0}, "momentum"),
@@ -102,14 +112,12 @@ def test_settings_out_of_range_are_refused(make):
 
 
 def test_networks_that_cannot_be_run_together_are_refused():
-    networks = [
-        nn.Sequential(
-            nn.Linear(FEATURES, OUTPUTS, dtype=torch.float64), nn.BatchNorm1d(OUTPUTS, dtype=torch.float64)
-        )
-        for _ in range(2)
-    ]
-    with pytest.raises(ModelError, match=r"model\.eval"):
-        ng.train_tasks(networks, stream(), learning_rate=0.1, stop=ng.Steps(2))
+    def network():
+        batch = nn.BatchNorm1d(OUTPUTS, dtype=torch.float64, track_running_stats=False)
+        return nn.Sequential(nn.Linear(FEATURES, OUTPUTS, dtype=torch.float64), batch)
+
+    with pytest.raises(ModelError, match="'1' .* keeps no running statistics"):
+        ng.train_tasks([network(), network()], stream(), learning_rate=0.1, stop=ng.Steps(2))
     with pytest.raises(ModelError, match="one architecture"):
         ng.train_tasks([mlp(), linear()], stream(), learning_rate=0.1, stop=ng.Steps(2))
 

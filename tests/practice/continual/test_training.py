@@ -93,7 +93,8 @@ def test_training_ends_when_it_is_told_to():
 
     assert steps(ng.Steps([1, 2, 3])) == [1, 2, 3]
     assert steps(ng.Epochs(4)) == [4, 4, 4]
-    assert steps(ng.Epochs(4), optimizer="sgd", batch_size=2) == [8, 8, 8]  # what fills no batch is left out
+    assert steps(ng.Epochs(4), optimizer="sgd", batch_size=2) == [12, 12, 12]  # 2, 2 and 1 of 5 examples
+    assert steps(ng.Epochs(4), optimizer="sgd", batch_size=2, keep_last=False) == [8, 8, 8]
     assert steps(ng.KernelTime(0.3)) == [15, 15, 15]
     assert steps(ng.KernelTime(0.3), optimizer="sgd", momentum=0.8) == [3, 3, 3]
     assert steps(ng.KernelTime(0.3), momentum=0.8) == [15, 15, 15]  # "gd" has none

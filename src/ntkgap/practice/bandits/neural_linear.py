@@ -8,6 +8,7 @@ from ntkgap.practice.bandits.policy import Decision, Diverged, Policy
 from ntkgap.practice.bandits.reward_model import RewardModel
 from ntkgap.practice.bandits.ridge import RidgeModels
 from ntkgap.practice.checks import check_count
+from ntkgap.practice.modes import evaluation_mode
 
 
 class NeuralLinear(Policy):
@@ -97,7 +98,7 @@ class NeuralLinear(Policy):
 
 
 def last_hidden_features(network: nn.Module, x: Tensor) -> Tensor:
-    """What the network's readout is fed, [n, H]; of an antisymmetric network, the readout of its second half.
+    """What the network's readout is fed in evaluation mode, [n, H]; of an antisymmetric network, the readout of its second half.
 
     Args:
         network: its readout is the last module with parameters of its own.
@@ -112,7 +113,7 @@ def last_hidden_features(network: nn.Module, x: Tensor) -> Tensor:
     caught: list[Tensor] = []
     handle = readout[0].register_forward_pre_hook(lambda module, fed: caught.append(fed[0]))
     try:
-        with torch.no_grad():
+        with torch.no_grad(), evaluation_mode(network):
             network(x)
     finally:
         handle.remove()

@@ -12,6 +12,7 @@ from ntkgap.models import parameter_groups
 from ntkgap.practice.bandits.policy import Diverged
 from ntkgap.practice.checks import check_training
 from ntkgap.practice.curves import DIVERGENCE_FACTOR
+from ntkgap.practice.modes import draw_seed, masks, modes_differ, refuse_dependence, set_training
 from ntkgap.practice.update_rules import update_rule
 
 
@@ -29,7 +30,8 @@ class RewardTraining:
         start: ``"initial"`` (each training begins at θ₀, as in the paper of NeuralUCB) or ``"current"`` (it goes
             on from where the last one ended, as in its released code).
         optimizer: ``"gd"`` (all examples at once), ``"sgd"`` (plain, minibatches) or ``"adam"``.
-        batch_size: of ``"sgd"`` and ``"adam"``, drawn with replacement; all examples if not given.
+        batch_size: of ``"sgd"`` and ``"adam"``, drawn with replacement; all examples if not given. Batch
+            normalisation takes its running statistics where an update has a single example, which has none.
 
     Raises:
         StudyError: if a number is out of range or a choice unknown.
@@ -65,15 +67,17 @@ class RewardModel:
         network: maps the inputs of ``Environment.inputs`` to one number an arm, flattened; it is copied.
         training: when and how.
         regularization: λ ≥ 0, the pull to the initial parameters θ₀.
-        generator: source of minibatches; torch's global one if not given.
+        generator: source of minibatches, torch's global one if not given; and of the seed of random masks, 0 if not
+            given.
 
     Attributes:
-        network: trained in place.
-        initial: the network at θ₀.
+        network: trained in place, with batch statistics and masks as usual; in evaluation mode at all other times.
+        initial: the network at θ₀, in evaluation mode.
         trained: number of trainings so far.
 
     Raises:
         StudyError: if λ is out of range.
+        ModelError: when it is trained, if what the network says about a point depends on other points.
     """
 
     def __init__(
@@ -86,7 +90,11 @@ class RewardModel:
     ) -> None:
         if not 0 <= regularization < float("inf"):
             raise StudyError(f"regularization must be finite and at least 0, got {regularization!r}")
-        self.network, self.initial = copy.deepcopy(network), copy.deepcopy(network)
+        self.network, self.initial = copy.deepcopy(network), copy.deepcopy(network).eval()
+        set_training(self.network)
+        self._flags = [(module, module.training) for module in self.network.modules()]
+        self.network.eval()
+        self._modes_differ, self._independent, self._masks, self._updates = False, False, 0, 0
         self.training, self.regularization, self.generator = training, regularization, generator
         self._factor = max(group["lr"] for group in parameter_groups(network, 1.0))
         self.trained = 0
@@ -163,12 +171,13 @@ class RewardModel:
             self.network.load_state_dict(self.initial.state_dict())
         groups = parameter_groups(self.network, self.step_size, "adam" if settings.optimizer == "adam" else "gd")
         optimizer = update_rule(groups, settings.optimizer)
+        self._compare_modes(inputs)
         pairs = list(zip(self.network.parameters(), self.initial.parameters(), strict=True))
         t = self.seen
         size = t if settings.batch_size is None else min(t, settings.batch_size)
         for _ in range(settings.steps):
             chosen = slice(None) if size == t else torch.randint(t, (size,), generator=self.generator)
-            found = self.network(inputs[chosen]).gather(1, outputs[chosen][:, None])
+            found = self._learning_outputs(inputs[chosen]).gather(1, outputs[chosen][:, None])
             loss = 0.5 * (found - rewards[chosen]).square().mean()
             if self.regularization:
                 pull = sum((p - start.detach()).square().sum() for p, start in pairs)
@@ -185,6 +194,29 @@ class RewardModel:
                 f"training left a mean squared error of {error:.3g}, where that of θ₀ is {at_start:.3g}; lower "
                 "the learning rate"
             )
+
+    def _compare_modes(self, inputs: Tensor) -> None:
+        """See whether training needs masks and batch statistics, before the first."""
+        if self.seen > 1 and not self._independent:
+            refuse_dependence(self.network, inputs)
+            self._independent = True
+        if self.trained == 0:
+            self._modes_differ = modes_differ(self.network, inputs)
+            if self._modes_differ:
+                self._masks = draw_seed(self.generator or torch.Generator().manual_seed(0))
+
+    def _learning_outputs(self, x: Tensor) -> Tensor:
+        """In train mode, with the masks of the next update."""
+        if not self._modes_differ:
+            return self.network(x)
+        for module, flag in self._flags:
+            module.training = flag and not (len(x) == 1 and isinstance(module, nn.modules.batchnorm._BatchNorm))
+        self._updates += 1
+        try:
+            with masks(self._masks, self._updates):
+                return self.network(x)
+        finally:
+            self.network.eval()
 
     def _error(self, network: nn.Module) -> float:
         """Mean square of f − r over what was seen."""

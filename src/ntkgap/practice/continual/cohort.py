@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ntkgap.data import TaskStream, score
 from ntkgap.errors import StudyError
-from ntkgap.kernels.empirical.refusals import refuse_coupling_layers
 from ntkgap.practice.continual.lessons import Lesson, losses, stacked
 from ntkgap.practice.continual.method import Learning, Tensors
 from ntkgap.practice.continual.runs import TaskRuns
 from ntkgap.practice.curves import DIVERGENCE_FACTOR
+from ntkgap.practice.losses import OwnLoss
+from ntkgap.practice.modes import PROBED
 from ntkgap.practice.stacked import StackedNetworks
 
 Observer = Callable[[int, Callable[[int], nn.Module]], None]
@@ -24,7 +26,8 @@ class Cohort:
     Args:
         networks: of one architecture; they are not changed.
         streams: one a network, all of the same sizes.
-        loss: ``"squared"`` or ``"cross_entropy"``.
+        loss: ``"squared"`` or ``"cross_entropy"``, or one's own.
+        seeds: one a network, of masks and of what is remembered.
 
     Attributes:
         networks: with their parameters stacked.
@@ -34,15 +37,21 @@ class Cohort:
 
     Raises:
         StudyError: if the networks have too few outputs, or tasks differ in size.
-        ModelError: if networks differ in architecture, or have layers that share statistics between examples or
-            draw random numbers.
+        ModelError: if networks differ in architecture, or what they say about a point depends on other points.
     """
 
-    def __init__(self, networks: Sequence[nn.Module], streams: Sequence[TaskStream], loss: str) -> None:
-        for network in networks:
-            refuse_coupling_layers(network)
+    def __init__(
+        self,
+        networks: Sequence[nn.Module],
+        streams: Sequence[TaskStream],
+        loss: str | OwnLoss,
+        seeds: Sequence[int],
+    ) -> None:
         self._tests = [stacked([s.tasks[t].test.x for s in streams]) for t in range(len(streams[0]))]
-        self.networks = StackedNetworks(networks, self._tests[0][:, :2], each=True)
+        self.networks = StackedNetworks(
+            networks, self._tests[0][:, :PROBED], each=True, generators=_sources(seeds, "masks")
+        )
+        self.memories = _sources(seeds, "memories")
         self.streams, self.loss = streams, loss
         self.trained: Tensors = self.networks.trained
         self._start = {k: p.clone() for k, p in self.trained.items()}
@@ -59,17 +68,18 @@ class Cohort:
         self.initial_losses = torch.stack([self._losses(lesson) for lesson in self.lessons], dim=1)
         self._noted: dict[str, list[Tensor]] = {}
 
-    def learning(self, optimizer: str) -> Learning:
-        """What methods are told."""
-        return Learning(self.networks, self.lessons, self.networks.rates(1.0, optimizer), self.loss)
+    def learning(self, kind: str | None) -> Learning:
+        """What methods are told; the kind of optimiser is None where it knows its own learning rates."""
+        rates = dict.fromkeys(self.trained, 1.0) if kind is None else self.networks.rates(1.0, kind)
+        return Learning(self.networks, self.lessons, rates, self.loss, self.memories)
 
     def outputs(self, x: Tensor) -> Tensor:
-        """Of every network on inputs of its own, [M, n, C], differentiable."""
-        return self.networks.outputs(self.trained, x, each=True)
+        """Of every network on inputs of its own, [M, n, C], as an update takes them, differentiable."""
+        return self.networks.learning_outputs(self.trained, x, each=True)
 
     def _outputs(self, x: Tensor) -> Tensor:
         with torch.no_grad():
-            return self.outputs(x)
+            return self.networks.outputs(self.trained, x, each=True)
 
     def tested(self) -> Tensor:
         """Scores on the test sets, [M, T]."""
@@ -101,7 +111,9 @@ class Cohort:
 
         That one, and not the loss at a phase's start: what is learned already may well grow a million times.
         """
-        start = self.initial_losses.sum(dim=1).clamp_min(torch.finfo(losses.dtype).eps)
+        # One's own may begin at or below zero.
+        least = 1.0 if isinstance(self.loss, OwnLoss) else torch.finfo(losses.dtype).eps
+        start = self.initial_losses.sum(dim=1).abs().clamp_min(least)
         return torch.isfinite(losses) & (losses <= DIVERGENCE_FACTOR * start)
 
     def note(self, lesson: Lesson, taken: Tensor) -> None:
@@ -148,3 +160,13 @@ class Cohort:
             if curves
             else torch.zeros(networks, 0, len(self.lessons), dtype=torch.float64),
         )
+
+
+def _sources(seeds: Sequence[int], purpose: str) -> list[torch.Generator]:
+    """A source of randomness for every network and purpose, apart from that of the order of examples."""
+    found = []
+    for seed in seeds:
+        entropy = [seed % 2**64, *purpose.encode()]
+        number = int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
+        found.append(torch.Generator().manual_seed(number))
+    return found

@@ -7,11 +7,12 @@ from numbers import Real
 from operator import itemgetter
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ntkgap.errors import StudyError
 from ntkgap.practice.continual.method import Learning, Memory, Method, Tensors
 from ntkgap.practice.continual.output_gradients import gradients_at
+from ntkgap.practice.losses import OwnLoss
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,9 @@ class EWC(Method):
     summed over the task's examples: Σ_i Σ_c (∂f_c(x_i)/∂θ_p)² for the squared loss,
     Σ_i Σ_c π_c (∂ log π_c(x_i)/∂θ_p)² with π the softmax for cross-entropy. Plain steps must stay short of where
     the penalty makes them unstable: with λ = 1 it is as steep as the tasks' own losses together.
+
+    ``nn.CrossEntropyLoss`` and ``nn.MSELoss`` have the Fisher information of the same names; other losses of one's
+    own have none that is known.
 
     Attributes:
         strength: λ, at least 0.
@@ -48,11 +52,30 @@ class EWC(Method):
         return _Held(learning, self)
 
 
+def likelihood(loss: str | OwnLoss) -> str:
+    """The name of the loss whose Fisher information is meant.
+
+    Raises:
+        StudyError: if it is not known.
+    """
+    if isinstance(loss, str):
+        return loss
+    if isinstance(loss.function, nn.CrossEntropyLoss):
+        return "cross_entropy"
+    if isinstance(loss.function, nn.MSELoss):
+        return "squared"
+    raise StudyError(
+        f"EWC needs the Fisher information of the loss, which is not known for loss={loss.name}; use 'squared', "
+        "'cross_entropy', nn.MSELoss() or nn.CrossEntropyLoss()"
+    )
+
+
 class _Held(Memory):
     """Sums of the penalties of all tasks: Σ_s F_s, Σ_s F_s θ_s, Σ_s F_s θ_s² make one quadratic."""
 
     def __init__(self, learning: Learning, method: EWC) -> None:
         super().__init__(learning)
+        likelihood(learning.loss)
         self._method = method
         self._fisher: Tensors = {}
         self._centre: Tensors = {}
@@ -92,7 +115,7 @@ class _Held(Memory):
         learning, lesson = self.learning, self.learning.lessons[phase]
         columns = lesson.mask[0].nonzero()[:, 0]
         found = {name: torch.zeros_like(p) for name, p in trained.items()}
-        classes = learning.loss == "cross_entropy"
+        classes = likelihood(learning.loss) == "cross_entropy"
         with torch.no_grad():
             outputs = learning.networks.outputs(trained, lesson.x, each=True)[..., columns]
         of: Callable[[Tensor], Tensor]

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from ntkgap.practice.continual.lessons import Lesson
+from ntkgap.practice.losses import OwnLoss
 from ntkgap.practice.stacked import StackedNetworks
 
 Tensors = dict[str, Tensor]
@@ -20,13 +22,15 @@ class Learning:
         networks: M of them.
         lessons: of every task.
         rates: learning rate of every parameter, relative to η.
-        loss: its name.
+        loss: its name, or one's own.
+        generators: of what is remembered, one a network.
     """
 
     networks: StackedNetworks
     lessons: Sequence[Lesson]
     rates: dict[str, float]
-    loss: str
+    loss: str | OwnLoss
+    generators: Sequence[torch.Generator]
 
 
 class Memory:

@@ -31,7 +31,8 @@ class OGD(Method):
     is lost.
 
     Attributes:
-        examples: stored of every task; all if not given.
+        examples: stored of every task, drawn at random by the network's seed, of each class as many as of the
+            others; all if not given.
         directions: gradients of ``"all"`` the task's outputs, or only of the one of the example's ``"label"``.
         budget: bytes that stored directions may take.
 
@@ -121,7 +122,8 @@ class _Basis(Memory):
             self._basis = torch.cat([self._basis, _orthonormal(new, self._basis)], dim=1)
 
     def _directions(self, phase: int, trained: Tensors) -> Tensor:
-        learning, lesson = self.learning, self.learning.lessons[phase].first(self._stored(phase))
+        learning = self.learning
+        lesson = learning.lessons[phase].drawn(self._stored(phase), learning.generators)
         columns = lesson.mask[0].nonzero()[:, 0]
         # Sought among the task's own outputs: elsewhere stands 0, which is more than a sign of -1.
         labels = columns[lesson.y[..., columns].argmax(dim=-1)]  # [M, n]

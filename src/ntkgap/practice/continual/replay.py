@@ -9,18 +9,21 @@ from torch import Tensor
 from ntkgap.errors import StudyError
 from ntkgap.practice.continual.lessons import Lesson, losses
 from ntkgap.practice.continual.method import Learning, Memory, Method, Tensors
+from ntkgap.practice.losses import OwnLoss
 
 
 @dataclass(frozen=True)
 class Replay(Method):
-    r"""Rehearse the first examples of every earlier task (Chaudhry et al. 2019).
+    r"""Rehearse stored examples of every earlier task (Chaudhry et al. 2019).
 
     .. math:: L_t + w \sum_{s < t} L_s^{\text{stored}}
+
+    They are drawn at random by the network's seed, of each class as many as of the others.
 
     Attributes:
         examples: stored of every task.
         weight: w; if not given the number of examples of a task over the number stored, so that the sum estimates
-            the loss on all of them.
+            the loss on all of them. For a loss of one's own, which may be a mean, 1.
 
     Raises:
         StudyError: if a number is out of range.
@@ -51,7 +54,7 @@ class _Stored(Memory):
     def penalty(self, trained: Tensors) -> Tensor | None:
         if self._inputs is None:
             return None
-        outputs = self.learning.networks.outputs(trained, self._inputs, each=True)
+        outputs = self.learning.networks.learning_outputs(trained, self._inputs, each=True)
         parts = outputs.split([len(lesson) for _, lesson in self._stored], dim=1)
         weighted = [
             weight * losses(self.learning.loss, part, lesson)
@@ -61,7 +64,9 @@ class _Stored(Memory):
 
     def finish(self, phase: int, trained: Tensors) -> None:
         lesson = self.learning.lessons[phase]
-        kept = lesson.first(self._method.examples)
-        weight = len(lesson) / len(kept) if self._method.weight is None else self._method.weight
+        kept = lesson.drawn(self._method.examples, self.learning.generators)
+        weight = self._method.weight
+        if weight is None:
+            weight = 1.0 if isinstance(self.learning.loss, OwnLoss) else len(lesson) / len(kept)
         self._stored.append((weight, kept))
         self._inputs = torch.cat([lesson.x for _, lesson in self._stored], dim=1)

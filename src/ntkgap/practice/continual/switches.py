@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from ntkgap.errors import DataError
 from ntkgap.kernels import empirical_ntk, kernel_distance
+from ntkgap.practice.modes import evaluation_mode
 
 
 class KernelSwitches:
-    r"""Empirical kernels of M networks on fixed inputs, compared at every task switch.
+    r"""Empirical kernels of M networks on fixed inputs, in evaluation mode, compared at every task switch.
 
     An object of this class is called before the first task (phase 0) and after every task (phases 1…P), and then
     holds, with K_t the kernel after phase t,
@@ -70,7 +71,8 @@ class KernelSwitches:
     def _kernel(self, network: nn.Module) -> Tensor:
         if not all(bool(torch.isfinite(p).all()) for p in network.parameters()):
             return torch.tensor(torch.nan)
-        return empirical_ntk(network, self.probe, outputs=self.outputs).detach().to(torch.float64)
+        with evaluation_mode(network):
+            return empirical_ntk(network, self.probe, outputs=self.outputs).detach().to(torch.float64)
 
     def _measure(self, which: int) -> Tensor:
         values = [[row[which] for row in rows] for rows in self._rows]

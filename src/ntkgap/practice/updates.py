@@ -1,0 +1,120 @@
+"""The updates of one network: gradients, clipped, followed by an optimiser on its schedule; and how they go on."""
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ntkgap.errors import NtkgapError, StudyError
+from ntkgap.practice.losses import name_of
+from ntkgap.practice.optimizers import Rates, make_optimizer, takes_closure
+from ntkgap.practice.rule import Rule
+from ntkgap.practice.schedules import Schedule
+
+
+class Updates:
+    """The optimiser of one network, step after step.
+
+    Args:
+        rule: which.
+        parameters: what is trained, by name.
+        rates: learning rates of these; None where the optimiser knows its own.
+
+    Attributes:
+        taken: updates so far, in earlier trainings that are gone on with too.
+        optimizer: the optimiser.
+
+    Raises:
+        StudyError: if the optimiser or the schedule cannot be made of the parameters, or fails.
+    """
+
+    def __init__(self, rule: Rule, parameters: Mapping[str, Tensor], rates: Rates | None) -> None:
+        self._rule, self._parameters = rule, parameters
+        self.taken = 0
+        self.optimizer = make_optimizer(
+            rule.optimizer,
+            parameters,
+            rates,
+            momentum=rule.momentum,
+            weight_decay=rule.weight_decay,
+            torch_only=rule.with_scheduler,
+        )
+        self._schedule = Schedule(rule.schedule, self.optimizer)
+
+    def step(self, loss: Callable[[], Tensor], recorded: float) -> None:
+        """One update.
+
+        Args:
+            loss: gives the loss at the present parameters, with its graph; called once, or as often as the
+                optimiser asks.
+            recorded: the loss that was last recorded, for schedules that look at it.
+        """
+
+        def closure() -> Tensor:
+            self.optimizer.zero_grad()
+            found = loss()
+            found.backward()
+            if self._rule.clip is not None:
+                torch.nn.utils.clip_grad_norm_(list(self._parameters.values()), self._rule.clip)
+            return found
+
+        self._schedule.before(self.taken)
+        if takes_closure(self.optimizer):
+            self._guarded(lambda: self.optimizer.step(closure))  # type: ignore[call-arg]  # torch's own
+        else:
+            closure()
+            self._guarded(self.optimizer.step)
+        self.taken += 1
+        self._schedule.after(recorded)
+
+    def follow(self, recorded: float) -> None:
+        """One update along the gradients that the parameters have already."""
+        if self._rule.clip is not None:
+            torch.nn.utils.clip_grad_norm_(list(self._parameters.values()), self._rule.clip)
+        self._schedule.before(self.taken)
+        self._guarded(self.optimizer.step)
+        self.taken += 1
+        self._schedule.after(recorded)
+
+    def forget(self) -> None:
+        """Drop the gradients."""
+        self.optimizer.zero_grad()
+
+    def state(self) -> dict[str, Any]:
+        """What it takes to go on from here; later updates do not change it."""
+        kept = {"optimizer": self.optimizer.state_dict(), "schedule": self._schedule.state(), "taken": self.taken}
+        return copy.deepcopy(kept)
+
+    def go_on(self, state: dict[str, Any]) -> None:
+        """Go on from a state.
+
+        Raises:
+            StudyError: if it is not that of this optimiser on these parameters.
+        """
+        try:
+            kept = copy.deepcopy({key: state[key] for key in ("optimizer", "schedule", "taken")})
+            self.optimizer.load_state_dict(kept["optimizer"])
+            self._schedule.go_on(kept["schedule"])
+            self.taken = kept["taken"]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise StudyError(
+                f"state does not go with optimizer={self._name()} and this model ({error}); give the dictionary that "
+                "train filled with the same optimizer, schedule and architecture, or an empty one to begin anew"
+            ) from error
+
+    def _guarded(self, step: Callable[[], object]) -> None:
+        """What goes wrong in a user's optimiser is said so."""
+        if self._rule.by_name:
+            step()
+            return
+        try:
+            step()
+        except NtkgapError:
+            raise
+        except Exception as error:
+            raise StudyError(f"optimizer={self._name()} failed at step {self.taken}: {error}") from error
+
+    def _name(self) -> str:
+        return repr(self._rule.optimizer) if self._rule.by_name else name_of(self._rule.optimizer)
