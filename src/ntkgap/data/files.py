@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ntkgap.data.limits import check_bytes, max_bytes
 from ntkgap.errors import DataError
 
 ENVIRONMENT_VARIABLE = "NTKGAP_DATA"
@@ -99,13 +100,18 @@ def read_bytes(path: Path) -> bytes:
     """The content of a file, unpacked if its name ends in ``.gz``.
 
     Raises:
-        DataError: if it cannot be read or unpacked.
+        DataError: if it cannot be read or unpacked, or is larger than data may be.
     """
     try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if path.suffix == ".gz" else content
+        check_bytes(f"the contents of {path}", path.stat().st_size)
+        if path.suffix != ".gz":
+            return path.read_bytes()
+        with gzip.open(path) as file:  # which does not say how long it is
+            content = file.read(max_bytes() + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise damaged(path, str(error)) from error
+    check_bytes(f"the contents of {path}, unpacked,", len(content), at_least=True)
+    return content
 
 
 def read_text(path: Path) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from ntkgap.data.arrays import read_npz
+from ntkgap.data.archives import read_npz
 from ntkgap.errors import DataError
 from ntkgap.practice.continual.conventions import Array
 from ntkgap.practice.continual.metrics import AccuracyMatrix
