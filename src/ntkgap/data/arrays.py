@@ -8,6 +8,7 @@ import torch
 
 from ntkgap.data.archives import read_npz
 from ntkgap.data.dataset import IMAGE_AXES, Dataset, encode_classes, scale_inputs
+from ntkgap.data.files import expanded
 from ntkgap.data.own import Examples, examples_of, from_frame
 from ntkgap.data.sampling import split
 from ntkgap.data.tables import TABLES, read_table
@@ -18,8 +19,13 @@ def own_file(name: str) -> tuple[Path, list[str]] | None:
     """The file and the keys of a name like ``mine.npz`` or ``mine.npz:images,labels``; None for other names."""
     path, colon, keys = name.rpartition(":")
     if colon and path.endswith(".npz"):
-        return Path(path), [key.strip() for key in keys.split(",")]
-    return (Path(name), []) if name.endswith((".npz", *TABLES)) else None
+        return expanded(path), [key.strip() for key in keys.split(",")]
+    return (expanded(name), []) if name.endswith((".npz", *TABLES)) else None
+
+
+def own_name(path: str, keys: list[str]) -> str:
+    """The name that ``own_file`` reads as these; one spelling for the keys that are meant without any."""
+    return path if keys in ([], ["x", "y"]) else f"{path}:{','.join(keys)}"
 
 
 def arrays(

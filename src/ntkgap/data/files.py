@@ -48,8 +48,13 @@ def data_folders(root: object = None) -> list[Path]:
 
 
 # Functions of os.path answer where methods of Path raise: an unknown ~user, a folder that may not be entered.
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """The path with ``~`` at its beginning as a shell would read it."""
+    return Path(os.path.expanduser(path))
+
+
 def _absolute(folder: str | os.PathLike[str]) -> Path:
-    return Path(os.path.abspath(os.path.expanduser(folder)))
+    return Path(os.path.abspath(expanded(folder)))
 
 
 def _user_folder() -> Path:

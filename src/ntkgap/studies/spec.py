@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ntkgap.data import Dataset, data_files, data_folders, fingerprint, load_data
-from ntkgap.data.arrays import own_file
+from ntkgap.data.arrays import own_file, own_name
 from ntkgap.errors import DataError
 
 Width = Annotated[int, Field(ge=1, le=10**9)]
@@ -29,6 +29,9 @@ class DataSpec(Spec):
         options: what the data set takes besides.
         fingerprint: hash of the data files' contents, filled in when cells are made: other content under
             the same name is another cell, and is not loaded as this one.
+        where: folder of the data files, filled in with the fingerprint. The content says which data they are, so
+            the folder is no part of what a cell is (see ``sweep.study.WHERE``): the same files elsewhere, or
+            another spelling of their path, are the same cell.
     """
 
     name: str
@@ -36,6 +39,7 @@ class DataSpec(Spec):
     n_test: int = Field(default=64, ge=1)
     options: dict[str, Any] = {}
     fingerprint: str | None = None
+    where: str | None = None
 
     @field_validator("options")
     @classmethod
@@ -45,7 +49,7 @@ class DataSpec(Spec):
         return options
 
     def pinned(self) -> "DataSpec":
-        """The same data, named by absolute path and content if they come from files.
+        """The same data, named by their content if they come from files, with the folder set apart.
 
         Raises:
             DataError: if a file is missing.
@@ -55,10 +59,19 @@ class DataSpec(Spec):
             return self
         update: dict[str, Any] = {"fingerprint": fingerprint(files)}
         if own := own_file(self.name):
-            update["name"] = self.name.replace(str(own[0]), str(files[0]), 1)
-        if self.options.get("root") is not None:
-            update["options"] = self.options | {"root": str(data_folders(self.options["root"])[0])}
+            update |= {"name": own_name(files[0].name, own[1]), "where": str(files[0].parent)}
+        elif (root := self.options.get("root")) is not None:
+            update |= {"options": {k: v for k, v in self.options.items() if k != "root"}}
+            update |= {"where": str(data_folders(root)[0])}
         return self.model_copy(update=update)
+
+    def located(self) -> tuple[str, dict[str, Any]]:
+        """Name and options for ``load_data`` on this machine."""
+        if self.where is None:
+            return self.name, self.options
+        if own := own_file(self.name):
+            return own_name(str(Path(self.where) / own[0]), own[1]), self.options
+        return self.name, {"root": self.where} | self.options
 
     def load(self, seed: int) -> tuple[Dataset, Dataset]:
         """Training and test set of a seed.
@@ -67,7 +80,8 @@ class DataSpec(Spec):
             DataError: if the data cannot be loaded, or their files are not those of the fingerprint.
         """
         self.check_unchanged()
-        return load_data(self.name, self.n_train, self.n_test, seed, **self.options)
+        name, options = self.located()
+        return load_data(name, self.n_train, self.n_test, seed, **options)
 
     def check_unchanged(self) -> None:
         """Refuse files that are not those of the fingerprint.
@@ -82,4 +96,5 @@ class DataSpec(Spec):
             )
 
     def _files(self) -> list[Path]:
-        return data_files(self.name, self.options.get("root"))
+        name, options = self.located()
+        return data_files(name, options.get("root"))

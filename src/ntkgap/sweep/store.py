@@ -23,7 +23,7 @@ from signac.errors import JobsCorruptedError
 from ntkgap.errors import StoreError
 from ntkgap.sweep.cell import FAILURE, RESULT, outcome
 from ntkgap.sweep.files import read_json, write_json
-from ntkgap.sweep.study import Cell, Result, Study
+from ntkgap.sweep.study import Cell, Result, Study, identity
 
 FORMAT = 1
 META, LOCK = "ntkgap.json", ".lock"
@@ -183,7 +183,7 @@ class Store:
 
     def look_up(self, study: Study) -> list[StoredCell]:
         """Every cell of a study as the store has it, without writing anything."""
-        return [StoredCell(cell, Path(self._project.open_job(cell).path)) for cell in study.cells()]
+        return [StoredCell(cell, Path(self._project.open_job(identity(cell)).path)) for cell in study.cells()]
 
     def plan(self, study: Study) -> list[StoredCell]:
         """Note every cell of a study in the store, so that it shows as pending until it is computed."""
@@ -211,7 +211,7 @@ class Store:
         return sorted(found, key=lambda c: ([_sortable(c.cell.get(a)) for a in axes], c.directory.name))
 
     def _add(self, cell: Cell) -> StoredCell:
-        job = self._project.open_job(cell)
+        job = self._project.open_job(identity(cell))
         try:
             job.init()
         except JobsCorruptedError:  # a process was killed between making the directory and filling it
