@@ -1,5 +1,6 @@
 """What the studies have in common: presets, a grid over problems, widths and seeds, and claims."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
@@ -8,7 +9,6 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ntkgap.errors import NtkgapError, StudyError
@@ -20,6 +20,10 @@ from ntkgap.studies.measured import Measured
 from ntkgap.studies.spec import DataSpec, Seed, Spec, Width
 from ntkgap.studies.variations import Variations, varied
 from ntkgap.studies.verdict import Verdict
+from ntkgap.studies.yaml_text import MAX_CHARACTERS, read_yaml
+
+# A network of so many layers is built and traced in seconds; a sweep of so many cells is planned in a minute.
+MAX_DEPTH, MAX_CELLS = 1000, 100_000
 
 
 class BaseProblem(Spec, ABC):
@@ -36,6 +40,13 @@ class BaseProblem(Spec, ABC):
     data: DataSpec
     widths: list[Width] = Field(min_length=1)
     variations: Variations | None = None
+
+    @model_validator(mode="after")
+    def _depth_is_in_reach(self) -> Self:
+        depth = getattr(getattr(self, "model", None), "depth", 1)
+        if depth > MAX_DEPTH:
+            raise ValueError(f"model: depth must be at most {MAX_DEPTH}, got {depth}")
+        return self
 
     @model_validator(mode="after")
     def _variations_are_valid(self) -> Self:
@@ -81,7 +92,7 @@ class BaseStudy(BaseModel, ABC):
         problems: networks on data.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     name: ClassVar[str]
     version: ClassVar[int]
@@ -92,6 +103,15 @@ class BaseStudy(BaseModel, ABC):
     description: str = ""
     seeds: list[Seed] = Field(min_length=1)
     problems: Sequence[BaseProblem] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _grid_is_in_reach(self) -> Self:
+        cells = len(set(self.seeds)) * sum(
+            len(set(grid.widths)) for problem in self.problems for grid in problem.grids().values()
+        )
+        if cells > MAX_CELLS:
+            raise ValueError(f"the grid has {cells} cells, and at most {MAX_CELLS} are planned: take fewer seeds")
+        return self
 
     @classmethod
     def build(cls, configuration: Mapping[str, Any], origin: str = "the configuration") -> Self:
@@ -116,7 +136,7 @@ class BaseStudy(BaseModel, ABC):
         found = {}
         for file in sorted(cls._preset_folder().iterdir(), key=lambda f: f.name):
             if file.name.endswith(".yaml"):
-                found[file.name.removesuffix(".yaml")] = str(yaml.safe_load(file.read_text())["description"])
+                found[file.name.removesuffix(".yaml")] = str(read_yaml(file.read_text())["description"])
         return found
 
     @classmethod
@@ -272,8 +292,8 @@ class BaseStudy(BaseModel, ABC):
     def _read_preset(cls, name: str) -> dict[str, Any]:
         source: Traversable | Path
         if name.endswith((".yaml", ".yml")):
-            source = Path(name)
-            if not source.is_file():
+            source = Path(os.path.expanduser(name))
+            if not os.path.isfile(source):  # of a name that no path can have Path would raise
                 raise StudyError(
                     f"no preset file at {source.absolute()}; give the path of a YAML file, or choose one of "
                     f"{', '.join(cls.presets())}"
@@ -286,8 +306,9 @@ class BaseStudy(BaseModel, ABC):
                 "or the path of a .yaml file of the same form"
             )
         try:
-            configuration = yaml.safe_load(source.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            with source.open(encoding="utf-8-sig") as file:
+                configuration = read_yaml(file.read(MAX_CHARACTERS + 1))
+        except (OSError, UnicodeDecodeError, StudyError) as error:
             raise StudyError(f"cannot read the preset {name}: {error}") from error
         if not isinstance(configuration, dict):
             raise StudyError(f"the preset {name} must be a YAML mapping with keys description, seeds, problems")
@@ -303,7 +324,11 @@ def _numbers(name: str, given: int | Sequence[int] | None) -> Sequence[int] | No
     if given is None:
         return None
     if isinstance(given, Integral) and not isinstance(given, bool):
-        return list(range(given)) if name == "seeds" else [int(given)]
+        if name == "widths":
+            return [int(given)]
+        if (count := int(given)) > MAX_CELLS:
+            raise StudyError(f"seeds asks for {count} seeds, and at most {MAX_CELLS} cells are planned")
+        return list(range(count))
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise StudyError(f"{name} must be whole numbers, got {given!r}")
     found = list(given)

@@ -1,5 +1,6 @@
 """The parts every study is specified with."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,14 +10,38 @@ from ntkgap.data import Dataset, data_files, data_folders, fingerprint, load_dat
 from ntkgap.data.arrays import own_file, own_name
 from ntkgap.errors import DataError
 
-Width = Annotated[int, Field(ge=1, le=10**9)]
-Seed = Annotated[int, Field(ge=0)]
+# No size, count or number of steps is larger; what is computed of them then never overflows.
+LARGEST = 10**9
+
+Width = Annotated[int, Field(ge=1, le=LARGEST)]
+Seed = Annotated[int, Field(ge=0, le=2**53)]
 
 
 class Spec(BaseModel):
-    """A part of a study's specification: immutable, and a misspelt key is an error."""
+    """A part of a study's specification: immutable, and a misspelt key is an error.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    Numbers are numbers: no text or truth value is taken for one, and no whole number is beyond ``LARGEST``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
+
+    @field_validator("*")
+    @classmethod
+    def _in_reach(cls, value: Any) -> Any:
+        if wrong := [n for n in _leaves(value) if isinstance(n, int) and abs(n) > LARGEST]:
+            raise ValueError(
+                f"no whole number can be beyond {LARGEST}, and one has {len(str(abs(wrong[0])))} digits"
+            )
+        return value
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """All values in lists and mappings."""
+    if isinstance(value, Mapping | list | tuple):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _leaves(part)
+    else:
+        yield value
 
 
 class DataSpec(Spec):
