@@ -114,7 +114,7 @@ def write(folder, old, new):
             f"steps: {10**30}",
             "no whole number can be beyond 1000000000, .* 31 digits",
         ),
-        ("depth: 2", "depth: 10000", "'MLP.*: model: depth must be at most 1000, got 10000"),
+        ("depth: 2", "depth: 10000", "'MLP.*: model: depth must be at most 100, got 10000"),
         ("depth: 2", "depth: 2, alpha: yes", "model.alpha: Input should be a valid number, got True"),
         ("depth: 2", "depth: 2, antisymmetric: 1", "antisymmetric: Input should be a valid boolean, got 1"),
         ("depth: 2", "depth: 2, alpha: '1'", "model.alpha: Input should be a valid number, got '1'"),

@@ -10,6 +10,7 @@ from numpy.lib import format as npy
 
 from ntkgap.data.limits import check_bytes
 from ntkgap.errors import DataError
+from ntkgap.paths import is_file
 
 ENDING = ".npy"
 
@@ -22,7 +23,7 @@ def read_npz(path: str | Path, keys: Sequence[str] = ()) -> dict[str, np.ndarray
             than data may take (see ``limits``).
     """
     path = Path(path)
-    if not path.is_file():
+    if not is_file(path):
         raise DataError(f"no data file at {path.absolute()}; give the path of an .npz file with arrays x and y")
     try:
         with path.open("rb") as file:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ntkgap.data.limits import check_bytes, max_bytes
 from ntkgap.errors import DataError
+from ntkgap.paths import expanded, is_file, is_folder
 
 ENVIRONMENT_VARIABLE = "NTKGAP_DATA"
 
@@ -47,12 +48,6 @@ def data_folders(root: object = None) -> list[Path]:
     return [_absolute(folder) for folder in folders if folder]
 
 
-# Functions of os.path answer where methods of Path raise: an unknown ~user, a folder that may not be entered.
-def expanded(path: str | os.PathLike[str]) -> Path:
-    """The path with ``~`` at its beginning as a shell would read it."""
-    return Path(os.path.expanduser(path))
-
-
 def _absolute(folder: str | os.PathLike[str]) -> Path:
     return Path(os.path.abspath(expanded(folder)))
 
@@ -78,9 +73,7 @@ def find_files(source: Source, root: object = None) -> list[Path]:
                 return [file for file in files if file is not None]
             if len(missing) < len(layout) and not found_in_part:
                 found_in_part = f"; {folder} has some of them but not {', '.join(missing)}"
-    where = ", ".join(
-        f"{folder}{'' if os.path.isdir(folder) else ' (there is no such folder)'}" for folder in folders
-    )
+    where = ", ".join(f"{folder}{'' if is_folder(folder) else ' (there is no such folder)'}" for folder in folders)
     remedy = "give another root=" if root is not None else f"set ${ENVIRONMENT_VARIABLE} or give root="
     raise DataError(
         f"the files of {source.name!r} are not in {where}; sought: {_describe(source)}{found_in_part}; "
@@ -89,7 +82,7 @@ def find_files(source: Source, root: object = None) -> list[Path]:
 
 
 def _with_or_without_gz(path: Path) -> Path | None:
-    return next((p for p in (path, path.with_name(path.name + ".gz")) if os.path.isfile(p)), None)
+    return next((p for p in (path, path.with_name(path.name + ".gz")) if is_file(p)), None)
 
 
 def _describe(source: Source) -> str:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from ntkgap.data.limits import check_bytes
 from ntkgap.errors import DataError
+from ntkgap.paths import is_file
 
 #: Endings of the names of files that are tables.
 TABLES = (".csv", ".parquet")
@@ -25,7 +26,7 @@ def read_table(path: Path) -> pd.DataFrame:
     Raises:
         DataError: if the file is missing, is no such table, or is larger than data may be.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise DataError(f"no data file at {path.absolute()}; give the path of a table with a column of targets")
     try:
         return _read_csv(path) if path.suffix == ".csv" else _read_parquet(path)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ntkgap.studies.base import BaseStudy
 from ntkgap.studies.estimate import Estimate, physical_memory, sweep_seconds
@@ -29,7 +30,11 @@ def print_preview(
         NtkgapError: if data cannot be loaded or a network not be built.
     """
     total, to_do = preview(study, path, retry_failed)
-    estimates = [study.estimate(cell) for cell in to_do]
+    found: dict[tuple[str, str, int], Estimate] = {}
+    for cell in to_do:  # seeds are alike
+        if (place := _place(cell)) not in found:
+            found[place] = study.estimate(cell)
+    estimates = [found[_place(cell)] for cell in to_do]
     title = f"{study.name}: {len(to_do)} of {total} cells to compute, into {path}"
     console.print(_table(title, [p.name for p in study.problems], to_do, estimates))
     if to_do:
@@ -39,10 +44,10 @@ def print_preview(
 
 def _table(title: str, problems: list[str], cells: list[Cell], estimates: list[Estimate]) -> Table:
     """One row a problem and width, and one a variation: seeds are alike."""
-    table = Table("problem", title=title, title_justify="left")
+    table = Table("problem", title=Text(title), title_justify="left")
     for column in ("width", "cells", "time a cell", "memory a cell"):
         table.add_column(column, justify="right")
-    places = [(cell["problem"], variation_name(cell), cell["width"]) for cell in cells]
+    places = [_place(cell) for cell in cells]
     counts, each = Counter(places), dict(zip(places, estimates, strict=True))
     for problem in problems:
         table.add_section()
@@ -51,9 +56,13 @@ def _table(title: str, problems: list[str], cells: list[Cell], estimates: list[E
             _, variation, width = place
             found = each[place]
             numbers = (str(counts[place]), duration(found.seconds), size(found.bytes))
-            table.add_row(f"  {variation}" if variation else name, str(width), *numbers)
+            table.add_row(Text(f"  {variation}" if variation else name), str(width), *numbers)
             name = ""
     return table
+
+
+def _place(cell: Cell) -> tuple[str, str, int]:
+    return cell["problem"], variation_name(cell), cell["width"]
 
 
 def _summary(cells: list[Cell], estimates: list[Estimate], workers: int) -> str:

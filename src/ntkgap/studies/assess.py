@@ -7,13 +7,13 @@ from typing import Any
 from ntkgap.errors import StoreError, StudyError
 from ntkgap.studies.base import BaseStudy
 from ntkgap.studies.continual import ContinualStudy
-from ntkgap.studies.measured import Measured
+from ntkgap.studies.measured import Measured, check_place
 from ntkgap.studies.optimization import OptimizationStudy
 from ntkgap.studies.uncertainty import UncertaintyStudy
 from ntkgap.studies.variations import axis_of
 from ntkgap.studies.verdict import Verdict, judge
 from ntkgap.sweep import Runs
-from ntkgap.sweep.store import flatten
+from ntkgap.sweep.store import META, flatten
 
 STUDIES: dict[str, type[BaseStudy]] = {
     study.name: study for study in (OptimizationStudy, UncertaintyStudy, ContinualStudy)
@@ -35,11 +35,18 @@ def study_of(runs: Runs) -> BaseStudy:
     """The study that produced these results, as it was last configured.
 
     Raises:
-        StoreError: if the store was made but nothing has been planned in it yet.
+        StoreError: if nothing has been planned in the store yet, or what it holds is of no study there is.
     """
     if not runs.configuration:
         raise StoreError(f"the store {runs.path} holds no cells yet; run the study again")
-    return find_study(runs.study).build(runs.configuration, f"the store {runs.path}")
+    for stored in runs.cells:
+        check_place(stored)
+    try:
+        return find_study(runs.study).build(runs.configuration, f"the file {runs.path / META}")
+    except StudyError as error:
+        raise StoreError(
+            f"{error}; run the study again into the same store, or read it with its version"
+        ) from error
 
 
 def problem_names(runs: Runs) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """What the studies have in common: presets, a grid over problems, widths and seeds, and claims."""
 
-import os
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
@@ -9,9 +9,10 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from ntkgap.errors import NtkgapError, StudyError
+from ntkgap.paths import expanded, is_file
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.estimate import Estimate
 from ntkgap.studies.faults import faults
@@ -22,8 +23,8 @@ from ntkgap.studies.variations import Variations, varied
 from ntkgap.studies.verdict import Verdict
 from ntkgap.studies.yaml_text import MAX_CHARACTERS, read_yaml
 
-# A network of so many layers is built and traced in seconds; a sweep of so many cells is planned in a minute.
-MAX_DEPTH, MAX_CELLS = 1000, 100_000
+# A network of so many layers is built and traced, and a sweep of so many cells planned, in a few seconds.
+MAX_DEPTH, MAX_CELLS = 100, 100_000
 
 
 class BaseProblem(Spec, ABC):
@@ -103,6 +104,7 @@ class BaseStudy(BaseModel, ABC):
     description: str = ""
     seeds: list[Seed] = Field(min_length=1)
     problems: Sequence[BaseProblem] = Field(min_length=1)
+    _costs: dict[str, float] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
     def _grid_is_in_reach(self) -> Self:
@@ -229,11 +231,14 @@ class BaseStudy(BaseModel, ABC):
         """
 
     def cost(self, cell: Mapping[str, Any]) -> float:
-        """Seconds that a cell will take; 0 if that cannot be said, for such a cell fails at once."""
-        try:
-            return self.estimate(cell).seconds
-        except NtkgapError:
-            return 0.0
+        """Seconds that a cell takes, whatever its seed; 0 if that cannot be said: such a cell fails at once."""
+        alike = json.dumps({**cell, "seed": None}, sort_keys=True)
+        if alike not in self._costs:
+            try:
+                self._costs[alike] = self.estimate(cell).seconds
+            except NtkgapError:
+                self._costs[alike] = 0.0
+        return self._costs[alike]
 
     def check(self) -> None:
         """Try every problem's data and network, so that mistakes show before the sweep starts.
@@ -292,8 +297,8 @@ class BaseStudy(BaseModel, ABC):
     def _read_preset(cls, name: str) -> dict[str, Any]:
         source: Traversable | Path
         if name.endswith((".yaml", ".yml")):
-            source = Path(os.path.expanduser(name))
-            if not os.path.isfile(source):  # of a name that no path can have Path would raise
+            source = expanded(name)
+            if not is_file(source):
                 raise StudyError(
                     f"no preset file at {source.absolute()}; give the path of a YAML file, or choose one of "
                     f"{', '.join(cls.presets())}"
