@@ -1,5 +1,6 @@
 """The command line: ``ntkgap run | report | status | presets``."""
 
+import io
 import re
 import sys
 import warnings
@@ -14,6 +15,7 @@ from rich.text import Text
 
 from ntkgap import __version__
 from ntkgap.errors import NtkgapError, StoreError, StudyError
+from ntkgap.paths import expanded, is_file, is_folder
 
 if TYPE_CHECKING:
     from ntkgap.studies.base import BaseStudy
@@ -29,6 +31,7 @@ app = typer.Typer(
     add_completion=False,
 )
 
+LONGEST_RANGE = 100_000
 STUDY_NAMES = ("optimization", "uncertainty", "continual")  # ours; others are found when they are named
 SEED_HELP = "Seeds: '0:5' for 0 to 4, or '0,3,7'; in place of the preset's."
 
@@ -41,15 +44,25 @@ def parse_integers(text: str | None, what: str) -> list[int] | None:
     """
     if text is None:
         return None
-    if match := re.fullmatch(r"\s*(\d+)\s*:\s*(\d+)\s*", text):
-        values = list(range(int(match[1]), int(match[2])))
-        if not values:
-            raise StudyError(f"--{what} {text} is an empty range; its second number must exceed the first")
-        return values
     try:
+        if match := re.fullmatch(r"\s*(\d+)\s*:\s*(\d+)\s*", text):
+            values = range(int(match[1]), int(match[2]))
+            if not values:
+                raise StudyError(f"--{what} {text} is an empty range; its second number must exceed the first")
+            if values[-1] - values[0] >= LONGEST_RANGE:
+                raise StudyError(f"--{what} {text} is too long a range; at most {LONGEST_RANGE} numbers are taken")
+            return list(values)
         return [int(part) for part in text.split(",")]
+    except StudyError:
+        raise
     except ValueError:
-        raise StudyError(f"--{what} takes integers like 64,256 or a range like 0:5, got {text!r}") from None
+        got = text if len(text) < 80 else f"{text[:80]}…"
+        raise StudyError(f"--{what} takes integers like 64,256 or a range like 0:5, got {got!r}") from None
+
+
+def _console(*, stderr: bool = False) -> Console:
+    """Prints what users call things as they call it: nothing in it is markup or stands for a picture."""
+    return Console(stderr=stderr, markup=False, emoji=False)
 
 
 @app.callback(invoke_without_command=True)
@@ -126,7 +139,7 @@ def run(
     # Without a study all are run that the preset and the problems are of; if there are none, the first says why.
     asked = [name for name in STUDY_NAMES if study is None and find_study(name).concerns(preset, problem)]
     names = asked or (STUDY_NAMES if study is None else (study,))
-    folder = store or Path("runs") / Path(preset).stem
+    folder = Path("runs") / Path(preset).stem if store is None else expanded(store)
     changes = {"model": model, "data": data, "target": target, "n_train": n_train, "n_test": n_test}
     studies = []
     for name in names:
@@ -147,10 +160,10 @@ def run(
     stores = [folder if study is not None else folder / s.name for s in studies]
     if dry_run:
         for chosen, path in zip(studies, stores, strict=True):
-            print_preview(chosen, path, Console(), workers=workers, retry_failed=retry_failed)
+            print_preview(chosen, path, _console(), workers=workers, retry_failed=retry_failed)
         return
     finished = []
-    console = Console()
+    console = _console()
     for chosen, path in zip(studies, stores, strict=True):
         try:
             finished.append(run_study(chosen, path, workers, retry_failed=retry_failed))
@@ -189,8 +202,9 @@ def report(
 
     for place in study or ():
         find_study(place)
+    stores = [expanded(path) for path in stores]
     found = [runs for path in stores for runs in _open(path)]
-    console = Console()
+    console = _console()
     for runs in found:
         print_scorecard(
             assess(runs), console, f"The {runs.study} promise", assess_variations(runs), not_asked(runs)
@@ -205,11 +219,15 @@ def status(
     store: Annotated[Path, typer.Argument(help="A store, or the folder 'ntkgap run' made for them.")],
 ) -> None:
     """Say which cells are done, failed or still to be computed."""
+    from ntkgap.studies.measured import check_place
     from ntkgap.studies.variations import row_name
 
-    console = Console()
-    for runs in _open(store):
-        table = Table(title=f"{runs.path} ({runs.study}, version {runs.version})", title_justify="left")
+    console = _console()
+    for runs in _open(expanded(store)):
+        for stored in runs.cells:
+            check_place(stored)
+        title = Text(f"{runs.path} ({runs.study}, version {runs.version})")
+        table = Table(title=title, title_justify="left")
         for column in ("problem", "widths", "seeds"):
             table.add_column(column)
         for column in ("done", "failed", "pending", "seconds"):
@@ -223,7 +241,7 @@ def status(
             seconds = f"{rows.seconds.sum():.0f}" if "seconds" in rows else "0"
             widths = ", ".join(str(w) for w in sorted(set(rows.width)))
             counts = (done.sum(), (rows.state == "failed").sum(), (rows.state == "pending").sum())
-            table.add_row(str(name), widths, str(rows.seed.nunique()), *(str(c) for c in counts), seconds)
+            table.add_row(Text(str(name)), widths, str(rows.seed.nunique()), *(str(c) for c in counts), seconds)
         console.print(table)
         _print_failures(runs.failures(), runs.axes, console)
 
@@ -237,7 +255,7 @@ def presets() -> None:
     for name in study_names():
         for preset, description in find_study(name).presets().items():
             table.add_row(name, preset, description)
-    Console().print(table)
+    _console().print(table)
 
 
 def _open(folder: Path) -> "list[Runs]":
@@ -245,9 +263,9 @@ def _open(folder: Path) -> "list[Runs]":
     from ntkgap.sweep import Runs
     from ntkgap.sweep.store import META
 
-    if (folder / META).is_file():
+    if is_file(folder / META):
         return [Runs(folder)]
-    below = sorted(p.parent for p in folder.glob(f"*/{META}")) if folder.is_dir() else []
+    below = sorted(p.parent for p in folder.glob(f"*/{META}")) if is_folder(folder) else []
     if not below:
         raise StoreError(f"there is no ntkgap store at {folder} or directly below it; 'ntkgap run' makes one")
     order = {name: place for place, name in enumerate(STUDY_NAMES)}
@@ -259,7 +277,7 @@ def _say_how_to_resume(study: "BaseStudy", path: Path) -> None:
 
     cells = planned_cells(study, path)
     done = f"{sum(c.state == 'done' for c in cells)} of {len(cells)} cells are done and kept"
-    Console(stderr=True).print(f"\ninterrupted: {done}; run the same command to resume", highlight=False)
+    _console(stderr=True).print(f"\ninterrupted: {done}; run the same command to resume", highlight=False)
 
 
 def _print_failures(failures: list[tuple[dict[str, Any], str]], axes: Sequence[str], console: Console) -> None:
@@ -278,7 +296,7 @@ def _exit_with_failures(studies: "list[BaseStudy]", stores: list[Path]) -> None:
     missing = sum(c.state == "pending" for c in cells)
     if not failed and not missing:
         return
-    console = Console(stderr=True)
+    console = _console(stderr=True)
     _print_failures(failed, studies[0].axes, console)
     if failed:
         what = (
@@ -294,7 +312,7 @@ def _exit_with_failures(studies: "list[BaseStudy]", stores: list[Path]) -> None:
 
 
 def _warn(message: str) -> None:
-    Console(stderr=True).print(Text.assemble(("warning: ", "bold yellow"), message), soft_wrap=True)
+    _console(stderr=True).print(Text.assemble(("warning: ", "bold yellow"), message), soft_wrap=True)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
@@ -311,11 +329,14 @@ _python_warning = warnings.showwarning
 def main() -> None:
     """Run the command line; errors of ntkgap are one red line, not a traceback, and so are warnings."""
     warnings.showwarning = _show_warning
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a character shows its number
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except NtkgapError as error:
-        Console(stderr=True).print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
+        _console(stderr=True).print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted; run the same command to resume")
+        _console(stderr=True).print("interrupted; run the same command to resume")
         sys.exit(130)

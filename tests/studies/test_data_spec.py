@@ -1,14 +1,19 @@
 import copy
+import shutil
 
+import numpy as np
 import pytest
 import torch
 
 import ntkgap as ng
 from ntkgap.errors import DataError, StudyError
+from ntkgap.studies.assess import problem_names
 from ntkgap.studies.model import ModelSpec
 from ntkgap.studies.optimization import OptimizationStudy
 from ntkgap.studies.optimization.problem import OptimizationProblem
 from ntkgap.studies.spec import DataSpec
+from ntkgap.sweep import preview
+from ntkgap.sweep.study import identity
 from tests.data.file_writers import write_mnist
 
 compute = OptimizationStudy.compute_cell
@@ -49,13 +54,61 @@ def test_a_cell_is_known_by_the_files_contents(mnist):
         before.load(0)
 
 
-def test_a_root_is_pinned_by_its_absolute_path(mnist, monkeypatch):
+def test_a_root_is_told_to_workers_and_no_part_of_the_cell(mnist, monkeypatch):
+    from_environment = DataSpec(name="mnist", n_train=5, n_test=5).pinned()
     monkeypatch.chdir(mnist.parent)
     monkeypatch.delenv("NTKGAP_DATA")
     spec = DataSpec(name="mnist", n_train=5, n_test=5, options={"root": mnist.name}).pinned()
-    assert spec.options["root"] == str(mnist)
+    assert spec.where == str(mnist)
+    assert identity(spec.model_dump()) == identity(from_environment.model_dump())
     monkeypatch.chdir("/")
     assert len(spec.load(0)[0]) == 5
+    assert spec.pinned() == spec
+
+
+def write_own(folder, seed=0):
+    folder.mkdir(parents=True)
+    x = np.random.default_rng(seed).normal(size=(40, 3))
+    np.savez(folder / "mine.npz", x=x, y=x[:, 0], z=x[:, 1])
+    return folder / "mine.npz"
+
+
+def own_study(name):
+    return ng.OptimizationStudy.preset("smoke", data=str(name), problems=["shallow"], widths=[4], seeds=[0])
+
+
+def test_own_files_are_the_same_wherever_they_lie_and_however_they_are_called(tmp_path, monkeypatch):
+    file = write_own(tmp_path / "here")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (expected,) = own_study(file).cells()
+    assert (expected["data"]["name"], expected["data"]["where"]) == ("mine.npz", str(file.parent))
+    spellings = ["here/mine.npz", "here/../here/mine.npz", "~/here/mine.npz", f"{file}:x,y", f"{file}: x , y"]
+    for name in spellings:
+        (cell,) = own_study(name).cells()
+        assert identity(cell) == identity(expected)
+    (other_targets,) = own_study(f"{file}:x,z").cells()
+    assert other_targets["data"]["name"] == "mine.npz:x,z"
+    assert identity(other_targets) != identity(expected)
+    (other_numbers,) = own_study(write_own(tmp_path / "there", seed=1)).cells()
+    assert other_numbers["data"]["name"] == "mine.npz"
+    assert identity(other_numbers) != identity(expected)
+
+
+def test_a_moved_folder_computes_nothing_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_own(tmp_path / "here")
+    first = ng.run(own_study("here/mine.npz"), "here/store", workers=1, progress=False)
+    assert first.counts() == {"done": 1}
+    assert str(tmp_path) not in "".join(f.read_text() for f in (tmp_path / "here/store").rglob("*.json"))
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    assert preview(own_study("there/mine.npz"), "there/store") == (1, [])
+    more = own_study(tmp_path / "there/mine.npz").model_copy(update={"seeds": [0, 1]})
+    again = ng.run(more, "there/store", workers=1, progress=False)
+    assert again.counts() == {"done": 2}
+    assert set(again.to_pandas()["data.name"]) == {"mine.npz"}
+    assert len(problem_names(again)) == 2
+    assert len(set(problem_names(again).values())) == 1
 
 
 def test_bundled_data_are_not_pinned():

@@ -48,7 +48,9 @@ def test_a_factory_goes_through_a_study(study, factory):
             assert any(math.isfinite(float(v)) for v in result["scalars"].values() if v is not None)
     if factory is fails_at_six:
         failing = next(cell for cell in cells if cell["width"] == 6)
-        with pytest.raises(ng.NtkgapError, match=r"fails_at_six failed at width 6: ValueError: 6 is not divisible"):
+        with pytest.raises(
+            ng.NtkgapError, match=r"fails_at_six failed at width 6: ValueError: 6 is not divisible"
+        ):
             study.compute_cell(failing)
 
 

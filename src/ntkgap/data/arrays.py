@@ -1,31 +1,27 @@
 """Training and test sets from a user's own arrays and files."""
 
-import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
+from ntkgap.data.archives import read_npz
 from ntkgap.data.dataset import IMAGE_AXES, Dataset, encode_classes, scale_inputs
+from ntkgap.data.files import expanded
 from ntkgap.data.own import Examples, examples_of, from_frame
 from ntkgap.data.sampling import split
+from ntkgap.data.tables import TABLES, read_table
 from ntkgap.errors import DataError
-
-#: Endings of the names of files that ``load_data`` reads.
-TABLES = (".csv", ".parquet")
 
 
 def own_file(name: str) -> tuple[Path, list[str]] | None:
     """The file and the keys of a name like ``mine.npz`` or ``mine.npz:images,labels``; None for other names."""
     path, colon, keys = name.rpartition(":")
     if colon and path.endswith(".npz"):
-        return Path(path), [key.strip() for key in keys.split(",")]
-    return (Path(name), []) if name.endswith((".npz", *TABLES)) else None
+        return expanded(path), [key.strip() for key in keys.split(",")]
+    return (expanded(name), []) if name.endswith((".npz", *TABLES)) else None
 
 
 def own_names(names: str) -> list[str]:
@@ -52,33 +48,9 @@ def own_names(names: str) -> list[str]:
     return found
 
 
-def read_npz(path: str | Path, keys: Sequence[str] = ()) -> dict[str, np.ndarray]:
-    """Read every array of an ``.npz`` file, or those of some keys.
-
-    Raises:
-        DataError: if the file is missing, is not an ``.npz`` file, or holds what is not an array.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(f"no data file at {path.absolute()}; give the path of an .npz file with arrays x and y")
-    try:
-        with path.open("rb") as file:  # of a path, numpy leaves a broken archive open
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                raise ValueError("it is a single array, as of .npy")
-            if absent := [key for key in keys if key not in loaded.files]:
-                raise DataError(
-                    f"{path} has no array {', '.join(map(repr, absent))}; it has {', '.join(sorted(loaded.files))}"
-                )
-            found = {name: loaded[name] for name in keys or loaded.files}
-        if others := [name for name, array in found.items() if not isinstance(array, np.ndarray)]:
-            raise ValueError(f"it holds files that are no arrays: {', '.join(others)}")
-        return found
-    except DataError:
-        raise
-    # A RuntimeError is what zip archives raise that are encrypted or of an unknown compression.
-    except (ValueError, OSError, EOFError, BadZipFile, zlib.error, RuntimeError) as error:
-        raise DataError(f"{path} cannot be read as .npz ({error}); write it with numpy.savez") from error
+def own_name(path: str, keys: list[str]) -> str:
+    """The name that ``own_file`` reads as these; one spelling for the keys that are meant without any."""
+    return path if keys in ([], ["x", "y"]) else f"{path}:{','.join(keys)}"
 
 
 def arrays(
@@ -115,7 +87,7 @@ def arrays(
     Raises:
         DataError: if a file, an array, a size or an option cannot be used.
     """
-    x, y, classes, _ = read_examples(data, target)
+    x, y, classes, where = read_examples(data, target)
     labels = None if classes is None else y.numpy()
     train, test = split(len(x), n_train, n_test, np.random.default_rng(seed), labels)
     if classes is not None:
@@ -126,7 +98,10 @@ def arrays(
         y_train, y_test = scale_inputs(y[train], y[test], targets or "standardize")
     x_train, x_test = scale_inputs(x[train], x[test], scaling, IMAGE_AXES if x.ndim == 4 else (0,))
     n_classes = None if classes is None else len(classes)
-    return Dataset(x_train.float(), y_train.float(), n_classes), Dataset(x_test.float(), y_test.float(), n_classes)
+    pairs = ((x_train, y_train), (x_test, y_test))
+    one, two = (Dataset(x.float(), y.float(), n_classes) for x, y in pairs)
+    _check_rounding(where, x_train, one.x)
+    return one, two
 
 
 class OwnExamples(NamedTuple):
@@ -191,7 +166,7 @@ def _examples(data: Any, target: str | None) -> Examples:
         )
     file, keys = own_file(str(data)) or (Path(data), [])
     if file.suffix in TABLES:
-        return from_frame(_read_table(file), target, str(file))
+        return from_frame(read_table(file), target, str(file))
     if target is not None:
         raise DataError(f"target= names a column of a table; for {file} name two arrays: {file}:x,y")
     if keys and len(keys) != 2:
@@ -205,20 +180,25 @@ def _examples(data: Any, target: str | None) -> Examples:
     return Examples(found[x], found[y], str(file))
 
 
-def _read_table(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        raise DataError(f"no data file at {path.absolute()}; give the path of a table with a column of targets")
-    try:
-        return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
-    except ImportError as error:
-        raise DataError(f"{path} needs a reader of Parquet: pip install pyarrow, or write it as .csv") from error
-    except (ValueError, OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise DataError(f"{path} cannot be read as a table ({error})") from error
-
-
 def _native(array: np.ndarray) -> np.ndarray:
-    """Real numbers in float64, whatever their size and order of bytes."""
-    return np.ascontiguousarray(array, dtype=np.float64)
+    """Real numbers in float64, whatever their size and order of bytes; writable, as torch asks for."""
+    return np.require(array, np.float64, ["C", "W"])
+
+
+def _check_rounding(where: str, exact: torch.Tensor, rounded: torch.Tensor) -> None:
+    """Refuse inputs of which float32 makes a constant: large numbers that differ by little, such as times.
+
+    Raises:
+        DataError: naming the input and the remedy.
+    """
+    lost = (exact != exact[:1]).any(dim=0) & (rounded == rounded[:1]).all(dim=0)
+    if bool(lost.any()):
+        place = lost.nonzero()[0].tolist()
+        value = float(exact[(0, *place)])
+        raise DataError(
+            f"{where}: the values of input {', '.join(map(str, place))} differ, but by too little for float32 "
+            f"(the first is {value:.10g}); subtract their mean, or take scaling='standardize'"
+        )
 
 
 def _check_arrays(where: str, x: np.ndarray, y: np.ndarray) -> None:

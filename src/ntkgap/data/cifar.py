@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ntkgap.data.arrays import read_npz
+from ntkgap.data.archives import read_npz
 from ntkgap.data.files import damaged, read_bytes
 from ntkgap.data.pickle_opcodes import UnreadablePickle
 from ntkgap.data.pickled_batch import read_pickled_batch
@@ -48,6 +48,8 @@ def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarra
     try:
         found = read_npz(path)
     except DataError as error:
+        if error.__cause__ is None:  # it could be read, but is too large
+            raise
         raise damaged(path, str(error.__cause__)) from error
     parts: list[np.ndarray] = []
     for part in ("train", "test"):

@@ -115,25 +115,26 @@ def shuttle(
         if n > len(labels):
             raise DataError(f"{name}={n}, but {file} has {len(labels)} rows; ask for fewer")
         drawn = rng.permutation(len(labels))[:n]
-        xs.append(torch.as_tensor(features[drawn], dtype=torch.float32))
+        xs.append(torch.as_tensor(features[drawn], dtype=torch.float64))
         ys.append(encode_classes(torch.as_tensor(labels[drawn]), len(SHUTTLE_CLASSES), targets))
-    x_train, x_test = scale_inputs(xs[0], xs[1], scaling)
+    x_train, x_test = (x.float() for x in scale_inputs(xs[0], xs[1], scaling))
     return Dataset(x_train, ys[0], len(SHUTTLE_CLASSES)), Dataset(x_test, ys[1], len(SHUTTLE_CLASSES))
 
 
 def _read_shuttle(file: Path) -> tuple[np.ndarray, np.ndarray]:
     """Features [n, 9] and classes [n]; rows separated by blanks with numbers 1 … 7, or by commas with names."""
-    features, labels = [], []
+    features: list[np.ndarray] = []
+    labels: list[int] = []
     for number, line in enumerate(read_text(file).splitlines(), start=1):
         entries = line.split(",") if "," in line else line.split()
         try:
-            features.append([int(entry) for entry in entries[:-1]])
+            features.append(np.array([int(entry) for entry in entries[:-1]], dtype=np.int64))
             labels.append(_shuttle_class(entries[-1]))
-        except (ValueError, IndexError) as error:
+        except (ValueError, IndexError, OverflowError) as error:
             raise damaged(file, f"line {number}: {error}") from error
         if len(features[-1]) != SHUTTLE_FEATURES:
             raise damaged(file, f"line {number} has {len(features[-1])} features, not {SHUTTLE_FEATURES}")
-    return np.array(features), np.array(labels)
+    return np.stack(features) if features else np.empty((0, SHUTTLE_FEATURES)), np.array(labels)
 
 
 def _shuttle_class(text: str) -> int:

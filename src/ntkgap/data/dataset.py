@@ -80,17 +80,33 @@ class Dataset:
         return Dataset(self.x.to(dtype), self.y.to(dtype), self.n_classes)
 
 
+def check_plain(name: str, values: Tensor) -> None:
+    """Refuse tensors whose entries do not lie one after the other in memory: sparse, quantised, nested, or none.
+
+    Raises:
+        DataError: naming the kind and the remedy.
+    """
+    if values.is_meta:
+        raise DataError(f"{name} is a tensor on the meta device, which holds no numbers; make it on 'cpu'")
+    if values.layout != torch.strided or values.is_nested:
+        kind = "nested" if values.is_nested else str(values.layout).removeprefix("torch.")
+        raise DataError(f"{name} is a tensor of layout {kind}; pass {name}.to_dense()")
+    if values.is_quantized:
+        raise DataError(f"{name} is a quantised tensor; pass {name}.dequantize()")
+
+
 def tensor_of(name: str, values: object) -> Tensor:
     """A tensor of a tensor or a NumPy array; numbers of the latter in torch's default type."""
     if isinstance(values, Tensor):
+        check_plain(name, values)
         return values
     if not isinstance(values, np.ndarray):
         raise DataError(f"{name} must be a tensor or a NumPy array, got {type(values).__name__}")
     if values.dtype.kind not in "fiub":
         raise DataError(f"{name} holds {values.dtype}, which are no real numbers; convert it first")
     if values.dtype.kind == "f":  # of any size and order of bytes
-        return torch.as_tensor(np.ascontiguousarray(values, dtype=np.float64)).to(torch.get_default_dtype())
-    return torch.as_tensor(np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("=")))
+        return torch.from_numpy(np.require(values, np.float64, ["C", "W"])).to(torch.get_default_dtype())
+    return torch.from_numpy(np.require(values, values.dtype.newbyteorder("="), ["C", "W"]))
 
 
 def _one_hot(labels: Tensor, n_classes: int) -> Tensor:
@@ -172,7 +188,8 @@ def scale_inputs(
         shared: axes over which mean and standard deviation are taken; ``IMAGE_AXES`` for images.
 
     Raises:
-        DataError: if the scaling is unknown, or an example is zero and cannot have unit norm.
+        DataError: if the scaling is unknown, an example is zero and cannot have unit norm, or a feature is too
+            large or too small for its mean square to be a number.
     """
     if scaling == "none":
         return train, test
@@ -183,6 +200,11 @@ def scale_inputs(
         constant = train.amax(dim=shared, keepdim=True) == train.amin(dim=shared, keepdim=True)
         mean = torch.where(constant, train.amax(dim=shared, keepdim=True), mean)
         std = torch.where(constant, torch.ones_like(std), std)
+        if not bool((torch.isfinite(std) & torch.isfinite(mean) & (std > 0)).all()):
+            raise DataError(
+                f"a feature has values up to {float(train.abs().max()):.3g}, whose squares are no numbers of type "
+                f"{train.dtype}; divide it by their size first"
+            )
         return (train - mean) / std, (test - mean) / std
     if scaling == "unit_norm":
         norms = [x.flatten(1).norm(dim=1) for x in (train, test)]

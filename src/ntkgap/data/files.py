@@ -8,7 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ntkgap.data.limits import check_bytes, max_bytes
 from ntkgap.errors import DataError
+from ntkgap.paths import expanded, is_file, is_folder
 
 ENVIRONMENT_VARIABLE = "NTKGAP_DATA"
 
@@ -46,9 +48,8 @@ def data_folders(root: object = None) -> list[Path]:
     return [_absolute(folder) for folder in folders if folder]
 
 
-# Functions of os.path answer where methods of Path raise: an unknown ~user, a folder that may not be entered.
 def _absolute(folder: str | os.PathLike[str]) -> Path:
-    return Path(os.path.abspath(os.path.expanduser(folder)))
+    return Path(os.path.abspath(expanded(folder)))
 
 
 def _user_folder() -> Path:
@@ -72,9 +73,7 @@ def find_files(source: Source, root: object = None) -> list[Path]:
                 return [file for file in files if file is not None]
             if len(missing) < len(layout) and not found_in_part:
                 found_in_part = f"; {folder} has some of them but not {', '.join(missing)}"
-    where = ", ".join(
-        f"{folder}{'' if os.path.isdir(folder) else ' (there is no such folder)'}" for folder in folders
-    )
+    where = ", ".join(f"{folder}{'' if is_folder(folder) else ' (there is no such folder)'}" for folder in folders)
     remedy = "give another root=" if root is not None else f"set ${ENVIRONMENT_VARIABLE} or give root="
     raise DataError(
         f"the files of {source.name!r} are not in {where}; sought: {_describe(source)}{found_in_part}; "
@@ -83,7 +82,7 @@ def find_files(source: Source, root: object = None) -> list[Path]:
 
 
 def _with_or_without_gz(path: Path) -> Path | None:
-    return next((p for p in (path, path.with_name(path.name + ".gz")) if os.path.isfile(p)), None)
+    return next((p for p in (path, path.with_name(path.name + ".gz")) if is_file(p)), None)
 
 
 def _describe(source: Source) -> str:
@@ -99,13 +98,18 @@ def read_bytes(path: Path) -> bytes:
     """The content of a file, unpacked if its name ends in ``.gz``.
 
     Raises:
-        DataError: if it cannot be read or unpacked.
+        DataError: if it cannot be read or unpacked, or is larger than data may be.
     """
     try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if path.suffix == ".gz" else content
+        check_bytes(f"the contents of {path}", path.stat().st_size)
+        if path.suffix != ".gz":
+            return path.read_bytes()
+        with gzip.open(path) as file:  # which does not say how long it is
+            content = file.read(max_bytes() + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise damaged(path, str(error)) from error
+    check_bytes(f"the contents of {path}, unpacked,", len(content), at_least=True)
+    return content
 
 
 def read_text(path: Path) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from ntkgap.data.dataset import Dataset
+from ntkgap.data.dataset import Dataset, check_plain
 from ntkgap.errors import DataError
 
 
@@ -73,16 +73,26 @@ def from_frame(frame: pd.DataFrame, target: str | None, where: str) -> Examples:
     """Columns of numbers as inputs, one column as targets.
 
     Raises:
-        DataError: if the target is no column, or another column holds no numbers or lacks some.
+        DataError: if the target is no column, another column holds no numbers or lacks some, or a column has
+            numbers with a few texts among them.
     """
     columns = [str(column) for column in frame.columns]
     if target is None or target not in columns:
-        raise DataError(f"{where} has columns {', '.join(columns)}; say which one holds the targets: target=...")
+        raise DataError(
+            f"{where} has columns {_some(columns)}; say which one holds the targets: target=..., in a preset "
+            "options: {target: ...}"
+        )
+    if twice := sorted({c for c in columns if columns.count(c) > 1}):
+        raise DataError(f"{where} has several columns called {_some(twice)}; give each a name of its own")
+    if not len(frame):
+        raise DataError(f"{where} has columns, but no row")
+    for column in frame.columns:
+        _check_texts(frame[column], where, is_target=str(column) == target)
     inputs = frame.drop(columns=frame.columns[columns.index(target)])
-    text = [str(c) for c in inputs.columns if not pd.api.types.is_numeric_dtype(inputs[c])]
+    text = [str(c) for c in inputs.columns if not _holds_numbers(inputs[c])]
     if text:
         raise DataError(
-            f"{where}: {', '.join(text)} hold no numbers; leave them out, or make indicators of them with "
+            f"{where}: {_some(text)} hold no numbers; leave them out, or make indicators of them with "
             "pandas.get_dummies"
         )
     for column in frame.columns:
@@ -103,6 +113,34 @@ def _labels(data: Dataset) -> Tensor:
     return (data.y[:, 0] > 0).long() if data.n_outputs == 1 else data.y.argmax(dim=1)
 
 
+def _holds_numbers(column: "pd.Series[Any]") -> bool:
+    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_complex_dtype(column)
+
+
+def _check_texts(column: "pd.Series[Any]", where: str, is_target: bool) -> None:
+    """Refuse a few texts among numbers: a target would silently be taken for classes.
+
+    Raises:
+        DataError: naming the column, the row and what is there.
+    """
+    if _holds_numbers(column) or not pd.api.types.is_object_dtype(column) | pd.api.types.is_string_dtype(column):
+        return
+    is_text = (pd.to_numeric(column.astype(str), errors="coerce").isna() & column.notna()).to_numpy()
+    # Half and half may be classes, some of which have numbers for names.
+    if 0 < int(is_text.sum()) < (len(column) / 2 if is_target else len(column)):
+        row = int(np.argmax(is_text))
+        raise DataError(
+            f"{where}: column {column.name!r} holds numbers, but text in {int(is_text.sum())} of {len(column)} "
+            f"rows (the first in row {row}: {str(column.iloc[row])[:40]!r}); mend or drop these rows"
+        )
+
+
+def _some(names: list[str], most: int = 20) -> str:
+    """The names, or the first of many."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(name[:80] for name in names[:most]) + more
+
+
 def _pair(item: Any, where: str) -> tuple[Any, Any]:
     if not isinstance(item, tuple | list) or len(item) != 2:
         got = f"{len(item)} things" if isinstance(item, tuple | list) else type(item).__name__
@@ -121,14 +159,23 @@ def _length(data: TorchDataset) -> int:
 
 
 def _array(name: str, values: Any) -> np.ndarray:
-    """As a NumPy array, on the CPU."""
+    """As a NumPy array, on the CPU.
+
+    Raises:
+        DataError: if it is none, or would lose something by becoming one.
+    """
     if isinstance(values, Tensor):
+        check_plain(name, values)
         values = values.detach().cpu()
         return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+    if hasattr(values, "toarray"):
+        raise DataError(f"{name} is sparse, a {type(values).__name__}; pass {name}.toarray()")
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise DataError(f"{name} has masked entries; drop these examples, or fill the entries")
     try:
         array = np.asarray(values)
         # Columns of a frame hold texts as objects.
         is_text = array.dtype == object and all(isinstance(value, str) for value in array.flat)
         return array.astype(str) if is_text else array
-    except ValueError as error:
+    except (ValueError, TypeError, RuntimeError, OverflowError) as error:
         raise DataError(f"{name} is no array ({error}); all examples must have one shape") from error

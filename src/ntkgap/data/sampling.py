@@ -2,11 +2,17 @@
 
 import numpy as np
 
+from ntkgap.data.limits import check_bytes
 from ntkgap.errors import DataError
 
 
-def check_sizes(n_train: int, n_test: int) -> None:
-    """Refuse sample sizes that are not positive integers.
+def check_sizes(n_train: int, n_test: int, numbers_an_example: int = 0) -> None:
+    """Refuse sample sizes that are not positive integers, or need more memory than data may take.
+
+    Args:
+        n_train: number of training examples.
+        n_test: number of test examples.
+        numbers_an_example: how many are drawn, in float64; none if the data lie in files.
 
     Raises:
         DataError: naming the size that is wrong.
@@ -14,6 +20,8 @@ def check_sizes(n_train: int, n_test: int) -> None:
     for name, size in (("n_train", n_train), ("n_test", n_test)):
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise DataError(f"{name} must be an integer of at least 1, got {size!r}")
+    if numbers_an_example:
+        check_bytes(f"n_train={n_train} and n_test={n_test} examples", 8 * numbers_an_example * (n_train + n_test))
 
 
 def class_balanced_order(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:

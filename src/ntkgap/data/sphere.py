@@ -37,9 +37,9 @@ def sphere(
     Raises:
         DataError: if a size or an option is out of range.
     """
-    check_sizes(n_train, n_test)
     if isinstance(dim, bool) or not isinstance(dim, int) or dim < 2:
         raise DataError(f"dim must be an integer of at least 2, got {dim!r}")
+    check_sizes(n_train, n_test, dim + 1)
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((n_train + n_test, dim))
     x /= np.linalg.norm(x, axis=1, keepdims=True)

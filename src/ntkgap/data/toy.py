@@ -41,7 +41,7 @@ def toy(
     Raises:
         DataError: if a size or the noise is out of range.
     """
-    check_sizes(n_train, n_test)
+    check_sizes(n_train, n_test, 3)
     if isinstance(noise, bool) or not isinstance(noise, int | float) or not 0 <= noise < math.inf:
         raise DataError(f"noise must be finite and at least 0, got {noise!r}")
     rng = np.random.default_rng(seed)

@@ -43,7 +43,7 @@ def wheel(
     Source:
         Riquelme, Tucker, Snoek (2018), Deep Bayesian bandits showdown, and its released code.
     """
-    check_sizes(n_train, n_test)
+    check_sizes(n_train, n_test, 2 + WHEEL_ARMS)
     if isinstance(delta, bool) or not isinstance(delta, int | float) or not 0 < delta < 1:
         raise DataError(f"delta must be a number between 0 and 1, got {delta!r}")
     if variant not in WHEEL_VARIANTS:

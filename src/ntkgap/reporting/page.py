@@ -12,7 +12,8 @@ import yaml
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from ntkgap.errors import StoreError
+from ntkgap.errors import NtkgapError, StoreError
+from ntkgap.paths import expanded
 from ntkgap.reporting.bands import band_figure
 from ntkgap.reporting.comparison import comparison_figure
 from ntkgap.reporting.figures import (
@@ -98,7 +99,7 @@ def report(runs: Runs | Sequence[Runs], path: str | Path = "report.html", *, pdf
             written.
     """
     all_runs = [runs] if isinstance(runs, Runs) else list(runs)
-    path = Path(path)
+    path = expanded(path)
     if not any(r.counts()["done"] for r in all_runs):
         raise StoreError(
             f"no cell in {', '.join(str(r.path) for r in all_runs)} is done: there is nothing to report"
@@ -114,7 +115,9 @@ def report(runs: Runs | Sequence[Runs], path: str | Path = "report.html", *, pdf
             )
         write_tables(path.parent, all_runs, {p.runs.study: (p.verdicts, p.axis_verdicts) for p in pages})
         write_atomically(path, _render(pages))
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a ValueError of a zero byte in the name
+        if isinstance(error, NtkgapError):
+            raise
         raise StoreError(f"cannot write the report {path}: {error}") from error
     return path
 

@@ -19,8 +19,9 @@ def results_table(all_runs: Sequence[Runs]) -> pd.DataFrame:
     frames = []
     for runs in all_runs:
         frame = runs.to_pandas()
-        frame.insert(0, "study", runs.study)
-        frames.append(frame)
+        others = frame.drop(columns="study", errors="ignore")
+        others.insert(0, "study", runs.study)
+        frames.append(others)
     return pd.concat(frames, ignore_index=True)
 
 

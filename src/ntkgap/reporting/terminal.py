@@ -40,7 +40,7 @@ def print_scorecard(
 def _print_card(verdicts: list[Verdict], console: Console, title: str) -> None:
     """Print claims × problems, and a sentence a problem."""
     card = Scorecard.of(verdicts)
-    table = Table(title=title, title_justify="left", title_style="bold", show_lines=True, expand=False)
+    table = Table(title=Text(title), title_justify="left", title_style="bold", show_lines=True, expand=False)
     table.add_column("theory says")
     for problem in card.problems:
         narrowest, widest = card.widths(problem)

@@ -5,26 +5,33 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ntkgap.errors import StoreError
+from ntkgap.errors import StoreError, StudyError
 from ntkgap.studies.base import BaseStudy
 from ntkgap.studies.claim import Claim
-from ntkgap.studies.measured import Measured
+from ntkgap.studies.measured import Measured, check_place
 from ntkgap.studies.registry import find_study
 from ntkgap.studies.variations import axis_of
 from ntkgap.studies.verdict import Verdict, judge
 from ntkgap.sweep import Runs
-from ntkgap.sweep.store import flatten
+from ntkgap.sweep.store import META, flatten
 
 
 def study_of(runs: Runs) -> BaseStudy:
     """The study that produced these results, as it was last configured.
 
     Raises:
-        StoreError: if the store was made but nothing has been planned in it yet.
+        StoreError: if nothing has been planned in the store yet, or what it holds is of no study there is.
     """
     if not runs.configuration:
         raise StoreError(f"the store {runs.path} holds no cells yet; run the study again")
-    return find_study(runs.study).build(runs.configuration, f"the store {runs.path}")
+    for stored in runs.cells:
+        check_place(stored)
+    try:
+        return find_study(runs.study).build(runs.configuration, f"the file {runs.path / META}")
+    except StudyError as error:
+        raise StoreError(
+            f"{error}; run the study again into the same store, or read it with its version"
+        ) from error
 
 
 def problem_names(runs: Runs) -> dict[str, str]:

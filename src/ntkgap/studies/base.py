@@ -8,10 +8,10 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ntkgap.errors import NtkgapError, StudyError
+from ntkgap.paths import expanded, is_file
 from ntkgap.studies import factories, given_data
 from ntkgap.studies.changes import Changes
 from ntkgap.studies.claim import Claim
@@ -23,6 +23,10 @@ from ntkgap.studies.model import OwnModel
 from ntkgap.studies.problem import BaseProblem
 from ntkgap.studies.spec import Seed
 from ntkgap.studies.verdict import Verdict
+from ntkgap.studies.yaml_text import MAX_CHARACTERS, read_yaml
+
+# A sweep of so many cells is planned in a few seconds.
+MAX_CELLS = 100_000
 
 
 class BaseStudy(BaseModel, ABC):
@@ -42,7 +46,7 @@ class BaseStudy(BaseModel, ABC):
         problems: networks on data.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
@@ -54,6 +58,15 @@ class BaseStudy(BaseModel, ABC):
     description: str = ""
     seeds: list[Seed] = Field(min_length=1)
     problems: Sequence[BaseProblem] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _grid_is_in_reach(self) -> Self:
+        cells = len(set(self.seeds)) * sum(
+            len(set(grid.widths)) for problem in self.problems for grid in problem.grids().values()
+        )
+        if cells > MAX_CELLS:
+            raise ValueError(f"the grid has {cells} cells, and at most {MAX_CELLS} are planned: take fewer seeds")
+        return self
 
     def __init_subclass__(cls, **settings: Any) -> None:
         """Name the function that computes a cell, where workers find it."""
@@ -81,7 +94,7 @@ class BaseStudy(BaseModel, ABC):
     def presets(cls) -> dict[str, str]:
         """Names and descriptions of the presets that come with the study."""
         files = {file.name.removesuffix(".yaml"): file for file in cls._preset_files()}
-        read = {name: yaml.safe_load(file.read_text()) for name, file in sorted(files.items())}
+        read = {name: read_yaml(file.read_text()) for name, file in sorted(files.items())}
         return {name: str(found.get("description", "")) for name, found in {**cls.written, **read}.items()}
 
     @classmethod
@@ -272,8 +285,8 @@ class BaseStudy(BaseModel, ABC):
     def _read_preset(cls, name: str) -> dict[str, Any]:
         source: Traversable | Path
         if name.endswith((".yaml", ".yml")):
-            source = Path(name)
-            if not source.is_file():
+            source = expanded(name)
+            if not is_file(source):
                 raise StudyError(
                     f"no preset file at {source.absolute()}; give the path of a YAML file, or choose one of "
                     f"{', '.join(cls.presets())}"
@@ -288,8 +301,9 @@ class BaseStudy(BaseModel, ABC):
                 "or the path of a .yaml file of the same form"
             )
         try:
-            configuration = yaml.safe_load(source.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            with source.open(encoding="utf-8-sig") as file:
+                configuration = read_yaml(file.read(MAX_CHARACTERS + 1))
+        except (OSError, UnicodeDecodeError, StudyError) as error:
             raise StudyError(f"cannot read the preset {name}: {error}") from error
         if not isinstance(configuration, dict):
             raise StudyError(f"the preset {name} must be a YAML mapping with keys description, seeds, problems")
@@ -305,7 +319,11 @@ def _numbers(name: str, given: int | Sequence[int] | None) -> Sequence[int] | No
     if given is None:
         return None
     if isinstance(given, Integral) and not isinstance(given, bool):
-        return list(range(given)) if name == "seeds" else [int(given)]
+        if name == "widths":
+            return [int(given)]
+        if (count := int(given)) > MAX_CELLS:
+            raise StudyError(f"seeds asks for {count} seeds, and at most {MAX_CELLS} cells are planned")
+        return list(range(count))
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise StudyError(f"{name} must be whole numbers, got {given!r}")
     found = list(given)

@@ -9,8 +9,7 @@ from typing import Any, TypeVar
 
 from torch import Generator
 
-from ntkgap.data import Dataset
-from ntkgap.data.arrays import own_file
+from ntkgap.data.arrays import own_file, own_names
 from ntkgap.data.own import is_own
 from ntkgap.errors import NtkgapError, StudyError, StudyWarning
 from ntkgap.models import describe
@@ -60,7 +59,7 @@ class Changes:
         sizes = {k: v for k, v in (("n_train", n_train), ("n_test", n_test)) if v is not None}
         if isinstance(data, Path):
             data = str(data)
-        own_data = data is not None and (isinstance(data, Dataset) or is_own(data) or bool(own_file(str(data))))
+        own_data = data is not None and (is_own(data) or bool(own_names(str(data))))
         replaced, label = _data(data, target)
         if target is not None and not own_data:
             raise StudyError("target= names the column of targets of one's own table; give it with data=")
@@ -157,12 +156,13 @@ def _data(data: Any, target: str | None) -> tuple[Settings | None, str]:
     """
     if data is None:
         return None, ""
-    if isinstance(data, Dataset) or is_own(data):
+    if is_own(data):
         key = given_data.remember(data, target)
         return {"name": given_data.GIVEN, "options": {}, "fingerprint": key}, given_data.GIVEN
     options = {} if target is None else {"target": target}
-    own = own_file(str(data))
-    return {"name": str(data), "options": options}, own[0].stem if own else Path(str(data)).stem
+    files = [own_file(name) for name in own_names(str(data))]
+    label = ", ".join(own[0].stem for own in files if own) or Path(str(data)).stem
+    return {"name": str(data), "options": options}, label
 
 
 def _width_of(problem: BaseProblem) -> int:

@@ -52,8 +52,13 @@ def _sentence(place: Place, at: Sequence[Any], configuration: Mapping[str, Any])
     first, *others = messages
     message = " or ".join([first, *(other.removeprefix("Input should be ") for other in others)])
     value = at[0]["input"]
-    got = "" if isinstance(value, dict) else f", got {value!r}"
+    got = "" if isinstance(value, dict) else f", got {_short(value)}"
     return f"{_name(place, configuration)}: {message}{got}"
+
+
+def _short(value: Any, most: int = 80) -> str:
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def _name(place: Place, configuration: Mapping[str, Any]) -> str:

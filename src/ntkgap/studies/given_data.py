@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
-from ntkgap.data import Dataset
 from ntkgap.data.own import Examples, examples_of
 from ntkgap.errors import DataError
 
@@ -26,14 +24,12 @@ def remember(data: Any, target: str | None = None) -> str:
     """Make data known to this process, and return the fingerprint of their content.
 
     Args:
-        data: a ``Dataset`` or whatever ``examples_of`` takes.
+        data: whatever ``examples_of`` takes.
         target: name of the column of targets of a frame.
 
     Raises:
         DataError: if they are no pairs of inputs and targets.
     """
-    if isinstance(data, Dataset):
-        data = (data.x, data.y if data.n_classes is None else class_labels(data))
     found = examples_of(data, target)
     digest = hashlib.sha256()
     for array in (found.x, found.y):
@@ -71,11 +67,6 @@ def receive(sent: Mapping[str, str]) -> None:
         if key not in _KNOWN:
             with np.load(file, allow_pickle=False) as arrays:
                 _KNOWN[key] = Examples(arrays["x"], arrays["y"], GIVEN)
-
-
-def class_labels(data: Dataset) -> Tensor:
-    """The class of every example, [n], from one column a class or one of signs."""
-    return data.y.argmax(dim=1) if data.n_outputs > 1 else (data.y[:, 0] > 0).long()
 
 
 @cache

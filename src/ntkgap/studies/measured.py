@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from ntkgap.errors import StoreError
 from ntkgap.sweep.files import number
-from ntkgap.sweep.store import StoredCell
+from ntkgap.sweep.store import REMEDY, StoredCell
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,12 @@ class Measured:
 
     @classmethod
     def of(cls, stored: StoredCell) -> Self:
-        """Read a cell that is done."""
+        """Read a cell that is done.
+
+        Raises:
+            StoreError: if its files are damaged.
+        """
+        check_place(stored)
         result = stored.result()
         return cls(
             stored.cell,
@@ -54,3 +60,18 @@ class Measured:
     def seed(self) -> int:
         """The seed."""
         return self.cell["seed"]
+
+
+def check_place(stored: StoredCell) -> None:
+    """Refuse a cell that no study has made: without the name of a problem, a width and a seed.
+
+    Raises:
+        StoreError: naming its directory.
+    """
+    for name in ("problem", "width", "seed"):
+        value = stored.cell.get(name)
+        is_right = isinstance(value, str if name == "problem" else int) and not isinstance(value, bool)
+        if not is_right:
+            raise StoreError(
+                f"the configuration of the cell in {stored.directory} is damaged (it has no {name}); {REMEDY}"
+            )

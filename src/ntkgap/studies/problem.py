@@ -13,6 +13,9 @@ from ntkgap.studies.model import Network, OwnModel
 from ntkgap.studies.spec import DataSpec, Spec, Width
 from ntkgap.studies.variations import Variations, varied
 
+# A network of so many layers is built and traced in a few seconds.
+MAX_DEPTH = 100
+
 
 class BaseProblem(Spec, ABC):
     """One network family on one data set, over widths.
@@ -30,6 +33,13 @@ class BaseProblem(Spec, ABC):
     model: Network
     widths: list[Width] = Field(min_length=1)
     variations: Variations | None = None
+
+    @model_validator(mode="after")
+    def _depth_is_in_reach(self) -> Self:
+        depth = getattr(self.model, "depth", 1)
+        if depth > MAX_DEPTH:
+            raise ValueError(f"model: depth must be at most {MAX_DEPTH}, got {depth}")
+        return self
 
     @model_validator(mode="after")
     def _variations_are_valid(self) -> Self:

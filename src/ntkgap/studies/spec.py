@@ -1,23 +1,49 @@
 """The parts every study is specified with."""
 
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ntkgap.data import Dataset, data_files, data_folders, fingerprint, load_data
-from ntkgap.data.arrays import own_file
+from ntkgap.data.arrays import own_file, own_name, own_names
 from ntkgap.errors import DataError
 from ntkgap.studies.given_data import GIVEN, given
 
-Width = Annotated[int, Field(ge=1, le=10**9)]
-Seed = Annotated[int, Field(ge=0)]
+# No size, count or number of steps is larger; what is computed of them then never overflows.
+LARGEST = 10**9
+
+Width = Annotated[int, Field(ge=1, le=LARGEST)]
+Seed = Annotated[int, Field(ge=0, le=2**53)]
 
 
 class Spec(BaseModel):
-    """A part of a study's specification: immutable, and a misspelt key is an error."""
+    """A part of a study's specification: immutable, and a misspelt key is an error.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    Numbers are numbers: no text or truth value is taken for one, and no whole number is beyond ``LARGEST``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
+
+    @field_validator("*")
+    @classmethod
+    def _in_reach(cls, value: Any) -> Any:
+        if wrong := [n for n in _leaves(value) if isinstance(n, int) and abs(n) > LARGEST]:
+            raise ValueError(
+                f"no whole number can be beyond {LARGEST}, and one has {len(str(abs(wrong[0])))} digits"
+            )
+        return value
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """All values in lists and mappings."""
+    if isinstance(value, Mapping | list | tuple):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _leaves(part)
+    else:
+        yield value
 
 
 class DataSpec(Spec):
@@ -30,6 +56,9 @@ class DataSpec(Spec):
         options: what the data set takes besides.
         fingerprint: hash of the data files' contents, filled in when cells are made: other content under
             the same name is another cell, and is not loaded as this one.
+        where: folder of the data files, filled in with the fingerprint. The content says which data they are, so
+            the folder is no part of what a cell is (see ``sweep.study.WHERE``): the same files elsewhere, or
+            another spelling of their path, are the same cell.
     """
 
     name: str
@@ -37,6 +66,7 @@ class DataSpec(Spec):
     n_test: int = Field(default=64, ge=1)
     options: dict[str, Any] = {}
     fingerprint: str | None = None
+    where: str | None = None
 
     @field_validator("options")
     @classmethod
@@ -46,7 +76,7 @@ class DataSpec(Spec):
         return options
 
     def pinned(self) -> "DataSpec":
-        """The same data, named by absolute path and content if they come from files.
+        """The same data, named by their content if they come from files, with the folder set apart.
 
         Raises:
             DataError: if a file is missing.
@@ -55,11 +85,30 @@ class DataSpec(Spec):
         if not files:  # they come with the library, or the user gave them as arrays
             return self
         update: dict[str, Any] = {"fingerprint": fingerprint(files)}
-        if own := own_file(self.name):
-            update["name"] = self.name.replace(str(own[0]), str(files[0]), 1)
-        if self.options.get("root") is not None:
-            update["options"] = self.options | {"root": str(data_folders(self.options["root"])[0])}
+        if names := own_names(self.name):
+            # Of several files the folder that all are in, and the rest of their paths.
+            folder = Path(os.path.commonpath([file.parent for file in files]))
+            pairs = zip(names, files, strict=True)
+            moved = [_named(name, str(file.relative_to(folder))) for name, file in pairs]
+            update |= {"name": ",".join(moved), "where": str(folder)}
+        elif (root := self.options.get("root")) is not None:
+            update |= {"options": {k: v for k, v in self.options.items() if k != "root"}}
+            update |= {"where": str(data_folders(root)[0])}
         return self.model_copy(update=update)
+
+    def located(self) -> tuple[Any, dict[str, Any]]:
+        """Name and options for ``load_data`` on this machine; or the arrays that a user has given.
+
+        Raises:
+            DataError: if these were not given to this process.
+        """
+        if self.name == GIVEN:
+            return given(self.fingerprint), self.options
+        if self.where is None:
+            return self.name, self.options
+        if names := own_names(self.name):
+            return ",".join(_named(name, os.path.join(self.where, _path(name))) for name in names), self.options
+        return self.name, {"root": self.where} | self.options
 
     def load(self, seed: int) -> tuple[Dataset, Dataset]:
         """Training and test set of a seed.
@@ -68,16 +117,8 @@ class DataSpec(Spec):
             DataError: if the data cannot be loaded, or their files are not those of the fingerprint.
         """
         self.check_unchanged()
-        return load_data(self.source, self.n_train, self.n_test, seed, **self.options)
-
-    @property
-    def source(self) -> Any:
-        """What ``load_data`` is given: a name, or the user's own arrays.
-
-        Raises:
-            DataError: if these were not given to this process.
-        """
-        return given(self.fingerprint) if self.name == GIVEN else self.name
+        name, options = self.located()
+        return load_data(name, self.n_train, self.n_test, seed, **options)
 
     def check_unchanged(self) -> None:
         """Refuse files that are not those of the fingerprint.
@@ -94,4 +135,19 @@ class DataSpec(Spec):
             )
 
     def _files(self) -> list[Path]:
-        return [] if self.name == GIVEN else data_files(self.name, self.options.get("root"))
+        if self.name == GIVEN:
+            return []
+        name, options = self.located()
+        return data_files(name, options.get("root"))
+
+
+def _path(name: str) -> str:
+    """The file of a name like ``mine.npz:images,labels``."""
+    path, colon, _ = name.rpartition(":")
+    return path if colon and path.endswith(".npz") else name
+
+
+def _named(name: str, path: str) -> str:
+    """A name with the same keys and another path; one spelling for the keys that are meant without any."""
+    own = own_file(name)
+    return own_name(path, own[1] if own else [])

@@ -98,7 +98,7 @@ def setting(problem: Spec, axis: str) -> Value:
         ValueError: if there is no such setting, or it cannot be varied.
     """
     part: Any = problem.model_dump(mode="json", exclude=set(NOT_SETTINGS))
-    if axis in ("data.name", "data.fingerprint"):
+    if axis in ("data.name", "data.fingerprint", "data.where"):
         raise ValueError(f"variations: {axis} cannot be an axis; other data are a problem of their own")
     for i, name in enumerate(axis.split(".")):
         if not isinstance(part, Mapping) or name not in part:

@@ -49,7 +49,7 @@ class Bar(Reporter):
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.description}", style="dim"),
+            TextColumn("{task.description}", style="dim", markup=False),
             console=console,
         )
         self.task = self.progress.add_task("", total=total)

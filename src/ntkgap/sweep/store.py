@@ -11,38 +11,43 @@ killed at any moment.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import signac
 from filelock import FileLock, Timeout
-from signac.errors import JobsCorruptedError
+from signac.errors import Error as SignacError
+from signac.errors import JobsCorruptedError, WorkspaceError
 
 from ntkgap.errors import StoreError
+from ntkgap.paths import expanded, is_file
 from ntkgap.sweep.cell import FAILURE, RESULT, outcome
 from ntkgap.sweep.files import read_json, write_json
-from ntkgap.sweep.study import Cell, Result, Study
+from ntkgap.sweep.shapes import fault_of_cell, fault_of_failure, fault_of_meta, fault_of_result
+from ntkgap.sweep.study import Cell, Result, Study, identity
 
 FORMAT = 1
 META, LOCK = "ntkgap.json", ".lock"
-RESULT_KEYS = {"scalars", "curves", "notes", "diverged", "seconds"}
+# What signac raises of a damaged configuration: it passes on what parsers raise of strange JSON.
+UNREADABLE = (JobsCorruptedError, ValueError, TypeError, LookupError, RecursionError)
 REMEDY = "restore it, or remove its directory and run again to compute it anew"
 
 
-def _read(path: Path, keys: set[str]) -> dict[str, Any]:
-    """Read a JSON file that must be a mapping with these keys.
+def _read(path: Path, fault_of: Callable[[Any], str]) -> dict[str, Any]:
+    """Read a JSON file.
 
     Raises:
-        StoreError: if it is not; the message names the file.
+        StoreError: if it has not the shape that is asked for; the message names the file.
     """
     try:
         value = read_json(path)
-    except (ValueError, OSError) as error:
+    # Deep nesting is a RecursionError; whole numbers of thousands of digits are a ValueError.
+    except (ValueError, OSError, RecursionError) as error:
         raise StoreError(f"{path} is damaged ({error}); {REMEDY}") from error
-    if not isinstance(value, dict) or not keys <= set(value):
-        raise StoreError(f"{path} is damaged (it must hold {', '.join(sorted(keys))}); {REMEDY}")
+    if fault := fault_of(value):
+        raise StoreError(f"{path} is damaged ({fault}); {REMEDY}")
     return value
 
 
@@ -69,7 +74,7 @@ class StoredCell:
         Raises:
             StoreError: if the file is damaged.
         """
-        return _read(self.directory / RESULT, RESULT_KEYS)
+        return _read(self.directory / RESULT, fault_of_result)
 
     def failure(self) -> dict[str, str]:
         """The ``message`` and ``traceback`` of a failed cell.
@@ -77,7 +82,7 @@ class StoredCell:
         Raises:
             StoreError: if the file is damaged.
         """
-        return _read(self.directory / FAILURE, {"message", "traceback"})
+        return _read(self.directory / FAILURE, fault_of_failure)
 
     def forget_failure(self) -> None:
         """Make a failed cell pending again."""
@@ -95,20 +100,25 @@ class Store:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = expanded(path)
         if not self.exists(path):
             raise StoreError(
                 f"there is no ntkgap store at {self.path.absolute()} (no {META}); "
                 "'ntkgap run --store DIRECTORY' makes one"
             )
-        self.meta = _read(self.path / META, {"format", "study", "version"})
+        self.meta = _read(self.path / META, fault_of_meta)
         if self.meta.get("format") != FORMAT:
             raise StoreError(
                 f"the store {self.path} has format {self.meta.get('format')!r}, this version of ntkgap reads "
                 f"format {FORMAT}; use a new store, or the version that wrote it"
             )
         with self._writing():
-            self._project = signac.init_project(self.path)
+            try:
+                self._project = signac.init_project(self.path)
+            except (SignacError, RuntimeError, ValueError, LookupError) as error:
+                raise StoreError(
+                    f"{self.path / '.signac'} is damaged ({error}); remove that directory, it is made again"
+                ) from error
 
     @classmethod
     def create(cls, path: str | Path, study: Study) -> "Store":
@@ -118,11 +128,11 @@ class Store:
             StoreError: if the directory holds something else, another study's results or those of
                 another version of this study, or cannot be written to.
         """
-        path = Path(path)
+        path = expanded(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
             strangers = sorted(p.name for p in path.iterdir() if not p.name.startswith("."))
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a ValueError of a zero byte in the name
             raise StoreError(
                 f"cannot make the store {path}: {error}; choose a directory you can write to"
             ) from error
@@ -139,7 +149,7 @@ class Store:
     @staticmethod
     def exists(path: str | Path) -> bool:
         """Whether there is a store at ``path``."""
-        return (Path(path) / META).is_file()
+        return is_file(expanded(path) / META)
 
     @classmethod
     def open_for(cls, path: str | Path, study: Study) -> "Store":
@@ -183,7 +193,7 @@ class Store:
 
     def look_up(self, study: Study) -> list[StoredCell]:
         """Every cell of a study as the store has it, without writing anything."""
-        return [StoredCell(cell, Path(self._project.open_job(cell).path)) for cell in study.cells()]
+        return [StoredCell(cell, Path(self._project.open_job(identity(cell)).path)) for cell in study.cells()]
 
     def plan(self, study: Study) -> list[StoredCell]:
         """Note every cell of a study in the store, so that it shows as pending until it is computed."""
@@ -198,23 +208,34 @@ class Store:
         Raises:
             StoreError: if a cell's configuration is damaged.
         """
-        found = []
-        for job in self._project:
+        found, axes = [], self.meta.get("axes", [])
+        for job in self._jobs():
             path = Path(job.path)
             try:
-                found.append(StoredCell(job.statepoint(), path))
-            except JobsCorruptedError as error:
+                cell = job.statepoint()
+            except UNREADABLE as error:
                 # A process killed while making a cell's directory leaves an empty one that is not planned yet.
-                if any(not p.name.startswith(".") for p in path.iterdir()):
+                if not path.is_dir() or any(not p.name.startswith(".") for p in path.iterdir()):
                     raise StoreError(f"the configuration of the cell in {path} is damaged; {REMEDY}") from error
-        axes = self.meta.get("axes", [])
+                continue
+            if fault := fault_of_cell(cell, axes):
+                raise StoreError(f"the configuration of the cell in {path} is damaged ({fault}); {REMEDY}")
+            found.append(StoredCell(cell, path))
         return sorted(found, key=lambda c: ([_sortable(c.cell.get(a)) for a in axes], c.directory.name))
 
+    def _jobs(self) -> list[Any]:
+        try:
+            return list(self._project)
+        except (WorkspaceError, OSError) as error:
+            raise StoreError(f"the cells in {self.path} cannot be listed: {error}; {REMEDY}") from error
+
     def _add(self, cell: Cell) -> StoredCell:
-        job = self._project.open_job(cell)
+        job = self._project.open_job(identity(cell))
         try:
             job.init()
-        except JobsCorruptedError:  # a process was killed between making the directory and filling it
+        # A process was killed between making the directory and filling it, or the file is damaged: the directory's
+        # name says what it must hold.
+        except UNREADABLE:
             job.init(force=True)
         return StoredCell(cell, Path(job.path))
 

@@ -4,7 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 Cell = dict[str, Any]
-"""One point of a study's grid: a JSON-serialisable configuration, and nothing but it decides the result."""
+"""One point of a study's grid: a JSON-serialisable configuration, and nothing but it decides the result.
+
+What stands under a key ``WHERE``, at any depth, only says where on this machine something lies that the rest names
+by its content: workers are told, but it is no part of what the cell is, and the store does not keep it."""
+
+WHERE = "where"
 
 Result = dict[str, Any]
 """What a cell yields: ``scalars`` (name -> number or None), ``curves`` (name -> list), ``notes`` (list of
@@ -53,6 +58,15 @@ class Study(Protocol):
     def configuration(self) -> Mapping[str, Any]:
         """What the study was asked to do, JSON-serialisable; enough to build it again."""
         ...
+
+
+def identity(cell: Mapping[str, Any]) -> Cell:
+    """What a cell is, wherever its files lie: the configuration without what stands under ``WHERE``."""
+    return {
+        key: identity(value) if isinstance(value, Mapping) else value
+        for key, value in cell.items()
+        if key != WHERE
+    }
 
 
 def describe(cell: Mapping[str, Any], axes: Sequence[str]) -> str:

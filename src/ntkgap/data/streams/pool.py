@@ -12,6 +12,8 @@ from ntkgap.data.dataset import IMAGE_AXES, Dataset, check_flag, encode_classes,
 from ntkgap.data.streams.stream import Task, TaskStream
 from ntkgap.errors import DataError
 
+LARGEST_COUNT = 10**9
+
 
 @dataclass(frozen=True)
 class Pool:
@@ -157,13 +159,13 @@ class Appearance:
 
 
 def check_count(name: str, value: object, least: int = 1) -> None:
-    """Refuse what is no integer of at least so much.
+    """Refuse what is no integer of at least so much, or more than any stream has.
 
     Raises:
         DataError: naming the option.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise DataError(f"{name} must be an integer of at least {least}, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= LARGEST_COUNT:
+        raise DataError(f"{name} must be an integer from {least} to {LARGEST_COUNT}, got {value!r}")
 
 
 def check_number(name: str, value: object, low: float, high: float, meaning: str) -> None:

@@ -9,6 +9,7 @@ from scipy.special import gammaln
 from torch import Tensor
 
 from ntkgap.data.dataset import Dataset
+from ntkgap.data.limits import check_bytes
 from ntkgap.data.streams.pool import check_count, check_number
 from ntkgap.data.streams.stream import Task, TaskStream
 from ntkgap.errors import DataError
@@ -59,6 +60,8 @@ def teachers(
         ("dim", dim, 2),
     ):
         check_count(name, value, least)
+    # Every task has its own targets; its features are more numbers than those.
+    check_bytes("these tasks", 8 * tasks * (n_train + n_test) * (dim + HIDDEN))
     check_number("similarity", similarity, -1, 1, "the correlation of two tasks in a row")
     check_number("noise", noise, 0, 1e6, "the standard deviation of the noise")
     rng = np.random.default_rng(seed)

@@ -11,8 +11,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from ntkgap.data.arrays import read_npz
+from ntkgap.data.archives import read_npz
 from ntkgap.errors import DataError
+from ntkgap.paths import is_file
 from ntkgap.practice.continual.conventions import Array
 from ntkgap.practice.continual.metrics import AccuracyMatrix
 
@@ -81,7 +82,7 @@ class _Runs(list[str]):
 
 
 def _read(path: Path, format: Format | None) -> Any:
-    if not path.is_file():
+    if not is_file(path):
         raise DataError(f"there is no file {path}")
     kind = path.suffix.lower()
     try:

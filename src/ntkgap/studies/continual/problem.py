@@ -264,7 +264,8 @@ def _load(data_json: str, stream_json: str, seed: int) -> TaskStream:
     data = DataSpec.model_validate_json(data_json)
     options: dict[str, Any] = json.loads(stream_json)
     kind = options.pop("kind")
-    return load_stream(kind, data.source, data.n_train, data.n_test, seed, **options, **data.options)
+    name, located = data.located()
+    return load_stream(kind, name, data.n_train, data.n_test, seed, **options, **located)
 
 
 def describe_stream(stream: StreamSpec) -> str:

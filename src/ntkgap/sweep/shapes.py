@@ -1,0 +1,104 @@
+"""What the files of a store must hold: whoever wrote them, nothing that is read further on has another shape."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+# Integers beyond this are no floating-point numbers; no configuration has so many mappings inside each other.
+LARGEST, DEEPEST = 10**300, 30
+
+
+def fault_of_meta(value: Any) -> str:
+    """What is wrong with ``ntkgap.json``; empty if nothing is."""
+    return _fault(
+        value,
+        {
+            "format": ("a whole number", _is_whole),
+            "study": ("a text", _is_text),
+            "version": ("a whole number", _is_whole),
+        },
+    ) or _fault(
+        {"axes": [], "configuration": {}, **value},
+        {
+            "axes": ("a list of texts", _is_texts),
+            "configuration": ("a mapping, not too deep", lambda part: isinstance(part, dict) and _is_flat(part)),
+        },
+    )
+
+
+def fault_of_result(value: Any) -> str:
+    """What is wrong with ``result.json``; empty if nothing is."""
+    return _fault(
+        value,
+        {
+            "scalars": ("a mapping of names to numbers", _is_scalars),
+            "curves": ("a mapping of names to lists of numbers", _is_curves),
+            "notes": ("a list of texts", _is_texts),
+            "diverged": ("true or false", lambda part: isinstance(part, bool)),
+            "seconds": ("a number", lambda part: isinstance(part, int | float) and _is_number(part)),
+        },
+    )
+
+
+def fault_of_failure(value: Any) -> str:
+    """What is wrong with ``failure.json``; empty if nothing is."""
+    return _fault(value, {"message": ("a text", _is_text), "traceback": ("a text", _is_text)})
+
+
+def fault_of_cell(value: Any, axes: Sequence[str]) -> str:
+    """What is wrong with a cell's configuration; empty if nothing is."""
+    if not isinstance(value, dict) or not _is_flat(value):
+        return "it must hold a mapping, not too deep"
+    for axis in axes:
+        if axis not in value:
+            return f"it has no {axis!r}"
+        is_number = isinstance(value[axis], int | float) and _is_number(value[axis])
+        if isinstance(value[axis], bool) or not (is_number or _is_text(value[axis])):
+            return f"its {axis!r} must be a text or a number"
+    return ""
+
+
+def _fault(value: Any, parts: dict[str, tuple[str, Callable[[Any], bool]]]) -> str:
+    if not isinstance(value, dict) or not set(parts) <= set(value):
+        return f"it must hold {', '.join(sorted(parts))}"
+    for name, (what, is_right) in parts.items():
+        if not is_right(value[name]):
+            return f"its {name!r} must be {what}"
+    return ""
+
+
+def _is_flat(value: Any, depth: int = DEEPEST) -> bool:
+    """Whether nothing lies too deep, and all texts are texts."""
+    if not isinstance(value, dict | list):
+        return _is_text(value) or not isinstance(value, str)
+    parts = [*value, *value.values()] if isinstance(value, dict) else value
+    return depth > 0 and all(_is_flat(part, depth - 1) for part in parts)
+
+
+def _is_text(value: Any) -> bool:
+    """Whether a value is a text that can be written; JSON can hold halves of characters."""
+    return isinstance(value, str) and (value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value))
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < LARGEST
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is what ``to_json`` makes of a number: NaN is null, and infinity has a name."""
+    if isinstance(value, int):  # truth values included
+        return abs(value) < LARGEST
+    return value is None or isinstance(value, float) or value in ("inf", "-inf")
+
+
+def _is_scalars(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_text, value)) and all(map(_is_number, value.values()))
+
+
+def _is_curves(value: Any) -> bool:
+    if not isinstance(value, dict) or not all(map(_is_text, value)):
+        return False
+    return all(isinstance(curve, list) and all(map(_is_number, curve)) for curve in value.values())
