@@ -75,7 +75,10 @@ class StackedNetworks:
         self.rest = self.fixed | self._buffers
         if not self.trained:
             raise ModelError("the members have no parameters to train")
-        self._check_equal(networks, (examples if each else examples.expand(len(networks), *examples.shape))[:, :2])
+        few = (examples if each else examples.expand(len(networks), *examples.shape))[:, :2]
+        self._check_equal(networks, few)
+        if len(networks) > 1 and not self._one_by_one:
+            self._check_differentiable(few)
         if self.modes_differ:
             self._learner = copy.deepcopy(networks[0])
             set_training(self._learner)
@@ -179,6 +182,18 @@ class StackedNetworks:
         with torch.no_grad():
             for name, tensor in (*network.named_parameters(), *network.named_buffers()):
                 stacked[name][i].copy_(tensor)
+
+    def _check_differentiable(self, examples: Tensor) -> None:
+        """Call networks one by one if the vectorised call has no gradient, as attention's fast path has none."""
+        with torch.enable_grad():
+            trained = {name: p.detach().requires_grad_() for name, p in self.trained.items()}
+            try:
+                outputs = self.outputs(trained, examples, each=True)
+                torch.autograd.grad(outputs.sum(), list(trained.values()), allow_unused=True)
+            except RuntimeError as error:
+                if isinstance(error, NtkgapError):
+                    raise
+                self._one_by_one = True
 
     def _check_shared(self, networks: Sequence[nn.Module]) -> None:
         """Refuse networks whose parameters have other names, or are shared between other places, than the first's.

@@ -89,11 +89,16 @@ class Changes:
         fitting: dict[tuple[str, str], Settings] = {}
         left_out: dict[str, str] = {}
         for settings, before in zip(problems, configuration["problems"], strict=True):
-            try:
-                found = self._fitted(build, configuration, settings, before, origin)
-                fitting.setdefault((found.pop("role"), found["data"]["name"]), found)
-            except NtkgapError as error:
-                left_out[before["name"]] = str(error)
+            kind = type(build(configuration | {"problems": [before]}, origin).problems[0])
+            tried = [kind.adapted(settings, own_model=self.model is not None, own_data=self.own_data)]
+            tried += kind.alternatives(tried[0]) if self.own_data else []
+            for attempt in tried:
+                try:
+                    found = self._fitted(build, configuration | {"problems": [attempt]}, before, origin)
+                    fitting.setdefault((found.pop("role"), found["data"]["name"]), found)
+                    break
+                except NtkgapError as error:
+                    left_out.setdefault(before["name"], str(error))
         reasons = "; ".join(f"{name!r}: {reason}" for name, reason in left_out.items())
         if not fitting:
             one = f"{origin} has no problem for this network and these data: {reasons}"
@@ -119,26 +124,20 @@ class Changes:
         return settings
 
     def _fitted(
-        self,
-        build: Callable[[Settings, str], Any],
-        configuration: Settings,
-        settings: Settings,
-        before: Settings,
-        origin: str,
+        self, build: Callable[[Settings, str], Any], configuration: Settings, before: Settings, origin: str
     ) -> Settings:
-        """Settings of a problem that was tried with the user's network and data, and its role.
+        """Settings of the one problem of a configuration, tried with the user's network and data, and its role.
 
         Raises:
             NtkgapError: if it does not fit them.
         """
-        kind = type(build(configuration | {"problems": [before]}, origin).problems[0])
-        settings = kind.adapted(settings, own_model=self.model is not None, own_data=self.own_data)
-        problem: BaseProblem = build(configuration | {"problems": [settings]}, origin).problems[0]
+        (settings,) = configuration["problems"]
+        problem: BaseProblem = build(configuration, origin).problems[0]
         if self.model is not None and self.model.one_network:
-            settings["widths"] = [_width_of(problem)]
+            settings = settings | {"widths": [_width_of(problem)]}
             problem = build(configuration | {"problems": [settings]}, origin).problems[0]
         problem.check()
-        network = kind.parts_of(before["name"])[0] if self.model is None else self.model.factory
+        network = problem.parts_of(before["name"])[0] if self.model is None else self.model.factory
         label = self.data_label or Path(before["data"]["name"]).stem
         return settings | {"name": problem.title(network, label), "role": problem.role}
 

@@ -80,6 +80,11 @@ class BaseProblem(Spec, ABC):
         """Settings of a preset's problem that suit a user's network or data, where those of the preset cannot."""
         return settings
 
+    @classmethod
+    def alternatives(cls, settings: dict[str, Any]) -> list[dict[str, Any]]:
+        """Other settings to try where a user's data do not fit those of a preset's problem."""
+        return []
+
     @abstractmethod
     def describe(self) -> str:
         """What was trained on what and for how long, in a line for the report."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from ntkgap.data import Dataset, TaskStream, load_stream
+from ntkgap.data.arrays import own_names
 from ntkgap.studies.model import OwnModel
 from ntkgap.studies.problem import BaseProblem
 from ntkgap.studies.spec import DataSpec, Spec
@@ -84,7 +85,21 @@ class TeachersSpec(Spec):
     same_inputs: bool = False
 
 
-StreamSpec = Annotated[RotatedSpec | PermutedSpec | SplitSpec | TeachersSpec, Field(discriminator="kind")]
+class TasksSpec(Spec):
+    """One file of a user's own a task, in the order in which ``data`` names them.
+
+    Attributes:
+        kind: tells this kind of stream from others.
+        heads: ``"single"`` (one output a label of any task) or ``"per_task"`` (each has outputs of its own).
+    """
+
+    kind: Literal["tasks"] = "tasks"
+    heads: Literal["single", "per_task"] = "single"
+
+
+StreamSpec = Annotated[
+    RotatedSpec | PermutedSpec | SplitSpec | TeachersSpec | TasksSpec, Field(discriminator="kind")
+]
 
 
 class TrainingSpec(Spec):
@@ -232,6 +247,21 @@ class ContinualProblem(BaseProblem):
         return f"{self.stream.kind} {data}, {network}"
 
     @classmethod
+    def adapted(cls, settings: dict[str, Any], *, own_model: bool, own_data: bool) -> dict[str, Any]:
+        """Several files are one a task."""
+        if own_data and len(own_names(settings["data"]["name"])) > 1:
+            heads = settings["stream"].get("heads", "single")
+            settings = settings | {
+                "stream": {"kind": "tasks", "heads": "per_task" if heads == "per_task" else "single"}
+            }
+        return settings
+
+    @classmethod
+    def alternatives(cls, settings: dict[str, Any]) -> list[dict[str, Any]]:
+        """Of anything the order of entries can be permuted: of tables, and for regressions."""
+        return [settings | {"stream": {"kind": "permuted", "tasks": settings["stream"].get("tasks") or 3}}]
+
+    @classmethod
     def parts_of(cls, name: str) -> tuple[str, str]:
         """The network comes last."""
         data, _, network = name.rpartition(", ")
@@ -276,5 +306,7 @@ def describe_stream(stream: StreamSpec) -> str:
         return f"{stream.tasks} permutations of {stream.fraction:.0%} of the pixels"
     if isinstance(stream, TeachersSpec):
         return f"{stream.tasks} regressions on the sphere, correlation {stream.similarity:g} from one to the next"
+    if isinstance(stream, TasksSpec):
+        return "one file a task (one head a task)" if stream.heads == "per_task" else "one file a task (one head)"
     heads = {"single": "one head", "shared": "a shared head", "per_task": "one head a task"}[stream.heads]
     return f"tasks of {stream.classes_per_task} classes ({heads})"
