@@ -80,7 +80,8 @@ def run(
     study: Annotated[
         str | None,
         typer.Argument(
-            help=f"Which study ({', '.join(STUDY_NAMES)}, an installed one, or my_study.py:Class); all three if not given."
+            help=f"Which study ({', '.join(STUDY_NAMES)}, an installed one, or my_study.py:Class); all three if "
+            "not given."
         ),
     ] = None,
     preset: Annotated[
@@ -140,7 +141,6 @@ def run(
     asked = [name for name in STUDY_NAMES if study is None and find_study(name).concerns(preset, problem)]
     names = asked or (STUDY_NAMES if study is None else (study,))
     folder = Path("runs") / Path(preset).stem if store is None else expanded(store)
-    changes = {"model": model, "data": data, "target": target, "n_train": n_train, "n_test": n_test}
     studies = []
     for name in names:
         try:
@@ -149,7 +149,11 @@ def run(
                 widths=parse_integers(width, "width"),
                 seeds=parse_integers(seed, "seed"),
                 problems=problem,
-                **changes,
+                model=model,
+                data=data,
+                target=target,
+                n_train=n_train,
+                n_test=n_test,
             )
             chosen.check()
             studies.append(chosen)

@@ -14,16 +14,18 @@ MLP = {"architecture": "mlp"}
 TINY = {
     "optimization": [
         {"name": "MLP, digits", "natural_gradient": {"steps": 2}, "gradient_descent": {"steps": 4},
-         "race": {"steps": 3, "second_order_steps": 2, "tuning_points": 2, "optimizers": ["sgd", "adam", "ngd", "kfac"]}},
+         "race": {"steps": 3, "second_order_steps": 2, "tuning_points": 2,
+                  "optimizers": ["sgd", "adam", "ngd", "kfac"]}},
     ],
     "uncertainty": [
         {"name": "MLP, digits", "kind": "ensemble", "members": 3, "training": {"steps": 4, "observations": 2}},
-        {"name": "digits, MLP", "kind": "bandit", "training": {"steps": 3, "every": 6}, "rules": ["evidence", "limit"],
-         "tuned": {"ucb": [1.0], "ntk_ucb": [1.0], "lin_ucb": [1.0]}},
+        {"name": "digits, MLP", "kind": "bandit", "training": {"steps": 3, "every": 6},
+         "rules": ["evidence", "limit"], "tuned": {"ucb": [1.0], "ntk_ucb": [1.0], "lin_ucb": [1.0]}},
     ],
     "continual": [
         {"name": "split digits, MLP", "stream": {"kind": "split", "tasks": 2},
-         "training": {"fraction_of_critical": 0.5, "steps": [1, 3]}, "methods": {"joint": True, "ogd": 2, "replay": 2}},
+         "training": {"fraction_of_critical": 0.5, "steps": [1, 3]},
+         "methods": {"joint": True, "ogd": 2, "replay": 2}},
     ],
 }  # fmt: skip
 

@@ -103,8 +103,8 @@ def _summary(cells: list[Cell], seconds: Seconds, memory: dict[tuple[Place, int]
     sentences = []
     if len(known) == len(each):
         sentences.append(
-            f"About {duration(sweep_seconds(known, workers))} with {of_all} on this machine, to a factor of two or "
-            f"three; the most expensive cell takes {duration(max(known))}."
+            f"About {duration(sweep_seconds(known, workers))} with {of_all} on this machine, to a factor of two "
+            f"or three; the most expensive cell takes {duration(max(known))}."
         )
     else:
         sentences.append(

@@ -32,8 +32,8 @@ MAX_CELLS = 100_000
 class BaseStudy(BaseModel, ABC):
     """A study: problems × widths × seeds, and the claims judged over the widths of each problem.
 
-    A study of one's own is a subclass with a ``name``, ``problems`` of its own kind, ``measure`` and ``claims``; it
-    may show figures and tables besides (see the page on writing a study).
+    A study of one's own is a subclass with a ``name``, ``problems`` of its own kind, ``measure`` and ``claims``.
+    It may show figures and tables besides (see the page on writing a study).
 
     Its presets are YAML files in a folder ``presets`` beside its module, or ``written`` in it as mappings.
 
@@ -119,8 +119,8 @@ class BaseStudy(BaseModel, ABC):
                 ``nn.Module``, its place ``"my_model.py:build"`` or ``"package.module:build"``, a network as it is,
                 or a mapping with ``factory`` and ``options``. By their names the function may ask for
                 ``generator``, ``in_shape``, ``in_features``, ``in_channels`` and ``n_outputs`` too; without a
-                ``width`` it is one network, judged at one place of the axis. Problems that then are alike are asked
-                once; those that the network does not fit are left out, with a warning that says why.
+                ``width`` it is one network, judged at one place of the axis. Problems that then are alike are
+                asked once; those that the network does not fit are left out, with a warning that says why.
             data: replaces the data set of every problem (its options are dropped; sizes stay): a name, a file
                 such as ``"mine.npz:images,labels"``, or the examples themselves, as for ``load_data``.
             widths: replaces the widths of every problem; variations are kept where theirs is among them.

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from torch import Generator
 
@@ -17,7 +17,15 @@ from ntkgap.studies import given_data
 from ntkgap.studies.model import OwnModel
 from ntkgap.studies.problem import BaseProblem
 
-S = TypeVar("S")
+
+class Built(Protocol):
+    """A study, as far as it matters here."""
+
+    @property
+    def problems(self) -> Sequence[BaseProblem]: ...  # noqa: D102
+
+
+S = TypeVar("S", bound=Built)
 Settings = dict[str, Any]
 
 
@@ -124,7 +132,7 @@ class Changes:
         return settings
 
     def _fitted(
-        self, build: Callable[[Settings, str], Any], configuration: Settings, before: Settings, origin: str
+        self, build: Callable[[Settings, str], Built], configuration: Settings, before: Settings, origin: str
     ) -> Settings:
         """Settings of the one problem of a configuration, tried with the user's network and data, and its role.
 

@@ -83,8 +83,8 @@ def place_of(cell: Mapping[str, Any]) -> Place:
 class Seconds:
     """Seconds of cells, from some that were measured.
 
-    Between two widths of a problem time is taken to grow as a + b·m with the width m, beyond the widest as m²: dense
-    layers have m² weights. That is rough, and good to a factor of two or three.
+    Between two widths of a problem time is taken to grow as a + b·m with the width m, beyond the widest as m²:
+    dense layers have m² weights. That is rough, and good to a factor of two or three.
 
     Args:
         cells: that were computed, with their seconds.

@@ -38,7 +38,7 @@ class Factory:
 
     Attributes:
         name: what the user calls it, like ``"my_model.py:build"``.
-        fingerprint: hash of its source and of what that imports from beside it, or of the code and all it refers to.
+        fingerprint: hash of its source and of what that imports from beside it, or of its code and what that uses.
         call: the factory.
         parcel: how it travels.
         as_built: whether it is a network that the user has built, always with the same parameters.
@@ -71,8 +71,8 @@ def factory_of(given: object) -> Factory:
         found = _from_callable(given)
     else:
         raise StudyError(
-            "model= takes a factory, 'my_model.py:build', 'package.module:build' or the function itself, or a network; "
-            f"got {type(given).__name__}"
+            "model= takes a factory, 'my_model.py:build', 'package.module:build' or the function itself, or a "
+            f"network; got {type(given).__name__}"
         )
     _KNOWN[found.fingerprint] = found
     return found
@@ -87,8 +87,8 @@ def known_factory(name: str, fingerprint: str | None) -> Factory:
     if fingerprint in _KNOWN:
         return _KNOWN[fingerprint]
     raise StudyError(
-        f"the network {name!r} is not loaded: neither a preset nor a store runs code that it names. Give it again: "
-        f"--model {name} on the command line, model= in Python"
+        f"the network {name!r} is not loaded: neither a preset nor a store runs code that it names. Give it "
+        f"again: --model {name} on the command line, model= in Python"
     )
 
 
@@ -188,8 +188,8 @@ def _pickled(call: object, name: str, module: str | None) -> Parcel:
         content = cloudpickle.dumps(call)
     except Exception as error:
         raise StudyError(
-            f"the network {name!r} cannot be sent to worker processes: {describe_error(error)}; write it into a file "
-            "and give 'my_model.py:build'"
+            f"the network {name!r} cannot be sent to worker processes: {describe_error(error)}; write it into a "
+            "file and give 'my_model.py:build'"
         ) from error
     finally:
         if by_value:
@@ -208,13 +208,13 @@ def make(
     """A network for inputs and targets like those of ``data``, the same for the same state of the generator.
 
     Args:
-        factory: what makes it. By the names of its arguments it is given ``width``, ``generator``, ``in_shape`` (of
-            one example), ``in_features`` (entries of one), ``in_channels``, ``n_outputs`` or ``out_features``.
+        factory: what makes it. By the names of its arguments it is given ``width``, ``generator``, ``in_shape``
+            (of one example), ``in_features`` (entries of one), ``in_channels``, ``n_outputs`` or ``out_features``.
         data: a training set.
         width: of hidden layers.
         options: further arguments; they go before what is offered.
-        generator: source of randomness. Of PyTorch's, NumPy's and Python's own generators states are set from it for
-            the call, and given back afterwards.
+        generator: source of randomness. The states of PyTorch's, NumPy's and Python's own generators are set from
+            it for the call, and given back afterwards.
 
     Raises:
         StudyError: if the factory takes other arguments, fails, or returns no network on the CPU.
@@ -275,8 +275,8 @@ def _arguments(factory: Factory, offered: Mapping[str, Any], options: Mapping[st
     ]
     if missing:
         raise StudyError(
-            f"{factory.name} asks for {', '.join(missing)}; a factory is given {', '.join(offered)} by these names, and "
-            "anything else as options"
+            f"{factory.name} asks for {', '.join(missing)}; a factory is given {', '.join(offered)} by these "
+            "names, and anything else as options"
         )
     return given
 
@@ -285,13 +285,13 @@ def _arguments(factory: Factory, offered: Mapping[str, Any], options: Mapping[st
 def _seeded(generator: Generator) -> Iterator[None]:
     """Set all random states from a generator, and put them back."""
     seed = int(torch.randint(2**32, (), generator=generator))
-    python, numpy = random.getstate(), np.random.get_state()
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - a user's code draws from it
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         random.seed(seed)
-        np.random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
         try:
             yield
         finally:
             random.setstate(python)
-            np.random.set_state(numpy)
+            np.random.set_state(numpy)  # noqa: NPY002

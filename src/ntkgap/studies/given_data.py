@@ -1,4 +1,4 @@
-"""Data that a user gives as arrays, frames or torch data sets: known by their content, sent to workers as a file."""
+"""Data that a user gives as arrays, frames or torch data sets: known by content, sent to workers as a file."""
 
 import atexit
 import hashlib
@@ -50,7 +50,7 @@ def given(fingerprint: str | None) -> tuple[np.ndarray, np.ndarray]:
     """
     if fingerprint not in _KNOWN:
         raise DataError(
-            "the data of this study were given as arrays, and are not kept with it; give the same again, data=(x, y)"
+            "the data of this study were given as arrays, and are not kept with it; give them again, data=(x, y)"
         )
     found = _KNOWN[fingerprint]
     return found.x, found.y

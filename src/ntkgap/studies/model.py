@@ -106,13 +106,13 @@ class OwnModel(Spec):
     """A user's own network: the factory that makes it.
 
     Attributes:
-        factory: ``"my_model.py:build"``, ``"package.module:build"``, or the name of a function that was given itself.
+        factory: ``"my_model.py:build"``, ``"package.module:build"``, or the name of a function given itself.
         options: what the factory takes besides the width and what the data say.
         fingerprint: hash of its source and of what that imports from beside it: another source is another cell.
     """
 
     factory: str
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default={})
     fingerprint: str | None = None
 
     # What settings of the networks above would say; of a user's own nothing of the kind is known.

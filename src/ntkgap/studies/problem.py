@@ -157,12 +157,13 @@ class BaseProblem(Spec, ABC):
         Raises:
             StudyError: naming a parameter that differs.
         """
+        assert isinstance(self.model, OwnModel)
         again = self.network(data, width, Generator().manual_seed(0))
         for (name, p), q in zip(network.named_parameters(), again.parameters(), strict=True):
             if p.shape != q.shape or (not p.detach().equal(q.detach()) and bool(p.isfinite().all())):
                 raise StudyError(
-                    f"{self.model.factory} gives {name} other values for the same seed; draw them with torch, numpy's "
-                    "or Python's global functions, or with the generator= that a factory is given if it asks for it"
+                    f"{self.model.factory} gives {name} other values for the same seed; draw them with torch's, "
+                    "numpy's or Python's global functions, or with the generator= that a factory may ask for"
                 )
 
 

@@ -39,11 +39,8 @@ def find_study(name: str) -> type[BaseStudy]:
     """
     if ":" in name:
         study = _at(name)
-        if study.name in study_names() and _GIVEN.get(study.name) is not study:
-            if study.name in OURS or study.name in _installed():
-                raise StudyError(
-                    f"{name} calls itself {study.name!r}, as another study does; give it a name of its own"
-                )
+        if study.name in (*OURS, *_installed()):
+            raise StudyError(f"{name} calls itself {study.name!r}, as another study does; give it another name")
         _GIVEN[study.name] = study
         return study
     if name in _GIVEN:

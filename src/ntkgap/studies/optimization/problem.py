@@ -104,8 +104,8 @@ class OptimizationProblem(BaseProblem):
             choose_loss(self.race.loss, train, test)
         if (rows := train.y.numel()) > LARGEST_GRAM:
             raise StudyError(
-                f"{self.name!r}: {len(train)} examples with {train.n_outputs} outputs make a Gram matrix of {rows} "
-                f"rows, and at most {LARGEST_GRAM} are decomposed; the study needs all eigenvalues, which products "
-                "with the matrix alone do not give: use fewer examples (n_train) or targets"
+                f"{self.name!r}: {len(train)} examples with {train.n_outputs} outputs make a Gram matrix of "
+                f"{rows} rows, and at most {LARGEST_GRAM} are decomposed; the study needs all eigenvalues, which "
+                "products with the matrix alone do not give: use fewer examples (n_train) or targets"
             )
         return train

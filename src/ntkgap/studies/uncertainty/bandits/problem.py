@@ -217,7 +217,7 @@ class BanditProblem(BaseProblem):
 
     @classmethod
     def adapted(cls, settings: dict[str, Any], *, own_model: bool, own_data: bool) -> dict[str, Any]:
-        """A user's data are classes. A user's network takes them as they are, and theory has no schedule for it."""
+        """A user's data are classes. A user's network takes them as they are; theory has no schedule for it."""
         if own_data:
             settings = settings | {"rewards": "class", "reward_unit": 1.0}
         if own_model:
