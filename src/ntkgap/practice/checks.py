@@ -59,7 +59,7 @@ def check_weight_decay(weight_decay: object) -> None:
     if (
         isinstance(weight_decay, bool)
         or not isinstance(weight_decay, Real)
-        or not 0 <= weight_decay < float("inf")
+        or not 0 <= float(weight_decay) < float("inf")
     ):
         raise StudyError(f"weight_decay must be finite and at least 0, got {weight_decay!r}")
 
@@ -70,7 +70,9 @@ def check_clip(clip: object) -> None:
     Raises:
         StudyError: naming the argument.
     """
-    if clip is not None and (isinstance(clip, bool) or not isinstance(clip, Real) or not 0 < clip < float("inf")):
+    if clip is not None and (
+        isinstance(clip, bool) or not isinstance(clip, Real) or not 0 < float(clip) < float("inf")
+    ):
         raise StudyError(f"clip must be positive and finite, the largest norm of the gradient, got {clip!r}")
 
 
@@ -100,7 +102,7 @@ def check_seeds(seeds: object, networks: int) -> list[int]:
     Raises:
         StudyError: if they are not.
     """
-    given = list(seeds) if isinstance(seeds, Iterable) else [seeds]
+    given: list[Any] = list(seeds) if isinstance(seeds, Iterable) else [seeds]
     for seed in given:
         if isinstance(seed, bool) or not isinstance(seed, Integral) or not -(2**63) <= int(seed) < 2**64:
             raise StudyError(f"seeds must be integers of 64 bits, one a network, got {seed!r}")

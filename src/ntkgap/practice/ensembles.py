@@ -1,4 +1,4 @@
-"""Ensembles of finite networks, trained together: one vectorised step moves all members, where that is possible."""
+"""Ensembles of finite networks, trained together: one vectorised step moves all members where it can."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

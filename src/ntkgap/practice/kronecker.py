@@ -52,8 +52,8 @@ def kfac_descent(
 
     Raises:
         StudyError: if a number is out of range.
-        ModelError: naming the layers that are not covered, or that draw random numbers or couple examples in the mode
-            they are in; or if the outputs have another shape than the targets.
+        ModelError: naming the layers that are not covered, or that draw random numbers or couple examples in
+            the mode they are in; or if the outputs have another shape than the targets.
     """
     check_training(learning_rate, steps)
     check_damping(damping)

@@ -1,4 +1,4 @@
-"""Losses of training: summed over examples by name, so that learning rates compare with eigenvalues; or one's own."""
+"""Losses of training: summed over examples, so that learning rates compare with eigenvalues; or one's own."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -88,7 +88,8 @@ def choose_loss(loss: object, *datasets: Dataset | None) -> Loss:
     if callable(loss) and not isinstance(loss, str | type):
         if isinstance(loss, nn.Module) and any(p.requires_grad for p in loss.parameters()):
             raise StudyError(
-                f"loss={name_of(loss)} has parameters of its own, which the optimizer would not train; put them into "
+                f"loss={name_of(loss)} has parameters of its own, which the optimizer would not train; put them "
+                f"into "
                 "the model, or freeze them"
             )
         return OwnLoss(loss)

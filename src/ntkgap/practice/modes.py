@@ -10,7 +10,7 @@ The policy of all trainings, written out for users in docs/training.md:
   alone. Flags are given back as they were.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ntkgap.errors import ModelError, NtkgapError, StudyError
 from ntkgap.models.calls import output_tensor
 from ntkgap.models.randomness import Seeded
-from ntkgap.models.substitution import replicate
+from ntkgap.models.substitution import call_with, replicate
 
 # Examples on which the two modes are compared.
 PROBED = 16
@@ -66,7 +66,7 @@ class Modes:
     Args:
         model: any network.
         x: inputs like those it is trained on, [n, ...].
-        generator: gives the seed of its masks; not touched where it draws none.
+        generator: gives the seed of its masks; it is not moved.
 
     Attributes:
         seed: of the masks.
@@ -120,14 +120,17 @@ def enough_for_statistics() -> Iterator[None]:
         if isinstance(error, NtkgapError) or "more than 1 value per channel" not in str(error):
             raise
         raise StudyError(
-            "a batch has a single example, of which batch normalisation has no statistics; choose a batch_size that "
+            "a batch has a single example, of which batch normalisation has no statistics; choose a batch_size "
+            "that "
             "leaves more in the last batch, or keep_last=False"
         ) from error
 
 
 def draw_seed(generator: torch.Generator) -> int:
-    """A seed from a source of randomness."""
-    return int(torch.randint(SEEDS, (), generator=generator))
+    """A seed from where a source of randomness is; it stays there, so that its other uses do not notice."""
+    twin = torch.Generator(generator.device)
+    twin.set_state(generator.get_state())
+    return int(torch.randint(SEEDS, (), generator=twin, device=twin.device))
 
 
 def masks(seed: int, step: int) -> Seeded:
@@ -138,8 +141,8 @@ def masks(seed: int, step: int) -> Seeded:
 def modes_differ(model: nn.Module, x: Tensor) -> bool:
     """Whether a network does something else in train mode than in evaluation mode, or changes its buffers there.
 
-    Seen on a few examples, on a replica; dropout, which may drop nothing of these, and batch normalisation are known
-    by their kind.
+    Seen on a few examples, on a replica; dropout, which may drop nothing of these, and batch normalisation are
+    known by their kind.
     """
     buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
     twin = replicate(model, buffers)
@@ -167,7 +170,8 @@ def refuse_dependence(model: nn.Module, x: Tensor) -> None:
     for name, module in model.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
             raise ModelError(
-                f"{name or 'the network'!r} ({type(module).__name__}) keeps no running statistics, so that what the "
+                f"{name or 'the network'!r} ({type(module).__name__}) keeps no running statistics, so that what "
+                f"the "
                 "network says about a point depends on the other points of the call; leave "
                 "track_running_stats=True, or use nn.GroupNorm"
             )
@@ -177,12 +181,29 @@ def refuse_dependence(model: nn.Module, x: Tensor) -> None:
     with torch.no_grad(), evaluation_mode(model):
         for seed, pair in enumerate((x[:2], torch.cat([x[:1], x[:1]]))):
             with Seeded(seed):
-                found.append(output_tensor(model, model(pair))[0])
+                found.append(called(model, pair)[0])
     if not _close(*found):
         raise ModelError(
-            f"what {type(model).__name__} says about a point depends on the other points of the call, or on chance, "
+            f"what {type(model).__name__} says about a point depends on the other points of the call, or on "
+            f"chance, "
             "in evaluation mode too; use running statistics there, and draw random numbers only if self.training"
         )
+
+
+def called(model: nn.Module, x: Tensor, tensors: Mapping[str, Tensor] | None = None) -> Tensor:
+    """The outputs of a network, with other tensors in place of its own if they are given.
+
+    Raises:
+        ModelError: if it does not take such inputs, or returns no tensor.
+    """
+    try:
+        return output_tensor(model, model(x) if tensors is None else call_with(model, tensors, (x,)))
+    except RuntimeError as error:
+        if isinstance(error, NtkgapError | torch.cuda.OutOfMemoryError):
+            raise
+        raise ModelError(
+            f"{type(model).__name__} cannot be called on inputs of shape {tuple(x.shape)}: {error}"
+        ) from error
 
 
 def _draws_or_couples(module: nn.Module) -> bool:

@@ -81,8 +81,8 @@ def online_laplace(
     deep learning*, algorithm 1; there a few gradient steps are taken where here the maximum is found, which the
     eigendecomposition gives for nothing.
 
-    Updates use batch statistics and random masks as usual (of seed 0); the losses that are recorded and the posterior
-    are of the network in evaluation mode.
+    Updates use batch statistics and random masks as usual (of seed 0); the losses that are recorded and the
+    posterior are of the network in evaluation mode.
 
     Args:
         model: any network mapping [n, ...] to [n, C].

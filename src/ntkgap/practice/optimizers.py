@@ -70,14 +70,16 @@ def check_optimizer(optimizer: object, learning_rate: object, weight_decay: floa
     check_kind(optimizer)
     if learning_rate is None and (isinstance(optimizer, str | type) or not callable(optimizer)):
         raise StudyError(
-            f"learning_rate must be positive and finite, got None, but optimizer={_name(optimizer)} needs it; only a "
+            f"learning_rate must be positive and finite, got None, but optimizer={_name(optimizer)} needs it; "
+            f"only a "
             "function that makes an optimizer may know it itself"
         )
     if learning_rate is not None:
         check_learning_rate(learning_rate)
     if weight_decay and not isinstance(optimizer, str | type):
         raise StudyError(
-            f"weight_decay={weight_decay:g} would not reach the optimizer that {_name(optimizer)} makes; set it there"
+            f"weight_decay={weight_decay:g} would not reach the optimizer that {_name(optimizer)} makes; set it "
+            f"there"
         )
 
 
@@ -186,12 +188,14 @@ def _check_covered(make: object, made: torch.optim.Optimizer, parameters: Mappin
     if left:
         shown = ", ".join(left[:5]) + (f" and {len(left) - 5} more" if len(left) > 5 else "")
         raise StudyError(
-            f"optimizer={_name(make)} ignores parameters that require grad: {shown}; hand it all that it is given, or "
+            f"optimizer={_name(make)} ignores parameters that require grad: {shown}; hand it all that it is "
+            f"given, or "
             "freeze them with requires_grad_(False)"
         )
     if len(moved) > len(parameters):
         raise StudyError(
-            f"optimizer={_name(make)} moves {len(moved) - len(parameters)} tensors that are no trained parameters of "
+            f"optimizer={_name(make)} moves {len(moved) - len(parameters)} tensors that are no trained "
+            f"parameters of "
             "the model; give it the parameters it is called with"
         )
 

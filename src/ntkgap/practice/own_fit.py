@@ -14,8 +14,8 @@ from ntkgap.errors import NtkgapError, StudyError
 from ntkgap.practice.losses import name_of
 from ntkgap.practice.modes import training_mode
 
-Fit = Callable[[nn.Module, Dataset, int], None]
-"""Trains a network in place on a data set, with a seed."""
+Fit = Callable[[nn.Module, Dataset, int], Any]
+"""Trains a network in place on a data set, with a seed; returns None."""
 
 
 def call_fit(fit: Fit, model: nn.Module, data: Dataset, seed: int) -> None:
@@ -37,7 +37,7 @@ def call_fit(fit: Fit, model: nn.Module, data: Dataset, seed: int) -> None:
         raise StudyError(f"fit must be a function (model, data, seed) -> None, got {fit!r}")
     try:
         with random_state_kept(seed), training_mode(model), torch.enable_grad():
-            found: Any = fit(model, data, seed)
+            found = fit(model, data, seed)
     except NtkgapError:
         raise
     except Exception as error:

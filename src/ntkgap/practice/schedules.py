@@ -88,12 +88,14 @@ def _scheduler(schedule: Callable[[Any], Any], update: UpdateRule) -> Any:
         found = schedule(update)
     except Exception as error:
         raise StudyError(
-            f"schedule={name_of(schedule)} took neither a step (0 -> a factor of the learning rate) nor an optimizer: "
+            f"schedule={name_of(schedule)} took neither a step (0 -> a factor of the learning rate) nor an "
+            f"optimizer: "
             f"{error}"
         ) from error
     if not isinstance(found, LRScheduler | ReduceLROnPlateau):
         raise StudyError(
-            f"schedule={name_of(schedule)} returned {found!r}; return a factor of the learning rate, at least 0, for "
+            f"schedule={name_of(schedule)} returned {found!r}; return a factor of the learning rate, at least 0, "
+            f"for "
             "a step, or for an optimizer a scheduler of torch.optim.lr_scheduler"
         )
     if found.optimizer is not update:
@@ -106,7 +108,8 @@ def _checked(schedule: Any, step: int, factor: Any) -> float:
         factor = factor.item()
     if not isinstance(factor, Real) or not 0 <= float(factor) < math.inf:
         raise StudyError(
-            f"schedule={name_of(schedule)} gives {factor!r} at step {step}; a factor of the learning rate is finite "
+            f"schedule={name_of(schedule)} gives {factor!r} at step {step}; a factor of the learning rate is "
+            f"finite "
             "and at least 0"
         )
     return float(factor)

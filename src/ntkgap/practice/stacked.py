@@ -12,6 +12,7 @@ from ntkgap.models import parameter_groups
 from ntkgap.models.calls import output_tensor
 from ntkgap.models.substitution import call_with, places
 from ntkgap.practice.modes import (
+    called,
     draw_seed,
     enough_for_statistics,
     evaluation_mode,
@@ -25,8 +26,9 @@ from ntkgap.practice.modes import (
 class StackedNetworks:
     """M networks of one architecture; a single one is called as it is.
 
-    Asked they are in evaluation mode, trained in train mode (``practice.modes``). Where the two differ, or a network
-    cannot be run in one vectorised call, they are called one by one: that is how running statistics follow batches.
+    Asked they are in evaluation mode, trained in train mode (``practice.modes``). Where the two differ, or a
+    network cannot be run in one vectorised call, they are called one by one: that is how running statistics follow
+        batches.
 
     All are run as the first of them with parameters of their own. That they compute the same function of these is
     seen on a few examples, at parameters that are moved a little: antisymmetric networks, and those whose last
@@ -37,8 +39,8 @@ class StackedNetworks:
         examples: inputs that all share, [k, ...], or those of each, [M, k, ...]; a few (``modes.PROBED``).
         each: which of both.
         first: number of the first, for messages.
-        generators: one a network, the sources of the seeds of their masks; not touched where they draw none. Of
-            seeds 0, 1, … if not given.
+        generators: one a network, that give the seeds of their masks and are not moved; of seeds 0, 1, … if not
+            given.
 
     Attributes:
         trained: parameters that are trained, by name, [M, ...].
@@ -47,8 +49,8 @@ class StackedNetworks:
         skeleton: the first network, in evaluation mode; its own parameters are not used.
 
     Raises:
-        ModelError: if the networks differ in architecture, have nothing to train, or say something about a point that
-            depends on the other points of the call.
+        ModelError: if the networks differ in architecture, have nothing to train, or say something about a
+            point that depends on the other points of the call.
     """
 
     def __init__(
@@ -118,7 +120,7 @@ class StackedNetworks:
                     raise
                 self._one_by_one = True  # what is wrong with the network itself is raised below
         own = [self._own(i, parameters) for i in range(len(self))]
-        return self._stacked([self._called(self.skeleton, p, x[i] if each else x) for i, p in enumerate(own)])
+        return self._stacked([called(self.skeleton, x[i] if each else x, p) for i, p in enumerate(own)])
 
     def begin(self, step: int, awake: Tensor | None = None) -> None:
         """Begin an update: new masks are drawn for it.
@@ -144,22 +146,12 @@ class StackedNetworks:
         for i, (masked, awake) in enumerate(zip(self._masks, self._awake, strict=True)):
             with masked, enough_for_statistics():
                 model = self._learner if awake else self.skeleton
-                found.append(self._called(model, self._own(i, trained | self.fixed), x[i] if each else x))
+                found.append(called(model, x[i] if each else x, self._own(i, trained | self.fixed)))
         return self._stacked(found)
 
     def _own(self, i: int, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
         """The tensors of network i: views, so that what it writes into its buffers stays there."""
         return {k: v[i] for k, v in (parameters | self._buffers).items()}
-
-    def _called(self, model: nn.Module, tensors: dict[str, Tensor], x: Tensor) -> Tensor:
-        try:
-            return output_tensor(model, call_with(model, tensors, (x,)))
-        except RuntimeError as error:
-            if isinstance(error, NtkgapError) or isinstance(error, torch.cuda.OutOfMemoryError):
-                raise
-            raise ModelError(
-                f"{type(model).__name__} cannot be called on inputs of shape {tuple(x.shape)}: {error}"
-            ) from error
 
     def _stacked(self, outputs: Sequence[Tensor]) -> Tensor:
         return _with_columns(torch.stack(list(outputs)))
@@ -229,7 +221,7 @@ class StackedNetworks:
             for i, network in enumerate(networks):
                 own = {k: v[i] for k, v in (trained | self.rest).items()}
                 with evaluation_mode(network):
-                    found = output_tensor(network, call_with(network, own, (examples[i],)))
+                    found = called(network, examples[i], own)
                 alone += _with_columns(found[None])
         # Of all: an output that happens to be nearly zero has errors of the others' size. The first differs from
         # itself by rounding alone, and networks that amplify it do so more than others.

@@ -46,7 +46,8 @@ class StackedUpdates:
         self._updates = [Updates(rule, own, rates) for own in self._own]
         if takes_closure(self._updates[0].optimizer):
             raise StudyError(
-                f"optimizer={name_of(rule.optimizer)} evaluates the loss several times a step, which only train does; "
+                f"optimizer={name_of(rule.optimizer)} evaluates the loss several times a step, which only train "
+                f"does; "
                 "train the networks one by one, or choose another"
             )
 

@@ -54,16 +54,17 @@ def train(
         data: training set: a ``Dataset``, a pair (x, y) of arrays, or a torch data set or loader, read once.
         learning_rate: η, before the factors; of the summed loss for the losses by name.
         steps: number of updates.
-        optimizer: ``"gd"`` (plain full-batch gradient descent), ``"sgd"`` (with momentum) or ``"adam"``; a class of
+        optimizer: ``"gd"`` (plain full-batch gradient descent), ``"sgd"`` (with momentum) or ``"adam"``; a
+            class of
             ``torch.optim``, which is given η; or a function that returns a ``torch.optim.Optimizer``, of parameter
             groups with their learning rates if η is given, of the bare parameters if not.
         momentum: of ``"sgd"``, at least 0 and below 1.
-        batch_size: examples an update; all if not given. The gradient of a minibatch of b examples is scaled by n/b
-            for the losses by name, so that it estimates the full one.
+        batch_size: examples an update; all if not given. The gradient of a minibatch of b examples is scaled by
+            n/b for the losses by name, so that it estimates the full one.
         generator: source of the order of examples and of random masks; one of seed 0 if not given.
         loss: ``"squared"``, or ``"cross_entropy"`` −Σ y log softmax(f), a sum too; what kernels predict is
-            about the former. Or a function or module (outputs, targets) -> number, whose reduction counts as it is:
-            for ``nn.MSELoss()``, a mean over nC numbers, η compares with nC/κ_max.
+            about the former. Or a function or module (outputs, targets) -> number, whose reduction counts as it
+            is: for ``nn.MSELoss()``, a mean over nC numbers, η compares with nC/κ_max.
         test: data on which the loss is recorded at every step as well.
         observe: called with the step number before each update and after the last.
         schedule: a function of the step that gives the factor of the learning rate, or one of the optimizer that
@@ -82,8 +83,8 @@ def train(
         says so.
 
     Raises:
-        StudyError: if the optimiser or the loss is unknown or fails, an optimiser leaves parameters out, a number is
-            out of range, or the targets do not go with the loss.
+        StudyError: if the optimiser or the loss is unknown or fails, an optimiser leaves parameters out, a
+            number is out of range, or the targets do not go with the loss.
         ModelError: if the model has nothing to train, its outputs have another shape than the targets or depend on
             other points in evaluation mode, or layers that share a parameter want different rates.
     """
@@ -197,7 +198,7 @@ def batch_size_of(batch_size: Any, n: int, optimizer: Any) -> int:
         StudyError: if that is out of range, or for gradient descent by name not all.
     """
     size = n if batch_size is None else batch_size
-    if isinstance(size, bool) or not isinstance(size, Integral) or not 1 <= size <= n:
+    if isinstance(size, bool) or not isinstance(size, Integral) or not 1 <= int(size) <= n:
         raise StudyError(f"batch_size must be between 1 and the {n} training examples, got {batch_size!r}")
     if isinstance(optimizer, str) and optimizer == "gd" and size != n:
         raise StudyError("optimizer='gd' uses all examples at once; for minibatches use 'sgd'")

@@ -65,7 +65,9 @@ class GradientDescent:
     """
 
     def __init__(self, groups: Sequence[dict[str, Any]], momentum: float = 0.0, weight_decay: float = 0.0) -> None:
-        self.param_groups = [{"params": list(group["params"]), "lr": float(group["lr"])} for group in groups]
+        self.param_groups: list[dict[str, Any]] = [
+            {"params": list(group["params"]), "lr": float(group["lr"])} for group in groups
+        ]
         self._momentum, self._decay = momentum, weight_decay
         self._velocities: dict[Tensor, Tensor] = {}
 

@@ -100,7 +100,8 @@ class Updates:
             self.taken = kept["taken"]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StudyError(
-                f"state does not go with optimizer={self._name()} and this model ({error}); give the dictionary that "
+                f"state does not go with optimizer={self._name()} and this model ({error}); give the dictionary "
+                f"that "
                 "train filled with the same optimizer, schedule and architecture, or an empty one to begin anew"
             ) from error
 

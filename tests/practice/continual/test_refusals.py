@@ -116,7 +116,7 @@ def test_networks_that_cannot_be_run_together_are_refused():
         batch = nn.BatchNorm1d(OUTPUTS, dtype=torch.float64, track_running_stats=False)
         return nn.Sequential(nn.Linear(FEATURES, OUTPUTS, dtype=torch.float64), batch)
 
-    with pytest.raises(ModelError, match="'1' .* keeps no running statistics"):
+    with pytest.raises(ModelError, match=r"'1' .* keeps no running statistics"):
         ng.train_tasks([network(), network()], stream(), learning_rate=0.1, stop=ng.Steps(2))
     with pytest.raises(ModelError, match="one architecture"):
         ng.train_tasks([mlp(), linear()], stream(), learning_rate=0.1, stop=ng.Steps(2))

@@ -98,7 +98,7 @@ class NeuralLinear(Policy):
 
 
 def last_hidden_features(network: nn.Module, x: Tensor) -> Tensor:
-    """What the network's readout is fed in evaluation mode, [n, H]; of an antisymmetric network, the readout of its second half.
+    """What a network's readout is fed in evaluation mode, [n, H]; of an antisymmetric one, of its second half.
 
     Args:
         network: its readout is the last module with parameters of its own.

@@ -67,8 +67,8 @@ class RewardModel:
         network: maps the inputs of ``Environment.inputs`` to one number an arm, flattened; it is copied.
         training: when and how.
         regularization: λ ≥ 0, the pull to the initial parameters θ₀.
-        generator: source of minibatches, torch's global one if not given; and of the seed of random masks, 0 if not
-            given.
+        generator: source of minibatches, torch's global one if not given; and of the seed of random masks, 0 if
+            not given.
 
     Attributes:
         network: trained in place, with batch statistics and masks as usual; in evaluation mode at all other times.

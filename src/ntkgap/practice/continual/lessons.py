@@ -85,7 +85,7 @@ class Lesson:
 
 
 def _balanced(classes: Tensor, n: int, generator: torch.Generator) -> Tensor:
-    """N of the indices of classes [N]: the first of every class in a random order, the second, and so on."""
+    """Indices of n examples: the first of every class in a random order, the second, and so on."""
     order = torch.randperm(len(classes), generator=generator)
     shuffled = torch.nn.functional.one_hot(classes[order])
     rank = (shuffled.cumsum(0) * shuffled).sum(1)  # 1 for the first of its class

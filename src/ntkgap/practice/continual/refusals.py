@@ -61,7 +61,8 @@ def check_kinds(
         )
     if isinstance(method, OGD) and is_adaptive(optimizer):
         raise StudyError(
-            "Adam bends the directions of orthogonal gradients, and so do its relatives; use 'gd' or 'sgd' with OGD "
+            "Adam bends the directions of orthogonal gradients, and so do its relatives; use 'gd' or 'sgd' with "
+            "OGD "
             "and PCAOGD"
         )
     if isinstance(stop, KernelTime) and is_adaptive(optimizer):
@@ -76,7 +77,8 @@ def check_kinds(
         )
     if isinstance(method, Joint) and isinstance(loss, OwnLoss) and not _one_head(stream):
         raise StudyError(
-            f"tasks with outputs of their own have no joint loss={loss.name}; use 'squared' or 'cross_entropy' with "
+            f"tasks with outputs of their own have no joint loss={loss.name}; use 'squared' or 'cross_entropy' "
+            f"with "
             "Joint()"
         )
 
@@ -94,7 +96,8 @@ def check_fit(method: object, streams: Sequence[TaskStream], **settings: object)
         )
     if not _one_head(streams[0]):
         raise StudyError(
-            "fit= is given a network and a data set of one task, which does not say that tasks have outputs of their "
+            "fit= is given a network and a data set of one task, which does not say that tasks have outputs of "
+            "their "
             "own; use a stream whose tasks share their outputs"
         )
 

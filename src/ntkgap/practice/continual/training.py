@@ -1,4 +1,4 @@
-"""Networks learn the tasks of a stream, one after the other; many networks in one vectorised call where it can be."""
+"""Networks learn the tasks of a stream, one after the other; many networks in one vectorised call."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
