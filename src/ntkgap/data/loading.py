@@ -12,7 +12,7 @@ import torch
 
 from ntkgap.data.arrays import arrays, own_file
 from ntkgap.data.classification_tables import MUSHROOM, SHUTTLE, mushroom, shuttle
-from ntkgap.data.dataset import Dataset, tensor_of
+from ntkgap.data.dataset import Dataset, check_default_device, tensor_of
 from ntkgap.data.digits import digits
 from ntkgap.data.files import Source, find_files
 from ntkgap.data.images import IMAGES, images
@@ -71,6 +71,7 @@ def load_data(
         DataError: if the name or an option is unknown, a file is missing or damaged, a size is out of range, or
             data are not finite.
     """
+    check_default_device()
     name = str(name) if isinstance(name, Path) else name
     loader: Callable[..., tuple[Dataset, Dataset]]
     if is_own(name):
@@ -106,6 +107,7 @@ def dataset_of(data: Any) -> Dataset:
     """
     if isinstance(data, Dataset):
         return data
+    check_default_device()
     if not is_own(data):
         raise DataError(f"training data are a Dataset, a pair (x, y) or a data loader, got {type(data).__name__}")
     x, y, _ = examples_of(data)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ntkgap.data import dataset_of
+from ntkgap.data.dataset import tensor_of
 from ntkgap.errors import DivergenceError, StudyError
 from ntkgap.practice.checks import check_training
 from ntkgap.practice.losses import squared_loss
@@ -73,7 +74,7 @@ def train_ensemble(
         ModelError: if the members differ in architecture or cannot be trained in one vectorised call.
     """
     check_training(learning_rate, steps)
-    data = dataset_of(data)
+    data, inputs = dataset_of(data), tensor_of("inputs", inputs)
     if isinstance(members, bool) or not isinstance(members, int) or members < 1:
         raise StudyError(f"members must be an integer of at least 1, got {members!r}")
     if not 0 <= anchoring < float("inf"):

@@ -10,6 +10,7 @@ from torch.func import stack_module_state, vmap
 from ntkgap.errors import ModelError
 from ntkgap.models import parameter_groups
 from ntkgap.models.substitution import call_with, places
+from ntkgap.practice.checks import check_stackable
 
 
 class StackedNetworks:
@@ -37,6 +38,8 @@ class StackedNetworks:
     def __init__(
         self, networks: Sequence[nn.Module], examples: Tensor, *, each: bool = False, first: int = 0
     ) -> None:
+        for network in networks:
+            check_stackable(network)
         self.skeleton, self._first = copy.deepcopy(networks[0]), first
         self._check_shared(networks)
         try:

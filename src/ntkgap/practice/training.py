@@ -11,7 +11,7 @@ from ntkgap.data import dataset_of
 from ntkgap.errors import StudyError
 from ntkgap.models import parameter_groups
 from ntkgap.models.learning_rates import OPTIMIZERS
-from ntkgap.practice.checks import check_momentum, check_training
+from ntkgap.practice.checks import check_momentum, check_network, check_training
 from ntkgap.practice.curves import Stopwatch, TrainingCurve
 from ntkgap.practice.losses import choose_loss, outputs_like
 from ntkgap.practice.update_rules import update_rule
@@ -71,6 +71,7 @@ def train(
             layers that share a parameter want different rates.
     """
     check_training(learning_rate, steps)
+    check_network(model)
     data, test = dataset_of(data), None if test is None else dataset_of(test)
     n = len(data)
     batch_size = n if batch_size is None else batch_size

@@ -10,6 +10,8 @@ from typing import Self
 
 import torch
 
+from ntkgap.errors import StudyError
+
 # Python, autograd's bookkeeping and the launch of a kernel, for one call of a torch function.
 SECONDS_A_CALL = 25e-6
 # A worker imports torch before its first cell.
@@ -106,6 +108,25 @@ def physical_memory() -> float:
         return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     except (ValueError, OSError, AttributeError):
         return float("inf")
+
+
+def check_narrowest(problem: str, width: int, needed: float) -> None:
+    """Refuse a problem whose narrowest network is far beyond this machine, before it is built.
+
+    Args:
+        problem: its name.
+        width: the narrowest.
+        needed: bytes that a cell of that width is foretold to take; twice too many may be the estimate's fault.
+
+    Raises:
+        StudyError: naming both sizes.
+    """
+    memory = physical_memory()
+    if needed > 2 * memory:
+        raise StudyError(
+            f"{problem!r} needs about {needed / 1e9:.3g} GB at width {width}, its narrowest, and this machine has "
+            f"{memory / 1e9:.3g} GB; use smaller widths or fewer examples (n_train)"
+        )
 
 
 def sweep_seconds(cells: Sequence[tuple[Hashable, Estimate]], workers: int) -> float:

@@ -12,7 +12,7 @@ from ntkgap.data import TaskStream, load_stream
 from ntkgap.errors import StudyError
 from ntkgap.studies.base import BaseProblem
 from ntkgap.studies.continual.estimates import estimate
-from ntkgap.studies.estimate import Estimate
+from ntkgap.studies.estimate import Estimate, check_narrowest
 from ntkgap.studies.model import ModelSpec
 from ntkgap.studies.spec import DataSpec, Spec
 
@@ -229,6 +229,7 @@ class ContinualProblem(BaseProblem):
         stream, width = self.load(seed=0), min(self.widths)
         template = stream.template()
         try:
+            check_narrowest(self.name, width, self.estimate(width).bytes)
             self.model.build(template, width, Generator())(template.x[:1])
         except (RuntimeError, MemoryError) as error:
             reason = str(error).splitlines()[0]

@@ -11,7 +11,7 @@ from ntkgap.errors import StudyError
 from ntkgap.practice.losses import choose_loss
 from ntkgap.studies.base import BaseProblem, BaseStudy
 from ntkgap.studies.claim import Claim
-from ntkgap.studies.estimate import Estimate
+from ntkgap.studies.estimate import Estimate, check_narrowest
 from ntkgap.studies.figures import StudyFigure, Table
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.model import ModelSpec
@@ -121,6 +121,7 @@ class OptimizationProblem(BaseProblem):
             choose_loss(self.race.loss, train, test)
         width = min(self.widths)
         try:
+            check_narrowest(self.name, width, estimate(self, width).bytes)
             self.model.build(train, width, Generator())(train.x[:1])
         except (RuntimeError, MemoryError) as error:
             reason = str(error).splitlines()[0]

@@ -14,7 +14,7 @@ from ntkgap.practice.bandits import Environment, RewardTraining, make_environmen
 from ntkgap.practice.bandits.environment import Encoding
 from ntkgap.practice.bandits.making import Features, Rewards
 from ntkgap.studies.base import BaseProblem
-from ntkgap.studies.estimate import Estimate
+from ntkgap.studies.estimate import Estimate, check_narrowest
 from ntkgap.studies.model import ModelSpec
 from ntkgap.studies.spec import Spec
 from ntkgap.studies.uncertainty.bandits.estimates import estimate
@@ -219,6 +219,7 @@ class BanditProblem(BaseProblem):
                 ) from error
         width = min(self.widths)
         try:
+            check_narrowest(self.name, width, self.estimate(width).bytes)
             self.network(environment, width, Generator())(environment.inputs(0))
         except (RuntimeError, MemoryError) as error:
             raise StudyError(

@@ -9,7 +9,7 @@ from torch import Generator
 
 from ntkgap.errors import StudyError
 from ntkgap.studies.base import BaseProblem
-from ntkgap.studies.estimate import Estimate
+from ntkgap.studies.estimate import Estimate, check_narrowest
 from ntkgap.studies.model import ModelSpec
 from ntkgap.studies.spec import Spec
 from ntkgap.studies.uncertainty.ensembles.estimates import estimate
@@ -78,6 +78,7 @@ class EnsembleProblem(BaseProblem):
         train, _ = self.data.load(seed=0)
         width = min(self.widths)
         try:
+            check_narrowest(self.name, width, self.estimate(width).bytes)
             self.model.build(train, width, Generator())(train.x[:1])
         except (RuntimeError, MemoryError) as error:
             reason = str(error).splitlines()[0]
