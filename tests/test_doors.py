@@ -18,7 +18,7 @@ from ntkgap.studies import STUDIES
 from ntkgap.sweep.progress import Bar
 from tests import fuzzing
 
-NAMES = ["[/red]", "[bold]", "a [link=x] b", ":smile:", "50 % [x]"]
+NAMES = ["[/red]", "a [link=x] :smile: 50 % $x^{$"]
 PRESET = """
 seeds: [0]
 problems:
@@ -49,14 +49,17 @@ def said(capsys, *arguments):
         try:
             cli.main()
         except SystemExit as end:
-            assert end.code in (0, None, 1), end.code
+            status = end.code
+        else:
+            status = 0
+    assert status in (0, None, 1)
     out, err = capsys.readouterr()
     assert "Traceback" not in err
     return out + err
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_names_are_printed_as_they_are(here, capsys, undrawn, name):
+def test_names_are_printed_as_they_are(here, capsys, name):
     (here / "mine.yaml").write_text(PRESET.format(name=name))
     store = f"runs/{name}"
     arguments = ("run", "optimization", "--preset", "mine.yaml", "--store", store)
@@ -123,12 +126,9 @@ def test_paths_that_no_file_can_have(here, path):
 
 
 def test_networks_far_beyond_the_machine_are_refused_before_they_are_built():
-    for study, problem in (("optimization", "MLP"), ("uncertainty", "mushroom"), ("continual", "")):
-        try:
-            chosen = STUDIES[study].preset("smoke", widths=[10**9], problems=[problem])
-        except StudyError:
-            chosen = STUDIES[study].preset("smoke", widths=[10**9])
-        with pytest.raises(NtkgapError, match="its narrowest, and this machine has|no data|not in"):
+    for study in STUDIES.values():
+        chosen = study.preset("smoke", widths=[10**9])
+        with pytest.raises(NtkgapError, match=r"its narrowest, and this machine has"):
             chosen.check()
 
 
