@@ -1,6 +1,12 @@
 """What can go wrong, in the user's words: every message says what was wrong, where, and what to do."""
 
 
+def reason(error: BaseException, most: int = 200) -> str:
+    """What another library's error says, in one line: its kind where it says nothing."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
 class NtkgapError(Exception):
     """Base of all errors that ntkgap raises on purpose."""
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from ntkgap.data.limits import check_bytes
-from ntkgap.errors import DataError
+from ntkgap.errors import DataError, reason
 from ntkgap.paths import is_file
 
 ENDING = ".npy"
@@ -44,7 +44,7 @@ def read_npz(path: str | Path, keys: Sequence[str] = ()) -> dict[str, np.ndarray
         raise
     # Of a damaged file zip, its four ways of packing, and NumPy's parser of headers raise a dozen kinds of error.
     except Exception as error:
-        raise DataError(f"{path} cannot be read as .npz ({_reason(error)}); write it with numpy.savez") from error
+        raise DataError(f"{path} cannot be read as .npz ({reason(error)}); write it with numpy.savez") from error
 
 
 def _is_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bool:
@@ -77,9 +77,3 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
 def _short(shape: tuple[int, ...]) -> str:
     text = str(shape)
     return text if len(text) <= 80 else f"{text[:80]}…"
-
-
-def _reason(error: Exception) -> str:
-    """The first line of what an error says, or its kind."""
-    lines = str(error).splitlines()
-    return lines[0][:200] if lines else type(error).__name__

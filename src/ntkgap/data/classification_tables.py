@@ -8,7 +8,7 @@ import torch
 from ntkgap.data.dataset import Dataset, encode_classes, scale_inputs
 from ntkgap.data.files import Source, damaged, find_files, read_text
 from ntkgap.data.sampling import check_sizes, split
-from ntkgap.errors import DataError
+from ntkgap.errors import DataError, reason
 
 MUSHROOM = Source(
     "mushroom",
@@ -131,7 +131,7 @@ def _read_shuttle(file: Path) -> tuple[np.ndarray, np.ndarray]:
             features.append(np.array([int(entry) for entry in entries[:-1]], dtype=np.int64))
             labels.append(_shuttle_class(entries[-1]))
         except (ValueError, IndexError, OverflowError) as error:
-            raise damaged(file, f"line {number}: {error}") from error
+            raise damaged(file, f"line {number}: {reason(error)}") from error
         if len(features[-1]) != SHUTTLE_FEATURES:
             raise damaged(file, f"line {number} has {len(features[-1])} features, not {SHUTTLE_FEATURES}")
     return np.stack(features) if features else np.empty((0, SHUTTLE_FEATURES)), np.array(labels)

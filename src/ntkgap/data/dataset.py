@@ -95,6 +95,16 @@ def check_plain(name: str, values: Tensor) -> None:
         raise DataError(f"{name} is a quantised tensor; pass {name}.dequantize()")
 
 
+def check_default_device() -> None:
+    """Refuse to make data where tensors hold no numbers.
+
+    Raises:
+        DataError: if torch makes tensors on the meta device unless told otherwise.
+    """
+    if torch.get_default_device().type == "meta":
+        raise DataError("torch's default device is 'meta', where data hold no numbers; set another first")
+
+
 def tensor_of(name: str, values: object) -> Tensor:
     """A tensor of a tensor or a NumPy array; numbers of the latter in torch's default type."""
     if isinstance(values, Tensor):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ntkgap.data.limits import check_bytes, max_bytes
-from ntkgap.errors import DataError
+from ntkgap.errors import DataError, reason
 from ntkgap.paths import expanded, is_file, is_folder
 
 ENVIRONMENT_VARIABLE = "NTKGAP_DATA"
@@ -107,7 +107,7 @@ def read_bytes(path: Path) -> bytes:
         with gzip.open(path) as file:  # which does not say how long it is
             content = file.read(max_bytes() + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise damaged(path, str(error)) from error
+        raise damaged(path, reason(error)) from error
     check_bytes(f"the contents of {path}, unpacked,", len(content), at_least=True)
     return content
 
@@ -140,5 +140,5 @@ def fingerprint(paths: Iterable[Path]) -> str:
         try:
             digest.update(path.read_bytes())
         except OSError as error:
-            raise DataError(f"{path} cannot be read: {error}") from error
+            raise DataError(f"{path} cannot be read: {reason(error)}") from error
     return digest.hexdigest()

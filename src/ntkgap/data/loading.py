@@ -12,7 +12,7 @@ import torch
 
 from ntkgap.data.arrays import arrays, own_file, own_names
 from ntkgap.data.classification_tables import MUSHROOM, SHUTTLE, mushroom, shuttle
-from ntkgap.data.dataset import Dataset, tensor_of
+from ntkgap.data.dataset import Dataset, check_default_device, tensor_of
 from ntkgap.data.digits import digits
 from ntkgap.data.files import Source, find_files
 from ntkgap.data.images import IMAGES, images
@@ -51,6 +51,9 @@ def load_data(
     not given, from ``$NTKGAP_DATA``, then from ``ntkgap`` in the user's data directory (``$XDG_DATA_HOME`` or
     ``~/.local/share``).
 
+    Files and synthetic data may take 4 GB of memory, or as many bytes as ``$NTKGAP_MAX_BYTES`` says; more is refused
+    before it is taken.
+
     Args:
         name: a name from ``ntkgap.data.DATASETS``; a file of one's own, ``"mine.npz"`` with arrays x and y,
             ``"mine.npz:images,labels"``, ``"mine.csv"`` or ``"mine.parquet"`` (with ``target="column"``); or the
@@ -69,9 +72,10 @@ def load_data(
         ``(train, test)``: float32 ``Dataset``s with x [n, ...] ([n, C, H, W] for images) and y [n, C].
 
     Raises:
-        DataError: if the name or an option is unknown, a file is missing or damaged, a size is out of range, or
-            data are not finite.
+        DataError: if the name or an option is unknown, a file is missing, damaged or too large, a size is out of
+            range, or data are not finite.
     """
+    check_default_device()
     name = str(name) if isinstance(name, Path) else name
     loader: Callable[..., tuple[Dataset, Dataset]]
     if is_own(name):
@@ -107,6 +111,7 @@ def dataset_of(data: Any) -> Dataset:
     """
     if isinstance(data, Dataset):
         return data
+    check_default_device()
     if not is_own(data):
         raise DataError(f"training data are a Dataset, a pair (x, y) or a data loader, got {type(data).__name__}")
     x, y, _ = examples_of(data)

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from ntkgap.data.dataset import Dataset, check_plain
-from ntkgap.errors import DataError
+from ntkgap.errors import DataError, reason
 
 
 class Examples(NamedTuple):
@@ -178,4 +178,4 @@ def _array(name: str, values: Any) -> np.ndarray:
         is_text = array.dtype == object and all(isinstance(value, str) for value in array.flat)
         return array.astype(str) if is_text else array
     except (ValueError, TypeError, RuntimeError, OverflowError) as error:
-        raise DataError(f"{name} is no array ({error}); all examples must have one shape") from error
+        raise DataError(f"{name} is no array ({reason(error)}); all examples must have one shape") from error

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ntkgap.data.pickle_opcodes import UnreadablePickle, instructions
+from ntkgap.errors import reason
 
 NAMES = {
     **{f"numpy.{core}.multiarray _reconstruct": "array" for core in ("core", "_core")},  # NumPy 1 and 2
@@ -72,7 +73,7 @@ def read_pickled_batch(content: bytes) -> dict[bytes, Any]:
         values = {key.encode() if isinstance(key, str) else key: value for key, value in batch.items()}
     # Values are not what an instruction expects: too few on the stack, of other kinds, too deep to compare.
     except (ValueError, TypeError, IndexError, KeyError, AttributeError, RecursionError, OverflowError) as error:
-        raise UnreadablePickle(f"{type(error).__name__}: {error}") from error
+        raise UnreadablePickle(f"{type(error).__name__}: {reason(error)}") from error
     return {key: value.values if isinstance(value, _Array) else value for key, value in values.items()}
 
 

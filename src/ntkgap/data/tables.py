@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from ntkgap.data.limits import check_bytes
-from ntkgap.errors import DataError
+from ntkgap.errors import DataError, reason
 from ntkgap.paths import is_file
 
 #: Endings of the names of files that are tables.
@@ -37,8 +37,7 @@ def read_table(path: Path) -> pd.DataFrame:
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is no text in UTF-8 (byte {error.start}); save it in that encoding") from error
     except Exception as error:  # whatever the parsers raise of what is in the file
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{path} cannot be read as a table ({reason})") from error
+        raise DataError(f"{path} cannot be read as a table ({reason(error)})") from error
 
 
 def _read_csv(path: Path) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import torch
 from ntkgap.data.dataset import Dataset, scale_inputs
 from ntkgap.data.files import Source, damaged, find_files, read_text
 from ntkgap.data.sampling import check_sizes
-from ntkgap.errors import DataError
+from ntkgap.errors import DataError, reason
 
 N_SPLITS = 20
 TRAINING_PART = 0.9
@@ -115,7 +115,7 @@ def _read(table: RegressionTable, root: str | Path | None) -> np.ndarray:
     except ValueError as error:
         if isinstance(error, DataError):
             raise
-        raise damaged(file, str(error)) from error
+        raise damaged(file, reason(error)) from error
     if values.shape != table.shape:
         raise damaged(file, f"it has {values.shape} rows and columns, but {table.name!r} has {table.shape}")
     if not np.isfinite(values).all():

@@ -5,9 +5,11 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
-from ntkgap.errors import StudyError
+from ntkgap.errors import ModelError, StudyError
 
 
 def check_training(learning_rate: object, steps: object) -> None:
@@ -38,6 +40,40 @@ def check_steps(steps: object) -> None:
     """
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
         raise StudyError(f"steps must be an integer of at least 0, got {steps!r}")
+
+
+def check_network(model: object) -> None:
+    """Refuse what is no network, or one whose parameters hold no numbers yet.
+
+    Raises:
+        ModelError: naming the parameter and the remedy.
+    """
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"a network is an nn.Module, got {type(model).__name__}")
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(tensor):
+            raise ModelError(f"{name!r} of {type(model).__name__} has no shape yet; call the network once on data")
+        if tensor.is_meta:
+            raise ModelError(
+                f"{name!r} of {type(model).__name__} is on the meta device, which holds no numbers; build the "
+                "network on another, or load its weights"
+            )
+
+
+def check_stackable(model: object) -> None:
+    """Refuse networks that cannot be run with other parameters than their own, besides those of ``check_network``.
+
+    Raises:
+        ModelError: naming the module.
+    """
+    check_network(model)
+    assert isinstance(model, nn.Module)
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ModelError(
+                f"{name or type(model).__name__} is compiled to TorchScript, where parameters cannot be replaced; "
+                "pass the original network"
+            )
 
 
 def check_momentum(momentum: object) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ntkgap.data import Dataset, dataset_of
+from ntkgap.data.dataset import tensor_of
 from ntkgap.errors import StudyError
 from ntkgap.practice.batches import Minibatches
 from ntkgap.practice.checks import check_count, check_seeds, check_steps
@@ -99,7 +100,7 @@ def train_ensemble(
         DivergenceError: if a member's outputs cease to be finite; a ``StudyError``.
         ModelError: if the members differ in architecture, and as ``train`` does.
     """
-    data = dataset_of(data)
+    data, inputs = dataset_of(data), tensor_of("inputs", inputs)
     check_count("members", members)
     if not 0 <= anchoring < float("inf"):
         raise StudyError(f"anchoring must be finite and at least 0, got {anchoring!r}")

@@ -11,6 +11,7 @@ from ntkgap.errors import ModelError, NtkgapError
 from ntkgap.models import parameter_groups
 from ntkgap.models.calls import output_tensor
 from ntkgap.models.substitution import call_with, places
+from ntkgap.practice.checks import check_stackable
 from ntkgap.practice.modes import (
     called,
     draw_seed,
@@ -62,6 +63,8 @@ class StackedNetworks:
         first: int = 0,
         generators: Sequence[torch.Generator] | None = None,
     ) -> None:
+        for network in networks:
+            check_stackable(network)
         self.skeleton, self._first = copy.deepcopy(networks[0]).eval(), first
         self._flags = [module.training for module in networks[0].modules()]
         own = examples[0] if each else examples

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ntkgap.data import Dataset, dataset_of
 from ntkgap.errors import ModelError, StudyError
 from ntkgap.practice.batches import Minibatches
-from ntkgap.practice.checks import check_steps
+from ntkgap.practice.checks import check_network, check_steps
 from ntkgap.practice.curves import Stopwatch, TrainingCurve
 from ntkgap.practice.losses import Loss, OwnLoss, check_gradient, choose_loss, loss_on
 from ntkgap.practice.modes import Modes, evaluation_mode, refuse_dependence
@@ -88,6 +88,7 @@ def train(
         ModelError: if the model has nothing to train, its outputs have another shape than the targets or depend on
             other points in evaluation mode, or layers that share a parameter want different rates.
     """
+    check_network(model)
     data, test = dataset_of(data), None if test is None else dataset_of(test)
     objective = choose_loss(loss, data, test)
     seeded = torch.Generator().manual_seed(0) if generator is None else generator

@@ -8,7 +8,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from ntkgap.reporting.figures import LIMIT, PANEL_WIDTH, label_rows, log_axis, panels, power_of_ten, seed_range
+from ntkgap.reporting.figures import (
+    LIMIT,
+    PANEL_WIDTH,
+    label_rows,
+    log_axis,
+    panels,
+    plain,
+    power_of_ten,
+    seed_range,
+)
 from ntkgap.studies.figures import ComparisonFigure, Line
 from ntkgap.studies.measured import Measured
 
@@ -35,7 +44,7 @@ def comparison_figure(spec: ComparisonFigure, cells: Mapping[str, Sequence[Measu
     figure, axes = panels(len(chosen))
     for i, (ax, (problem, found)) in enumerate(zip(axes, chosen.items(), strict=True)):
         panel = f", panel {i + 1}" if len(axes) > 1 else ""
-        ax.set_title(f"{problem}, width {found[0].width}")
+        ax.set_title(f"{plain(problem)}, width {found[0].width}")
         ax.set_xlabel(spec.x_label)
         log_axis(ax)
         ax.set_xscale("log")

@@ -57,6 +57,11 @@ def style() -> AbstractContextManager[None]:
     return mpl.rc_context({**STYLE, "font.family": font_families()})
 
 
+def plain(name: str) -> str:
+    """What users call things, as it is: matplotlib would set what stands between dollars as a formula."""
+    return name.replace("$", r"\$")
+
+
 def panels(n: int) -> tuple[Figure, list[Axes]]:
     """Make n panels, three in a row at most, and four as two rows of two."""
     columns = 2 if n == 4 else min(n, 3)
@@ -128,7 +133,7 @@ def claim_figure(verdicts: Sequence[Verdict], cells: Mapping[str, Sequence[Measu
 
 def _claim_panel(ax: Axes, verdict: Verdict, seeds: list[tuple[int, float]]) -> None:
     claim = verdict.claim
-    ax.set_title(verdict.problem)
+    ax.set_title(plain(verdict.problem))
     ax.set_xscale("log")
     ax.set_xlabel("width")
     if claim.log_scale:
@@ -211,7 +216,7 @@ def width_figure(spec: WidthFigure, cells: Mapping[str, Sequence[Measured]]) -> 
     """
     figure, axes = panels(len(cells))
     for ax, (problem, found) in zip(axes, cells.items(), strict=True):
-        ax.set_title(problem)
+        ax.set_title(plain(problem))
         ax.set_xscale("log")
         ax.set_xlabel("width")
         if spec.log_y:
@@ -260,7 +265,7 @@ def curve_figure(spec: CurveFigure, cells: Mapping[str, Sequence[Measured]], max
     """
     figure, axes = panels(len(cells))
     for ax, (problem, found) in zip(axes, cells.items(), strict=True):
-        ax.set_title(problem)
+        ax.set_title(plain(problem))
         ax.set_xlabel(spec.x_label)
         if spec.x is not None:
             log_axis(ax, horizontal=True)

@@ -8,7 +8,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ntkgap.reporting.figures import MEASURED, THEORY
+from ntkgap.reporting.figures import MEASURED, THEORY, plain
 from ntkgap.studies.figures import Matrix, MatrixFigure
 from ntkgap.studies.measured import Measured
 
@@ -41,7 +41,12 @@ def matrix_figure(spec: MatrixFigure, cells: Mapping[str, Sequence[Measured]]) -
         first = row[drawn.index(True)]
         first.set_ylabel(spec.y_label)
         first.annotate(
-            problem, (0, 1), (0, 26), xycoords="axes fraction", textcoords="offset points", fontweight="bold"
+            plain(problem),
+            (0, 1),
+            (0, 26),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            fontweight="bold",
         )
     for ax in grid[-1]:
         ax.set_xlabel(spec.x_label)

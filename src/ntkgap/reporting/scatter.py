@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ntkgap.reporting.figures import LIMIT, label_rows, log_axis, panels
+from ntkgap.reporting.figures import LIMIT, label_rows, log_axis, panels, plain
 from ntkgap.studies.figures import ScatterFigure
 from ntkgap.studies.measured import Measured
 
@@ -27,7 +27,7 @@ def scatter_figure(spec: ScatterFigure, cells: Mapping[str, Sequence[Measured]])
     """
     figure, axes = panels(len(cells))
     for ax, (problem, found) in zip(axes, cells.items(), strict=True):
-        ax.set_title(problem)
+        ax.set_title(plain(problem))
         ax.set_xlabel(spec.x_label)
         log_axis(ax)
         log_axis(ax, horizontal=True)

@@ -5,7 +5,16 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.text import Text
 
 
 class Reporter:
@@ -37,7 +46,15 @@ class Lines(Reporter):
         seconds = time.monotonic() - self.start
         reason = f" ({message})" if message else ""
         line = f"{count}  {seconds:6.1f} s  {label}: {state}{reason}"
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(Text(line), soft_wrap=True)
+
+
+class DescriptionColumn(ProgressColumn):
+    """The cell that ended last, as it is called: no markup, no pictures."""
+
+    def render(self, task: Task) -> Text:
+        """Its label."""
+        return Text(task.description, style="dim")
 
 
 class Bar(Reporter):
@@ -49,7 +66,7 @@ class Bar(Reporter):
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.description}", style="dim", markup=False),
+            DescriptionColumn(),
             console=console,
         )
         self.task = self.progress.add_task("", total=total)
@@ -68,7 +85,7 @@ class Bar(Reporter):
     def advance(self, label: str, state: str, message: str = "") -> None:
         """Move the bar on."""
         if state != "done":
-            self.progress.console.print(f"{label}: {state} {message}", markup=False, style="red")
+            self.progress.console.print(Text(f"{label}: {state} {message}", style="red"))
         self.progress.update(self.task, advance=1, description=label)
 
 

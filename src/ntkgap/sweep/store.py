@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from signac.errors import Error as SignacError
 from signac.errors import JobsCorruptedError, WorkspaceError
 
-from ntkgap.errors import StoreError
+from ntkgap.errors import StoreError, reason
 from ntkgap.paths import expanded, is_file
 from ntkgap.sweep.cell import FAILURE, RESULT, outcome
 from ntkgap.sweep.files import read_json, write_json
@@ -45,7 +45,7 @@ def _read(path: Path, fault_of: Callable[[Any], str]) -> dict[str, Any]:
         value = read_json(path)
     # Deep nesting is a RecursionError; whole numbers of thousands of digits are a ValueError.
     except (ValueError, OSError, RecursionError) as error:
-        raise StoreError(f"{path} is damaged ({error}); {REMEDY}") from error
+        raise StoreError(f"{path} is damaged ({reason(error)}); {REMEDY}") from error
     if fault := fault_of(value):
         raise StoreError(f"{path} is damaged ({fault}); {REMEDY}")
     return value
@@ -117,7 +117,7 @@ class Store:
                 self._project = signac.init_project(self.path)
             except (SignacError, RuntimeError, ValueError, LookupError) as error:
                 raise StoreError(
-                    f"{self.path / '.signac'} is damaged ({error}); remove that directory, it is made again"
+                    f"{self.path / '.signac'} is damaged ({reason(error)}); remove it, it is made again"
                 ) from error
 
     @classmethod
@@ -227,7 +227,7 @@ class Store:
         try:
             return list(self._project)
         except (WorkspaceError, OSError) as error:
-            raise StoreError(f"the cells in {self.path} cannot be listed: {error}; {REMEDY}") from error
+            raise StoreError(f"the cells in {self.path} cannot be listed: {reason(error)}; {REMEDY}") from error
 
     def _add(self, cell: Cell) -> StoredCell:
         job = self._project.open_job(identity(cell))

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from ntkgap.data.dataset import check_default_device
 from ntkgap.data.streams.permuted import permuted
 from ntkgap.data.streams.rotated import rotated
 from ntkgap.data.streams.split import split
@@ -55,6 +56,7 @@ def load_stream(
     Raises:
         DataError: if the kind or an option is unknown, a number out of range, or data do not reach.
     """
+    check_default_device()
     if not isinstance(kind, str) or kind not in STREAMS:
         raise DataError(f"unknown stream {kind!r}; choose one of {', '.join(STREAMS)}")
     maker = STREAMS[kind]
