@@ -1,11 +1,41 @@
+import gc
+import os
+from types import SimpleNamespace
+
 import pytest
 import torch
+
+# Processes that tests start have one thread too, but for those of apart.py, which are about threads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
     """Tests run in parallel processes: threads on top of that only get in each other's way."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _seeds_are_cheap():
+    """Where there is no accelerator, torch notes the call stack of each ``manual_seed`` once for every kind of it.
+
+    Pytest's stacks are deep: a seed took over a millisecond, for messages that nothing here can cause.
+    """
+    unnoted = SimpleNamespace(format_stack=lambda: [])
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in (torch.cuda, torch.xpu, torch.mtia):
+            if not kind.is_available():
+                patch.setattr(kind, "traceback", unnoted)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _collected_tests_are_not_garbage():
+    """Thousands of tests and all modules live to the end: the collector of cycles need not go through them."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """The kernel's forms, blocks and plans: all the same numbers."""
 
+import re
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -39,17 +41,15 @@ def forms(full):
     }
 
 
-def smallest_budget(*args, **kwargs):
-    """A budget that a plan accepts, at most a tenth more than the least, by bisection."""
-    low, high = 1, 2**30
-    while high > 1.1 * low:
-        middle = int((low * high) ** 0.5)
-        try:
-            plan_ntk(*args, memory_budget=middle, **kwargs)
-            high = middle
-        except KernelError:
-            low = middle + 1
-    return high
+def smallest_budget(*args):
+    """The budget that a refusal asks for: a plan accepts it, and nothing below nine tenths of it."""
+    with pytest.raises(KernelError, match="bytes; raise it") as refusal:
+        plan_ntk(*args, memory_budget=1)
+    least = int(re.search(r"takes about (\d+) bytes", str(refusal.value))[1])
+    with pytest.raises(KernelError):
+        plan_ntk(*args, memory_budget=9 * least // 10)
+    plan_ntk(*args, memory_budget=least)
+    return least
 
 
 @varied
