@@ -8,13 +8,16 @@ from torch import Generator, nn
 
 from ntkgap.data import Dataset
 from ntkgap.errors import NtkgapError, StudyError
-from ntkgap.studies.cost import Sizes, network_sizes
-from ntkgap.studies.model import Network, OwnModel
+from ntkgap.studies.cost import ITEM, PARAMETER_COPIES, Sizes, network_sizes, physical_memory
+from ntkgap.studies.model import ModelSpec, Network, OwnModel
 from ntkgap.studies.spec import DataSpec, Spec, Width
 from ntkgap.studies.variations import Variations, varied
 
 # A network of so many layers is built and traced in a few seconds.
 MAX_DEPTH = 100
+
+# Width at which the parameters of wide networks are counted, and twice that.
+PROBE = 64
 
 
 class BaseProblem(Spec, ABC):
@@ -132,6 +135,8 @@ class BaseProblem(Spec, ABC):
             NtkgapError: saying what cannot be loaded or built.
         """
         data = self.example(seed=0)
+        if isinstance(self.model, ModelSpec):
+            self._check_narrowest(data)
         failure: NtkgapError | None = None
         for width in sorted(self.widths):
             try:
@@ -150,6 +155,24 @@ class BaseProblem(Spec, ABC):
                 raise StudyError(f"{self.name!r} cannot be built at width {width}: {reason}") from error
         assert failure is not None
         raise failure
+
+    def _check_narrowest(self, data: Dataset) -> None:
+        """Refuse parameters far beyond this machine before they are allocated; they are b·m + c·m² of a width m.
+
+        Raises:
+            StudyError: naming both sizes.
+        """
+        if (width := min(self.widths)) <= 2 * PROBE:
+            return
+        networks = [self.network(data, m, Generator()) for m in (PROBE, 2 * PROBE)]
+        one, two = (sum(p.numel() for p in network.parameters()) for network in networks)
+        c = (two - 2 * one) / (2 * PROBE**2)
+        needed = ITEM * PARAMETER_COPIES * (c * width**2 + (one / PROBE - c * PROBE) * width)
+        if needed > 2 * (memory := physical_memory()):
+            raise StudyError(
+                f"{self.name!r} needs about {needed / 1e9:.3g} GB at width {width}, its narrowest, and this machine "
+                f"has {memory / 1e9:.3g} GB; use smaller widths"
+            )
 
     def _check_repeats(self, network: nn.Module, data: Dataset, width: int) -> None:
         """Refuse a factory that draws from a source of randomness which nobody can set.
