@@ -2,9 +2,13 @@
 
 from ntkgap.studies.assess import NotAsked, assess, not_asked, study_of
 from ntkgap.studies.axes import AxisVerdict, assess_variations
+from ntkgap.studies.base import BaseStudy
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.continual import ContinualStudy, predict_tasks
+from ntkgap.studies.figures import CurveFigure, Table, WidthFigure
+from ntkgap.studies.findings import Findings
 from ntkgap.studies.optimization import OptimizationStudy
+from ntkgap.studies.problem import BaseProblem
 from ntkgap.studies.registry import OURS, find_study, study_names
 from ntkgap.studies.uncertainty import UncertaintyStudy
 from ntkgap.studies.verdict import Verdict, judge
@@ -12,12 +16,18 @@ from ntkgap.studies.verdict import Verdict, judge
 __all__ = [
     "OURS",
     "AxisVerdict",
+    "BaseProblem",
+    "BaseStudy",
     "Claim",
     "ContinualStudy",
+    "CurveFigure",
+    "Findings",
     "NotAsked",
     "OptimizationStudy",
+    "Table",
     "UncertaintyStudy",
     "Verdict",
+    "WidthFigure",
     "assess",
     "assess_variations",
     "find_study",

@@ -78,6 +78,9 @@ def assess(runs: Runs) -> list[Verdict]:
 
     A claim is judged at the widths at which its quantity was measured (NaN is a measurement: it could not be
     decided); on problems without any, there is no verdict.
+
+    Raises:
+        StudyError: if a claim that is not optional names a quantity which no cell of a problem has measured.
     """
     study = study_of(runs)
     verdicts = []
@@ -89,6 +92,11 @@ def assess(runs: Runs) -> list[Verdict]:
                     values.setdefault(cell.width, {})[cell.seed] = cell.scalars[claim.quantity]
             if values:
                 verdicts.append(judge(claim, problem, values))
+            elif not claim.optional and not any(claim.quantity in cell.not_asked for cell in cells):
+                raise StudyError(
+                    f"the claim {claim.key!r} of the study {study.name!r} is about {claim.quantity!r}, which no "
+                    f"cell of {problem!r} has measured; let measure() find it, or mark the claim optional=True"
+                )
     return verdicts
 
 

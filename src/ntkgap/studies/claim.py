@@ -29,6 +29,7 @@ class Claim:
         undecidable: why a cell may be undecidable.
         exponent: exponent in the width that theory predicts for the quantity, if it does.
         log_scale: whether the quantity is drawn and extrapolated in logarithms.
+        optional: whether some problems do not measure the quantity; elsewhere its absence is an error.
     """
 
     key: str
@@ -46,6 +47,7 @@ class Claim:
     undecidable: str = "it could not be computed"
     exponent: float | None = None
     log_scale: bool = True
+    optional: bool = False
 
     @property
     def failure_word(self) -> str:

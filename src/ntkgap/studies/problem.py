@@ -170,8 +170,8 @@ class BaseProblem(Spec, ABC):
         needed = ITEM * PARAMETER_COPIES * (c * width**2 + (one / PROBE - c * PROBE) * width)
         if needed > 2 * (memory := physical_memory()):
             raise StudyError(
-                f"{self.name!r} needs about {needed / 1e9:.3g} GB at width {width}, its narrowest, and this machine "
-                f"has {memory / 1e9:.3g} GB; use smaller widths"
+                f"{self.name!r} needs about {needed / 1e9:.3g} GB at width {width}, its narrowest, and this "
+                f"machine has {memory / 1e9:.3g} GB; use smaller widths"
             )
 
     def _check_repeats(self, network: nn.Module, data: Dataset, width: int) -> None:

@@ -1,6 +1,7 @@
 """The uncertainty study: problems of several kinds, each with claims, figures and tables of its own."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -39,7 +40,7 @@ class UncertaintyStudy(BaseStudy):
 
     def claims(self) -> list[Claim]:
         """Those of every kind of problem; each is judged where its quantity was measured."""
-        return [claim for kind in KINDS for claim in kind.claims()]
+        return [replace(claim, optional=True) for kind in KINDS for claim in kind.claims()]
 
     def complete(self, cells: Sequence[Measured]) -> list[Measured]:
         """Give every bandit's tuned rules the constants that the other seeds recommend."""
