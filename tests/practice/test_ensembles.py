@@ -151,5 +151,5 @@ def test_bad_input_is_named(setting):
         run(build=lambda i: nn.Linear(3, 2).double() if i else mlp(i))
     with pytest.raises(ModelError, match=r"no parameters to train"):
         run(build=lambda i: nn.Linear(3, 2).double().requires_grad_(False))
-    with pytest.raises(ModelError, match=r"Linear cannot be called on inputs of shape \(5, 3\)"):
+    with pytest.raises(ModelError, match=r"Linear cannot be called on inputs of shape"):
         run(build=lambda i: nn.Linear(4, 2).double())

@@ -227,6 +227,9 @@ def test_a_state_is_not_changed_by_going_on_from_it():
     kept = copy.deepcopy(state)
     ng.train(copy.deepcopy(network), examples, steps=3, state=dict(state), **settings)
     torch.testing.assert_close(state["optimizer"]["state"], kept["optimizer"]["state"])
+    for other in ({"batch_size": 6}, {"batch_size": 5, "keep_last": False}):
+        with pytest.raises(StudyError, match="state is of other batches"):
+            ng.train(network, examples, steps=3, state=dict(state), **settings | other)
 
 
 def test_partial_batches_are_kept_or_left_out():
@@ -384,13 +387,14 @@ class Broken(torch.optim.SGD):
         ({"learning_rate": 0.1, "schedule": lambda step: step.no_such}, "took neither a step"),
         ({"learning_rate": 0.1, "schedule": 0.5}, "schedule must be a function"),
         ({"learning_rate": 0.1, "state": {"optimizer": {}}}, "state does not go with"),
+        ({"learning_rate": 0.1, "steps": None}, "steps must be an integer of at least 0, got None"),
         ({"learning_rate": 0.1, "batch_size": 2.5, "optimizer": "sgd"}, "batch_size must be between"),
     ],
 )
 def test_what_cannot_be_trained_by_is_refused(settings, words):
     network = mlp()
     with pytest.raises(StudyError, match=words):
-        ng.train(network, data(), steps=4, **settings)
+        ng.train(network, data(), **{"steps": 4, **settings})
 
 
 def test_what_is_refused_before_the_first_step_leaves_the_network_alone():

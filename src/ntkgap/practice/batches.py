@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ntkgap.errors import StudyError
+
 
 class Minibatches:
     """Indices of examples, pass after pass in a new random order.
@@ -34,9 +36,24 @@ class Minibatches:
 
     def state(self) -> dict[str, Any]:
         """Where it is."""
-        return {"order": self._order, "at": self._at, "generator": self._generator.get_state()}
+        settings = [self._n, self._size, self._end]
+        return {
+            "batches": settings,
+            "order": self._order,
+            "at": self._at,
+            "generator": self._generator.get_state(),
+        }
 
     def go_on(self, state: dict[str, Any]) -> None:
-        """Be there."""
+        """Be there.
+
+        Raises:
+            StudyError: if that is a place among other batches.
+        """
+        if state.get("batches") != [self._n, self._size, self._end]:
+            raise StudyError(
+                f"state is of other batches than these of {self._size} of {self._n} examples; go on with the same "
+                "data, batch_size and keep_last"
+            )
         self._order, self._at = state["order"], state["at"]
         self._generator.set_state(state["generator"])

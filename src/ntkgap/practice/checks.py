@@ -32,14 +32,15 @@ def check_learning_rate(learning_rate: object) -> None:
         raise StudyError(f"learning_rate must be positive and finite, got {learning_rate!r}")
 
 
-def check_steps(steps: object) -> None:
-    """Refuse what is no number of steps.
+def check_steps(steps: object) -> int:
+    """The number of steps; refuse what is none.
 
     Raises:
         StudyError: naming the argument.
     """
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
         raise StudyError(f"steps must be an integer of at least 0, got {steps!r}")
+    return steps
 
 
 def check_network(model: object) -> None:

@@ -40,7 +40,7 @@ def train_ensemble(
     members: int,
     *,
     learning_rate: float | None = None,
-    steps: int = 0,
+    steps: int | None = None,
     inputs: Tensor,
     observe_at: Sequence[int] | None = None,
     targets: Tensor | None = None,
@@ -107,13 +107,13 @@ def train_ensemble(
     if together is not None and together < 1:
         raise StudyError(f"together must be at least 1, got {together!r}")
     if fit is None:
-        check_steps(steps)
+        last = check_steps(steps)
         rule = Rule(optimizer, learning_rate, momentum, weight_decay, schedule, clip)
         size = batch_size_of(batch_size, len(data), optimizer)
     else:
+        last = 1
         given = {"steps": steps, "learning_rate": learning_rate, "anchoring": anchoring, "clip": clip}
         refuse_beside_fit(**given, batch_size=batch_size, schedule=schedule, weight_decay=weight_decay)
-    last = steps if fit is None else 1
     asked = (last,) if observe_at is None else tuple(observe_at)
     if not asked or list(asked) != sorted(set(asked)) or asked[0] < 0 or asked[-1] > last:
         raise StudyError(f"observe_at must be ascending steps between 0 and {last}, got {asked}")

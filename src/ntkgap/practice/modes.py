@@ -12,6 +12,7 @@ The policy of all trainings, written out for users in docs/training.md:
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -80,7 +81,7 @@ class Modes:
 
     def __init__(self, model: nn.Module, x: Tensor, generator: torch.Generator) -> None:
         refuse_dependence(model, x)
-        self._model = model
+        self._model, self._device = model, x.device
         self.differ = modes_differ(model, x)
         self.seed = draw_seed(generator) if self.differ else 0
 
@@ -94,7 +95,7 @@ class Modes:
         with ExitStack() as stack:
             if self.differ:
                 stack.enter_context(training_mode(self._model))
-                stack.enter_context(masks(self.seed, step))
+                stack.enter_context(Masks(self.seed, step, self._device))
             with enough_for_statistics():
                 yield
 
@@ -133,9 +134,38 @@ def draw_seed(generator: torch.Generator) -> int:
     return int(torch.randint(SEEDS, (), generator=twin, device=twin.device))
 
 
-def masks(seed: int, step: int) -> Seeded:
-    """Random numbers of one step: a training that is gone on with draws what it would have drawn."""
-    return Seeded((seed + step) % 2**63)
+class Masks:
+    """Random numbers of one step: a training that is gone on with draws what it would have drawn.
+
+    What is drawn goes on where it was when it is entered again. Functions of CUDA draw from the generator of their
+    device, which no dispatch can replace: that one is put aside meanwhile.
+
+    Args:
+        seed: of the training.
+        step: the number of the update.
+        device: on which is drawn.
+    """
+
+    def __init__(self, seed: int, step: int, device: torch.device) -> None:
+        self._number, self._device = (seed + step) % 2**63, device
+        self._seeded = Seeded(self._number)
+        self._inside: Tensor | None = None
+
+    def __enter__(self) -> None:
+        self._seeded.__enter__()
+        if self._device.type == "cuda":
+            self._outside = torch.cuda.get_rng_state(self._device)
+            if self._inside is not None:
+                torch.cuda.set_rng_state(self._inside, self._device)
+                return
+            with torch.cuda.device(self._device):
+                torch.cuda.manual_seed(self._number)
+
+    def __exit__(self, *error: Any) -> None:
+        if self._device.type == "cuda":
+            self._inside = torch.cuda.get_rng_state(self._device)
+            torch.cuda.set_rng_state(self._outside, self._device)
+        self._seeded.__exit__(*error)
 
 
 def modes_differ(model: nn.Module, x: Tensor) -> bool:
@@ -151,7 +181,7 @@ def modes_differ(model: nn.Module, x: Tensor) -> bool:
         return True
     x = x[:PROBED]
     try:
-        with torch.no_grad(), Seeded(0):
+        with torch.no_grad(), Masks(0, 0, x.device):
             trained = output_tensor(twin, twin(x))
     except Exception:  # too few examples for a batch, or anything else: the modes are then kept apart with care
         return True
@@ -180,7 +210,7 @@ def refuse_dependence(model: nn.Module, x: Tensor) -> None:
     found = []
     with torch.no_grad(), evaluation_mode(model):
         for seed, pair in enumerate((x[:2], torch.cat([x[:1], x[:1]]))):
-            with Seeded(seed):
+            with Masks(seed, 0, x.device):
                 found.append(called(model, pair)[0])
     if not _close(*found):
         raise ModelError(

@@ -13,11 +13,11 @@ from ntkgap.models.calls import output_tensor
 from ntkgap.models.substitution import call_with, places
 from ntkgap.practice.checks import check_stackable
 from ntkgap.practice.modes import (
+    Masks,
     called,
     draw_seed,
     enough_for_statistics,
     evaluation_mode,
-    masks,
     modes_differ,
     refuse_dependence,
     set_training,
@@ -135,7 +135,8 @@ class StackedNetworks:
         """
         if self.modes_differ:
             self._awake = [True] * len(self) if awake is None else awake.tolist()
-            self._masks = [masks(seed, step) for seed in self._seeds]
+            device = next(iter(self.trained.values())).device
+            self._masks = [Masks(seed, step, device) for seed in self._seeds]
 
     def learning_outputs(self, trained: dict[str, Tensor], x: Tensor, each: bool = False) -> Tensor:
         """``outputs`` as an update takes them: in train mode, with masks, and running statistics follow.

@@ -33,7 +33,7 @@ class StackedUpdates:
         self._trained = {name: p.requires_grad_() for name, p in networks.trained.items()}
         rates: Rates | None = None
         if learning_rate is not None:
-            rates = _rates(networks, learning_rate)
+            rates = _rates(networks, float(learning_rate))
         self._together = rule.by_name and not rule.with_scheduler and rule.clip is None
         if self._together:
             self._updates = [Updates(rule, self._trained, rates)]

@@ -26,7 +26,7 @@ def train(
     data: Any,
     *,
     learning_rate: float | None = None,
-    steps: int = 0,
+    steps: int | None = None,
     optimizer: Any = "gd",
     momentum: float = 0.9,
     batch_size: int | None = None,
@@ -104,15 +104,15 @@ def train(
         )
         return _fitted(fit, model, data, test, objective, seeded.initial_seed(), observe)
     rule = Rule(optimizer, learning_rate, momentum, weight_decay, schedule, clip)
-    check_steps(steps)
+    count = check_steps(steps)
     size = batch_size_of(batch_size, len(data), optimizer)
-    rates = None if learning_rate is None else rates_of(model, learning_rate)
+    rates = None if learning_rate is None else rates_of(model, float(learning_rate))
     updates = Updates(rule, trained_parameters(model), rates)
     modes = Modes(model, data.x, seeded)
     batches = Minibatches(len(data), size, seeded, keep_last)
     if state:
         updates.go_on(state)
-        batches.go_on(state["batches"])
+        batches.go_on(state)
         modes.seed = state["masks"]
 
     def shown(batch: Tensor | None) -> Tensor:
@@ -126,7 +126,7 @@ def train(
     curve, clock = TrainingCurve(), Stopwatch(data.x.device)
     # The loss that is recorded is the one that is differentiated: then one pass does for both.
     once = size == len(data) and not modes.differ and not takes_closure(updates.optimizer)
-    for step in range(steps + 1):
+    for step in range(count + 1):
         if once:
             with clock:
                 current = shown(None)
@@ -137,7 +137,7 @@ def train(
         curve.add_test_loss(model, test, objective)
         if observe is not None:
             observe(step)
-        if step == steps or curve.has_diverged():
+        if step == count or curve.has_diverged():
             break
         with clock:
             batch = None if size == len(data) else next(batches)
@@ -145,7 +145,7 @@ def train(
         curve.seconds.append(clock.seconds)
     updates.forget()
     if state is not None:
-        state.update(updates.state() | {"batches": batches.state(), "masks": modes.seed})
+        state.update(updates.state() | batches.state() | {"masks": modes.seed})
     return curve
 
 

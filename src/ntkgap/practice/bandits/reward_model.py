@@ -12,7 +12,7 @@ from ntkgap.models import parameter_groups
 from ntkgap.practice.bandits.policy import Diverged
 from ntkgap.practice.checks import check_training
 from ntkgap.practice.curves import DIVERGENCE_FACTOR
-from ntkgap.practice.modes import draw_seed, masks, modes_differ, refuse_dependence, set_training
+from ntkgap.practice.modes import Masks, draw_seed, modes_differ, refuse_dependence, set_training
 from ntkgap.practice.update_rules import update_rule
 
 
@@ -213,7 +213,7 @@ class RewardModel:
             module.training = flag and not (len(x) == 1 and isinstance(module, nn.modules.batchnorm._BatchNorm))
         self._updates += 1
         try:
-            with masks(self._masks, self._updates):
+            with Masks(self._masks, self._updates, x.device):
                 return self.network(x)
         finally:
             self.network.eval()
