@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ntkgap.data.archives import read_npz
-from ntkgap.data.dataset import IMAGE_AXES, Dataset, encode_classes, scale_inputs
+from ntkgap.data.dataset import IMAGE_AXES, Dataset, deviations, encode_classes, scale_inputs
 from ntkgap.data.files import expanded
 from ntkgap.data.own import Examples, examples_of, from_frame
 from ntkgap.data.sampling import split
@@ -88,7 +88,7 @@ def arrays(
         DataError: if a file, an array, a size or an option cannot be used.
     """
     x, y, classes, where = read_examples(data, target)
-    labels = None if classes is None else y.numpy()
+    labels, units = None if classes is None else y.numpy(), None
     train, test = split(len(x), n_train, n_test, np.random.default_rng(seed), labels)
     if classes is not None:
         columns = encode_classes(y, len(classes), targets or "one_hot")
@@ -96,10 +96,11 @@ def arrays(
     else:
         check_regression_targets(targets)
         y_train, y_test = scale_inputs(y[train], y[test], targets or "standardize")
+        units = None if targets == "none" else deviations(y[train]).float()
     x_train, x_test = scale_inputs(x[train], x[test], scaling, IMAGE_AXES if x.ndim == 4 else (0,))
     n_classes = None if classes is None else len(classes)
     pairs = ((x_train, y_train), (x_test, y_test))
-    one, two = (Dataset(x.float(), y.float(), n_classes) for x, y in pairs)
+    one, two = (Dataset(x.float(), y.float(), n_classes, units) for x, y in pairs)
     _check_rounding(where, x_train, one.x)
     return one, two
 

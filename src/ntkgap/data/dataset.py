@@ -24,6 +24,8 @@ class Dataset:
         x: inputs, [n, ...].
         y: targets, [n, C]; one column a class for classification, or one of signs, −1 and 1, for two classes.
         n_classes: number of classes, or None for regression.
+        units: what a target of 1 stands for in each column, [C], where regression targets were standardised; None
+            where they are as they were given.
 
     Raises:
         DataError: if an array is empty, not floating point, not finite, the lengths differ, or the columns of y
@@ -33,6 +35,7 @@ class Dataset:
     x: Tensor
     y: Tensor
     n_classes: int | None = None
+    units: Tensor | None = None
 
     def __post_init__(self) -> None:
         for name in ("x", "y"):  # frozen, but not yet for others to see
@@ -61,6 +64,8 @@ class Dataset:
             raise DataError(f"y has shape {tuple(self.y.shape)}; it must be [n, C]")
         if self.n_classes is not None:
             _check_classes(self.y, self.n_classes)
+        if self.units is not None and self.units.shape != self.y.shape[1:]:
+            raise DataError(f"units has shape {tuple(self.units.shape)}; it must be one a target, {self.n_outputs}")
 
     def __len__(self) -> int:
         return len(self.x)
@@ -77,7 +82,8 @@ class Dataset:
 
     def to(self, dtype: torch.dtype) -> "Dataset":
         """Cast inputs and targets."""
-        return Dataset(self.x.to(dtype), self.y.to(dtype), self.n_classes)
+        units = None if self.units is None else self.units.to(dtype)
+        return Dataset(self.x.to(dtype), self.y.to(dtype), self.n_classes, units)
 
 
 def check_plain(name: str, values: Tensor) -> None:
@@ -183,6 +189,12 @@ def encode_classes(labels: Tensor, n_classes: int, coding: str) -> Tensor:
             )
         return one_hot[:, 1:] - one_hot[:, :1]
     raise DataError(f"unknown targets {coding!r} for classes; choose 'one_hot', 'plus_minus' or 'sign'")
+
+
+def deviations(values: Tensor) -> Tensor:
+    """Standard deviation of every column of [n, C], by which ``scale_inputs`` divides; 1 for constant columns."""
+    constant = values.amax(dim=0) == values.amin(dim=0)
+    return torch.where(constant, 1.0, values.std(dim=0, correction=0))
 
 
 def scale_inputs(

@@ -52,7 +52,7 @@ def measure(problem: EnsembleProblem, width: int, seed: int) -> Findings:
         if predictive is None:
             score_diverged(name, findings)
             continue
-        score(name, predictive, prediction.test.y, findings)
+        score(name, predictive, prediction.test, findings)
         if problem.data.name == "toy":
             add_band(name, predictive, findings)
     if problem.data.name == "toy":

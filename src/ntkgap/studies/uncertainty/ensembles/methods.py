@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
+from ntkgap.data import Dataset
 from ntkgap.practice import calibration
 from ntkgap.studies.findings import Findings
 from ntkgap.theory import Gaussian
@@ -51,9 +52,12 @@ class Predictive:
         return (self.std.square() + self.noise_variance).sqrt()
 
 
-def score(name: str, predictive: Predictive, targets: Tensor, findings: Findings) -> None:
-    """Note the scores of a method on test targets."""
-    found = asdict(calibration(predictive.mean, predictive.observation_std, targets))
+def score(name: str, predictive: Predictive, test: Dataset, findings: Findings) -> None:
+    """Note the scores of a method on test targets, in the unit in which these were given."""
+    arrays = (predictive.mean, predictive.observation_std, test.y)
+    if test.units is not None:
+        arrays = (arrays[0] * test.units, arrays[1] * test.units, arrays[2] * test.units)
+    found = asdict(calibration(*arrays))
     findings.scalars |= {f"{name}_{what}": found[what] for what in SCORES}
 
 
