@@ -17,3 +17,6 @@ FLOW = 1e-6
 
 # Kernels computed in float64 and returned in float32, relative to √(K(x, x) K(x', x')): rounding, of angles too.
 ROUNDED = 1e-6
+
+# A network of width 512, trained a little, beside its kernel's prediction: relative to what training changed.
+FOLLOWS = 0.1

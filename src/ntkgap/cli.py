@@ -122,6 +122,13 @@ def run(
         ),
     ] = None,
     target: Annotated[str | None, typer.Option(help="Column of the targets in a .csv or .parquet file.")] = None,
+    train: Annotated[
+        str | None,
+        typer.Option(
+            help="Your training, measured besides in the optimization study: my_train.py:fit, a function "
+            "(model, data, seed) -> None that trains in place."
+        ),
+    ] = None,
     n_train: Annotated[int | None, typer.Option(help="Training examples in place of the preset's number.")] = None,
     n_test: Annotated[int | None, typer.Option(help="Test examples in place of the preset's number.")] = None,
     width: Annotated[str | None, typer.Option(help="Widths in place of the preset's, like 64,256,1024.")] = None,
@@ -172,6 +179,7 @@ def run(
                 model=model,
                 data=data,
                 target=target,
+                train=train if name == "optimization" or study is not None else None,
                 n_train=n_train,
                 n_test=n_test,
             )

@@ -65,7 +65,9 @@ class Dataset:
         if self.n_classes is not None:
             _check_classes(self.y, self.n_classes)
         if self.units is not None and self.units.shape != self.y.shape[1:]:
-            raise DataError(f"units has shape {tuple(self.units.shape)}; it must be one a target, {self.n_outputs}")
+            raise DataError(
+                f"units has shape {tuple(self.units.shape)}; it must be one a target, {self.n_outputs}"
+            )
 
     def __len__(self) -> int:
         return len(self.x)

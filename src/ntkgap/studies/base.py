@@ -19,7 +19,6 @@ from ntkgap.studies.faults import faults
 from ntkgap.studies.figures import StudyFigure, Table
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.measured import Measured
-from ntkgap.studies.model import OwnModel
 from ntkgap.studies.problem import BaseProblem
 from ntkgap.studies.spec import Seed
 from ntkgap.studies.verdict import Verdict
@@ -110,6 +109,7 @@ class BaseStudy(BaseModel, ABC):
         n_train: int | None = None,
         n_test: int | None = None,
         target: str | None = None,
+        train: Any = None,
     ) -> Self:
         """The study a preset describes, or a changed one.
 
@@ -129,6 +129,10 @@ class BaseStudy(BaseModel, ABC):
             n_train: replaces the number of training examples.
             n_test: replaces the number of test examples.
             target: name of the column of targets, where data are a table.
+            train: of the optimization study: how you train, measured besides. A function
+                (model, data, seed) -> None or its place; or a mapping with ``optimizer`` (a name, a class of ``torch.optim``, a function),
+                ``loss`` (a name, a class of ``torch.nn``, a function), ``learning_rate``, ``steps``, ``momentum``,
+                ``weight_decay``, ``clip`` and ``batch_size``.
 
         Raises:
             StudyError: if there is no such preset or problem, a value is out of range, or the network or the data
@@ -144,9 +148,20 @@ class BaseStudy(BaseModel, ABC):
                 names = ", ".join(repr(p["name"]) for p in configuration["problems"])
                 raise StudyError(f"{origin} has no problem like {', '.join(problems)}; it has {names}")
             configuration["problems"] = chosen
+        if train is not None:
+            configuration = cls._with_training(configuration, train)
         if seeds is not None:
             configuration["seeds"] = list(_numbers("seeds", seeds) or [])
         return changes.apply(cls.build, configuration, origin)
+
+    @classmethod
+    def _with_training(cls, configuration: dict[str, Any], train: Any) -> dict[str, Any]:
+        """A configuration whose problems are trained as a user does.
+
+        Raises:
+            StudyError: if the study does not take that.
+        """
+        raise StudyError(f"the study {cls.name!r} trains as its presets say; train= is for the optimization study")
 
     @classmethod
     def concerns(cls, preset: str, problems: Sequence[str] | None = None) -> bool:
@@ -170,6 +185,8 @@ class BaseStudy(BaseModel, ABC):
             for variation, grid in pinned.grids().items():
                 settings = grid.model_dump(mode="json", exclude={"name", "widths", "data", "variations"})
                 settings["data"] = grid.data.model_dump(mode="json", exclude_none=True)
+                if settings.get("train", True) is None:  # cells that were computed before there was such a setting
+                    settings.pop("train")
                 cells += [
                     {"problem": problem.name, "width": width, "seed": seed, "variation": variation, **settings}
                     for width in sorted(set(grid.widths))
@@ -190,9 +207,9 @@ class BaseStudy(BaseModel, ABC):
 
     def supplies(self) -> dict[str, Any]:
         """Factories and arrays that the user has given to this process, for workers."""
-        models = {p.model.fingerprint for p in self.problems if isinstance(p.model, OwnModel)}
+        code = {key for problem in self.problems for key in problem.own_code}
         data = {p.data.fingerprint for p in self.problems if p.data.name == given_data.GIVEN}
-        found = {"models": factories.parcels(models), "data": given_data.files(data)}
+        found = {"code": factories.parcels(code), "data": given_data.files(data)}
         return {key: value for key, value in found.items() if value}
 
     @classmethod
@@ -215,7 +232,7 @@ class BaseStudy(BaseModel, ABC):
             infinite where training diverged.
         """
         if supplies:
-            factories.receive(supplies.get("models", {}))
+            factories.receive(supplies.get("code", {}))
             given_data.receive(supplies.get("data", {}))
         return cls.measure(cls.problem_of(cell), cell["width"], cell["seed"]).result()
 

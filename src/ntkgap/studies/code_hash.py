@@ -78,6 +78,7 @@ class _Walk:
                 self.text(Path(thing.__file__ or "").read_bytes())
         elif isinstance(thing, type | types.FunctionType) and module is not None and is_installed(module):
             self.text("installed", thing.__module__, thing.__qualname__)
+            self._all([_content(cell) for cell in getattr(thing, "__closure__", None) or ()])
         elif isinstance(thing, types.FunctionType):
             self._function(thing)
         elif isinstance(thing, types.CodeType):

@@ -1,6 +1,6 @@
 """Which networks the studies look at: ours by their settings, and a user's own by the factory that makes them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -100,6 +100,35 @@ class ModelSpec(Spec):
             return WideResNet(channels, data.n_outputs, width, generator=generator, **settings)
         settings["image_size"] = (height, width_of_image)
         return ConvNet(channels, data.n_outputs, width, generator=generator, **settings)
+
+
+class OwnCode(Spec):
+    """A user's own function.
+
+    Attributes:
+        factory: its place, or its name if it was given itself.
+        fingerprint: hash of its source or code, and of what that uses.
+    """
+
+    factory: str
+    fingerprint: str | None = None
+
+    @classmethod
+    def of(cls, given: Any) -> "OwnCode":
+        """What a user gives: a place or a function, see ``factory_of``; or a module that is called, as a loss is.
+
+        Raises:
+            StudyError: if it cannot be loaded.
+        """
+        if isinstance(given, nn.Module):
+            found = factory_of(_calls(given))
+            return cls(factory=type(given).__name__, fingerprint=found.fingerprint)
+        found = factory_of(given)
+        return cls(factory=found.name, fingerprint=found.fingerprint)
+
+
+def _calls(module: nn.Module) -> Callable[..., Any]:
+    return lambda *args: module(*args)
 
 
 class OwnModel(Spec):

@@ -64,6 +64,11 @@ class BaseProblem(Spec, ABC):
         return {"": self.model_copy(update={"widths": widths}), **varied(self, self.variations)}
 
     @property
+    def own_code(self) -> set[str | None]:
+        """Fingerprints of a user's functions that its cells call."""
+        return {self.model.fingerprint} if isinstance(self.model, OwnModel) else set()
+
+    @property
     def role(self) -> str:
         """What tells it from other problems of the study that have the same network and data, in a word."""
         return ""

@@ -19,6 +19,7 @@ from ntkgap.practice import jacobian_change, natural_gradient_descent, train
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.optimization.ball import Inside, may_search, search_ball
 from ntkgap.studies.optimization.drift import PathDrift
+from ntkgap.studies.optimization.own_training import follow_own_training
 from ntkgap.studies.optimization.problem import OptimizationProblem
 from ntkgap.studies.optimization.race import race
 from ntkgap.studies.optimization.start import Start, distance, initialise, norm
@@ -46,6 +47,8 @@ def measure(problem: OptimizationProblem, width: int, seed: int) -> Findings:
     follow_natural_gradient(problem, start, seed, findings)
     follow_gradient_descent(problem, start, findings)
     race(problem, start, seed, findings)
+    if problem.train is not None:
+        follow_own_training(problem.train, start, seed, problem.gradient_descent.observations, findings)
     return findings
 
 

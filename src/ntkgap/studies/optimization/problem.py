@@ -10,6 +10,7 @@ from ntkgap.errors import StudyError
 from ntkgap.practice.gram_systems import LARGEST_GRAM
 from ntkgap.practice.losses import choose_loss
 from ntkgap.studies.optimization.race_spec import RaceSpec
+from ntkgap.studies.optimization.train_spec import TrainSpec
 from ntkgap.studies.problem import BaseProblem
 from ntkgap.studies.spec import Spec
 
@@ -65,12 +66,14 @@ class OptimizationProblem(BaseProblem):
         gradient_descent: how gradient descent is run.
         search: how the theorem's ball is searched; not at all if not given.
         race: of optimisers; none if not given.
+        train: how a user trains, measured besides; not at all if not given.
     """
 
     natural_gradient: NaturalGradientSpec
     gradient_descent: GradientDescentSpec
     search: SearchSpec | None = None
     race: RaceSpec | None = None
+    train: TrainSpec | None = None
 
     @model_validator(mode="after")
     def _batches_fit(self) -> Self:
@@ -89,8 +92,15 @@ class OptimizationProblem(BaseProblem):
             f"{self.data.n_train} training examples of {Path(self.data.name).stem}; natural gradient with "
             f"η = {natural.learning_rate:g}{damping} for {natural.steps} steps; gradient descent at "
             f"{plain.fraction_of_critical:g} times the critical rate for {plain.steps} steps (fewer where the "
-            "predicted loss has vanished before)." + (self.race.describe() if self.race else "")
+            "predicted loss has vanished before)."
+            + (self.race.describe() if self.race else "")
+            + (self.train.describe() if self.train else "")
         )
+
+    @property
+    def own_code(self) -> set[str | None]:
+        """Of the network, and of the training."""
+        return super().own_code | (self.train.own_code if self.train else set())
 
     @property
     def rows(self) -> int:

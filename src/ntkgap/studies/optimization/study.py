@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -16,10 +16,12 @@ from ntkgap.studies.optimization.axis_notes import AXIS_NOTES
 from ntkgap.studies.optimization.claims import Tolerances, make_claims, make_figures
 from ntkgap.studies.optimization.explanation import explanation_figure, explanation_table
 from ntkgap.studies.optimization.measure import measure
+from ntkgap.studies.optimization.own_training import own_training_claims, own_training_figures
 from ntkgap.studies.optimization.problem import OptimizationProblem
 from ntkgap.studies.optimization.race_claims import make_race_claims, make_race_figures
 from ntkgap.studies.optimization.required_width import required_width_table
 from ntkgap.studies.optimization.tables import race_table
+from ntkgap.studies.optimization.train_spec import TrainSpec
 from ntkgap.studies.verdict import Verdict
 
 
@@ -42,8 +44,10 @@ class OptimizationStudy(BaseStudy):
     tolerances: Tolerances = Tolerances()
 
     def claims(self) -> list[Claim]:
-        """The claims about optimization, eight of them about every network and two about those that race."""
-        return [*make_claims(self.tolerances), *(replace(claim, optional=True) for claim in make_race_claims())]
+        """Eight about every network, three about a user's own training, and two about networks that race."""
+        race = [replace(claim, optional=True) for claim in make_race_claims()]
+        limits = self.tolerances
+        return [*make_claims(limits), *own_training_claims(limits.curve, limits.kernel, limits.twin), *race]
 
     def answers(self, cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]) -> list[Table]:
         """Is the condition met, from which width would it be, is natural gradient fast anyway, does it pay."""
@@ -51,7 +55,12 @@ class OptimizationStudy(BaseStudy):
 
     def figures(self) -> list[StudyFigure]:
         """Conditions and rate over width and against each other; losses and Jacobian drift; the race."""
-        return [*make_figures(), explanation_figure(self.tolerances.rate), *make_race_figures()]
+        return [
+            *make_figures(),
+            explanation_figure(self.tolerances.rate),
+            *own_training_figures(),
+            *make_race_figures(),
+        ]
 
     def tables(self, cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]) -> list[Table]:
         """Whether the condition explains the rate, the race, and the width theory asks for beside that found."""
@@ -60,6 +69,13 @@ class OptimizationStudy(BaseStudy):
             *race_table(cells),
             required_width_table(cells, verdicts),
         ]
+
+    @classmethod
+    def _with_training(cls, configuration: dict[str, Any], train: Any) -> dict[str, Any]:
+        settings = TrainSpec.of(train)
+        return configuration | {
+            "problems": [problem | {"train": settings} for problem in configuration["problems"]]
+        }
 
     @classmethod
     def measure(cls, problem: OptimizationProblem, width: int, seed: int) -> Findings:

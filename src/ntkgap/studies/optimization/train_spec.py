@@ -1,0 +1,128 @@
+"""How a user trains: optimiser, loss and what else ``ntkgap.train`` takes, by name or as functions."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import nn
+
+from ntkgap.studies.factories import known_factory
+from ntkgap.studies.model import OwnCode
+from ntkgap.studies.spec import Spec
+
+NAMED = ("gd", "sgd", "adam")
+
+
+class TrainSpec(Spec):
+    """How a user trains; see ``ntkgap.train``.
+
+    Attributes:
+        optimizer: ``"gd"``, ``"sgd"``, ``"adam"``, the name of a class of ``torch.optim``, or a function.
+        loss: ``"squared"`` or ``"cross_entropy"`` (sums), the name of a loss of ``torch.nn``, or a user's own.
+        learning_rate: η; not of an optimizer that a function makes with its own.
+        momentum: of ``"sgd"``.
+        weight_decay: λ, to zero.
+        clip: largest norm of a gradient.
+        batch_size: examples an update; all if not given.
+        steps: number of updates.
+        fit: a user's own training function (model, data, seed) -> None, in place of all that.
+    """
+
+    optimizer: str | OwnCode = "sgd"
+    loss: str | OwnCode = "squared"
+    learning_rate: float | None = Field(default=None, gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    clip: float | None = Field(default=None, gt=0)
+    batch_size: int | None = Field(default=None, ge=1)
+    steps: int = Field(default=1, ge=1)
+    fit: OwnCode | None = None
+
+    @model_validator(mode="after")
+    def _is_known(self) -> Self:
+        if isinstance(self.optimizer, str) and self.optimizer not in NAMED:
+            _torch_class(torch.optim, self.optimizer, torch.optim.Optimizer)
+        if isinstance(self.loss, str) and self.loss not in ("squared", "cross_entropy"):
+            _torch_class(nn, self.loss, nn.modules.loss._Loss)
+        if self.fit is None and isinstance(self.optimizer, str) and self.learning_rate is None:
+            raise ValueError(f"optimizer {self.optimizer!r} needs a learning_rate")
+        return self
+
+    @classmethod
+    def of(cls, given: Any) -> dict[str, Any]:
+        """Settings as a user gives them: a training function or its place, or a mapping with functions in it.
+
+        Raises:
+            StudyError: if a function cannot be loaded.
+        """
+        if not isinstance(given, Mapping):
+            return {"fit": OwnCode.of(given).model_dump()}
+        found = dict(given)
+        for name, package in (("optimizer", torch.optim), ("loss", nn)):
+            value = found.get(name)
+            if isinstance(value, type) and getattr(package, value.__name__, None) is value:
+                found[name] = value.__name__
+            elif (callable(value) and not isinstance(value, str)) or (isinstance(value, str) and ":" in value):
+                found[name] = OwnCode.of(value).model_dump()
+        if found.get("fit") is not None:
+            found["fit"] = OwnCode.of(found["fit"]).model_dump()
+        return found
+
+    @property
+    def own_code(self) -> set[str | None]:
+        """Fingerprints of a user's functions."""
+        return {part.fingerprint for part in (self.optimizer, self.loss, self.fit) if isinstance(part, OwnCode)}
+
+    def settings(self, factor: float) -> dict[str, Any]:
+        """As ``ntkgap.train`` takes them.
+
+        Args:
+            factor: by which the network's layers multiply a learning rate of gradient descent.
+        """
+        loss = _resolved(self.loss, nn)
+        loss = loss() if isinstance(loss, type) else loss
+        if self.fit is not None:
+            return {"fit": _resolved(self.fit, None), "loss": loss, "steps": 0, "learning_rate": None}
+        rate = self.learning_rate
+        if rate is not None and self.optimizer in ("gd", "sgd", "SGD"):
+            rate /= factor
+        optimizer = _resolved(self.optimizer, torch.optim)
+        kept = self.model_dump(include={"momentum", "weight_decay", "clip", "batch_size", "steps"})
+        return {"optimizer": optimizer, "loss": loss, "learning_rate": rate, **kept}
+
+    @property
+    def unpredictable(self) -> str:
+        """Why no kernel predicts this training; empty if one does."""
+        if self.fit is not None:
+            return "a training function of one's own may do anything"
+        if self.optimizer not in ("gd", "sgd", "SGD"):
+            name = self.optimizer if isinstance(self.optimizer, str) else self.optimizer.factory
+            return f"the steps of {name} are not determined by outputs and kernel"
+        return ""
+
+    def describe(self) -> str:
+        """In a few words."""
+        if self.fit is not None:
+            return f" Own training by {self.fit.factory}."
+        names = [part if isinstance(part, str) else part.factory for part in (self.optimizer, self.loss)]
+        rate = "" if self.learning_rate is None else f", η = {self.learning_rate:g}"
+        batch = f", batches of {self.batch_size}" if self.batch_size else ""
+        return f" Own training by {names[0]} on the loss {names[1]}{rate}{batch}, {self.steps} steps."
+
+
+def _torch_class(package: Any, name: str, base: type) -> type:
+    found = getattr(package, name, None)
+    if not (isinstance(found, type) and issubclass(found, base)):
+        known = sorted(
+            n for n, v in vars(package).items() if isinstance(v, type) and issubclass(v, base) and v is not base
+        )
+        raise ValueError(f"there is no {name!r}; choose one of {', '.join(known)}, or give a function of your own")
+    return found
+
+
+def _resolved(part: str | OwnCode, package: Any) -> Any:
+    """A name that ``ntkgap.train`` knows, a class of torch, or the user's function."""
+    if isinstance(part, OwnCode):
+        return known_factory(part.factory, part.fingerprint).call
+    return part if part in (*NAMED, "squared", "cross_entropy") else getattr(package, part)

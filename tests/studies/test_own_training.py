@@ -1,0 +1,105 @@
+"""Training as a user does it in the optimization study: beside the kernel's prediction where there is one."""
+
+import math
+
+import pytest
+import torch
+import yaml
+from torch import nn
+
+import ntkgap as ng
+from tests.tolerances import FOLLOWS
+
+TINY = {
+    "description": "",
+    "seeds": [0],
+    "problems": [
+        {
+            "name": "MLP, digits",
+            "model": {"architecture": "mlp"},
+            "data": {"name": "digits", "n_train": 8, "n_test": 6},
+            "widths": [512],
+            "natural_gradient": {"steps": 1},
+            "gradient_descent": {"steps": 2},
+        }
+    ],
+}
+
+
+def build(width, in_features, n_outputs):
+    return nn.Sequential(nn.Linear(in_features, width), nn.Tanh(), nn.Linear(width, n_outputs))
+
+
+def fit(model, data, seed):
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(5):
+        optimizer.zero_grad()
+        (model(data.x) - data.y).square().mean().backward()
+        optimizer.step()
+
+
+def half_huber(outputs, targets):
+    return 0.5 * nn.functional.huber_loss(outputs, targets, reduction="sum")
+
+
+def trained(tmp_path, train, model=build):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(TINY))
+    study = ng.OptimizationStudy.preset(str(path), model=model, train=train)
+    return ng.OptimizationStudy.compute_cell(study.cells()[0])
+
+
+@pytest.mark.parametrize(
+    "train",
+    [
+        {"optimizer": "sgd", "loss": "cross_entropy", "learning_rate": 2e-3, "steps": 12, "batch_size": 3},
+        {"optimizer": "gd", "loss": half_huber, "learning_rate": 2e-3, "steps": 12, "clip": 1.0},
+        {"optimizer": torch.optim.SGD, "loss": nn.CrossEntropyLoss(), "learning_rate": 0.05, "steps": 12},
+        {"optimizer": "sgd", "loss": "MSELoss", "learning_rate": 0.05, "steps": 12, "weight_decay": 0.1},
+    ],
+    ids=["minibatches", "clipped", "classes of torch", "weight decay"],
+)
+def test_a_wide_network_follows_the_prediction(train, tmp_path):
+    found = trained(tmp_path, train)
+    scalars = found["scalars"]
+    assert scalars["own_loss_end"] < 0.9
+    assert scalars["own_loss_gap"] < FOLLOWS * (1 - scalars["own_loss_end"])
+    assert scalars["own_prediction_gap"] < FOLLOWS
+    assert len(found["curves"]["own_loss"]) == len(found["curves"]["own_loss_predicted"]) == 13
+
+
+@pytest.mark.parametrize(
+    ("train", "reason"),
+    [
+        ({"optimizer": torch.optim.AdamW, "loss": "squared", "learning_rate": 1e-3, "steps": 3}, "steps of AdamW"),
+        ({"optimizer": lambda groups: torch.optim.RMSprop(groups), "learning_rate": 1e-3, "steps": 3}, "model"),
+        (fit, "may do anything"),
+    ],
+    ids=["AdamW", "a function", "fit"],
+)
+def test_what_no_kernel_predicts_is_not_asked(train, reason, tmp_path):
+    found = trained(tmp_path, train)
+    assert found["scalars"]["own_kernel_change"] > 0
+    assert math.isnan(found["scalars"]["own_loss_gap"])
+    assert reason in found["not_asked"]["own_prediction_gap"]
+
+
+@pytest.mark.parametrize(
+    ("train", "words"),
+    [
+        ({"optimizer": "adamw", "learning_rate": 1.0}, "there is no 'adamw'; choose one of .*AdamW"),
+        ({"optimizer": "sgd"}, "needs a learning_rate"),
+        ({"optimizer": "sgd", "learning_rate": 1.0, "loss": "mse"}, "there is no 'mse'"),
+        ({"optimizer": "sgd", "learning_rate": -1.0}, "greater than 0"),
+        ({"stepz": 3, "optimizer": "sgd", "learning_rate": 1.0}, "stepz"),
+        ("train.py:fit", "there is no file"),
+    ],
+)
+def test_settings_are_checked_before_the_sweep(train, words, tmp_path):
+    with pytest.raises(ng.NtkgapError, match=words):
+        trained(tmp_path, train)
+
+
+def test_other_studies_refuse_it():
+    with pytest.raises(ng.NtkgapError, match="for the optimization study"):
+        ng.ContinualStudy.preset("smoke", train=fit)
