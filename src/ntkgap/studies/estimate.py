@@ -18,6 +18,7 @@ SECONDS_A_CALL = 25e-6
 SECONDS_TO_START = 3.0
 # Python with torch and all that a cell imports, before the first tensor of any size.
 PROCESS_BYTES = 450e6
+FITS_EVERYWHERE = 4096
 
 
 @dataclass(frozen=True)
@@ -110,18 +111,20 @@ def physical_memory() -> float:
         return float("inf")
 
 
-def check_narrowest(problem: str, width: int, needed: float) -> None:
+def check_narrowest(problem: str, width: int, foretell: Callable[[int], Estimate]) -> None:
     """Refuse a problem whose narrowest network is far beyond this machine, before it is built.
 
     Args:
         problem: its name.
-        width: the narrowest.
-        needed: bytes that a cell of that width is foretold to take; twice too many may be the estimate's fault.
+        width: the narrowest; below some thousand, networks fit everywhere, and building them says more.
+        foretell: what a cell of a width takes; twice too much memory may be the estimate's fault.
 
     Raises:
         StudyError: naming both sizes.
     """
-    memory = physical_memory()
+    if width <= FITS_EVERYWHERE:
+        return
+    needed, memory = foretell(width).bytes, physical_memory()
     if needed > 2 * memory:
         raise StudyError(
             f"{problem!r} needs about {needed / 1e9:.3g} GB at width {width}, its narrowest, and this machine has "

@@ -229,7 +229,7 @@ class ContinualProblem(BaseProblem):
         stream, width = self.load(seed=0), min(self.widths)
         template = stream.template()
         try:
-            check_narrowest(self.name, width, self.estimate(width).bytes)
+            check_narrowest(self.name, width, self.estimate)
             self.model.build(template, width, Generator())(template.x[:1])
         except (RuntimeError, MemoryError) as error:
             reason = str(error).splitlines()[0]

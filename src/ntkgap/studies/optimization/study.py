@@ -1,6 +1,7 @@
 """The optimization study: what to measure, on which networks, at which widths."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -121,7 +122,7 @@ class OptimizationProblem(BaseProblem):
             choose_loss(self.race.loss, train, test)
         width = min(self.widths)
         try:
-            check_narrowest(self.name, width, estimate(self, width).bytes)
+            check_narrowest(self.name, width, partial(estimate, self))
             self.model.build(train, width, Generator())(train.x[:1])
         except (RuntimeError, MemoryError) as error:
             reason = str(error).splitlines()[0]

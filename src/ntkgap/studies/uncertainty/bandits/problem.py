@@ -219,7 +219,7 @@ class BanditProblem(BaseProblem):
                 ) from error
         width = min(self.widths)
         try:
-            check_narrowest(self.name, width, self.estimate(width).bytes)
+            check_narrowest(self.name, width, self.estimate)
             self.network(environment, width, Generator())(environment.inputs(0))
         except (RuntimeError, MemoryError) as error:
             raise StudyError(

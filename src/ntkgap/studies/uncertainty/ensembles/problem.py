@@ -78,7 +78,7 @@ class EnsembleProblem(BaseProblem):
         train, _ = self.data.load(seed=0)
         width = min(self.widths)
         try:
-            check_narrowest(self.name, width, self.estimate(width).bytes)
+            check_narrowest(self.name, width, self.estimate)
             self.model.build(train, width, Generator())(train.x[:1])
         except (RuntimeError, MemoryError) as error:
             reason = str(error).splitlines()[0]
