@@ -51,8 +51,8 @@ def load_data(
     not given, from ``$NTKGAP_DATA``, then from ``ntkgap`` in the user's data directory (``$XDG_DATA_HOME`` or
     ``~/.local/share``).
 
-    Files and synthetic data may take 4 GB of memory, or as many bytes as ``$NTKGAP_MAX_BYTES`` says; more is refused
-    before it is taken.
+    Files and synthetic data may take 4 GB of memory, or as many bytes as ``$NTKGAP_MAX_BYTES`` says; more is
+    refused before it is taken.
 
     Args:
         name: a name from ``ntkgap.data.DATASETS``; a file of one's own, ``"mine.npz"`` with arrays x and y,
