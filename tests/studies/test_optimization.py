@@ -283,7 +283,7 @@ def test_bad_settings_are_named(section, setting, words):
 
 
 def test_a_network_too_large_for_memory_is_named():
-    with pytest.raises(StudyError, match="cannot be built at width 900000000"):
+    with pytest.raises(StudyError, match="GB at width 900000000, its narrowest, and this machine has"):
         ng.OptimizationStudy.preset("smoke", widths=[900_000_000], problems=["mlp"]).check()
 
 

@@ -55,7 +55,7 @@ def trained(tmp_path, train, model=build):
         {"optimizer": "sgd", "loss": "cross_entropy", "learning_rate": 2e-3, "steps": 12, "batch_size": 3},
         {"optimizer": "gd", "loss": half_huber, "learning_rate": 2e-3, "steps": 12, "clip": 1.0},
         {"optimizer": torch.optim.SGD, "loss": nn.CrossEntropyLoss(), "learning_rate": 0.05, "steps": 12},
-        {"optimizer": "sgd", "loss": "MSELoss", "learning_rate": 0.05, "steps": 12, "weight_decay": 0.1},
+        {"optimizer": "sgd", "loss": "MSELoss", "learning_rate": 0.02, "steps": 12, "weight_decay": 0.1},
     ],
     ids=["minibatches", "clipped", "classes of torch", "weight decay"],
 )
