@@ -130,9 +130,9 @@ class BaseStudy(BaseModel, ABC):
             n_test: replaces the number of test examples.
             target: name of the column of targets, where data are a table.
             train: of the optimization study: how you train, measured besides. A function
-                (model, data, seed) -> None or its place; or a mapping with ``optimizer`` (a name, a class of ``torch.optim``, a function),
-                ``loss`` (a name, a class of ``torch.nn``, a function), ``learning_rate``, ``steps``, ``momentum``,
-                ``weight_decay``, ``clip`` and ``batch_size``.
+                (model, data, seed) -> None or its place; or a mapping with ``optimizer`` (a name, a class of
+                ``torch.optim``, a function), ``loss`` (a name, a class of ``torch.nn``, a function),
+                ``learning_rate``, ``steps``, ``momentum``, ``weight_decay``, ``clip`` and ``batch_size``.
 
         Raises:
             StudyError: if there is no such preset or problem, a value is out of range, or the network or the data
