@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from ntkgap.studies.figures import Table
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.statistics import Interval
-from ntkgap.studies.verdict import Verdict
+from ntkgap.studies.verdict import State, Verdict
+from ntkgap.studies.words import YES_OR_NO, by_problem
 
 QUESTIONS = (
     "does width help: brief training?",
@@ -15,8 +16,6 @@ QUESTIONS = (
     "does the kernel foretell it?",
     "so: expect width to help?",
 )
-
-WORDS = {"holds": "yes", "fails": "no", "undecided": "undecided"}
 
 # What readers need most comes first; "it" is the training of the first.
 CONDITIONS = {
@@ -28,9 +27,6 @@ CONDITIONS = {
 
 def answers(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]) -> list[Table]:
     """One row a problem, one column a question; no table where nothing was judged."""
-    by_problem: dict[str, dict[str, Verdict]] = {}
-    for verdict in verdicts:
-        by_problem.setdefault(verdict.problem, {})[verdict.claim.key] = verdict
     rows = tuple(
         (
             problem,
@@ -41,7 +37,7 @@ def answers(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]
             _foretold(found),
             _advice(found),
         )
-        for problem, found in by_problem.items()
+        for problem, found in by_problem(verdicts).items()
         if problem in cells and "width_helps_short" in found
     )
     if not rows:
@@ -75,7 +71,7 @@ def _helps(verdict: Verdict | None, beside: str) -> str:
         if less
         else map(_points, (-interval.value, -interval.high, -interval.low))
     )
-    word = WORDS[verdict.state].capitalize()
+    word = YES_OR_NO[verdict.state]
     return f"{word}: {value} points {'less' if less else 'more'} forgotten [{low}, {high}]{beside}."
 
 
@@ -104,7 +100,7 @@ def _foretold(found: Mapping[str, Verdict]) -> str:
             continue
         start = f" (from width {verdict.holds_from})" if verdict.holds_from else ""
         far = f"{_points(interval.value)} points off" if math.isfinite(interval.value) else "one of both diverges"
-        parts.append(f"{WORDS[verdict.state]} after {word} training{start}: {far}")
+        parts.append(f"{YES_OR_NO[verdict.state].lower()} after {word} training{start}: {far}")
     text = "; ".join(parts)
     which = "The kernel at the start" if name == "initial" else "That of infinite width"
     return f"{which}: {text}."
@@ -112,14 +108,16 @@ def _foretold(found: Mapping[str, Verdict]) -> str:
 
 def _advice(found: Mapping[str, Verdict]) -> str:
     """One sentence of all three verdicts on width, those of the same answer together."""
-    conditions: dict[str, list[str]] = {}
+    conditions: dict[State, list[str]] = {}
     for when, condition in CONDITIONS.items():
         key = f"width_helps_{when}"
-        state = found[key].state if key in found else "undecided"
+        state: State = found[key].state if key in found else "undecided"
         conditions.setdefault(state, []).append(condition)
     if list(conditions) == ["undecided"]:
         return _undecided(found)
-    text = "; ".join(f"{WORDS[state]} {_enumerated(of_state)}" for state, of_state in conditions.items())
+    text = "; ".join(
+        f"{YES_OR_NO[state].lower()} {_enumerated(of_state)}" for state, of_state in conditions.items()
+    )
     return text[0].upper() + text[1:] + "."
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from ntkgap.studies.figures import Table
 from ntkgap.studies.verdict import Verdict, WidthResult, number, width_text
+from ntkgap.studies.words import YES_OR_NO, by_problem
 
 QUESTIONS = (
     "is the theorem's condition met?",
@@ -16,9 +17,6 @@ QUESTIONS = (
 
 def answers(verdicts: Sequence[Verdict]) -> Table:
     """One row a problem, one column a question."""
-    by_problem: dict[str, dict[str, Verdict]] = {}
-    for verdict in verdicts:
-        by_problem.setdefault(verdict.problem, {})[verdict.claim.key] = verdict
     return Table(
         key="answers",
         title="Four questions",
@@ -27,7 +25,7 @@ def answers(verdicts: Sequence[Verdict]) -> Table:
         columns=("", *QUESTIONS),
         rows=tuple(
             (problem, *(answer(found) for answer in (_condition, _width, _rate, _seconds)))
-            for problem, found in by_problem.items()
+            for problem, found in by_problem(verdicts).items()
         ),
     )
 
@@ -79,7 +77,7 @@ def _seconds(found: dict[str, Verdict]) -> str:
         return f"Yes: no first-order method reached the target (width {last.width})."
     if math.isinf(last.interval.value):
         return f"No: natural gradient did not reach the target (width {last.width})."
-    word = {"holds": "Yes", "fails": "No", "undecided": "Undecided"}[last.state]
+    word = YES_OR_NO[last.state]
     steps = found["natural_gradient_steps"].widths[-1]
     in_steps = f" with {_times(steps)} the steps" if steps.interval else ""
     return (

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from ntkgap.studies.figures import Table
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.optimization.race_spec import LABELS, METHODS
-from ntkgap.studies.statistics import median_interval
-from ntkgap.studies.verdict import number
+from ntkgap.studies.words import median_text
 
 # Heading and name of the scalar of a method.
 COLUMNS = (
@@ -55,10 +54,4 @@ def race_table(cells: Mapping[str, Sequence[Measured]]) -> list[Table]:
 
 def _entry(cells: Sequence[Mapping[str, float]], name: str) -> str:
     """Median and interval of a scalar; a dash where not every seed has it."""
-    values = [scalars.get(name, math.nan) for scalars in cells]
-    if any(map(math.isnan, values)):
-        return "–"
-    interval = median_interval(values)
-    if interval.low == interval.high:
-        return number(interval.value)
-    return f"{number(interval.value)} [{number(interval.low)}, {number(interval.high)}]"
+    return median_text([scalars.get(name, math.nan) for scalars in cells])

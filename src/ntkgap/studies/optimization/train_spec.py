@@ -61,7 +61,7 @@ class TrainSpec(Spec):
         found = dict(given)
         for name, package in (("optimizer", torch.optim), ("loss", nn)):
             value = found.get(name)
-            if isinstance(value, type) and getattr(package, value.__name__, None) is value:
+            if isinstance(value, type) and getattr(package, str(value.__name__), None) is value:
                 found[name] = value.__name__
             elif (callable(value) and not isinstance(value, str)) or (isinstance(value, str) and ":" in value):
                 found[name] = OwnCode.of(value).model_dump()

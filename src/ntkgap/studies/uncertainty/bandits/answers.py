@@ -8,6 +8,7 @@ from ntkgap.studies.statistics import median_interval
 from ntkgap.studies.uncertainty.bandits.rules import LABELS, scalar_name
 from ntkgap.studies.uncertainty.bandits.tables import ranked
 from ntkgap.studies.verdict import Verdict, number
+from ntkgap.studies.words import YES_OR_NO, by_problem
 
 QUESTIONS = (
     "does theory's exploration schedule pay?",
@@ -25,11 +26,11 @@ def answers(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]
         cells: those that are done, by problem.
         verdicts: of all claims on all problems.
     """
-    rows = []
+    rows, judged = [], by_problem(verdicts)
     for problem, found in cells.items():
         games = [c for c in found if c.cell.get("kind") == "bandit"]
         if games:
-            own = {v.claim.key: v for v in verdicts if v.problem == problem}
+            own = judged.get(problem, {})
             rows.append(
                 (
                     problem,
@@ -60,7 +61,7 @@ def _pays(verdict: Verdict | None) -> str:
     last = verdict.widths[-1]
     if last.interval is None:
         return f"Undecided: {last.reason}."
-    word = {"holds": "Yes", "fails": "No", "undecided": "Undecided"}[last.state]
+    word = YES_OR_NO[last.state]
     i = last.interval
     return f"{word}: {number(i.value)} [{number(i.low)}, {number(i.high)}] times the tuned constant's regret."
 
@@ -71,7 +72,7 @@ def _follows(verdict: Verdict | None) -> str:
     last = verdict.widths[-1]
     if last.interval is None:
         return f"Undecided: {last.reason}."
-    word = {"holds": "Yes", "fails": "No", "undecided": "Undecided"}[last.state]
+    word = YES_OR_NO[last.state]
     return f"{word}: its regret is {last.interval.value:.0%} off that of NTK-UCB (width {last.width})."
 
 

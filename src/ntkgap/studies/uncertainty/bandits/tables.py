@@ -8,6 +8,7 @@ from ntkgap.studies.measured import Measured
 from ntkgap.studies.statistics import median_interval
 from ntkgap.studies.uncertainty.bandits.rules import LABELS, scalar_name
 from ntkgap.studies.verdict import Verdict, number
+from ntkgap.studies.words import median_text
 
 CAPTION = (
     "Expected regret in parts of that of uniform choice, medians over seeds with intervals, best rule at the "
@@ -69,13 +70,7 @@ def ranked(games: Sequence[Measured]) -> list[str]:
 
 
 def _entry(cells: Sequence[Measured], rule: str, of: str) -> str:
-    values = [c.scalars.get(scalar_name(rule, of), math.nan) for c in cells]
-    if any(map(math.isnan, values)):
-        return "–"
-    interval = median_interval(values)
-    if interval.low == interval.high:
-        return number(interval.value)
-    return f"{number(interval.value)} [{number(interval.low)}, {number(interval.high)}]"
+    return median_text([c.scalars.get(scalar_name(rule, of), math.nan) for c in cells])
 
 
 def _constant(cells: Sequence[Measured], rule: str) -> str:

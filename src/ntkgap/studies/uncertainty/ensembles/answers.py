@@ -6,6 +6,7 @@ from ntkgap.studies.figures import Table
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.statistics import median_interval
 from ntkgap.studies.verdict import Verdict, number, width_text
+from ntkgap.studies.words import YES_OR_NO, by_problem, yes_if_all
 
 QUESTIONS = (
     "does the ensemble follow theory?",
@@ -22,12 +23,9 @@ def answers(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]
         cells: those that are done, by problem.
         verdicts: of all claims on all problems.
     """
-    by_problem: dict[str, dict[str, Verdict]] = {}
-    for verdict in verdicts:
-        by_problem.setdefault(verdict.problem, {})[verdict.claim.key] = verdict
     rows = tuple(
         (problem, _follows(found, cells[problem]), *(answer(found) for answer in (_width, _covers, _as_good)))
-        for problem, found in by_problem.items()
+        for problem, found in by_problem(verdicts).items()
         if "ensemble_covariance" in found
     )
     if not rows:
@@ -41,8 +39,7 @@ def answers(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]
 
 def _follows(found: dict[str, Verdict], cells: Sequence[Measured]) -> str:
     mean, covariance = found["ensemble_mean"], found["ensemble_covariance"]
-    states = {mean.state, covariance.state}
-    word = "No" if "fails" in states else "Undecided" if "undecided" in states else "Yes"
+    word = yes_if_all([mean, covariance])
     at_most = {what: "" if _is_seen(what, cells) else "at most " for what in ("mean", "covariance")}
     return (
         f"{word}: its mean is off by {at_most['mean']}{_at_largest(mean)}, its covariance by "
@@ -83,8 +80,7 @@ def _covers(found: dict[str, Verdict]) -> str:
 
 def _as_good(found: dict[str, Verdict]) -> str:
     nll, crps = found["ntk_gp_evidence_nll"], found["ntk_gp_evidence_crps"]
-    states = {nll.state, crps.state}
-    word = "No" if "fails" in states else "Undecided" if "undecided" in states else "Yes"
+    word = yes_if_all([nll, crps])
     return (
         f"{word}: the NTK-GP's NLL (evidence) is {_at_largest(nll)} nats more, its CRPS {_at_largest(crps)} times "
         "as large."
@@ -92,7 +88,7 @@ def _as_good(found: dict[str, Verdict]) -> str:
 
 
 def _yes_or_no(verdict: Verdict, words: str) -> str:
-    word = {"holds": "Yes", "fails": "No", "undecided": "Undecided"}[verdict.state]
+    word = YES_OR_NO[verdict.state]
     return f"{word}: {words.format(_at_largest(verdict), number(verdict.claim.threshold))}."
 
 

@@ -1,13 +1,12 @@
 """What is drawn and listed of ensemble problems besides the claims."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 from ntkgap.studies.figures import BandFigure, BandRow, CurveFigure, StudyFigure, Table, WidthFigure
 from ntkgap.studies.measured import Measured
-from ntkgap.studies.statistics import median_interval
 from ntkgap.studies.uncertainty.ensembles.methods import METHODS
-from ntkgap.studies.verdict import Verdict, number
+from ntkgap.studies.verdict import Verdict
+from ntkgap.studies.words import median_text
 
 FLOOR = "floor: 95 % of draws from theory"
 
@@ -114,19 +113,9 @@ def tables(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict])
                 "nats, CRPS, scores and widths in the unit of the targets.",
                 columns=("method", *(heading for heading, _ in COLUMNS)),
                 rows=tuple(
-                    (label, *(_entry([s[f"{name}_{score}"] for s in scalars]) for _, score in COLUMNS))
+                    (label, *(median_text([s[f"{name}_{score}"] for s in scalars]) for _, score in COLUMNS))
                     for name, label in METHODS.items()
                 ),
             )
         )
     return found
-
-
-def _entry(values: Sequence[float]) -> str:
-    """Median and interval."""
-    if any(map(math.isnan, values)):
-        return "–"
-    interval = median_interval(values)
-    if number(interval.low) == number(interval.high):
-        return number(interval.value)
-    return f"{number(interval.value)} [{number(interval.low)}, {number(interval.high)}]"
