@@ -12,7 +12,7 @@ from ntkgap.studies.figures import ComparisonFigure, Line
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.optimization.race_claims import make_race_claims
 from ntkgap.studies.optimization.race_spec import METHODS
-from ntkgap.studies.optimization.tables import race_table
+from ntkgap.studies.optimization.show import race_table
 
 SPEC = ComparisonFigure(
     key="race",

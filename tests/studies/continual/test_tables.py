@@ -9,7 +9,7 @@ import pytest
 
 import ntkgap as ng
 from ntkgap.studies.assess import measured_cells
-from ntkgap.studies.continual.display import tables
+from ntkgap.studies.continual.show import tables
 from tests.studies.continual.test_prediction import TINY
 
 WIDTHS = [4, 8, 16]

@@ -11,9 +11,9 @@ from ntkgap.studies.claim import Claim
 from ntkgap.studies.continual.answers import answers
 from ntkgap.studies.continual.claims import claims
 from ntkgap.studies.continual.decomposition import complete
-from ntkgap.studies.continual.display import figures, tables
 from ntkgap.studies.continual.measure import measure
 from ntkgap.studies.continual.problem import ContinualProblem
+from ntkgap.studies.continual.show import figures, tables
 from ntkgap.studies.figures import StudyFigure, Table
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.measured import Measured

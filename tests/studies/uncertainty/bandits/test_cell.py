@@ -68,7 +68,7 @@ def measured():
 def test_all_that_claims_and_figures_are_about_is_measured(measured):
     for claim in bandits.claims():
         assert claim.quantity in measured.scalars, claim.key
-    for figure in bandits.figures():
+    for figure in bandits.show():
         if isinstance(figure, WidthFigure):
             assert {figure.measured, *(name for name, _ in figure.references)} <= set(measured.scalars)
         if isinstance(figure, ComparisonFigure):
@@ -85,7 +85,7 @@ def test_a_cell_is_a_function_of_its_configuration_but_for_its_clocks(measured):
 
 
 def test_the_tables_and_answers_name_every_rule(measured):
-    (table,) = bandits.tables({"wheel": [measured]}, [])
+    (table,) = bandits.show({"wheel": [measured]}, [])
     assert {row[0] for row in table.rows} == set(bandits.rules.LABELS.values())
     constants = {row[0]: row[-3] for row in table.rows}
     assert constants[bandits.rules.LABELS["ucb"]].endswith("(edge)")  # of two constants both are edges

@@ -6,7 +6,7 @@ from ntkgap.studies.figures import Table
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.statistics import median_interval
 from ntkgap.studies.uncertainty.bandits.rules import LABELS, scalar_name
-from ntkgap.studies.uncertainty.bandits.tables import ranked
+from ntkgap.studies.uncertainty.bandits.show import ranked
 from ntkgap.studies.verdict import Verdict, number
 from ntkgap.studies.words import YES_OR_NO, by_problem
 

@@ -2,7 +2,7 @@
 
 from ntkgap.studies.uncertainty.ensembles.answers import answers
 from ntkgap.studies.uncertainty.ensembles.claims import claims
-from ntkgap.studies.uncertainty.ensembles.display import figures, tables
 from ntkgap.studies.uncertainty.ensembles.problem import EnsembleProblem
+from ntkgap.studies.uncertainty.ensembles.show import figures, tables
 
 __all__ = ["EnsembleProblem", "answers", "claims", "figures", "tables"]
