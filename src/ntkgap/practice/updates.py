@@ -42,6 +42,7 @@ class Updates:
             torch_only=rule.with_scheduler,
         )
         self._schedule = Schedule(rule.schedule, self.optimizer)
+        self._asks_itself = takes_closure(self.optimizer)
 
     def step(self, loss: Callable[[], Tensor], recorded: float) -> None:
         """One update.
@@ -61,7 +62,7 @@ class Updates:
             return found
 
         self._schedule.before(self.taken)
-        if takes_closure(self.optimizer):
+        if self._asks_itself:
             self._guarded(lambda: self.optimizer.step(closure))  # type: ignore[call-arg]  # torch's own
         else:
             closure()
