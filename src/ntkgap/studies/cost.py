@@ -22,7 +22,7 @@ ITEM = 8  # bytes of a float64
 # A worker imports torch before its first cell.
 SECONDS_TO_START = 3.0
 # Seconds that a dry run may spend on measuring a few cells.
-PILOT_SECONDS = 20.0
+PILOT_SECONDS = 8.0
 
 Place = tuple[str, str]
 """A problem and its variation: what cells share that differ in width and seed alone."""

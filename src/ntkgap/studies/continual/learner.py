@@ -85,6 +85,7 @@ class Learner:
             momentum=training.momentum,
             batch_size=training.batch_size,
             loss=training.loss,
+            keep_last=False,
             seeds=[self.seed],
             observe=observe,
         )

@@ -138,6 +138,7 @@ class Track:
             steps=self.spec.steps,
             batch_size=None if optimizer == "gd" else self.spec.batch_size,
             loss=self.spec.loss,
+            keep_last=False,
             generator=torch.Generator().manual_seed(self.seed),
             test=self.test,
             **settings,
