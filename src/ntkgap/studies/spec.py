@@ -75,6 +75,20 @@ class DataSpec(Spec):
             raise ValueError(f"options cannot hold {', '.join(sorted(taken))}; that has a key of its own")
         return options
 
+    @property
+    def label(self) -> str:
+        """What a reader calls the data; of a user's own also how they are scaled."""
+        names = own_names(self.name)
+        if not names and self.name != GIVEN:
+            return Path(self.name).stem
+        label = ", ".join(Path(name).stem for name in names) or self.name
+        scaling = self.options.get("scaling", "standardize")
+        rule = {
+            "standardize": "standardised over the training rows, images by channel and tables by column",
+            "unit_norm": "each example divided by its norm",
+        }
+        return f"{label} ({rule.get(scaling, 'unscaled')})"
+
     def pinned(self) -> "DataSpec":
         """The same data, named by their content if they come from files, with the folder set apart.
 

@@ -3,7 +3,6 @@
 import json
 import math
 from functools import lru_cache
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -222,7 +221,7 @@ class ContinualProblem(BaseProblem):
     def describe(self) -> str:
         """Stream, sizes and training."""
         training, steps = self.training, ", ".join(map(str, self.training.steps))
-        source = "" if isinstance(self.stream, TeachersSpec) else f" of {Path(self.data.name).stem}"
+        source = "" if isinstance(self.stream, TeachersSpec) else f" of {self.data.label}"
         if training.optimizer == "gd":
             own = "each network's own kernel at its start"
             kernel = "infinite width" if "infinite" in self.kernels else own

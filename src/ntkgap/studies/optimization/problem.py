@@ -1,6 +1,5 @@
 """What an optimization problem is: a network family on data, and how it is trained."""
 
-from pathlib import Path
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -89,7 +88,7 @@ class OptimizationProblem(BaseProblem):
         natural, plain = self.natural_gradient, self.gradient_descent
         damping = f", damping {natural.damping:g}" if natural.damping else ""
         return (
-            f"{self.data.n_train} training examples of {Path(self.data.name).stem}; natural gradient with "
+            f"{self.data.n_train} training examples of {self.data.label}; natural gradient with "
             f"η = {natural.learning_rate:g}{damping} for {natural.steps} steps; gradient descent at "
             f"{plain.fraction_of_critical:g} times the critical rate for {plain.steps} steps (fewer where the "
             "predicted loss has vanished before)."

@@ -1,7 +1,6 @@
 """What a bandit problem of the uncertainty study is: rounds, a network, how it learns, and who plays."""
 
 from functools import lru_cache
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import torch
@@ -193,7 +192,7 @@ class BanditProblem(BaseProblem):
             else ""
         )
         return (
-            f"{self.data.n_train} rounds of {Path(self.data.name).stem}, encoded as {self.encoding}, contexts "
+            f"{self.data.n_train} rounds of {self.data.label}, encoded as {self.encoding}, contexts "
             f"{self.features}; λ = {self.regularization:g}; trained every {t.every} rounds for {t.steps} steps of "
             f"{t.optimizer} with η = {t.learning_rate:g} from the {t.start} parameters; gradients at "
             f"{self.gradients}; means from {self.mean}."

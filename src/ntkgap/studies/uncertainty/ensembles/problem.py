@@ -1,6 +1,5 @@
 """What an ensemble problem is: data, network, number of members, and how they are trained."""
 
-from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
@@ -65,7 +64,7 @@ class EnsembleProblem(BaseProblem):
         """Data, sizes and training."""
         training = self.training
         return (
-            f"{self.members} members; {self.data.n_train} training examples of {Path(self.data.name).stem}; "
+            f"{self.members} members; {self.data.n_train} training examples of {self.data.label}; "
             f"gradient descent at {training.fraction_of_critical:g} times the critical rate of the infinite-width "
             f"kernel for {training.steps} steps."
         )
