@@ -23,8 +23,9 @@ from ntkgap.kernels.workers import aside
 
 OUTPUTS = ("full", "mean", "diagonal", "sum")
 
-#: Operations that one core is through with in a few milliseconds.
-SMALL = 3e8
+#: Operations that one core is through with in a few milliseconds; of one backward pass, that are not worth
+#: splitting however many passes there are; and of the contractions beside such passes.
+SMALL, SMALL_PASS, SMALL_CONTRACTION = 3e8, 3e6, 3e9
 
 
 def as_matrix(kernel: Tensor) -> Tensor:
@@ -205,16 +206,19 @@ class _Job:
         """The kernel; planned again where the structure found on a few examples does not hold for all."""
         # Small work is done aside on one core: operations split over busy cores wait for each other at every step.
         # Not where the caller has entered modes of torch (a default device, a counter): they are of one thread.
-        small = self._operations() < SMALL and self.point.device.type == "cpu"
+        small = self._is_small() and self.point.device.type == "cpu"
         if small and torch._C._len_torch_function_stack() == torch._C._len_torch_dispatch_stack() == 0:
             return aside(lambda: self._finished(progress, layerwise))
         return self._finished(progress, layerwise)
 
-    def _operations(self) -> float:
-        """About how many there are: in the contractions, and in passes forward and backward."""
+    def _is_small(self) -> bool:
+        """By about how many operations there are: in the contractions, and in passes forward and backward."""
         shapes, examples = self.recipe1.shapes.values(), len(self.x1) + (0 if self.symmetric else len(self.x2))
         each = sum(max(s.entries, s.positions * s.groups * s.out * s.into) for s in shapes)
-        return self.plan.flops + 2 * examples * each * (self.recipe1.classes + 3)
+        one_pass = 2 * examples * each
+        if self.plan.flops + one_pass * (self.recipe1.classes + 3) < SMALL:
+            return True
+        return one_pass < SMALL_PASS and self.plan.flops < SMALL_CONTRACTION
 
     def _finished(self, progress: bool, layerwise: bool) -> Tensor | dict[str, Tensor]:
         while True:
