@@ -1,5 +1,6 @@
 import gc
 import os
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -36,6 +37,15 @@ def _collected_tests_are_not_garbage():
     gc.freeze()
     yield
     gc.unfreeze()
+
+
+@pytest.fixture
+def threads_change_places_often():
+    """Python lets another thread on every 5 ms, which is about a call; mistakes show where it is in the midst."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)
+    yield
+    sys.setswitchinterval(usual)
 
 
 @pytest.fixture

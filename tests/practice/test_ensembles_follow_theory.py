@@ -6,6 +6,7 @@ show, and by a bias of order 1/width, which is measured on narrow networks, wher
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import pytest
 import torch
@@ -84,8 +85,9 @@ def deep(setting):
         setting.test[1],
     )
 
-    def error_at(width, members, against=predicted):
-        found = train_ensemble(
+    @cache
+    def outputs_of(width, members):
+        return train_ensemble(
             members_of(width, 10_000 * width),
             setting.data,
             members,
@@ -93,9 +95,11 @@ def deep(setting):
             steps=STEPS[-1],
             inputs=setting.inputs,
             observe_at=STEPS,
-        )
+        ).outputs
+
+    def error_at(width, members, against=predicted):
         floor = ensemble_floor(against, members, 200, torch.Generator().manual_seed(1))
-        return ensemble_errors(found.outputs, against), floor
+        return ensemble_errors(outputs_of(width, members), against), floor
 
     return error_at, wrong
 

@@ -1,6 +1,5 @@
 """Calls from many threads give the numbers of one, and leave torch and the networks as they were."""
 
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,15 +13,7 @@ from tests.kernels.empirical.cases import With
 
 THREADS = 8
 ROUNDS = 3  # of all quantities, for each thread
-
-
-@pytest.fixture(autouse=True)
-def _threads_change_places_often():
-    """Python lets another thread on every 5 ms, which is about a call; mistakes show where it is in the midst."""
-    usual = sys.getswitchinterval()
-    sys.setswitchinterval(1e-4)
-    yield
-    sys.setswitchinterval(usual)
+pytestmark = pytest.mark.usefixtures("threads_change_places_often")
 
 
 def mlp():

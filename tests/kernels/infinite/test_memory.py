@@ -91,7 +91,7 @@ def test_budgets_change_no_more_than_rounding(name):
 
 
 def test_a_budget_that_nothing_fits_is_refused_with_what_is_needed():
-    limit, x = ng.infinite_width(ConvNet(3, 1, 8, 2)), torch.randn(3, 3, 12, 12)
+    limit, x = ng.infinite_width(ConvNet(3, 1, 8, 2)), torch.randn(3, 3, 8, 8)
     budget = 1000
     for _ in range(2):  # for a pair, and then, with that much to see it, for what is kept of every input
         with pytest.raises(KernelError, match=rf"memory_budget={budget:,} bytes is too small") as refusal:
@@ -99,4 +99,4 @@ def test_a_budget_that_nothing_fits_is_refused_with_what_is_needed():
         budget = int(str(refusal.value).split("at least ")[1].split(" bytes")[0].replace(",", ""))
     torch.testing.assert_close(limit.ntk(x, memory_budget=budget), limit.ntk(x))
     with pytest.raises(KernelError, match=r"too small"):
-        limit.ntk(torch.randn(2000, 3, 12, 12), memory_budget=budget)
+        limit.ntk(torch.randn(300, 3, 8, 8), memory_budget=budget)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import pytest
 import torch
@@ -68,7 +69,11 @@ def kernels_of(name):
 
 
 NAMES = [*MODELS, "Monte Carlo"]
-PLAIN = {name: kernels_of(name) for name in NAMES}
+
+
+@cache
+def plain(name):
+    return kernels_of(name)
 
 
 @contextmanager
@@ -116,9 +121,10 @@ MODES = {
 def test_modes_change_no_bit(name, mode):
     if name == "Monte Carlo" and mode.startswith("default"):
         pytest.skip("the networks themselves are drawn in another type")
+    expected = plain(name)
     with MODES[mode]():
         found = kernels_of(name)
-    for a, b in zip(found, PLAIN[name], strict=True):
+    for a, b in zip(found, expected, strict=True):
         assert a.dtype == b.dtype
         assert torch.equal(a, b)
         assert not a.is_inference()
@@ -153,7 +159,7 @@ def test_wrappers_are_taken_off():
     model, x = MODELS["dense"]
     compiled = nn.Sequential(*[torch.compile(module) for module in model.children()])
     for wrapped in (torch.compile(model), nn.DataParallel(model), torch.compile(nn.DataParallel(model)), compiled):
-        assert torch.equal(ng.infinite_width(wrapped).ntk(x), PLAIN["dense"][1])
+        assert torch.equal(ng.infinite_width(wrapped).ntk(x), plain("dense")[1])
     script = torch.jit.trace(nn.Linear(12, 1), x)
     with pytest.raises(ModelError, match=r"the model is compiled to TorchScript"):
         ng.infinite_width(script)

@@ -17,7 +17,7 @@ from ntkgap.kernels.workers import aside, one_by_one
 from ntkgap.models import ConvNet
 from tests.kernels.infinite.apart import run_apart
 
-CALLS = 96
+CALLS = 60
 
 
 def in_a_fresh_thread(function):
@@ -45,6 +45,7 @@ def train(x, steps=200):
 
 def hammer():
     torch.set_num_threads(2)
+    sys.setswitchinterval(1e-4)  # threads change places in the midst of a call, fifty times as often as usual
     torch.manual_seed(0)
     calls = nn.Module.__call__, nn.Module.__getattr__, torch.relu, nn.Module._call_impl
     x, images = torch.randn(6, 5), torch.randn(3, 2, 6, 6)
@@ -124,10 +125,6 @@ def numbers_of_threads():
     assert name == threading.current_thread().name
 
 
-def test_workers_have_one_core_and_others_what_they_had():
-    run_apart(numbers_of_threads)
-
-
 def failures():
     torch.set_num_threads(2)
     working = []
@@ -154,8 +151,13 @@ def failures():
     assert sorted(nested) == [(i, 6 * i) for i in range(8)]
 
 
-def test_a_failure_ends_the_others_and_calls_may_be_nested():
-    run_apart(failures)
+def of_workers():
+    numbers_of_threads()  # first: it is about a process that has not been told any number
+    failures()
+
+
+def test_workers_have_one_core_and_others_what_they_had_a_failure_ends_them_and_calls_may_be_nested():
+    run_apart(of_workers)  # both in one process: to start one takes longer than what is tested
 
 
 def forked():

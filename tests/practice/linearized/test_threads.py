@@ -10,6 +10,7 @@ from tests.practice.linearized.networks import HARD
 from tests.practice.linearized.test_routes import assert_near, gradient, perturbed
 from tests.tolerances import EXACT
 
+pytestmark = pytest.mark.usefixtures("threads_change_places_often")
 ROUTES = ["detached", "encoder layer", "norm without gradient", "segments", "clips its weights"]
 
 
@@ -35,7 +36,7 @@ def test_eight_threads(name, shared):
         return outputs.detach(), gradient(own, outputs, v)
 
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(run, range(64)))
+        found = list(pool.map(run, range(32)))
     for outputs, grad in found:
         assert_near(outputs, value, EXACT)
         assert_near(grad, slope, EXACT)

@@ -20,7 +20,7 @@ not by modules: functional layers, tied weights and modules called twice need no
 
 import contextlib
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,7 +105,7 @@ class Recorder(TorchFunctionMode):
 
     def __torch_function__(self, func: Callable, _types: Any, args: tuple = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        given = list(tensors_in((args, kwargs)))
+        given = tensors_in((args, kwargs))
         touched = {id(t): self.parts[id(t)] for t in given if id(t) in self.parts}
         if touched and _is_composite(func):
             with self:
@@ -123,7 +123,7 @@ class Recorder(TorchFunctionMode):
                     return unrolled(*args, **kwargs)
             call = self._call(func, args, kwargs)
         out = func(*args, **kwargs)
-        made = list(tensors_in(out)) if out is not None else given[:1]  # x[i] = y changes x
+        made = tensors_in(out) if out is not None else given[:1]  # x[i] = y changes x
         if from_data:
             for tensor in made:
                 self._mark(tensor)
@@ -205,16 +205,21 @@ def _is_plain(tensor: Tensor) -> bool:
     return not tensor.is_complex() and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
 
 
-def tensors_in(tree: Any) -> Iterator[Tensor]:
+_NESTS = (tuple, list, dict)  # not written as a union, which would be made anew at each of very many calls
+
+
+def tensors_in(tree: Any) -> list[Tensor]:
     """The tensors in nested tuples, lists and dictionaries."""
     if isinstance(tree, Tensor):
-        yield tree
-    elif isinstance(tree, tuple | list):
-        for branch in tree:
-            yield from tensors_in(branch)
-    elif isinstance(tree, dict):
-        for branch in tree.values():
-            yield from tensors_in(branch)
+        return [tree]
+    found: list[Tensor] = []
+    if isinstance(tree, _NESTS):
+        for branch in tree.values() if isinstance(tree, dict) else tree:
+            if isinstance(branch, Tensor):
+                found.append(branch)
+            elif isinstance(branch, _NESTS):
+                found += tensors_in(branch)
+    return found
 
 
 def _is_composite(func: Callable) -> bool:

@@ -15,7 +15,7 @@ from tests.kernels.empirical.zoo.case import double
 from tests.kernels.empirical.zoo.cases import CASES
 from tests.kernels.empirical.zoo.expected import N1, N2, expected
 from tests.kernels.empirical.zoo.untouched import untouched
-from tests.reference.trees import call, logits
+from tests.reference.trees import call, logits, one
 
 PRECISIONS = ("float32 in float64", "float64", "float32")
 STREAM = 1  # a budget of one byte: nothing can be kept
@@ -118,6 +118,26 @@ def run(case, number, kinds, precisions=PRECISIONS):
             except Exception as error:
                 failures.append(f"{name}, {precision}: {type(error).__name__}: {error}")
     assert not failures, "\n".join(failures)
+
+
+@numbered
+def test_a_case_is_small_and_proper(case, number):
+    """It is what it says: with something to differentiate, and no example notices another."""
+    model = case.model().double()
+    assert sum(p.numel() for p in model.parameters()) < 3000
+    for n, seed in ((N1, 1), (N2, 2)):
+        inputs = double(case.examples(n, seed))
+        with torch.no_grad():
+            alone = torch.cat([logits(call(model, one(inputs, i, n))) for i in range(n)])
+            together = logits(call(model, double(inputs)))
+        assert together.shape[0] == n
+        scale = float(alone.abs().max()) or 1.0
+        assert float((together - alone).abs().max()) <= case.double * scale
+    e = expected(case)
+    assert torch.isfinite(e.j1).all()
+    assert e.j1.shape[2] == sum(p.numel() for p in model.parameters() if p.requires_grad)
+    moved = {name for name, columns in e.columns.items() if e.j1[..., columns].any() or e.j2[..., columns].any()}
+    assert moved == set(e.columns) - set(case.idle)
 
 
 @numbered
