@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 import ntkgap as ng
 from ntkgap.data import dataset_of
 from ntkgap.errors import DataError
+from tests.tolerances import SINGLE
 
 
 @pytest.fixture
@@ -161,3 +162,13 @@ def test_networks_are_trained_on_them(x):
     with pytest.raises(DataError, match="a pair"):
         ng.train(net, 3, learning_rate=0.01, steps=3)
     assert dataset_of((x, ["u", "v"] * 20)).n_classes == 2
+
+
+def test_units_give_back_what_standardised_targets_were(x):
+    y = 100 + 7 * np.arange(len(x), dtype=float)[:, None] * [1.0, 2.0]
+    train, test = ng.load_data((x, y), n_train=20, n_test=10)
+    raw, raw_test = ng.load_data((x, y), n_train=20, n_test=10, targets="none")
+    assert raw.units is None
+    restored = test.y * train.units + raw.y.mean(dim=0)
+    torch.testing.assert_close(restored, raw_test.y, rtol=SINGLE, atol=SINGLE)
+    assert test.to(torch.float64).units.dtype == torch.float64
