@@ -61,6 +61,7 @@ def measure(problem: BanditProblem, width: int, seed: int) -> Findings:
         if rule not in WIDTHLESS:
             add(tuned_name(rule, constant), run(environment, players.tuned(rule, constant)), findings)
     if isinstance(problem.model, OwnModel):
+        findings.scalars["bandit_learning_rate"] = players.training.learning_rate
         play_own_limit(problem, environment, players, findings)
         findings.leave_out("theory's schedule is of an MLP in NTK parametrisation", *SCHEDULED)
         return findings

@@ -1,11 +1,14 @@
 """From the name of an exploration rule to the policy that plays it."""
 
+import copy
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from torch import Generator, nn
 
+from ntkgap.kernels import NTKOperator
 from ntkgap.practice.bandits import (
     EnsembleTS,
     Environment,
@@ -33,6 +36,9 @@ from ntkgap.theory import InfiniteWidthExploration, ZhouExploration
 # How often the evidence is maximised in a game; each time takes an eigendecomposition.
 EVIDENCE_TIMES = 20
 
+# Of a user's network: the part of the critical learning rate, and the rounds that show what that is.
+STABLE, SEEN = 0.5, 100
+
 
 class Players:
     """Makes policies that all start from the same network.
@@ -46,6 +52,7 @@ class Players:
 
     Attributes:
         norm_bound: S, as the problem has it or as theory asks for.
+        training: as the problem has it, with a learning rate that is stable for a user's own network.
         theory: γ_t of NeuralUCB for this network and its training; of a user's own network there is none.
         limit: the same for m, J → ∞.
     """
@@ -56,8 +63,23 @@ class Players:
         self.problem, self.environment, self.network, self.width = problem, environment, network, width
         self.stream = stream
         self.norm_bound = problem.schedule.norm_bound or math.nan
-        if not isinstance(problem.model, OwnModel):
+        self.training = problem.training.settings()
+        if isinstance(problem.model, OwnModel):
+            self.training = replace(self.training, learning_rate=self._stable_rate())
+        else:
             self._schedule(problem.model.depth)
+
+    def _stable_rate(self) -> float:
+        """The preset's learning rate, which suits NTK parametrisation, or what is stable for a user's network.
+
+        After t rounds the curvature is (κ_max + λ)/t; of all arms together κ_max is larger than of those chosen.
+        """
+        training, seen = self.problem.training, self.environment.contexts[:SEEN].double()
+        if training.optimizer == "adam":
+            return training.learning_rate
+        network = copy.deepcopy(self.network).double()
+        curvature = NTKOperator(network, seen).spectral_norm() + self.problem.penalty
+        return min(training.learning_rate, STABLE * 2 * len(seen) / float(curvature))
 
     def _schedule(self, hidden_layers: int) -> None:
         """Theory's, in its own units, in which the network is that of α = 1."""
@@ -156,7 +178,7 @@ class Players:
     def _model(self, network: nn.Module | None = None, who: int = 0) -> RewardModel:
         return RewardModel(
             self.network if network is None else network,
-            self.problem.training.settings(),
+            self.training,
             regularization=self.problem.penalty,
             generator=self._luck(who),
         )
