@@ -71,12 +71,10 @@ def test_a_factory_goes_through_a_study(study, factory, presets):
                     ng.NtkgapError, match=r"failed at width 6: ValueError: 6 is not divisible by 4"
                 ):
                     study.compute_cell(cell)
-        elif factory is returns_nan and cell.get("kind") != "bandit":
+        elif factory is returns_nan:
             with pytest.raises(ng.NtkgapError, match="NaN or infinite outputs"):
                 study.compute_cell(cell)
         else:
             result = study.compute_cell(cell)
             numbers = [float(v) for v in result["scalars"].values() if v is not None]
-            assert sum(map(math.isfinite, numbers)) > 5
-            if factory is returns_nan:
-                assert result["diverged"]
+            assert sum(map(math.isfinite, numbers)) > 10
