@@ -11,7 +11,7 @@ from torch import Generator
 
 from ntkgap.data.arrays import own_file, own_names
 from ntkgap.data.own import is_own
-from ntkgap.errors import NtkgapError, StudyError, StudyWarning
+from ntkgap.errors import DataError, NtkgapError, StudyError, StudyWarning
 from ntkgap.models import describe
 from ntkgap.studies import given_data
 from ntkgap.studies.model import OwnModel
@@ -65,9 +65,14 @@ class Changes:
             NtkgapError: if a network or data cannot be loaded.
         """
         sizes = {k: v for k, v in (("n_train", n_train), ("n_test", n_test)) if v is not None}
+        for name, number in [*sizes.items(), *(("widths", width) for width in widths or ())]:
+            if isinstance(number, bool) or not isinstance(number, int):
+                raise StudyError(f"{name} must be whole numbers, got {number!r}")
+            if number < 1:
+                raise StudyError(f"{name} must be greater than or equal to 1, got {number}")
         if isinstance(data, Path):
             data = str(data)
-        own_data = data is not None and (is_own(data) or bool(own_names(str(data))))
+        own_data = is_own(data) or (isinstance(data, str) and bool(own_names(data)))
         replaced, label = _data(data, target)
         if target is not None and not own_data:
             raise StudyError("target= names the column of targets of one's own table; give it with data=")
@@ -166,6 +171,10 @@ def _data(data: Any, target: str | None) -> tuple[Settings | None, str]:
     if is_own(data):
         key = given_data.remember(data, target)
         return {"name": given_data.GIVEN, "options": {}, "fingerprint": key}, given_data.GIVEN
+    if not isinstance(data, str):
+        raise DataError(
+            f"data= takes a name, a file, or inputs with their targets, (x, y); got {type(data).__name__}"
+        )
     options = {} if target is None else {"target": target}
     files = [own_file(name) for name in own_names(str(data))]
     label = ", ".join(own[0].stem for own in files if own) or Path(str(data)).stem
