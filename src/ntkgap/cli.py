@@ -60,6 +60,20 @@ def parse_integers(text: str | None, what: str) -> list[int] | None:
         raise StudyError(f"--{what} takes integers like 64,256 or a range like 0:5, got {got!r}") from None
 
 
+def _seeds(seed: str | None, seeds: int | None) -> "list[int] | int | None":
+    """What --seed or --seeds ask for.
+
+    Raises:
+        StudyError: if both do, or one is no number.
+    """
+    if seed is not None and seeds is not None:
+        raise StudyError("--seed names seeds and --seeds counts them; give one of the two")
+    named = parse_integers(seed, "seed")
+    if seed is not None and seed.strip().isdigit() and int(seed) > 1:
+        _warn(f"--seed {seed} is one seed, that of number {seed}; --seeds {seed} asks for so many")
+    return seeds if named is None else named
+
+
 def _console(*, stderr: bool = False) -> Console:
     """Prints what users call things as they call it: nothing in it is markup or stands for a picture."""
     return Console(stderr=stderr, markup=False, emoji=False)
@@ -108,6 +122,7 @@ def run(
     n_test: Annotated[int | None, typer.Option(help="Test examples in place of the preset's number.")] = None,
     width: Annotated[str | None, typer.Option(help="Widths in place of the preset's, like 64,256,1024.")] = None,
     seed: Annotated[str | None, typer.Option(help=SEED_HELP)] = None,
+    seeds: Annotated[int | None, typer.Option(help="So many seeds, from 0; instead of --seed.")] = None,
     problem: Annotated[
         list[str] | None, typer.Option(help="Only problems whose name contains this text; may be repeated.")
     ] = None,
@@ -141,13 +156,14 @@ def run(
     asked = [name for name in STUDY_NAMES if study is None and find_study(name).concerns(preset, problem)]
     names = asked or (STUDY_NAMES if study is None else (study,))
     folder = Path("runs") / Path(preset).stem if store is None else expanded(store)
+    numbers = _seeds(seed, seeds)
     studies = []
     for name in names:
         try:
             chosen = find_study(name).preset(
                 preset,
                 widths=parse_integers(width, "width"),
-                seeds=parse_integers(seed, "seed"),
+                seeds=numbers,
                 problems=problem,
                 model=model,
                 data=data,

@@ -189,8 +189,12 @@ class BaseStudy(BaseModel, ABC):
         return float(cell["width"])
 
     def supplies(self) -> dict[str, Any]:
-        """Factories and arrays that the user has given to this process, for workers."""
-        models = {p.model.fingerprint for p in self.problems if isinstance(p.model, OwnModel)}
+        """Factories and arrays that the user has given to this process, for workers.
+
+        Raises:
+            NtkgapError: if the user has not given one.
+        """
+        models = {p.model.made_by.fingerprint for p in self.problems if isinstance(p.model, OwnModel)}
         data = {p.data.fingerprint for p in self.problems if p.data.name == given_data.GIVEN}
         found = {"models": factories.parcels(models), "data": given_data.files(data)}
         return {key: value for key, value in found.items() if value}

@@ -99,7 +99,7 @@ class Changes:
         if self.model is None and not self.own_data:
             named = [self._named(p, before) for p, before in zip(problems, configuration["problems"], strict=True)]
             return build(configuration | {"problems": named}, origin)
-        fitting: dict[tuple[str, str], Settings] = {}
+        fitting: dict[tuple[str, str, str], Settings] = {}
         left_out: dict[str, str] = {}
         for settings, before in zip(problems, configuration["problems"], strict=True):
             kind = type(build(configuration | {"problems": [before]}, origin).problems[0])
@@ -108,7 +108,8 @@ class Changes:
             for attempt in tried:
                 try:
                     found = self._fitted(build, configuration | {"problems": [attempt]}, before, origin)
-                    fitting.setdefault((found.pop("role"), found["data"]["name"]), found)
+                    key = (found.pop("role"), found["data"]["name"], repr(found["model"].get("options")))
+                    fitting.setdefault(key, found)
                     break
                 except NtkgapError as error:
                     left_out.setdefault(before["name"], str(error))
@@ -132,9 +133,17 @@ class Changes:
             if variations is not None and variations["width"] not in self.widths:
                 settings.pop("variations")
         if self.model is not None:
-            settings["model"] = self.model.model_dump(mode="json", exclude_none=True)
-            settings.pop("variations", None)  # as a rule they are settings of the network
+            own = self.model.model_dump(mode="json", exclude_none=True)
+            if self._is_named_by(settings):
+                own["options"] = settings["model"].get("options", {}) | own["options"]
+            else:
+                settings.pop("variations", None)  # as a rule they are settings of the network
+            settings["model"] = own
         return settings
+
+    def _is_named_by(self, settings: Settings) -> bool:
+        """Whether a problem asks for the very network that the user gives."""
+        return self.model is not None and settings["model"].get("factory") == self.model.factory
 
     def _fitted(
         self, build: Callable[[Settings, str], Built], configuration: Settings, before: Settings, origin: str
@@ -150,7 +159,8 @@ class Changes:
             settings = settings | {"widths": [_width_of(problem)]}
             problem = build(configuration | {"problems": [settings]}, origin).problems[0]
         problem.check()
-        network = problem.parts_of(before["name"])[0] if self.model is None else self.model.factory
+        before_network, _ = problem.parts_of(before["name"])
+        network = before_network if self.model is None or self._is_named_by(before) else self.model.factory
         label = self.data_label or Path(before["data"]["name"]).stem
         return settings | {"name": problem.title(network, label), "role": problem.role}
 

@@ -66,7 +66,8 @@ def known_study(name: str) -> type[BaseStudy]:
     if name in _installed():
         return _checked(_load(_installed()[name]), name)
     raise StudyError(
-        f"unknown study {name!r}; choose one of {', '.join(study_names())}, or give its place: my_study.py:Class"
+        f"unknown study {name!r}; choose one of {', '.join(study_names())}, or give the place of your own, "
+        "my_study.py:Class (to a report as --study, in Python to find_study)"
     )
 
 
