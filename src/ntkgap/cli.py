@@ -60,22 +60,18 @@ def parse_integers(text: str | None, what: str) -> list[int] | None:
         raise StudyError(f"--{what} takes integers like 64,256 or a range like 0:5, got {got!r}") from None
 
 
-def _seeds(seed: str | None, count: int | None) -> list[int] | int | None:
-    """Seeds by their numbers, or how many; a single number is easily meant the other way.
+def _seeds(seed: str | None, seeds: int | None) -> "list[int] | int | None":
+    """What --seed or --seeds ask for.
 
     Raises:
-        StudyError: if both are given, or are no seeds.
+        StudyError: if both do, or one is no number.
     """
-    if count is None:
-        found = parse_integers(seed, "seed")
-        if found is not None and len(found) == 1 and found[0] > 1:
-            _warn(f"--seed {found[0]} is one seed, number {found[0]}; for {found[0]} seeds say --seeds {found[0]}")
-        return found
-    if seed is not None:
-        raise StudyError("--seed names the seeds and --seeds says how many; give one of them")
-    if count < 1:
-        raise StudyError(f"--seeds must be at least 1, got {count}")
-    return count
+    if seed is not None and seeds is not None:
+        raise StudyError("--seed names seeds and --seeds counts them; give one of the two")
+    named = parse_integers(seed, "seed")
+    if seed is not None and seed.strip().isdigit() and int(seed) > 1:
+        _warn(f"--seed {seed} is one seed, that of number {seed}; --seeds {seed} asks for so many")
+    return seeds if named is None else named
 
 
 def _console(*, stderr: bool = False) -> Console:
@@ -133,7 +129,7 @@ def run(
     n_test: Annotated[int | None, typer.Option(help="Test examples in place of the preset's number.")] = None,
     width: Annotated[str | None, typer.Option(help="Widths in place of the preset's, like 64,256,1024.")] = None,
     seed: Annotated[str | None, typer.Option(help=SEED_HELP)] = None,
-    seeds: Annotated[int | None, typer.Option(help="How many seeds, 0, 1, …; in place of the preset's.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="So many seeds, from 0; instead of --seed.")] = None,
     problem: Annotated[
         list[str] | None, typer.Option(help="Only problems whose name contains this text; may be repeated.")
     ] = None,
@@ -163,18 +159,18 @@ def run(
     from ntkgap.studies import assess, assess_variations, find_study, not_asked
     from ntkgap.sweep import run as run_study
 
-    chosen_seeds = _seeds(seed, seeds)
     # Without a study all are run that the preset and the problems are of; if there are none, the first says why.
     asked = [name for name in STUDY_NAMES if study is None and find_study(name).concerns(preset, problem)]
     names = asked or (STUDY_NAMES if study is None else (study,))
     folder = Path("runs") / Path(preset).stem if store is None else expanded(store)
+    numbers = _seeds(seed, seeds)
     studies = []
     for name in names:
         try:
             chosen = find_study(name).preset(
                 preset,
                 widths=parse_integers(width, "width"),
-                seeds=chosen_seeds,
+                seeds=numbers,
                 problems=problem,
                 model=model,
                 data=data,

@@ -79,8 +79,8 @@ def from_frame(frame: pd.DataFrame, target: str | None, where: str) -> Examples:
     columns = [str(column) for column in frame.columns]
     if target is None or target not in columns:
         raise DataError(
-            f"{where} has columns {_some(columns)}; say which one holds the targets: target=..., in a preset "
-            "options: {target: ...}"
+            f"{where} has columns {_some(columns)}; say which one holds the targets: target=..., on the command "
+            "line --target, in a preset options: {target: ...}"
         )
     if twice := sorted({c for c in columns if columns.count(c) > 1}):
         raise DataError(f"{where} has several columns called {_some(twice)}; give each a name of its own")

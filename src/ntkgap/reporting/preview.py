@@ -107,8 +107,9 @@ def _summary(cells: list[Cell], seconds: Seconds, memory: dict[tuple[Place, int]
             f"or three; the most expensive cell takes {duration(max(known))}."
         )
     else:
+        unknown = dict.fromkeys(repr(c["problem"]) for c, s in zip(cells, each, strict=True) if s is None)
         sentences.append(
-            f"No cell of some problems came to an end in {PILOT_SECONDS:.0f} s, so that no time is known."
+            f"Of {', '.join(unknown)} no cell was computed in {PILOT_SECONDS:.0f} s, so that no time is known."
         )
     peaks = sorted((memory[place_of(cell), cell["width"]] for cell in cells), reverse=True)
     at_once, there_is = sum(peaks[:workers]), physical_memory()

@@ -9,7 +9,7 @@ from ntkgap.errors import StoreError, StudyError
 from ntkgap.studies.base import BaseStudy
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.measured import Measured, check_place
-from ntkgap.studies.registry import find_study
+from ntkgap.studies.registry import known_study
 from ntkgap.studies.variations import axis_of
 from ntkgap.studies.verdict import Verdict, judge
 from ntkgap.sweep import Runs
@@ -27,7 +27,7 @@ def study_of(runs: Runs) -> BaseStudy:
     for stored in runs.cells:
         check_place(stored)
     try:
-        return find_study(runs.study).build(runs.configuration, f"the file {runs.path / META}")
+        return known_study(runs.study).build(runs.configuration, f"the file {runs.path / META}")
     except StudyError as error:
         raise StoreError(
             f"{error}; run the study again into the same store, or read it with its version"

@@ -206,8 +206,12 @@ class BaseStudy(BaseModel, ABC):
         return float(cell["width"])
 
     def supplies(self) -> dict[str, Any]:
-        """Factories and arrays that the user has given to this process, for workers."""
-        code = {key for problem in self.problems for key in problem.own_code}
+        """Factories and arrays that the user has given to this process, for workers.
+
+        Raises:
+            NtkgapError: if the user has not given one.
+        """
+        code = {key: name for problem in self.problems for key, name in problem.own_code.items()}
         data = {p.data.fingerprint for p in self.problems if p.data.name == given_data.GIVEN}
         found = {"code": factories.parcels(code), "data": given_data.files(data)}
         return {key: value for key, value in found.items() if value}

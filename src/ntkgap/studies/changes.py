@@ -11,7 +11,7 @@ from torch import Generator
 
 from ntkgap.data.arrays import own_file, own_names
 from ntkgap.data.own import is_own
-from ntkgap.errors import NtkgapError, StudyError, StudyWarning
+from ntkgap.errors import DataError, NtkgapError, StudyError, StudyWarning
 from ntkgap.models import describe
 from ntkgap.studies import given_data
 from ntkgap.studies.model import OwnModel
@@ -65,9 +65,14 @@ class Changes:
             NtkgapError: if a network or data cannot be loaded.
         """
         sizes = {k: v for k, v in (("n_train", n_train), ("n_test", n_test)) if v is not None}
+        for name, number in [*sizes.items(), *(("widths", width) for width in widths or ())]:
+            if isinstance(number, bool) or not isinstance(number, int):
+                raise StudyError(f"{name} must be whole numbers, got {number!r}")
+            if number < 1:
+                raise StudyError(f"{name} must be greater than or equal to 1, got {number}")
         if isinstance(data, Path):
             data = str(data)
-        own_data = data is not None and (is_own(data) or bool(own_names(str(data))))
+        own_data = is_own(data) or (isinstance(data, str) and bool(own_names(data)))
         replaced, label = _data(data, target)
         if target is not None and not own_data:
             raise StudyError("target= names the column of targets of one's own table; give it with data=")
@@ -94,7 +99,7 @@ class Changes:
         if self.model is None and not self.own_data:
             named = [self._named(p, before) for p, before in zip(problems, configuration["problems"], strict=True)]
             return build(configuration | {"problems": named}, origin)
-        fitting: dict[tuple[str, str], Settings] = {}
+        fitting: dict[tuple[str, str, str], Settings] = {}
         left_out: dict[str, str] = {}
         for settings, before in zip(problems, configuration["problems"], strict=True):
             kind = type(build(configuration | {"problems": [before]}, origin).problems[0])
@@ -103,7 +108,8 @@ class Changes:
             for attempt in tried:
                 try:
                     found = self._fitted(build, configuration | {"problems": [attempt]}, before, origin)
-                    fitting.setdefault((found.pop("role"), found["data"]["name"]), found)
+                    key = (found.pop("role"), found["data"]["name"], repr(found["model"].get("options")))
+                    fitting.setdefault(key, found)
                     break
                 except NtkgapError as error:
                     left_out.setdefault(before["name"], str(error))
@@ -127,9 +133,17 @@ class Changes:
             if variations is not None and variations["width"] not in self.widths:
                 settings.pop("variations")
         if self.model is not None:
-            settings["model"] = self.model.model_dump(mode="json", exclude_none=True)
-            settings.pop("variations", None)  # as a rule they are settings of the network
+            own = self.model.model_dump(mode="json", exclude_none=True)
+            if self._is_named_by(settings):
+                own["options"] = settings["model"].get("options", {}) | own["options"]
+            else:
+                settings.pop("variations", None)  # as a rule they are settings of the network
+            settings["model"] = own
         return settings
+
+    def _is_named_by(self, settings: Settings) -> bool:
+        """Whether a problem asks for the very network that the user gives."""
+        return self.model is not None and settings["model"].get("factory") == self.model.factory
 
     def _fitted(
         self, build: Callable[[Settings, str], Built], configuration: Settings, before: Settings, origin: str
@@ -145,7 +159,8 @@ class Changes:
             settings = settings | {"widths": [_width_of(problem)]}
             problem = build(configuration | {"problems": [settings]}, origin).problems[0]
         problem.check()
-        network = problem.parts_of(before["name"])[0] if self.model is None else self.model.factory
+        before_network, _ = problem.parts_of(before["name"])
+        network = before_network if self.model is None or self._is_named_by(before) else self.model.factory
         label = self.data_label or Path(before["data"]["name"]).stem
         return settings | {"name": problem.title(network, label), "role": problem.role}
 
@@ -166,6 +181,10 @@ def _data(data: Any, target: str | None) -> tuple[Settings | None, str]:
     if is_own(data):
         key = given_data.remember(data, target)
         return {"name": given_data.GIVEN, "options": {}, "fingerprint": key}, given_data.GIVEN
+    if not isinstance(data, str):
+        raise DataError(
+            f"data= takes a name, a file, or inputs with their targets, (x, y); got {type(data).__name__}"
+        )
     options = {} if target is None else {"target": target}
     files = [own_file(name) for name in own_names(str(data))]
     label = ", ".join(own[0].stem for own in files if own) or Path(str(data)).stem

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import logging
 import sys
 import sysconfig
 import types
@@ -11,7 +12,10 @@ from typing import Any
 
 import cloudpickle
 import numpy as np
+import torch
 from torch import Tensor, nn
+
+from ntkgap.sweep.sources import fingerprint
 
 # What Python adds to a class by itself, and where and when it was defined: of no effect on what it does.
 NOT_CODE = {
@@ -22,7 +26,10 @@ NOT_CODE = {
     "__qualname__",
     "__firstlineno__",
     "__static_attributes__",
+    "__annotations_cache__",
+    "_abc_impl",
 }
+SLOTS = (types.MemberDescriptorType, types.GetSetDescriptorType)
 
 
 def code_hash(thing: object) -> str:
@@ -63,6 +70,10 @@ class _Walk:
         if thing is None or isinstance(thing, bool | int | float | complex | str | bytes):
             self.text(type(thing).__name__, repr(thing))
             return
+        if type(thing) is tuple:  # equal ones may be one object in this process, and two in the next
+            self.text("tuple", len(thing))
+            self._all(thing)
+            return
         if id(thing) in self._seen:
             self.text("again", self._seen[id(thing)])
             return
@@ -74,8 +85,9 @@ class _Walk:
         module = sys.modules.get(getattr(thing, "__module__", None) or "")
         if isinstance(thing, types.ModuleType):
             self.text("module", thing.__name__)
-            if not is_installed(thing) and getattr(thing, "__file__", None):
-                self.text(Path(thing.__file__ or "").read_bytes())
+            if not is_installed(thing) and thing.__file__ is not None:
+                inside = thing.__name__.count(".") + hasattr(thing, "__path__")
+                self.text(fingerprint(Path(thing.__file__), root=Path(thing.__file__).parents[inside]))
         elif isinstance(thing, type | types.FunctionType) and module is not None and is_installed(module):
             self.text("installed", thing.__module__, thing.__qualname__)
             self._all([_content(cell) for cell in getattr(thing, "__closure__", None) or ()])
@@ -85,7 +97,8 @@ class _Walk:
             self._code(thing)
         elif isinstance(thing, type):
             self.text("class", thing.__name__)
-            self._all([*thing.__bases__, {k: v for k, v in vars(thing).items() if k not in NOT_CODE}])
+            own = {k: v for k, v in vars(thing).items() if k not in NOT_CODE and not isinstance(v, SLOTS)}
+            self._all([*thing.__bases__, own])
         elif isinstance(thing, property):
             self._all([thing.fget, thing.fset, thing.fdel])
         elif isinstance(thing, staticmethod | classmethod):
@@ -95,12 +108,15 @@ class _Walk:
         elif isinstance(thing, types.MethodType):
             self._all([thing.__func__, thing.__self__])
         elif isinstance(thing, Tensor):
-            array = thing.detach().cpu()
-            self.text(
-                "tensor", array.dtype, tuple(array.shape), array.contiguous().view(-1).double().numpy().tobytes()
-            )
+            self._tensor(thing)
+        elif isinstance(thing, np.ndarray) and thing.dtype.hasobject:
+            self._all(["array", thing.shape, thing.tolist()])
         elif isinstance(thing, np.ndarray):
             self.text("array", thing.dtype, thing.shape, thing.tobytes())
+        elif isinstance(thing, torch.Generator):
+            self._tensor(thing.get_state())
+        elif isinstance(thing, logging.Logger):  # its tree is that of the process
+            self.text("logger", thing.name)
         elif isinstance(thing, Mapping):
             self.text("mapping", len(thing))
             for key in sorted(thing, key=repr):
@@ -111,10 +127,9 @@ class _Walk:
         elif isinstance(thing, set | frozenset):
             self._all(sorted(thing, key=repr))
         elif isinstance(thing, nn.Module):
-            state = {k: v for k, v in vars(thing).items() if not callable(v) or isinstance(v, nn.Module | type)}
-            self._all([type(thing), state])
-        elif hasattr(thing, "__dict__"):
             self._all([type(thing), vars(thing)])
+        elif hasattr(thing, "__dict__") or hasattr(type(thing), "__slots__"):
+            self._all([type(thing), _state(thing)])
         else:
             self._other(thing)
 
@@ -136,11 +151,29 @@ class _Walk:
         self.text("code", code.co_code, code.co_names, code.co_varnames, code.co_argcount, code.co_kwonlyargcount)
         self._all(code.co_consts)
 
+    def _tensor(self, tensor: Tensor) -> None:
+        self.text("tensor", tensor.dtype, tuple(tensor.shape), tensor.requires_grad)
+        if tensor.device.type != "meta":
+            dense = tensor.detach().cpu().to_dense().resolve_conj().resolve_neg().contiguous()
+            self.text(dense.reshape(-1).view(torch.uint8).numpy().tobytes())
+
     def _other(self, thing: object) -> None:
         try:
             self.text(type(thing).__name__, cloudpickle.dumps(thing))
         except Exception:  # what cannot be sent has no content that could change
             self.text(type(thing).__name__)
+
+
+def _state(thing: object) -> dict[str, object]:
+    """What an object holds, in its dictionary and its slots."""
+    slots = [name for kind in type(thing).__mro__ for name in _slots(kind)]
+    held = {name: getattr(thing, name) for name in slots if hasattr(thing, name)}
+    return {**held, **getattr(thing, "__dict__", {})}
+
+
+def _slots(kind: type) -> tuple[str, ...]:
+    found = vars(kind).get("__slots__", ())
+    return (found,) if isinstance(found, str) else tuple(found)
 
 
 def _names(code: types.CodeType) -> set[str]:

@@ -22,6 +22,7 @@ import cloudpickle
 import numpy as np
 import torch
 from torch import Generator, nn
+from torch.nn.parameter import is_lazy
 
 from ntkgap.data import Dataset
 from ntkgap.errors import StudyError
@@ -86,15 +87,27 @@ def known_factory(name: str, fingerprint: str | None) -> Factory:
     """
     if fingerprint in _KNOWN:
         return _KNOWN[fingerprint]
+    if fingerprint is not None and name in {factory.name for factory in _KNOWN.values()}:
+        raise StudyError(
+            f"the source of {name!r} has changed since this was planned; plan it again with the new one"
+        )
     raise StudyError(
         f"the network {name!r} is not loaded: neither a preset nor a store runs code that it names. Give it "
         f"again: --model {name} on the command line, model= in Python"
     )
 
 
-def parcels(fingerprints: set[str | None]) -> dict[str, Parcel]:
-    """What makes the factories of these fingerprints known to another process."""
-    return {key: _KNOWN[key].parcel for key in fingerprints if key is not None and key in _KNOWN}
+def parcels(names: Mapping[str | None, str]) -> dict[str, Parcel]:
+    """What makes factories known to another process, by fingerprint.
+
+    Args:
+        names: what each is called, by its fingerprint.
+
+    Raises:
+        StudyError: if the user has not given one of them to this process.
+    """
+    found = [known_factory(name, key) for key, name in names.items()]
+    return {factory.fingerprint: factory.parcel for factory in found}
 
 
 def receive(sent: Mapping[str, Parcel]) -> None:
@@ -120,19 +133,26 @@ def _from_text(text: str) -> Factory:
     where, colon, name = text.rpartition(":")
     if not colon or not name.isidentifier():
         raise StudyError(f"{text!r} names no factory; write 'my_model.py:build' or 'package.module:build'")
-    if where.endswith(".py"):
-        path = Path(where).expanduser().absolute()
-        module, key, shown = load_file(path), fingerprint(path), f"{path.name}:{name}"
-        source = f"{path}:{name}"
-    else:
-        module, key, shown, source = _module(where), _fingerprint_of_module(where), text, text
-    if not callable(found := getattr(module, name, None)):
-        names = [
-            n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == module.__name__
-        ]
-        what = f"it has {', '.join(names)}" if names else "it defines no function"
+    with _undisturbed(seed=0):  # what is drawn as the file is loaded is the same in every process
+        if where.endswith(".py"):
+            path = Path(where).expanduser().absolute()
+            module, key, shown = load_file(path), fingerprint(path), f"{path.name}:{name}"
+            source = f"{path}:{name}"
+        else:
+            module, key, shown, source = _module(where), _fingerprint_of_module(where), text, text
+    found = getattr(module, name, None)
+    if isinstance(found, nn.Module):
+        check_network(shown, found)
+        return Factory(shown, f"{key}-{name}", _Copies(found), {"source": source}, as_built=True)
+    if not callable(found):
+        own = [n for n, v in vars(module).items() if callable(v) and _is_of(v, module) and n[0] != "_"]
+        what = f"it has {', '.join(own[:20])}" if own else "it defines no function"
         raise StudyError(f"{where} has no function {name!r}; {what}")
     return Factory(shown, f"{key}-{name}", found, {"source": source})
+
+
+def _is_of(thing: object, module: types.ModuleType) -> bool:
+    return getattr(thing, "__module__", "") == module.__name__
 
 
 def _module(name: str) -> types.ModuleType:
@@ -145,19 +165,18 @@ def _module(name: str) -> types.ModuleType:
 
 
 def _fingerprint_of_module(name: str) -> str:
-    """Of the module's file and those below its package's folder that it imports."""
+    """Of the module's file and those of its outermost package that it imports."""
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         return name
-    return fingerprint(Path(spec.origin))
+    origin = Path(spec.origin)
+    inside = name.count(".") + (origin.name == "__init__.py")
+    return fingerprint(origin, root=origin.parents[inside])
 
 
 def _from_network(network: nn.Module) -> Factory:
-    if isinstance(network, torch.jit.ScriptModule):
-        raise StudyError(
-            "model= got a TorchScript module, which cannot be taken apart; give the module it was made of"
-        )
     name = type(network).__name__
+    check_network(name, network)
     call = _Copies(network)
     return Factory(name, code_hash(call), call, _pickled(call, name, type(network).__module__), as_built=True)
 
@@ -217,7 +236,7 @@ def make(
             it for the call, and given back afterwards.
 
     Raises:
-        StudyError: if the factory takes other arguments, fails, or returns no network on the CPU.
+        StudyError: if the factory takes other arguments, fails, or returns no network that can be trained.
     """
     offered = {
         "width": width,
@@ -229,22 +248,40 @@ def make(
         "out_features": data.n_outputs,
     }
     arguments = _arguments(factory, offered, options)
-    with _seeded(generator):
+    with _undisturbed(int(torch.randint(2**32, (), generator=generator))):
         try:
             network = factory.call(**arguments)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             code = getattr(factory.call, "__code__", None)
             where = Path(code.co_filename) if code else None
             at = f" at width {width}" if "width" in arguments else ""
-            raise StudyError(f"{factory.name} failed{at}: {describe_error(error, where)}") from error
+            said = describe_error(error, where)
+            remedy = "; build the network on the CPU" if "cuda" in said.lower() else ""
+            raise StudyError(f"{factory.name} failed{at}: {said}{remedy}") from error
     if not isinstance(network, nn.Module):
         raise StudyError(f"{factory.name} must return an nn.Module, got {type(network).__name__}")
-    for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
-        if tensor.device.type != "cpu":
-            raise StudyError(
-                f"{factory.name} puts {name} on {tensor.device}; build the network on the CPU: the study moves it"
-            )
+    check_network(factory.name, network)
     return network
+
+
+def check_network(name: str, network: nn.Module) -> None:
+    """Refuse a user's network that no study can train, whatever its inputs.
+
+    Raises:
+        StudyError: saying what to return instead.
+    """
+    if isinstance(network, torch.jit.ScriptModule):
+        raise StudyError(f"{name} is compiled to TorchScript, which hides its weights; give the original module")
+    for key, tensor in [*network.named_parameters(), *network.named_buffers()]:
+        if is_lazy(tensor):
+            raise StudyError(
+                f"{key} of {name} has no shape before the first call; call the network once on zeros of in_shape "
+                "(an argument that a factory may ask for) before it is returned"
+            )
+        if tensor.device.type != "cpu":
+            raise StudyError(f"{name} puts {key} on {tensor.device}; build the network on the CPU")
+    if not any(p.requires_grad for p in network.parameters()):
+        raise StudyError(f"{name} has no parameter that is trained (requires_grad); leave one free at least")
 
 
 def _parameters(factory: Factory) -> Mapping[str, inspect.Parameter]:
@@ -261,6 +298,8 @@ def _arguments(factory: Factory, offered: Mapping[str, Any], options: Mapping[st
         StudyError: if it asks for what nobody gives, or does not take an option.
     """
     takes = _parameters(factory)
+    if taken := [name for name in ("width", "generator") if name in options]:
+        raise StudyError(f"options of {factory.name} cannot hold {' or '.join(taken)}; the study sets that")
     anything = any(p.kind is p.VAR_KEYWORD for p in takes.values())
     if unknown := [name for name in options if name not in takes and not anything]:
         raise StudyError(
@@ -282,11 +321,11 @@ def _arguments(factory: Factory, offered: Mapping[str, Any], options: Mapping[st
 
 
 @contextlib.contextmanager
-def _seeded(generator: Generator) -> Iterator[None]:
-    """Set all random states from a generator, and put them back."""
-    seed = int(torch.randint(2**32, (), generator=generator))
+def _undisturbed(seed: int) -> Iterator[None]:
+    """Set all random states for a user's code, and put them back, with what it may set for all of torch."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - a user's code draws from it
-    with torch.random.fork_rng(devices=[]):
+    dtype, device = torch.get_default_dtype(), torch.get_default_device()
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed)
         random.seed(seed)
         np.random.seed(seed)  # noqa: NPY002
@@ -295,3 +334,6 @@ def _seeded(generator: Generator) -> Iterator[None]:
         finally:
             random.setstate(python)
             np.random.set_state(numpy)  # noqa: NPY002
+            torch.set_default_dtype(dtype)
+            if torch.get_default_device() != device:
+                torch.set_default_device(device)

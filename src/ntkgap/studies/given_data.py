@@ -57,8 +57,14 @@ def given(fingerprint: str | None) -> tuple[np.ndarray, np.ndarray]:
 
 
 def files(fingerprints: set[str | None]) -> dict[str, str]:
-    """Where other processes find the data of these fingerprints."""
-    return {key: _file(key) for key in sorted(key for key in fingerprints if key in _KNOWN and key is not None)}
+    """Where other processes find the data of these fingerprints.
+
+    Raises:
+        DataError: if the user has not given them to this process.
+    """
+    for key in fingerprints:
+        given(key)
+    return {key: _file(key) for key in fingerprints if key is not None}
 
 
 def receive(sent: Mapping[str, str]) -> None:

@@ -1,16 +1,17 @@
 """Which networks the studies look at: ours by their settings, and a user's own by the factory that makes them."""
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 from torch import Generator, nn
 
 from ntkgap.data import Dataset
 from ntkgap.errors import StudyError
 from ntkgap.models import MLP, Antisymmetric, ConvNet, ShallowNet, WideResNet
 from ntkgap.studies.factories import Factory, factory_of, known_factory, make, takes_width
-from ntkgap.studies.faults import TAGS
+from ntkgap.studies.faults import TAGS, plain
 from ntkgap.studies.spec import Spec
 
 OF_LAYERS = ("depth", "parametrization", "weight_std", "bias_std", "alpha", "gamma0", "antisymmetric", "trained")
@@ -164,9 +165,12 @@ class OwnModel(Spec):
             if "factory" not in given or (unknown := set(given) - {"factory", "options"}):
                 what = f"no {', '.join(map(str, unknown))}" if "factory" in given else "a factory"
                 raise StudyError(f"model= as a mapping takes factory and options: give it {what}")
-            given, options = given["factory"], dict(given.get("options", {}))
+            given, options = given["factory"], _plain_options(given.get("options", {}))
         found = factory_of(given)
-        return cls(factory=found.name, options=options, fingerprint=found.fingerprint)
+        try:
+            return cls(factory=found.name, options=options, fingerprint=found.fingerprint)
+        except ValidationError as error:
+            raise StudyError(f"options of {found.name}: {plain(error.errors()[0]['msg'])}") from error
 
     @property
     def made_by(self) -> Factory:
@@ -189,6 +193,25 @@ class OwnModel(Spec):
             StudyError: as ``make``.
         """
         return make(self.made_by, data, width, self.options, generator).eval()
+
+
+def _plain_options(options: Any) -> dict[str, Any]:
+    """Options as they are kept with a cell.
+
+    Raises:
+        StudyError: if they are no mapping, or hold what cannot be written down.
+    """
+    if not isinstance(options, Mapping):
+        raise StudyError(f"options of a factory must be a mapping by argument, got {type(options).__name__}")
+    for name, value in options.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise StudyError(
+                f"options of a factory must be numbers, texts, lists or mappings, and {name} is {value!r:.80}; "
+                "choose by a name in the factory, or give a function that has it inside"
+            ) from error
+    return dict(options)
 
 
 OWN, IN_HOUSE = TAGS

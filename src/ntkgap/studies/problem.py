@@ -3,8 +3,9 @@
 from abc import ABC, abstractmethod
 from typing import Any, Self
 
+import torch
 from pydantic import Field, model_validator
-from torch import Generator, nn
+from torch import Generator, Tensor, nn
 
 from ntkgap.data import Dataset
 from ntkgap.errors import NtkgapError, StudyError
@@ -64,9 +65,9 @@ class BaseProblem(Spec, ABC):
         return {"": self.model_copy(update={"widths": widths}), **varied(self, self.variations)}
 
     @property
-    def own_code(self) -> set[str | None]:
-        """Fingerprints of a user's functions that its cells call."""
-        return {self.model.fingerprint} if isinstance(self.model, OwnModel) else set()
+    def own_code(self) -> dict[str | None, str]:
+        """Names of a user's functions that its cells call, by fingerprint."""
+        return {self.model.fingerprint: self.model.factory} if isinstance(self.model, OwnModel) else {}
 
     @property
     def role(self) -> str:
@@ -180,14 +181,19 @@ class BaseProblem(Spec, ABC):
             )
 
     def _check_repeats(self, network: nn.Module, data: Dataset, width: int) -> None:
-        """Refuse a factory that draws from a source of randomness which nobody can set.
+        """Refuse a factory that draws what nobody can set, or hands out the same parameters twice.
 
         Raises:
-            StudyError: naming a parameter that differs.
+            StudyError: naming a parameter that differs, or is shared.
         """
         assert isinstance(self.model, OwnModel)
         again = self.network(data, width, Generator().manual_seed(0))
         for (name, p), q in zip(network.named_parameters(), again.parameters(), strict=True):
+            if p is q:
+                raise StudyError(
+                    f"two networks of {self.model.factory} share {name}, so that training one would change the "
+                    "other; return a copy each time, copy.deepcopy(network)"
+                )
             if p.shape != q.shape or (not p.detach().equal(q.detach()) and bool(p.isfinite().all())):
                 raise StudyError(
                     f"{self.model.factory} gives {name} other values for the same seed; draw them with torch's, "
@@ -203,20 +209,28 @@ def check_outputs(name: str, network: nn.Module, data: Dataset) -> None:
     """
     x = data.x[:2]
     like = next((p for p in network.parameters() if p.is_floating_point()), None)
+    x = x if like is None else x.to(like.dtype)
     try:
-        outputs = network(x if like is None else x.to(like.dtype))
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            outputs, again = network(x), network(x)
     except Exception as error:
         raise StudyError(
             f"the network of {name} does not take inputs of shape {tuple(x.shape)}: {type(error).__name__}: "
             f"{' '.join(str(error).split())[:300]}; build it for in_shape={tuple(x.shape[1:])}"
         ) from error
-    shape = getattr(outputs, "shape", None)
-    if shape is None:
+    if not isinstance(outputs, Tensor):
         raise StudyError(
             f"the network of {name} returns {type(outputs).__name__}; wrap it so that it returns [n, C]"
         )
-    if tuple(shape) not in ({(len(x), 1), (len(x),)} if data.n_outputs == 1 else {(len(x), data.n_outputs)}):
+    shape, wanted = tuple(outputs.shape), (len(x), data.n_outputs)
+    if shape not in ({wanted, (len(x),)} if data.n_outputs == 1 else {wanted}):
+        remedy = f"give it {data.n_outputs} outputs" if len(shape) == 2 else f"it must return {wanted}"
         raise StudyError(
-            f"the network of {name} returns {tuple(shape)} for {len(x)} examples, but the data have "
-            f"{data.n_outputs} targets an example; give it {data.n_outputs} outputs"
+            f"the network of {name} returns {shape} for {len(x)} examples, but the data have "
+            f"{data.n_outputs} targets an example; {remedy}"
+        )
+    if not outputs.equal(again) and bool((outputs.isfinite() & again.isfinite()).all()):
+        raise StudyError(
+            f"the network of {name} returns other numbers for the same inputs in evaluation mode; what it draws "
+            "in forward must depend on self.training, as in functional.dropout(x, training=self.training)"
         )

@@ -19,7 +19,8 @@ OURS: dict[str, type[BaseStudy]] = {
     study.name: study for study in (OptimizationStudy, UncertaintyStudy, ContinualStudy)
 }
 
-_GIVEN: dict[str, type[BaseStudy]] = {}
+_GIVEN: dict[str, tuple[str, type[BaseStudy]]] = {}
+"""Studies that the user has named, by name: the place of each, and the class."""
 
 
 def study_names() -> list[str]:
@@ -32,25 +33,41 @@ def find_study(name: str) -> type[BaseStudy]:
 
     Args:
         name: ``"optimization"``, the name of an installed study, ``"package.module:Class"`` or
-            ``"my_study.py:Class"``.
+            ``"my_study.py:Class"``. Code at a place is run: never take it from a store (see ``known_study``).
 
     Raises:
-        StudyError: if there is none, or it cannot be loaded.
+        StudyError: if there is none, it cannot be loaded, or another study has its name.
     """
-    if ":" in name:
-        study = _at(name)
-        if study.name in (*OURS, *_installed()):
-            raise StudyError(f"{name} calls itself {study.name!r}, as another study does; give it another name")
-        _GIVEN[study.name] = study
+    if ":" not in name:
+        return known_study(name)
+    study = _at(name)
+    if study in OURS.values():
         return study
+    place = study.compute
+    if study.name in (*OURS, *_installed()) or _GIVEN.get(study.name, (place,))[0] != place:
+        raise StudyError(f"{name} calls itself {study.name!r}, as another study does; give it another name")
+    _GIVEN[study.name] = place, study
+    return study
+
+
+def known_study(name: str) -> type[BaseStudy]:
+    """The study of a name: ours, an installed one, or one that the user has given to this process.
+
+    Args:
+        name: as it stands in a store, which anybody may have written: nothing is loaded that is not installed.
+
+    Raises:
+        StudyError: if there is none, or an installed one cannot be loaded.
+    """
     if name in _GIVEN:
-        return _GIVEN[name]
+        return _GIVEN[name][1]
     if name in OURS:
         return OURS[name]
     if name in _installed():
         return _checked(_load(_installed()[name]), name)
     raise StudyError(
-        f"unknown study {name!r}; choose one of {', '.join(study_names())}, or give its place: my_study.py:Class"
+        f"unknown study {name!r}; choose one of {', '.join(study_names())}, or give the place of your own, "
+        "my_study.py:Class (to a report as --study, in Python to find_study)"
     )
 
 

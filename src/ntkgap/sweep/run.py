@@ -2,10 +2,11 @@
 
 import os
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from ntkgap.errors import StudyError
+from ntkgap.errors import StudyError, StudyWarning
 from ntkgap.sweep.cell import Task
 from ntkgap.sweep.engines import Engine, LocalEngine
 from ntkgap.sweep.progress import make_reporter
@@ -82,18 +83,24 @@ def run(
 
     Raises:
         StoreError: if the store cannot be used: another study's, another version's, in use, not writable.
-        StudyError: if the number of workers is not positive or the grid is not well defined.
+        StudyError: if the number of workers is not positive, the grid is not well defined, or workers cannot
+            import the study.
     """
     workers = default_workers() if workers is None else workers
     if workers < 1:
         raise StudyError(f"workers must be at least 1, got {workers}")
+    if study.compute.startswith("__main__:"):
+        raise StudyError(
+            f"the study {study.name!r} is defined in a script or notebook, where workers cannot import it; write "
+            "it into a file and get it by find_study('my_study.py:Class')"
+        )
+    supplies = supplies_of(study)
     opened = Store.create(store, study)
     with opened.locked():
         to_do = pending(study, opened.plan(study), retry_failed)
         for cell in to_do:
             cell.forget_failure()
         engine = engine or LocalEngine(min(workers, max(1, len(to_do))))
-        supplies = supplies_of(study)
         tasks = [Task(study.compute, c.cell, c.directory, supplies) for c in to_do]
         with make_reporter(len(tasks), progress) as reporter:
             for event in engine.run(tasks):
@@ -112,6 +119,9 @@ def try_cells(study: Study, cells: Sequence[Cell], limit: float) -> list[tuple[C
         cells: which; those that come to an end within the limit are answered.
         limit: seconds for all of them.
 
+    Warns:
+        StudyWarning: of each that fails.
+
     Returns:
         Cells that were computed, with their seconds.
     """
@@ -122,5 +132,9 @@ def try_cells(study: Study, cells: Sequence[Cell], limit: float) -> list[tuple[C
             tasks.append(Task(study.compute, cell, directory, supplies_of(study)))
         for _ in LocalEngine(1, limit).run(tasks):
             pass
-        done = [StoredCell(task.cell, task.directory) for task in tasks]
-        return [(cell.cell, cell.result()["seconds"]) for cell in done if cell.state == "done"]
+        tried = [StoredCell(task.cell, task.directory) for task in tasks]
+        for one in tried:
+            if one.state == "failed":
+                where = describe(one.cell, study.axes)
+                warnings.warn(f"{where} failed: {one.failure()['message']}", StudyWarning, stacklevel=2)
+        return [(one.cell, one.result()["seconds"]) for one in tried if one.state == "done"]

@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import re
 import sys
 import types
 from collections.abc import Iterator
@@ -14,23 +15,19 @@ def load_file(path: Path) -> types.ModuleType:
     """The module in a file, and whatever it imports from beside it; loaded once for the same text.
 
     Nothing is written beside the file. Its folder comes last on the path, so that no file of it takes the place of
-    a module of the standard library.
+    a module of the standard library, but before those of files that were loaded earlier.
 
     Raises:
         StudyError: if there is no such file, or it cannot be run; the message names the line.
     """
     path = path.expanduser().absolute()
-    name = f"ntkgap_file_{path.stem}_{fingerprint(path)}"
+    name = f"ntkgap_file_{re.sub(r'[^0-9a-zA-Z_]', '_', path.stem)}_{fingerprint(path)}"
     if name in sys.modules:
         return sys.modules[name]
     module = types.ModuleType(name)
     module.__file__ = str(path)
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))
-    for beside in source_files(path)[1:]:  # an older text of these may have been imported
-        for key, loaded in list(sys.modules.items()):
-            if getattr(loaded, "__file__", None) == str(beside):
-                del sys.modules[key]
+    _forget_modules_like(path)
+    _look_last_in(str(path.parent))
     written, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     sys.modules[name] = module  # where dataclasses and pickles look for it
     try:
@@ -45,10 +42,35 @@ def load_file(path: Path) -> types.ModuleType:
     return module
 
 
+# Folders that were added to the path, of files that were loaded: the latest first.
+FOLDERS: list[str] = []
+
+
+def _look_last_in(folder: str) -> None:
+    """Put a folder on the path, after all that was there but for folders of other files."""
+    if folder in sys.path and folder not in FOLDERS:
+        return
+    sys.path[:] = [entry for entry in sys.path if entry not in FOLDERS]
+    FOLDERS[:] = [folder, *(entry for entry in FOLDERS if entry != folder)]
+    sys.path += FOLDERS
+
+
+def _forget_modules_like(path: Path) -> None:
+    """Have what a file imports from beside it imported again: it may have changed, or be another folder's."""
+    beside = source_files(path)[1:]
+    below = [file.relative_to(path.parent) for file in beside if file.is_relative_to(path.parent)]
+    names = {".".join(file.with_suffix("").parts) for file in below}
+    names |= {name.removesuffix(".__init__") for name in names}
+    for key, loaded in list(sys.modules.items()):
+        file = Path(getattr(loaded, "__file__", None) or "")
+        if file in beside or (key in names and any(file.is_relative_to(folder) for folder in FOLDERS)):
+            del sys.modules[key]
+
+
 def describe_error(error: BaseException, path: Path | None = None) -> str:
     """An exception in a line, with the last place in a user's file if it is known."""
     if isinstance(error, SyntaxError):
-        return f"{error.msg} in line {error.lineno}"
+        return error.msg if error.lineno is None else f"{error.msg} in line {error.lineno}"
     line, trace = None, error.__traceback__
     while trace is not None:
         if path is not None and trace.tb_frame.f_code.co_filename == str(path):
@@ -59,8 +81,12 @@ def describe_error(error: BaseException, path: Path | None = None) -> str:
     return what if line is None else f"{what} (line {line})"
 
 
-def source_files(path: Path) -> list[Path]:
+def source_files(path: Path, root: Path | None = None) -> list[Path]:
     """The file, and those beside it that it imports, or they do.
+
+    Args:
+        path: of the file.
+        root: the folder in which its imports begin, that of the outermost package; the file's own if not given.
 
     Raises:
         StudyError: if there is no such file.
@@ -68,42 +94,49 @@ def source_files(path: Path) -> list[Path]:
     path = path.expanduser().absolute()
     if not path.is_file():
         raise StudyError(f"there is no file {path}")
+    root = path.parent if root is None else root
     found, waiting = [path], [path]
     while waiting:
-        for name in _imported(waiting.pop()):
-            for beside in _files_of(path.parent, name):
+        importer = waiting.pop()
+        for level, name in _imported(importer):
+            folder = importer.parents[level - 1] if 0 < level <= len(importer.parents) else root
+            for beside in _files_of(folder, name):
                 if beside not in found:
                     found.append(beside)
                     waiting.append(beside)
     return [path, *sorted(found[1:])]
 
 
-def fingerprint(path: Path) -> str:
+def fingerprint(path: Path, root: Path | None = None) -> str:
     """Hash of a file's text and of what it imports from beside it.
+
+    Args:
+        path: of the file.
+        root: as of ``source_files``.
 
     Raises:
         StudyError: if there is no such file.
     """
     digest = hashlib.sha256()
-    for file in source_files(path):
+    for file in source_files(path, root):
         text = file.read_bytes()
         digest.update(f"{file.name} {len(text)} ".encode() + text)
     return digest.hexdigest()[:16]
 
 
-def _imported(path: Path) -> Iterator[str]:
-    """Dotted names that a file imports; none of one that is no Python."""
+def _imported(path: Path) -> Iterator[tuple[int, str]]:
+    """Dotted names that a file imports, each with its number of leading dots; none of one that is no Python."""
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError):
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from ((0, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             module = node.module or ""
-            yield module
-            yield from (f"{module}.{alias.name}".strip(".") for alias in node.names)
+            yield node.level, module
+            yield from ((node.level, f"{module}.{alias.name}".strip(".")) for alias in node.names)
 
 
 def _files_of(folder: Path, name: str) -> list[Path]:

@@ -97,9 +97,9 @@ class OptimizationProblem(BaseProblem):
         )
 
     @property
-    def own_code(self) -> set[str | None]:
+    def own_code(self) -> dict[str | None, str]:
         """Of the network, and of the training."""
-        return super().own_code | (self.train.own_code if self.train else set())
+        return super().own_code | (self.train.own_code if self.train else {})
 
     @property
     def rows(self) -> int:

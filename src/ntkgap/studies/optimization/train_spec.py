@@ -70,9 +70,10 @@ class TrainSpec(Spec):
         return found
 
     @property
-    def own_code(self) -> set[str | None]:
-        """Fingerprints of a user's functions."""
-        return {part.fingerprint for part in (self.optimizer, self.loss, self.fit) if isinstance(part, OwnCode)}
+    def own_code(self) -> dict[str | None, str]:
+        """Names of a user's functions, by fingerprint."""
+        parts = (part for part in (self.optimizer, self.loss, self.fit) if isinstance(part, OwnCode))
+        return {part.fingerprint: part.factory for part in parts}
 
     def settings(self, factor: float) -> dict[str, Any]:
         """As ``ntkgap.train`` takes them.

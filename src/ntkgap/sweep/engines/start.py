@@ -12,6 +12,8 @@ import sys
 import sysconfig
 from pathlib import Path
 
+from ntkgap.sweep.sources import FOLDERS
+
 # Runs before anything but the standard library is on the path.
 BOOTSTRAP = """
 import json, os, sys
@@ -28,13 +30,14 @@ def worker_path(path: list[str] | None = None) -> list[str]:
 
     The parent's order is kept but for the standard library, which comes first, and the folders that Python adds by
     itself (the script's, or the present one), which come last. A folder stays in its place if ntkgap itself was
-    imported from it: else a worker could find another version elsewhere.
+    imported from it: else a worker could find another version elsewhere. Folders of files that were loaded by
+    their path are left out: the worker adds that of the one it loads.
 
     Args:
         path: of the parent; ``sys.path`` if not given.
     """
     entries = [os.path.abspath(entry) for entry in (sys.path if path is None else path) if isinstance(entry, str)]
-    entries = list(dict.fromkeys(entries))
+    entries = [entry for entry in dict.fromkeys(entries) if entry not in FOLDERS]
     library, implicit, home = _library_folders(), _implicit_folders(), _real(Path(__file__).parents[3])
     first = [entry for entry in entries if _real(entry) in library]
     last = [entry for entry in entries if _real(entry) in implicit - library - {home}]
