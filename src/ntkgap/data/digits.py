@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits as sklearn_digits
 
 from ntkgap.data.dataset import IMAGE_AXES, Dataset, check_flag, encode_classes, scale_inputs
 from ntkgap.data.sampling import split
@@ -35,7 +34,9 @@ def digits(
         DataError: if more examples are asked for than there are, or an option is unknown.
     """
     check_flag("flatten", flatten)
-    pixels, labels = sklearn_digits(return_X_y=True)
+    from sklearn.datasets import load_digits  # late: its import takes a second, and few data need it
+
+    pixels, labels = load_digits(return_X_y=True)
     train, test = split(len(labels), n_train, n_test, np.random.default_rng(seed), labels)
     x = torch.as_tensor(pixels, dtype=torch.float32)
     y = encode_classes(torch.as_tensor(labels), 10, targets)

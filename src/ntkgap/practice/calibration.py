@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 import scoringrules
 from numpy.typing import ArrayLike
-from scipy.stats import norm
 from torch import Tensor
 
 from ntkgap.errors import DataError
@@ -81,11 +81,11 @@ def calibration(
             f"std must be positive, its smallest entry is {sigma.min():.3g}; add the noise of observations, "
             "√(variance + noise_variance)"
         )
-    half = norm.ppf((1 + level) / 2) * sigma
+    half = scipy.stats.norm.ppf((1 + level) / 2) * sigma
     lower, upper = mu - half, mu + half
     return Calibration(
         # Not the log of the density, which is zero in floating point from 39 standard deviations on.
-        nll=float(-np.mean(norm.logpdf(y, mu, sigma))),
+        nll=float(-np.mean(scipy.stats.norm.logpdf(y, mu, sigma))),
         crps=float(np.mean(scoringrules.crps_normal(y, mu, sigma))),
         interval_score=float(np.mean(scoringrules.interval_score(y, lower, upper, 1 - level))),
         coverage=float(np.mean((lower <= y) & (y <= upper))),

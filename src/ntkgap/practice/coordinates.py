@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 import torch
-from scipy import stats
 from torch import Tensor, nn
 
 from ntkgap.data import dataset_of
@@ -77,7 +77,7 @@ def fit_exponent(widths: Sequence[int], sizes: np.ndarray) -> Exponent:
         return Exponent(math.nan, math.nan, math.nan)
     slopes = np.polyfit(np.log(widths), np.log(sizes).T, 1)[0].tolist()
     value = statistics.fmean(slopes)
-    half = float(stats.t.ppf(0.975, len(slopes) - 1)) * statistics.stdev(slopes) / math.sqrt(len(slopes))
+    half = float(scipy.stats.t.ppf(0.975, len(slopes) - 1)) * statistics.stdev(slopes) / math.sqrt(len(slopes))
     return Exponent(value, value - half, value + half)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from ntkgap.studies.statistics import CONFIDENCE, Interval
 
@@ -105,7 +105,7 @@ def _spearman(x: list[float], y: list[float]) -> float:
     """Spearman's ρ of one stratum; NaN where it is too small or one side is constant."""
     if len(x) < MIN_STRATUM or len(set(x)) == 1 or len(set(y)) == 1:
         return math.nan
-    return float(np.corrcoef(stats.rankdata(x), stats.rankdata(y))[0, 1])
+    return float(np.corrcoef(scipy.stats.rankdata(x), scipy.stats.rankdata(y))[0, 1])
 
 
 def _jackknife(rho: float, left_out: list[float], n: int, confidence: float) -> tuple[float, float]:
@@ -119,6 +119,6 @@ def _jackknife(rho: float, left_out: list[float], n: int, confidence: float) -> 
     seeds = len(left_out)
     pseudo = [seeds * z(rho) - (seeds - 1) * z(value) for value in left_out]
     middle = float(np.mean(pseudo))
-    half = float(stats.sem(pseudo) * stats.t.ppf((1 + confidence) / 2, seeds - 1))
+    half = float(scipy.stats.sem(pseudo) * scipy.stats.t.ppf((1 + confidence) / 2, seeds - 1))
     # The jackknife also corrects the bias of ρ; the interval shown is one around the ρ shown.
     return min(rho, math.tanh(middle - half)), max(rho, math.tanh(middle + half))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 CONFIDENCE = 0.95
 
@@ -49,12 +49,12 @@ def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> 
 
 def median_confidence(n_seeds: int, confidence: float = CONFIDENCE) -> float:
     """Probability that ``median_interval`` of so many seeds contains the median of a continuous quantity."""
-    return 1 - 2 * float(stats.binom.cdf(_rank(n_seeds, confidence) - 1, n_seeds, 0.5))
+    return 1 - 2 * float(scipy.stats.binom.cdf(_rank(n_seeds, confidence) - 1, n_seeds, 0.5))
 
 
 def _rank(n: int, confidence: float) -> int:
     """Largest k for which the k-th smallest to the k-th largest of n values reach the confidence, at least 1."""
-    return max(1, int(stats.binom.ppf((1 - confidence) / 2, n, 0.5)))
+    return max(1, int(scipy.stats.binom.ppf((1 - confidence) / 2, n, 0.5)))
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def student_interval(values: Sequence[float], confidence: float = CONFIDENCE) ->
     mean = float(np.mean(values))
     if len(values) < 2:
         return Interval(mean, -math.inf, math.inf)
-    half = float(stats.sem(values) * stats.t.ppf((1 + confidence) / 2, len(values) - 1))
+    half = float(scipy.stats.sem(values) * scipy.stats.t.ppf((1 + confidence) / 2, len(values) - 1))
     return Interval(mean, mean - half, mean + half)
 
 
