@@ -61,8 +61,9 @@ class TrainSpec(Spec):
         found = dict(given)
         for name, package in (("optimizer", torch.optim), ("loss", nn)):
             value = found.get(name)
-            if isinstance(value, type) and getattr(package, str(value.__name__), None) is value:
-                found[name] = value.__name__
+            known = getattr(value, "__name__", "")
+            if isinstance(value, type) and getattr(package, known, None) is value:
+                found[name] = known
             elif (callable(value) and not isinstance(value, str)) or (isinstance(value, str) and ":" in value):
                 found[name] = OwnCode.of(value).model_dump()
         if found.get("fit") is not None:
