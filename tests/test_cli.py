@@ -11,6 +11,7 @@ import pytest
 
 import ntkgap
 from ntkgap import cli
+from ntkgap.studies import cost
 from tests.studies.test_variations import measure
 
 SMALL = ("--preset", "smoke", "--problem", "shallow", "--width", "16,64", "--seed", "0:2")
@@ -59,16 +60,24 @@ def test_a_single_study_goes_into_the_store_itself(command, tmp_path):
     assert re.search(r"16, 64 +│ 3 +│ +6 │", command("status", "mine")[1])
 
 
-def test_dry_run_computes_nothing(command, tmp_path):
+@pytest.fixture
+def tried(monkeypatch):
+    """Cells are tried without a worker: each lasts a hundredth of its width in seconds."""
+    monkeypatch.setattr(cost, "try_cells", lambda study, cells, limit: [(c, c["width"] / 100) for c in cells])
+
+
+def test_dry_run_computes_nothing(command, tmp_path, tried):
     status, out, _ = command("run", *SMALL, "--dry-run", "--workers", "3")
     assert status == 0
     assert "4 of 4 cells to compute" in out
-    assert re.search(r"shallow ReLU, sphere │ +16 │ +2 │ +[\d.]+ m?s │ +\d+ MB │", out)
-    assert re.search(r"About [\d.]+ s with 3 workers .* The largest cell needs \d+ MB, the 3 largest at once", out)
+    assert re.search(r"shallow ReLU, sphere │ +16 │ +2 │ +0.2 s │ +\d+ MB │", out)
+    assert re.search(
+        r"About [\d.]+ s with 3 workers .* The largest cell needs about \d+ MB, the 3 largest at once", out
+    )
     assert not (tmp_path / "runs").exists()
 
 
-def test_variations_have_rows_of_their_own(command, tmp_path):
+def test_variations_have_rows_of_their_own(command, tmp_path, tried):
     text = (Path(ntkgap.__file__).parent / "studies/optimization/presets/smoke.yaml").read_text()
     head, _ = text.split("  - name: MLP")
     (tmp_path / "mine.yaml").write_text(
@@ -122,7 +131,9 @@ def test_presets_are_listed(command):
         (("run", "--width", "wide"), "--width takes integers"),
         (("run", "--seed", "5:5"), "empty range"),
         (("run", "--data", "missing.npz", "--problem", "MLP"), "no data file at"),
-        (("run", "--data", "digits"), "one output, but the data have 10 targets"),
+        (("run", "optimization", "--data", "digits"), "one output, but the data have 10 targets"),
+        (("run", "--model", "gone.py:build"), "there is no file"),
+        (("run", "--model", "pathlib:Path", "--data", "missing.npz"), "no data file at"),
         (("run", *SMALL, "--workers", "0"), "workers must be at least 1"),
         (("status", "nowhere"), "no ntkgap store at nowhere"),
         (("report", "nowhere"), "no ntkgap store at nowhere"),
@@ -135,6 +146,45 @@ def test_mistakes_end_in_one_line_and_a_status(command, arguments, words):
     assert words in err
     assert "Traceback" not in err
     assert len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.filterwarnings("ignore:left out")
+def test_own_network_and_data_in_a_dry_run(command, tmp_path, tried):
+    (tmp_path / "my_model.py").write_text(
+        "from torch import nn\n"
+        "def build(width, in_features, n_outputs):\n"
+        "    return nn.Sequential(nn.Linear(in_features, width), nn.ReLU(), nn.Linear(width, n_outputs))\n"
+    )
+    x, y = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 2
+    np.savez(tmp_path / "mine.npz", inputs=x, labels=y)
+    own = ("--preset", "smoke", "--model", "my_model.py:build", "--data", "mine.npz:inputs,labels")
+    status, out, err = command("run", *own, "--n-train", "8", "--n-test", "8", "--width", "4,8", "--dry-run")
+    assert status == 0, err
+    assert re.findall(r"^(\w+): (\d+) of", out, re.M) == [
+        ("optimization", "4"),
+        ("uncertainty", "8"),
+        ("continual", "4"),
+    ]
+    for name in (
+        "my_model.py:build, mine",
+        "mine as a bandit, my_model.py:build",
+        "permuted mine, my_model.py:build",
+    ):
+        assert name in out
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.npz", "my_model.py"]
+    status, _, err = command("run", "optimization", *own, "--n-train", "100", "--dry-run")
+    assert status == 1
+    assert "but the data set has 60; ask for fewer" in err
+
+
+def test_seeds_are_named_or_counted(command, tried):
+    small = ("run", "optimization", "--preset", "smoke", "--problem", "shallow", "--width", "4", "--dry-run")
+    assert "6 of 6 cells" in command(*small, "--seeds", "6")[1]
+    _, out, err = command(*small, "--seed", "8")
+    assert "1 of 1 cells" in out
+    assert "warning: --seed 8 is one seed, that of number 8; --seeds 8 asks for so many" in err
+    assert "warning" not in command(*small, "--seed", "0:8")[2]
+    assert command(*small, "--seed", "0:2", "--seeds", "2")[0] == 1
 
 
 def test_nan_in_the_data_is_refused_before_the_sweep_starts(command, tmp_path):

@@ -165,6 +165,7 @@ def run(
     folder = Path("runs") / Path(preset).stem if store is None else expanded(store)
     numbers = _seeds(seed, seeds)
     studies = []
+    left_out: dict[str, NtkgapError] = {}
     for name in names:
         try:
             chosen = find_study(name).preset(
@@ -182,9 +183,16 @@ def run(
             chosen.check()
             studies.append(chosen)
         except NtkgapError as error:
-            if study is not None or (model is None and data is None) or (name == names[-1] and not studies):
+            if study is not None or (model is None and data is None):
                 raise
-            _warn(f"the study {name} is left out: {error}")
+            left_out[name] = error
+    if not studies and len({str(error) for error in left_out.values()}) == 1:
+        raise next(iter(left_out.values()))
+    reasons = [f"the study {name} is left out: {error}" for name, error in left_out.items()]
+    if not studies:
+        raise StudyError("; ".join(reasons))
+    for text in reasons:
+        _warn(text)
     stores = [folder if study is not None else folder / s.name for s in studies]
     if dry_run:
         for chosen, path in zip(studies, stores, strict=True):

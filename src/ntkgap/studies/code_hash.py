@@ -28,6 +28,7 @@ NOT_CODE = {
     "__static_attributes__",
     "__annotations_cache__",
     "_abc_impl",
+    "__slotnames__",  # once it was copied or pickled
 }
 SLOTS = (types.MemberDescriptorType, types.GetSetDescriptorType)
 

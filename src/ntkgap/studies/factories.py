@@ -88,9 +88,7 @@ def known_factory(name: str, fingerprint: str | None) -> Factory:
     if fingerprint in _KNOWN:
         return _KNOWN[fingerprint]
     if fingerprint is not None and name in {factory.name for factory in _KNOWN.values()}:
-        raise StudyError(
-            f"the source of {name!r} has changed since this was planned; plan it again with the new one"
-        )
+        raise StudyError(f"the source of {name!r} has changed since this was planned; plan it with the new one")
     raise StudyError(
         f"the network {name!r} is not loaded: neither a preset nor a store runs code that it names. Give it "
         f"again: --model {name} on the command line, model= in Python"
