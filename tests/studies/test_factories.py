@@ -318,7 +318,7 @@ def test_a_function_travels_to_a_worker_process(tmp_path):
 def test_a_parcel_is_opened_only_if_its_source_is_the_same(write, monkeypatch):
     write(m=BUILD.format(width="width"))
     factory = factory_of("m.py:build")
-    sent = factories.parcels({factory.fingerprint})
+    sent = factories.parcels({factory.fingerprint: factory.name})
     monkeypatch.setattr(factories, "_KNOWN", {})
     receive(sent)
     assert factories.known_factory("m.py:build", factory.fingerprint).call(2, 3, 1)[1].out_features == 2
