@@ -133,7 +133,7 @@ def test_presets_are_listed(command):
         (("run", "--data", "missing.npz", "--problem", "MLP"), "no data file at"),
         (("run", "optimization", "--data", "digits"), "one output, but the data have 10 targets"),
         (("run", "--model", "gone.py:build"), "there is no file"),
-        (("run", "--model", "pathlib:Path", "--data", "missing.npz"), "no data file at"),
+        (("run", "--preset", "smoke", "--model", "torch.nn:Linear", "--data", "missing.npz"), "no data file at"),
         (("run", *SMALL, "--workers", "0"), "workers must be at least 1"),
         (("status", "nowhere"), "no ntkgap store at nowhere"),
         (("report", "nowhere"), "no ntkgap store at nowhere"),
@@ -158,7 +158,9 @@ def test_own_network_and_data_in_a_dry_run(command, tmp_path, tried):
     x, y = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 2
     np.savez(tmp_path / "mine.npz", inputs=x, labels=y)
     own = ("--preset", "smoke", "--model", "my_model.py:build", "--data", "mine.npz:inputs,labels")
-    status, out, err = command("run", *own, "--n-train", "8", "--n-test", "8", "--width", "4,8", "--dry-run")
+    status, out, err = command(
+        "run", *own, "--n-train", "8", "--n-test", "8", "--width", "4,8", "--seeds", "2", "--dry-run"
+    )
     assert status == 0, err
     assert re.findall(r"^(\w+): (\d+) of", out, re.M) == [
         ("optimization", "4"),

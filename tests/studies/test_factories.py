@@ -145,6 +145,10 @@ def test_the_fingerprint_of_a_package_is_that_of_all_its_sources(write, monkeypa
     assert factory_of("fingerprinted.net:build").fingerprint != first
 
 
+def test_what_is_installed_counts_by_its_version():
+    assert factory_of("torch.nn:Linear").fingerprint == f"torch.nn-{torch.__version__.split('+')[0]}-Linear"
+
+
 HASHED = """
 import abc, collections, dataclasses, enum, functools, logging, math, re, sys, typing
 import numpy as np, pandas as pd, torch

@@ -8,13 +8,13 @@ import base64
 import contextlib
 import copy
 import importlib
-import importlib.util
 import inspect
 import random
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -163,13 +163,16 @@ def _module(name: str) -> types.ModuleType:
 
 
 def _fingerprint_of_module(name: str) -> str:
-    """Of the module's file and those of its outermost package that it imports."""
-    spec = importlib.util.find_spec(name)
-    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
-        return name
-    origin = Path(spec.origin)
-    inside = name.count(".") + (origin.name == "__init__.py")
-    return fingerprint(origin, root=origin.parents[inside])
+    """Of the module's file and those of its outermost package that it imports; an installed one's version."""
+    module = sys.modules[name]
+    if is_installed(module) or not str(module.__file__).endswith(".py"):
+        try:
+            version = metadata.version(name.partition(".")[0])
+            return f"{name}-{version.partition('+')[0]}"  # builds for CPUs and GPUs are one version
+        except metadata.PackageNotFoundError:
+            return name
+    origin = Path(module.__file__ or "")
+    return fingerprint(origin, root=origin.parents[name.count(".") + (origin.name == "__init__.py")])
 
 
 def _from_network(network: nn.Module) -> Factory:
