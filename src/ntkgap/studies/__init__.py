@@ -9,12 +9,12 @@ from ntkgap.studies.figures import CurveFigure, Table, WidthFigure
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.optimization import OptimizationStudy
 from ntkgap.studies.problem import BaseProblem
-from ntkgap.studies.registry import OURS, find_study, study_names
+from ntkgap.studies.registry import STUDIES, find_study, study_names
 from ntkgap.studies.uncertainty import UncertaintyStudy
 from ntkgap.studies.verdict import Verdict, judge
 
 __all__ = [
-    "OURS",
+    "STUDIES",
     "AxisVerdict",
     "BaseProblem",
     "BaseStudy",

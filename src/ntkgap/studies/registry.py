@@ -15,7 +15,7 @@ from ntkgap.sweep.sources import describe_error, load_file
 # Of packages, in their ``[project.entry-points."ntkgap.studies"]``.
 GROUP = "ntkgap.studies"
 
-OURS: dict[str, type[BaseStudy]] = {
+STUDIES: dict[str, type[BaseStudy]] = {
     study.name: study for study in (OptimizationStudy, UncertaintyStudy, ContinualStudy)
 }
 
@@ -25,7 +25,7 @@ _GIVEN: dict[str, tuple[str, type[BaseStudy]]] = {}
 
 def study_names() -> list[str]:
     """Names of the studies that can be found without being given: ours first."""
-    return [*OURS, *(name for name in _installed() if name not in OURS), *_GIVEN]
+    return [*STUDIES, *(name for name in _installed() if name not in STUDIES), *_GIVEN]
 
 
 def find_study(name: str) -> type[BaseStudy]:
@@ -41,10 +41,10 @@ def find_study(name: str) -> type[BaseStudy]:
     if ":" not in name:
         return known_study(name)
     study = _at(name)
-    if study in OURS.values():
+    if study in STUDIES.values():
         return study
     place = study.compute
-    if study.name in (*OURS, *_installed()) or _GIVEN.get(study.name, (place,))[0] != place:
+    if study.name in (*STUDIES, *_installed()) or _GIVEN.get(study.name, (place,))[0] != place:
         raise StudyError(f"{name} calls itself {study.name!r}, as another study does; give it another name")
     _GIVEN[study.name] = place, study
     return study
@@ -61,8 +61,8 @@ def known_study(name: str) -> type[BaseStudy]:
     """
     if name in _GIVEN:
         return _GIVEN[name][1]
-    if name in OURS:
-        return OURS[name]
+    if name in STUDIES:
+        return STUDIES[name]
     if name in _installed():
         return _checked(_load(_installed()[name]), name)
     raise StudyError(

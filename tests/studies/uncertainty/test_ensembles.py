@@ -124,7 +124,7 @@ def test_processes_are_also_fitted_as_the_laplace_approximation_is():
     problem = tiny().problems[0]
     prediction = predict(problem, 12, 0)
     train, found = prediction.train, prediction.methods["ntk_gp_evidence"]
-    ntk, _ = kernels(problem.model, train, prediction.test)
+    ntk, _ = kernels(problem.network(train, 8, torch.Generator()).double(), train, prediction.test)
     bounds = (PRECISION_BOUNDS, noise_bounds(train))
 
     def covariance(precision, noise):

@@ -68,7 +68,7 @@ def measured():
 def test_all_that_claims_and_figures_are_about_is_measured(measured):
     for claim in bandits.claims():
         assert claim.quantity in measured.scalars, claim.key
-    for figure in bandits.show():
+    for figure in bandits.figures():
         if isinstance(figure, WidthFigure):
             assert {figure.measured, *(name for name, _ in figure.references)} <= set(measured.scalars)
         if isinstance(figure, ComparisonFigure):
@@ -85,7 +85,7 @@ def test_a_cell_is_a_function_of_its_configuration_but_for_its_clocks(measured):
 
 
 def test_the_tables_and_answers_name_every_rule(measured):
-    (table,) = bandits.show({"wheel": [measured]}, [])
+    (table,) = bandits.tables({"wheel": [measured]}, [])
     assert {row[0] for row in table.rows} == set(bandits.rules.LABELS.values())
     constants = {row[0]: row[-3] for row in table.rows}
     assert constants[bandits.rules.LABELS["ucb"]].endswith("(edge)")  # of two constants both are edges
@@ -135,7 +135,7 @@ def test_the_norm_of_the_rewards_is_what_the_theorem_asks_for(measured):
 def test_members_of_an_ensemble_differ():
     problem = tiny().problems[0]
     environment = problem.environment(0)
-    network = problem.network(environment, 8, torch.Generator().manual_seed(0))
+    network = problem.network(problem.template(environment), 8, torch.Generator().manual_seed(0))
     policy = Players(problem, environment, network, 8, stream=3).fixed("ensemble_ts")
     first, second = (member.predict(environment.inputs(0)) for member in policy.members[:2])
     assert not torch.allclose(first, second)
