@@ -11,6 +11,7 @@ import ntkgap as ng
 from ntkgap import cli
 from ntkgap.studies import assess, factories
 from ntkgap.studies.assess import study_of
+from tests.studies.test_variations import measure
 
 TRAP = """
 from pathlib import Path
@@ -102,7 +103,7 @@ def test_results_are_read_without_the_factory_or_the_data(folder, monkeypatch, c
     data = (train.x, train.y.argmax(dim=1))
     sizes = {"widths": [3, 4], "seeds": 1, "n_train": 6, "n_test": 6}
     study = ng.OptimizationStudy.preset("smoke", problems=["shallow"], model=build, data=data, **sizes)
-    runs = ng.run(study, "mine", workers=1, progress=False)
+    runs = measure(study, "mine")
     assert runs.failures() == []
     monkeypatch.setattr(factories, "_KNOWN", {})
     monkeypatch.setattr(factories, "factory_of", None)
