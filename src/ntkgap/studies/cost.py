@@ -21,6 +21,8 @@ ITEM = 8  # bytes of a float64
 
 # A worker imports torch before its first cell.
 SECONDS_TO_START = 3.0
+# A pilot must not need more memory than there is: wider networks are not tried.
+WIDEST_PILOT = 4096
 # Seconds that a dry run may spend on measuring a few cells.
 PILOT_SECONDS = 8.0
 
@@ -141,7 +143,7 @@ def pilots(study: Study, cells: Sequence[Mapping[str, Any]], limit: float = PILO
     """
     places: dict[Place, list[Mapping[str, Any]]] = defaultdict(list)
     for cell in sorted(cells, key=lambda c: (c["width"], c["seed"])):
-        if not cell["variation"]:
+        if not cell["variation"] and cell["width"] <= WIDEST_PILOT:
             places[place_of(cell)].append(cell)
     narrow = [found[0] for found in places.values()]
     middle = [found[len(found) // 2] for found in places.values() if len(found) > 2]

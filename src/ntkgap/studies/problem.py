@@ -17,8 +17,8 @@ from ntkgap.studies.variations import Variations, varied
 # A network of so many layers is built and traced in a few seconds.
 MAX_DEPTH = 100
 
-# Width at which the parameters of wide networks are counted, and twice that.
-PROBE = 64
+# Widths at which the sizes of wide networks are counted: this and twice it; the widest of a user's built for that.
+PROBE, WIDEST_BUILT = 64, 4096
 
 
 class BaseProblem(Spec, ABC):
@@ -112,14 +112,27 @@ class BaseProblem(Spec, ABC):
         return self.data.n_train
 
     def sizes(self, width: int) -> Sizes:
-        """What a cell of a width holds in memory.
+        """What a cell of a width holds in memory; of our wide networks without building them.
 
         Raises:
-            NtkgapError: if the data cannot be loaded or the network not be built.
+            NtkgapError: if the data cannot be loaded or the network not be built, or a user's is too wide to try.
         """
         data = self.example(seed=0)
-        parameters, activations = network_sizes(self.network(data, width, Generator()), data.x)
+        if isinstance(self.model, ModelSpec) and width > 2 * PROBE:
+            parameters, activations = self._wide_sizes(data, width)
+        elif width > WIDEST_BUILT:
+            raise StudyError(f"a network of width {width} is not built to see its size")
+        else:
+            parameters, activations = network_sizes(self.network(data, width, Generator()), data.x)
         return Sizes(parameters, activations, self.rows, self.data.n_train * data.n_outputs)
+
+    def _wide_sizes(self, data: Dataset, width: int) -> tuple[int, int]:
+        """Parameters b·m + c·m² and activations a + d·m of a width m, from two narrow networks."""
+        found = [network_sizes(self.network(data, m, Generator()), data.x) for m in (PROBE, 2 * PROBE)]
+        (one, few), (two, more) = found
+        c = (two - 2 * one) / (2 * PROBE**2)
+        parameters = c * width**2 + (one / PROBE - c * PROBE) * width
+        return int(parameters), int(few + (more - few) * (width - PROBE) / PROBE)
 
     def network(self, data: Dataset, width: int, generator: Generator) -> nn.Module:
         """The network of a width, for inputs and targets like those of ``data``.
@@ -163,17 +176,14 @@ class BaseProblem(Spec, ABC):
         raise failure
 
     def _check_narrowest(self, data: Dataset) -> None:
-        """Refuse parameters far beyond this machine before they are allocated; they are b·m + c·m² of a width m.
+        """Refuse parameters far beyond this machine before they are allocated.
 
         Raises:
             StudyError: naming both sizes.
         """
         if (width := min(self.widths)) <= 2 * PROBE:
             return
-        networks = [self.network(data, m, Generator()) for m in (PROBE, 2 * PROBE)]
-        one, two = (sum(p.numel() for p in network.parameters()) for network in networks)
-        c = (two - 2 * one) / (2 * PROBE**2)
-        needed = ITEM * PARAMETER_COPIES * (c * width**2 + (one / PROBE - c * PROBE) * width)
+        needed = ITEM * PARAMETER_COPIES * self._wide_sizes(data, width)[0]
         if needed > 2 * (memory := physical_memory()):
             raise StudyError(
                 f"{self.name!r} needs about {needed / 1e9:.3g} GB at width {width}, its narrowest, and this "
