@@ -17,7 +17,7 @@ from ntkgap.studies.variations import Variations, varied
 # A network of so many layers is built and traced in a few seconds.
 MAX_DEPTH = 100
 
-# Widths at which the sizes of wide networks are counted: this and twice it; the widest of a user's built for that.
+# The sizes of wide networks follow from this width, twice and thrice it; the widest of a user's built for that.
 PROBE, WIDEST_BUILT = 64, 4096
 
 
@@ -118,7 +118,7 @@ class BaseProblem(Spec, ABC):
             NtkgapError: if the data cannot be loaded or the network not be built, or a user's is too wide to try.
         """
         data = self.example(seed=0)
-        if isinstance(self.model, ModelSpec) and width > 2 * PROBE:
+        if isinstance(self.model, ModelSpec) and width > 3 * PROBE:
             parameters, activations = self._wide_sizes(data, width)
         elif width > WIDEST_BUILT:
             raise StudyError(f"a network of width {width} is not built to see its size")
@@ -127,12 +127,15 @@ class BaseProblem(Spec, ABC):
         return Sizes(parameters, activations, self.rows, self.data.n_train * data.n_outputs)
 
     def _wide_sizes(self, data: Dataset, width: int) -> tuple[int, int]:
-        """Parameters b·m + c·m² and activations a + d·m of a width m, from two narrow networks."""
-        found = [network_sizes(self.network(data, m, Generator()), data.x) for m in (PROBE, 2 * PROBE)]
-        (one, few), (two, more) = found
-        c = (two - 2 * one) / (2 * PROBE**2)
-        parameters = c * width**2 + (one / PROBE - c * PROBE) * width
-        return int(parameters), int(few + (more - few) * (width - PROBE) / PROBE)
+        """Parameters and activations, quadratic polynomials of the width, from three narrow networks."""
+        found = [network_sizes(self.network(data, k * PROBE, Generator()), data.x) for k in (1, 2, 3)]
+
+        def at_width(one: int, two: int, three: int) -> int:
+            steps, bend = width / PROBE - 1, (three - 2 * two + one) / 2
+            return int(one + (two - one - bend) * steps + bend * steps**2)
+
+        parameters, activations = (at_width(*counts) for counts in zip(*found, strict=True))
+        return parameters, activations
 
     def network(self, data: Dataset, width: int, generator: Generator) -> nn.Module:
         """The network of a width, for inputs and targets like those of ``data``.
@@ -181,7 +184,7 @@ class BaseProblem(Spec, ABC):
         Raises:
             StudyError: naming both sizes.
         """
-        if (width := min(self.widths)) <= 2 * PROBE:
+        if (width := min(self.widths)) <= 3 * PROBE:
             return
         needed = ITEM * PARAMETER_COPIES * self._wide_sizes(data, width)[0]
         if needed > 2 * (memory := physical_memory()):
