@@ -140,7 +140,7 @@ def test_parameters_of_wide_networks_are_told_from_two_narrow_ones(name, monkeyp
 
 def test_sizes_of_wide_networks_are_those_of_built_ones():
     for study in (ng.OptimizationStudy, ng.UncertaintyStudy, ng.ContinualStudy):
-        for problem in study.preset("smoke").problems:
-            data = problem.example(0)
-            network = problem.network(data, 301, torch.Generator())
-            assert problem._wide_sizes(data, 301) == network_sizes(network, data.x)
+        for tried in study.preset("smoke").problems:
+            data = tried.example(0)
+            network = tried.network(data, 301, torch.Generator())
+            assert tried._wide_sizes(data, 301) == network_sizes(network, data.x)
