@@ -56,8 +56,9 @@ def trained(tmp_path, train, model=build):
         {"optimizer": "gd", "loss": half_huber, "learning_rate": 2e-3, "steps": 12, "clip": 1.0},
         {"optimizer": torch.optim.SGD, "loss": nn.CrossEntropyLoss(), "learning_rate": 0.05, "steps": 12},
         {"optimizer": "sgd", "loss": "MSELoss", "learning_rate": 0.02, "steps": 12, "weight_decay": 0.1},
+        {"optimizer": "sgd", "loss": "MSELoss", "learning_rate": 0.02, "steps": 12, "batch_size": 3},
     ],
-    ids=["minibatches", "clipped", "classes of torch", "weight decay"],
+    ids=["minibatches", "clipped", "classes of torch", "weight decay", "batch means"],
 )
 def test_a_wide_network_follows_the_prediction(train, tmp_path):
     found = trained(tmp_path, train)
@@ -88,9 +89,14 @@ def test_what_no_kernel_predicts_is_not_asked(train, reason, tmp_path):
     ("train", "words"),
     [
         ({"optimizer": "adamw", "learning_rate": 1.0}, "there is no 'adamw'; choose one of .*AdamW"),
-        ({"optimizer": "sgd"}, "needs a learning_rate"),
+        ({"optimizer": "sgd"}, "needs steps, learning_rate"),
         ({"optimizer": "sgd", "learning_rate": 1.0, "loss": "mse"}, "there is no 'mse'"),
         ({"optimizer": "sgd", "learning_rate": -1.0}, "greater than 0"),
+        ({"optimizer": "SGD", "learning_rate": 1.0, "steps": 2, "momentum": 0.9}, "would not see momentum"),
+        ({"optimizer": "gd", "learning_rate": 1.0, "steps": 2, "batch_size": 2}, "no batch_size"),
+        ({"optimizer": half_huber, "steps": 2, "weight_decay": 0.1}, "would not see weight_decay"),
+        ({"fit": fit, "steps": 3}, "would not see steps"),
+        ({"optimizer": "adam", "learning_rate": 1.0}, "needs steps"),
         ({"stepz": 3, "optimizer": "sgd", "learning_rate": 1.0}, "stepz"),
         ("train.py:fit", "there is no file"),
     ],
@@ -103,3 +109,19 @@ def test_settings_are_checked_before_the_sweep(train, words, tmp_path):
 def test_other_studies_refuse_it():
     with pytest.raises(ng.NtkgapError, match="for the optimization study"):
         ng.ContinualStudy.preset("smoke", train=fit)
+
+
+def test_networks_with_batch_statistics_are_not_asked(tmp_path):
+    def normalised(width, in_features, n_outputs):
+        return nn.Sequential(nn.Linear(in_features, width), nn.BatchNorm1d(width), nn.Linear(width, n_outputs))
+
+    found = trained(tmp_path, {"optimizer": "sgd", "learning_rate": 1e-4, "steps": 3}, normalised)
+    assert "batch statistics" in found["not_asked"]["own_loss_gap"]
+    assert found["scalars"]["own_kernel_change"] > 0
+
+
+def test_what_diverges_and_is_not_predictable_is_no_failure_of_theory(tmp_path):
+    found = trained(tmp_path, {"optimizer": "Adadelta", "learning_rate": 1e9, "steps": 8})
+    assert found["diverged"]
+    assert math.isinf(found["scalars"]["own_kernel_change"])
+    assert "own_loss_gap" in found["not_asked"]

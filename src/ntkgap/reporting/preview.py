@@ -62,7 +62,7 @@ def _seconds(study: BaseStudy, path: Path, cells: list[Cell]) -> Seconds:
 
 
 def _memory(study: BaseStudy, cells: list[Cell]) -> dict[tuple[Place, int], float]:
-    """Bytes of a cell by problem, variation and width; infinite for a network that cannot be built."""
+    """Bytes of a cell by problem, variation and width; NaN for a network that cannot be built."""
     found: dict[tuple[Place, int], float] = {}
     for cell in cells:
         key = (place_of(cell), cell["width"])

@@ -1,7 +1,7 @@
 """A user's own networks: what makes them, how that is named and told apart, and how it travels to workers.
 
 Nothing here runs code that a store or a preset names. A factory is known to a process only once the user has given
-it there (``remember``), or the process that the user runs has sent it (``receive``).
+it there (``factory_of``), or the process that the user runs has sent it (``receive``).
 """
 
 import base64
@@ -42,14 +42,12 @@ class Factory:
         fingerprint: hash of its source and of what that imports from beside it, or of its code and what that uses.
         call: the factory.
         parcel: how it travels.
-        as_built: whether it is a network that the user has built, always with the same parameters.
     """
 
     name: str
     fingerprint: str
     call: Callable[..., Any]
     parcel: Parcel
-    as_built: bool = False
 
 
 _KNOWN: dict[str, Factory] = {}
@@ -90,8 +88,8 @@ def known_factory(name: str, fingerprint: str | None) -> Factory:
     if fingerprint is not None and name in {factory.name for factory in _KNOWN.values()}:
         raise StudyError(f"the source of {name!r} has changed since this was planned; plan it with the new one")
     raise StudyError(
-        f"the network {name!r} is not loaded: neither a preset nor a store runs code that it names. Give it "
-        f"again: --model {name} on the command line, model= in Python"
+        f"{name!r} is not loaded: neither a preset nor a store runs code that it names. Give it again: --model "
+        f"{name} (--train for training) on the command line, model= (train=) in Python"
     )
 
 
@@ -123,7 +121,7 @@ def receive(sent: Mapping[str, Parcel]) -> None:
                 raise StudyError(f"{parcel['source']} has changed since the run began; run the command again")
         else:
             call = cloudpickle.loads(base64.b64decode(parcel["pickle"]))
-            found = Factory(parcel["name"], key, call, parcel, isinstance(call, _Copies))
+            found = Factory(parcel["name"], key, call, parcel)
         _KNOWN[key] = found
 
 
@@ -141,7 +139,7 @@ def _from_text(text: str) -> Factory:
     found = getattr(module, name, None)
     if isinstance(found, nn.Module):
         check_network(shown, found)
-        return Factory(shown, f"{key}-{name}", _Copies(found), {"source": source}, as_built=True)
+        return Factory(shown, f"{key}-{name}", _Copies(found), {"source": source})
     if not callable(found):
         own = [n for n, v in vars(module).items() if callable(v) and _is_of(v, module) and n[0] != "_"]
         what = f"it has {', '.join(own[:20])}" if own else "it defines no function"
@@ -179,7 +177,7 @@ def _from_network(network: nn.Module) -> Factory:
     name = type(network).__name__
     check_network(name, network)
     call = _Copies(network)
-    return Factory(name, code_hash(call), call, _pickled(call, name, type(network).__module__), as_built=True)
+    return Factory(name, code_hash(call), call, _pickled(call, name, type(network).__module__))
 
 
 class _Copies:

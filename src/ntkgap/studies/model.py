@@ -145,13 +145,7 @@ class OwnModel(Spec):
     options: dict[str, Any] = Field(default={})
     fingerprint: str | None = None
 
-    # What settings of the networks above would say; of a user's own nothing of the kind is known.
-    architecture: ClassVar[str] = "own"
-    parametrization: ClassVar[str] = "own"
-    alpha: ClassVar[float] = 1.0
-    antisymmetric: ClassVar[bool] = False
-    trained: ClassVar[str] = "all"
-    one_limit: ClassVar[bool] = False
+    alpha: ClassVar[float] = 1.0  # the output is as the factory makes it
 
     @classmethod
     def of(cls, given: Any) -> "OwnModel":

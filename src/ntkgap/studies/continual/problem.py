@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from ntkgap.data import Dataset, TaskStream, load_stream
 from ntkgap.data.arrays import own_names
-from ntkgap.studies.model import OwnModel
+from ntkgap.studies.model import ModelSpec, OwnModel
 from ntkgap.studies.problem import BaseProblem
 from ntkgap.studies.spec import DataSpec, Spec
 
@@ -199,7 +199,7 @@ class ContinualProblem(BaseProblem):
             raise ValueError("kernels: one is named twice")
         if self.kernels and not self.training.predictable:
             raise ValueError("kernels predict gradient descent (optimizer 'gd') alone; leave kernels empty")
-        if "infinite" in self.kernels and not (self.model.one_limit or isinstance(self.model, OwnModel)):
+        if "infinite" in self.kernels and isinstance(self.model, ModelSpec) and not self.model.one_limit:
             raise ValueError(
                 "the kernel of infinite width takes parametrization 'ntk' without gamma0; leave 'infinite' out of "
                 "kernels"

@@ -13,6 +13,7 @@ from ntkgap.kernels import as_matrix, jacobian, relative_change
 from ntkgap.models import learning_rate_factor
 from ntkgap.practice import linearize, train
 from ntkgap.practice.batches import Minibatches
+from ntkgap.practice.modes import modes_differ
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.figures import CurveFigure
 from ntkgap.studies.findings import Findings
@@ -36,8 +37,14 @@ def follow_own_training(spec: TrainSpec, start: Start, seed: int, points: int, f
     findings.add_stop("own training", curve)
     unit = abs(curve.losses[0]) or 1.0
     findings.curves["own_loss"] = [loss / unit for loss in curve.losses]
+    reason = spec.unpredictable
+    if not reason and modes_differ(start.network, start.train.x):
+        reason = "what the network does in train mode alone, such as batch statistics, is no part of its kernel"
     if curve.stopped:
         findings.scalars |= dict.fromkeys(("own_kernel_change", "own_loss_end", *PREDICTED), math.inf)
+    if reason:
+        findings.leave_out(reason, *PREDICTED)
+    if curve.stopped:
         return
     at = jacobian(network.eval(), start.train.x, recipe=start.at.recipe)
     findings.scalars |= {
@@ -45,11 +52,10 @@ def follow_own_training(spec: TrainSpec, start: Start, seed: int, points: int, f
         "own_loss_end": findings.curves["own_loss"][-1],
         "own_test_loss_end": curve.test_losses[-1],
     }
-    if spec.unpredictable:
-        findings.leave_out(spec.unpredictable, *PREDICTED)
+    if reason:
         return
     try:
-        predicted = _predict(spec, settings, start, seed)
+        training = _predict(spec, settings, start, seed)
     except DivergenceError as error:
         findings.notes.append(f"the kernel predicts that own training diverges: {error}")
         findings.scalars |= dict.fromkeys(PREDICTED, math.inf)
@@ -57,17 +63,17 @@ def follow_own_training(spec: TrainSpec, start: Start, seed: int, points: int, f
     except NtkgapError as error:
         findings.leave_out(str(error), *PREDICTED)
         return
-    losses = predicted.losses.tolist()
+    losses = training.losses.tolist()
     findings.curves["own_loss_predicted"] = [loss / unit for loss in losses]
     pairs = zip(curve.losses, losses, strict=True)
-    findings.scalars["own_loss_gap"] = max(abs(seen - foretold) for seen, foretold in pairs) / unit
+    findings.scalars["own_loss_gap"] = max(abs(seen - predicted) for seen, predicted in pairs) / unit
     test_at = jacobian(start.network, start.test.x)
-    foretold = predicted.predict(
+    predicted = training.predict(
         as_matrix(test_at.gram(start.at)), test_at.outputs, _linear(spec, start, start.test.x)
     )
     with torch.no_grad():
-        moved = foretold[0] - test_at.outputs
-        gap = network(start.test.x).reshape(moved.shape) - foretold[0]
+        moved = predicted[0] - test_at.outputs
+        gap = network(start.test.x).reshape(moved.shape) - predicted[0]
     findings.scalars["own_prediction_gap"] = float(gap.norm() / moved.norm()) if moved.any() else math.nan
 
 
@@ -80,16 +86,16 @@ def _predict(spec: TrainSpec, settings: Mapping[str, Any], start: Start, seed: i
     """
     n, size = len(start.train), spec.batch_size or len(start.train)
     batches = Minibatches(n, size, Generator().manual_seed(seed))
-    shown = None if size == n else [next(batches) for _ in range(spec.steps)]
+    shown = None if size == n else [next(batches) for _ in range(settings["steps"])]
     named = isinstance(settings["loss"], str)
     return train_in_function_space(
         start.gram,
         start.at.outputs,
         start.train.y,
         learning_rate=spec.learning_rate,  # type: ignore[arg-type]  # of "gd" and "sgd" it is given
-        steps=spec.steps,
+        steps=settings["steps"],
         loss=settings["loss"],
-        momentum=spec.momentum if spec.optimizer == "sgd" else 0.0,
+        momentum=spec.velocity,
         weight_decay=spec.weight_decay,
         clip_norm=spec.clip,
         batches=shown,

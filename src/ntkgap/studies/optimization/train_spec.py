@@ -13,6 +13,11 @@ from ntkgap.studies.spec import Spec
 
 NAMED = ("gd", "sgd", "adam")
 
+# μ of "sgd", as of ``ntkgap.train``.
+MOMENTUM = 0.9
+
+OF_UPDATES = ("learning_rate", "momentum", "weight_decay", "clip", "batch_size", "steps")
+
 
 class TrainSpec(Spec):
     """How a user trains; see ``ntkgap.train``.
@@ -21,22 +26,22 @@ class TrainSpec(Spec):
         optimizer: ``"gd"``, ``"sgd"``, ``"adam"``, the name of a class of ``torch.optim``, or a function.
         loss: ``"squared"`` or ``"cross_entropy"`` (sums), the name of a loss of ``torch.nn``, or a user's own.
         learning_rate: η; not of an optimizer that a function makes with its own.
-        momentum: of ``"sgd"``.
+        momentum: of ``"sgd"`` alone; 0.9 if not given.
         weight_decay: λ, to zero.
         clip: largest norm of a gradient.
         batch_size: examples an update; all if not given.
-        steps: number of updates.
+        steps: number of updates; of all but ``fit``.
         fit: a user's own training function (model, data, seed) -> None, in place of all that.
     """
 
     optimizer: str | OwnCode = "sgd"
     loss: str | OwnCode = "squared"
     learning_rate: float | None = Field(default=None, gt=0)
-    momentum: float = Field(default=0.9, ge=0, lt=1)
+    momentum: float | None = Field(default=None, ge=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0)
     clip: float | None = Field(default=None, gt=0)
     batch_size: int | None = Field(default=None, ge=1)
-    steps: int = Field(default=1, ge=1)
+    steps: int | None = Field(default=None, ge=1)
     fit: OwnCode | None = None
 
     @model_validator(mode="after")
@@ -45,8 +50,29 @@ class TrainSpec(Spec):
             _torch_class(torch.optim, self.optimizer, torch.optim.Optimizer)
         if isinstance(self.loss, str) and self.loss not in ("squared", "cross_entropy"):
             _torch_class(nn, self.loss, nn.modules.loss._Loss)
-        if self.fit is None and isinstance(self.optimizer, str) and self.learning_rate is None:
-            raise ValueError(f"optimizer {self.optimizer!r} needs a learning_rate")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_is_ignored(self) -> Self:
+        """No setting is left out that is needed, and none given that nobody would see."""
+        named = isinstance(self.optimizer, str)
+        own = self.optimizer if isinstance(self.optimizer, str) else self.optimizer.factory
+        given = {name for name in OF_UPDATES if getattr(self, name)}
+        if self.fit is not None:
+            if given:
+                raise ValueError(f"fit trains in its own way and would not see {', '.join(sorted(given))}")
+            return self
+        needed = ["steps"] + (["learning_rate"] if named else [])
+        if missing := [name for name in needed if name not in given]:
+            raise ValueError(f"optimizer {own!r} needs {', '.join(missing)}")
+        if self.momentum is not None and self.optimizer != "sgd":
+            raise ValueError(f"optimizer {own!r} would not see momentum; write 'sgd', or a function that sets it")
+        if self.weight_decay and not named:
+            raise ValueError(
+                f"optimizer {own!r} is made by a function and would not see weight_decay; set it there"
+            )
+        if self.batch_size is not None and self.optimizer == "gd":
+            raise ValueError("optimizer 'gd' takes all examples at once: no batch_size")
         return self
 
     @classmethod
@@ -90,8 +116,15 @@ class TrainSpec(Spec):
         if rate is not None and self.optimizer in ("gd", "sgd", "SGD"):
             rate /= factor
         optimizer = _resolved(self.optimizer, torch.optim)
-        kept = self.model_dump(include={"momentum", "weight_decay", "clip", "batch_size", "steps"})
-        return {"optimizer": optimizer, "loss": loss, "learning_rate": rate, **kept}
+        kept = self.model_dump(include={"weight_decay", "clip", "batch_size", "steps"})
+        return {"optimizer": optimizer, "loss": loss, "learning_rate": rate, "momentum": self.velocity, **kept}
+
+    @property
+    def velocity(self) -> float:
+        """The momentum μ of SGD by name; else 0."""
+        if self.optimizer != "sgd":
+            return 0.0
+        return MOMENTUM if self.momentum is None else self.momentum
 
     @property
     def unpredictable(self) -> str:
