@@ -138,9 +138,11 @@ def test_parameters_of_wide_networks_are_told_from_two_narrow_ones(name, monkeyp
         p.check()
 
 
-def test_sizes_of_wide_networks_are_those_of_built_ones():
-    for study in (ng.OptimizationStudy, ng.UncertaintyStudy, ng.ContinualStudy):
-        for tried in study.preset("smoke").problems:
-            data = tried.example(0)
-            network = tried.network(data, 301, torch.Generator())
-            assert tried._wide_sizes(data, 301) == network_sizes(network, data.x)
+@pytest.mark.parametrize("model", [{"architecture": "convnet", "depth": 2}, {"architecture": "wideresnet"}, None])
+def test_sizes_of_wide_networks_are_those_of_built_ones(model):
+    (tried,) = ng.OptimizationStudy.preset("smoke", problems=["MLP"]).problems
+    if model is not None:
+        data = {"name": "digits", "n_train": 4, "n_test": 4, "options": {"flatten": False}}
+        tried = type(tried).model_validate(tried.model_dump() | {"model": model, "data": data})
+    data = tried.example(0)
+    assert tried._wide_sizes(data, 200) == network_sizes(tried.network(data, 200, torch.Generator()), data.x)

@@ -78,3 +78,21 @@ def test_a_factory_goes_through_a_study(study, factory, presets):
             result = study.compute_cell(cell)
             numbers = [float(v) for v in result["scalars"].values() if v is not None]
             assert sum(map(math.isfinite, numbers)) > 10
+
+
+@pytest.mark.parametrize(
+    ("factory", "options", "shape"),
+    [
+        ("ntkgap:Transformer", {"in_features": 3, "depth": 1, "heads": 2}, (4, 3)),
+        ("ntkgap:VGG", {"in_channels": 1, "depth": 1}, (1, 8, 8)),
+    ],
+)
+def test_our_networks_that_are_no_architecture_of_a_preset_come_as_factories(factory, options, shape, presets):
+    x = np.random.default_rng(0).normal(size=(40, *shape))
+    study = ng.OptimizationStudy.preset(
+        str(presets / "optimization.yaml"),
+        model={"factory": factory, "options": options},
+        data=(x, np.arange(40) % 2),
+        widths=[4],
+    )
+    assert ng.OptimizationStudy.compute_cell(study.cells()[0])["scalars"]["kernel_change"] > 0

@@ -111,7 +111,10 @@ def _summary(cells: list[Cell], seconds: Seconds, memory: dict[tuple[Place, int]
         sentences.append(
             f"Of {', '.join(unknown)} no cell was computed in {PILOT_SECONDS:.0f} s, so that no time is known."
         )
-    peaks = sorted((memory[place_of(cell), cell["width"]] for cell in cells), reverse=True)
+    sizes = (memory[place_of(cell), cell["width"]] for cell in cells)
+    peaks = sorted((found for found in sizes if not math.isnan(found)), reverse=True)
+    if not peaks:
+        return " ".join([*sentences, "How much memory the cells need is not known."])
     at_once, there_is = sum(peaks[:workers]), physical_memory()
     sentences.append(
         f"The largest cell needs about {size(peaks[0])}"
