@@ -19,7 +19,7 @@ from tests.fuzzing import KINDS, sandbox
 # What asks for more memory than this is refused it, and shows as a traceback.
 MEMORY = 8 * 10**9
 # So many of each kind in a round: some take seconds, some milliseconds.
-ROUND = {"presets": 10, "command lines": 3, "data files": 40, "stores": 30}
+ROUND = {"presets": 30, "command lines": 10, "data files": 40, "stores": 15}
 
 
 def main() -> int:

@@ -29,8 +29,9 @@ import ntkgap as ng
 from ntkgap import cli
 from ntkgap.data.images import _read_once
 from ntkgap.errors import NtkgapError
-from ntkgap.reporting import report  # noqa: F401 - matplotlib looks for its caches before the home is another
+from ntkgap.reporting import preview, report  # noqa: F401 - matplotlib looks for caches before the home is another
 from ntkgap.studies import STUDIES, assess
+from ntkgap.studies.cost import Seconds
 from tests.data import file_writers as writers
 from tests.sweep.toy import ToyStudy
 
@@ -103,16 +104,18 @@ class Sandbox:
 
 @contextlib.contextmanager
 def sandbox() -> Iterator[Sandbox]:
-    """A sandbox for the time being."""
-    before, home = os.getcwd(), os.environ.get("HOME")
+    """A sandbox for the time being; dry runs compute no cells in it."""
+    before, home, pilots = os.getcwd(), os.environ.get("HOME"), preview.pilots
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         os.environ["HOME"] = folder
+        preview.pilots = lambda *_: Seconds([])
         try:
             yield Sandbox(Path(folder))
         finally:
             os.chdir(before)
             os.environ["HOME"] = home or ""
+            preview.pilots = pilots
 
 
 def attempt(action: Callable[[], object], box: Sandbox) -> str:
@@ -275,7 +278,7 @@ def fuzz_command(random: Random, box: Sandbox) -> str:
         arguments += random.choice([[], [], [random.choice(list(STUDIES))], [random.choice(WORDS)]])
         arguments += ["--preset", "smoke", "--dry-run"] if random.random() < 0.7 else ["--dry-run"]
     if name == "report":
-        arguments += ["real", "--out", "scratch/report.html"]
+        arguments += [random.choice(["real", "toy"]), "--out", "scratch/report.html"]
     for _ in range(random.randint(0, 3)):
         option, word = random.choice(OPTIONS), random.choice(WORDS)
         if name == "report" and option == "--out":
@@ -417,7 +420,7 @@ def fuzz_store(random: Random, box: Sandbox) -> str:
         if which == "real":
             assess(runs)
             command(["status", str(store)])
-            if random.random() < 0.05:
+            if random.random() < 0.01:
                 command(["report", str(store), "--out", str(box.path / "scratch/report.html")])
 
     return attempt(read, box)

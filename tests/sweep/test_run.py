@@ -10,7 +10,7 @@ import pytest
 
 import ntkgap as ng
 from ntkgap.errors import StoreError, StudyError
-from ntkgap.sweep import preview
+from ntkgap.sweep import preview, try_cells
 from ntkgap.sweep.store import META, Store
 from tests.sweep.toy import ToyStudy
 
@@ -210,3 +210,13 @@ def test_progress_is_one_plain_line_a_cell_where_there_is_no_terminal(tmp_path, 
     lines = [line for line in capfd.readouterr().err.splitlines() if "toy · " in line]
     assert re.match(r"1/2 +\d+\.\d s  toy · width 2 · seed 0: done$", lines[0])
     assert re.match(r"2/2 +\d+\.\d s  toy · width 1 · seed 0: failed \(the input is a toy\)$", lines[1])
+
+
+def test_a_limit_counts_from_the_first_cell_and_stops_what_is_in_hand():
+    study = ToyStudy(widths=(1, 2, 3), seeds=(0,))
+    first, second, third = study.cells()
+    start = time.monotonic()
+    done = try_cells(study, [first, second, third | {"sleep": 60}], limit=2.0)  # a worker takes longer to start
+    assert [cell["width"] for cell, _ in done] == [1, 2]
+    assert all(seconds < 1 for _, seconds in done)
+    assert time.monotonic() - start < 50

@@ -4,6 +4,7 @@ import functools
 import importlib
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,15 +55,20 @@ def resolve(name: str) -> Any:
         raise StudyError(f"cannot find {name!r}: {error}") from error
 
 
-def compute_cell(task: Task) -> str:
+def compute_cell(task: Task, begin: Callable[[], None] = lambda: None) -> str:
     """Compute a cell, write ``result.json`` or ``failure.json``, and say ``"done"`` or ``"failed"``.
+
+    Args:
+        task: the cell.
+        begin: called when all is imported: the seconds of a cell count from there.
 
     Raises:
         OSError: if the file cannot be written.
     """
-    start = time.perf_counter()
     try:
         function = resolve(task.compute)
+        begin()
+        start = time.perf_counter()
         result = function(task.cell, task.supplies) if task.supplies else function(task.cell)
     except Exception as error:  # whatever one cell does must not end the sweep
         message = str(error) if isinstance(error, NtkgapError) else f"{type(error).__name__}: {error}"

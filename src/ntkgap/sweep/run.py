@@ -117,7 +117,7 @@ def try_cells(study: Study, cells: Sequence[Cell], limit: float) -> list[tuple[C
     Args:
         study: whose cells they are.
         cells: which; those that come to an end within the limit are answered.
-        limit: seconds for all of them.
+        limit: seconds for all of them, from the first one's beginning.
 
     Warns:
         StudyWarning: of each that fails.

@@ -31,10 +31,13 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a model prints must not look like an answer
     tasks: queue.Queue[Task] = queue.Queue()
     threading.Thread(target=_read_tasks, args=(tasks,), daemon=True).start()
+
+    def say(state: str, message: str = "") -> None:
+        print(json.dumps({"state": state, "message": message}), file=answers)
+
     while True:
         task = tasks.get()
         try:
-            answer = {"state": compute_cell(task)}
+            say(compute_cell(task, lambda: say("begun")))
         except OSError as error:
-            answer = {"state": "unwritable", "message": f"cannot write to {task.directory}: {error}"}
-        print(json.dumps(answer), file=answers)
+            say("unwritable", f"cannot write to {task.directory}: {error}")

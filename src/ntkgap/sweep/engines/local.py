@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import os
 import selectors
 import signal
 import subprocess
@@ -33,6 +34,9 @@ class _Worker:
 
     def __init__(self) -> None:
         self.process = start_worker()
+        assert self.process.stdout is not None
+        # Unbuffered: two answers that come at once must not both be taken out of the pipe that is waited on.
+        self._answers = os.fdopen(self.process.stdout.fileno(), "rb", buffering=0, closefd=False)
         self.task: Task | None = None
         self.supplies: Supplies | None = None
 
@@ -53,8 +57,7 @@ class _Worker:
 
     def read_answer(self) -> dict[str, str] | None:
         """The acknowledgement, or None if the process has died."""
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
+        line = self._answers.readline()
         return json.loads(line) if line.endswith(b"\n") else None
 
     def cause_of_death(self) -> str:
@@ -85,7 +88,7 @@ class LocalEngine:
 
     Args:
         workers: number of processes.
-        limit: seconds after which it stops, whatever is in hand; None for never.
+        limit: seconds from the first cell's beginning after which it stops, whatever is in hand; None for never.
     """
 
     def __init__(self, workers: int, limit: float | None = None) -> None:
@@ -98,7 +101,7 @@ class LocalEngine:
             StoreError: if a worker cannot write its result.
         """
         waiting = deque((task, 1) for task in tasks)
-        end = math.inf if self.limit is None else time.monotonic() + self.limit
+        end = math.inf
         attempts: dict[_Worker, int] = {}
         with selectors.DefaultSelector() as answers:
 
@@ -134,6 +137,9 @@ class LocalEngine:
                                 yield Event(task, "lost", f"its worker died {attempt} times: {cause}")
                             if waiting:
                                 start()
+                            continue
+                        if answer["state"] == "begun":
+                            end = min(end, time.monotonic() + (math.inf if self.limit is None else self.limit))
                             continue
                         if answer["state"] == "unwritable":
                             raise StoreError(answer["message"])
