@@ -51,6 +51,10 @@ class Hung(BaseException):
     """More seconds of the processor than an input may take; no handler of errors catches it."""
 
 
+class Refused(Exception):
+    """What the command line prints when it ends in an error."""
+
+
 @contextlib.contextmanager
 def no_longer_than(seconds: float) -> Iterator[None]:
     """Interrupt what takes more seconds of the processor; others may use the machine."""
@@ -126,7 +130,7 @@ def attempt(action: Callable[[], object], box: Sandbox) -> str:
         with no_longer_than(SECONDS), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             action()
-    except NtkgapError as error:
+    except (NtkgapError, Refused) as error:
         result = "refused" if is_one_line(str(error)) else f"no clear line: {str(error)[:300]!r}"
     except Hung as error:
         result = f"hung: {error}"
@@ -148,7 +152,7 @@ def command(arguments: list[str]) -> None:
     """Run the command line; usage errors are its own kind of answer.
 
     Raises:
-        NtkgapError: with what was printed, if it ended in an error.
+        Refused: with what was printed, if it ended in an error.
         AssertionError: if it ended in any other way.
     """
     out, err, before = io.StringIO(), io.StringIO(), sys.argv
@@ -162,15 +166,15 @@ def command(arguments: list[str]) -> None:
         status = end.code or 0
     finally:
         sys.argv, warnings.showwarning = before, show
-    said = err.getvalue()
+    said = "\n".join(line for line in err.getvalue().splitlines() if not line.startswith("warning: "))
     if "Traceback" in said or status not in (0, 1, 2):
         raise AssertionError(f"status {status}: {said[-500:]}")
     if status == 1:
-        raise NtkgapError(said.strip())
+        raise Refused(said.strip())
     if status == 2 and "Error" not in said:
         raise AssertionError(f"no usage error: {said[-500:]}")
     if status == 2:
-        raise NtkgapError("as the parser of the command line says")
+        raise Refused("as the parser of the command line says")
 
 
 def mutated_text(random: Random, text: str) -> str:

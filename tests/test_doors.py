@@ -1,5 +1,6 @@
 """The command line given what nobody should give it, and the fuzzers of ``fuzzing.py`` for some seconds."""
 
+import json
 import os
 import time
 from pathlib import Path
@@ -125,6 +126,24 @@ def test_paths_that_no_file_can_have(here, path):
             ng.load_data(name, 2, 2)
 
 
+def test_a_message_is_one_line_of_what_can_be_read():
+    assert str(NtkgapError(f"no {'x' * 5000}y\nhere")) == f"no {'x' * 80}…{'x' * 19}y here"
+    assert str(StudyError("as it is, with  two spaces")) == "as it is, with  two spaces"
+
+
+def test_a_result_without_what_a_page_needs_is_named(here):
+    study = ng.OptimizationStudy.preset("smoke", problems=["shallow"], widths=[4, 8], seeds=[0])
+    runs = ng.run(study, "store", workers=1, progress=False)
+    file = next(Path("store").rglob("result.json"))
+    result = json.loads(file.read_text())
+    del result["scalars"]["ngd_rate_error"]
+    file.write_text(json.dumps(result))
+    with pytest.raises(
+        StoreError, match=rf"{file.parent.name} is damaged \(it has no 'ngd_rate_error'\); restore it"
+    ):
+        ng.report(runs, "page.html")
+
+
 def test_networks_far_beyond_the_machine_are_refused_before_they_are_built():
     for study in STUDIES.values():
         chosen = study.preset("smoke", widths=[10**9])
@@ -168,7 +187,7 @@ def test_the_fuzzers_see_what_goes_wrong(box):
         spin()
 
     def two_lines():
-        raise NtkgapError("a\nc")
+        raise fuzzing.Refused("a\nc")
 
     assert fuzzing.attempt(two_lines, box).startswith("no clear line")
     assert {fuzzing.fuzz_data(Random(i), box) for i in range(30)} == {"success", "refused"}

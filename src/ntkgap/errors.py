@@ -1,5 +1,7 @@
 """What can go wrong, in the user's words: every message says what was wrong, where, and what to do."""
 
+import re
+
 
 def reason(error: BaseException, most: int = 200) -> str:
     """What another library's error says, in one line: its kind where it says nothing."""
@@ -7,8 +9,15 @@ def reason(error: BaseException, most: int = 200) -> str:
     return text if len(text) <= most else f"{text[:most]}…"
 
 
+LONGEST_WORD = 300
+
+
 class NtkgapError(Exception):
-    """Base of all errors that ntkgap raises on purpose."""
+    """Base of all errors that ntkgap raises on purpose: its message is one line, whatever names it quotes."""
+
+    def __str__(self) -> str:
+        line = " ".join(super().__str__().splitlines())
+        return re.sub(rf"\S{{{LONGEST_WORD},}}", lambda word: f"{word[0][:80]}…{word[0][-20:]}", line)
 
 
 class DataError(NtkgapError, ValueError):

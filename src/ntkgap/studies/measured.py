@@ -2,11 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from ntkgap.errors import StoreError
 from ntkgap.sweep.files import number
 from ntkgap.sweep.store import REMEDY, StoredCell
+
+
+class _Found(dict[str, Any]):
+    """What the file of a cell holds by name; asked for anything else it names the file."""
+
+    def __init__(self, stored: StoredCell, values: Mapping[str, Any]) -> None:
+        super().__init__(values)
+        self._directory = stored.directory
+
+    def __missing__(self, name: str) -> NoReturn:
+        raise StoreError(f"the result in {self._directory} is damaged (it has no {name!r}); {REMEDY}")
 
 
 @dataclass(frozen=True)
@@ -43,8 +54,8 @@ class Measured:
         result = stored.result()
         return cls(
             stored.cell,
-            {k: float(number(v)) for k, v in result["scalars"].items()},
-            {k: [float(number(v)) for v in curve] for k, curve in result["curves"].items()},
+            _Found(stored, {k: float(number(v)) for k, v in result["scalars"].items()}),
+            _Found(stored, {k: [float(number(v)) for v in curve] for k, curve in result["curves"].items()}),
             result["notes"],
             result["diverged"],
             result["seconds"],
