@@ -6,6 +6,7 @@ the processor, nor touch a file outside the store it was given.
 """
 
 import contextlib
+import copy
 import gzip
 import io
 import json
@@ -189,6 +190,11 @@ def mutated_text(random: Random, text: str) -> str:
     return text
 
 
+def junk(random: Random) -> Any:
+    """Something out of place, not shared with others."""
+    return copy.deepcopy(random.choice(JUNK))
+
+
 def mutated_tree(random: Random, tree: Any) -> Any:
     """A tree of mappings and lists with one value replaced, removed or added."""
     here, place = tree, None
@@ -196,16 +202,14 @@ def mutated_tree(random: Random, tree: Any) -> Any:
         parent, place = here, random.choice(list(here) if isinstance(here, dict) else range(len(here)))
         here = here[place]
     if place is None:
-        return random.choice(JUNK)
+        return junk(random)
     kind = random.random()
     if kind < 0.1:
         del parent[place]
     elif kind < 0.2 and isinstance(parent, dict):
-        parent[random.choice(["depth", "alpha", "options", "root", "where", "x", "fingerprint"])] = random.choice(
-            JUNK
-        )
+        parent[random.choice(["depth", "alpha", "options", "root", "where", "x", "fingerprint"])] = junk(random)
     else:
-        parent[place] = random.choice(JUNK)
+        parent[place] = junk(random)
     return tree
 
 

@@ -121,8 +121,8 @@ def run(
     train: Annotated[
         str | None,
         typer.Option(
-            help="Your training, measured besides in the optimization study: my_train.py:fit, a function "
-            "(model, data, seed) -> None that trains in place."
+            help="Your training: my_train.py:fit, a function (model, data, seed) -> None that trains in place. "
+            "In the optimization study it is measured besides, in the others in place of the preset's training."
         ),
     ] = None,
     n_train: Annotated[int | None, typer.Option(help="Training examples in place of the preset's number.")] = None,
@@ -176,14 +176,14 @@ def run(
                 model=model,
                 data=data,
                 target=target,
-                train=train if name == "optimization" or study is not None else None,
+                train=train,
                 n_train=n_train,
                 n_test=n_test,
             )
             chosen.check()
             studies.append(chosen)
         except NtkgapError as error:
-            if study is not None or (model is None and data is None):
+            if study is not None or (model is None and data is None and train is None):
                 raise
             left_out[name] = error
     if not studies and len({str(error) for error in left_out.values()}) == 1:

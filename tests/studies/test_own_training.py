@@ -106,11 +106,6 @@ def test_settings_are_checked_before_the_sweep(train, words, tmp_path):
         trained(tmp_path, train)
 
 
-def test_other_studies_refuse_it():
-    with pytest.raises(ng.NtkgapError, match="for the optimization study"):
-        ng.ContinualStudy.preset("smoke", train=fit)
-
-
 def test_networks_with_batch_statistics_are_not_asked(tmp_path):
     def normalised(width, in_features, n_outputs):
         return nn.Sequential(nn.Linear(in_features, width), nn.BatchNorm1d(width), nn.Linear(width, n_outputs))
@@ -125,3 +120,48 @@ def test_what_diverges_and_is_not_predictable_is_no_failure_of_theory(tmp_path):
     assert found["diverged"]
     assert math.isinf(found["scalars"]["own_kernel_change"])
     assert "own_loss_gap" in found["not_asked"]
+
+
+def ensembles_trained(tmp_path, train, model=build):
+    study = ng.UncertaintyStudy.preset("smoke", problems=["toy"], model=model, widths=[8], seeds=[0], train=train)
+    return ng.UncertaintyStudy.compute_cell(study.cells()[0])
+
+
+@pytest.mark.parametrize(
+    "train",
+    [
+        {"optimizer": torch.optim.Adam, "loss": nn.MSELoss(), "learning_rate": 1e-2, "steps": 40, "batch_size": 4},
+        {"optimizer": "sgd", "learning_rate": 1e-3, "steps": 40, "clip": 5.0},
+        fit,
+    ],
+    ids=["Adam", "sgd", "fit"],
+)
+def test_ensembles_are_trained_as_the_user_does(train, tmp_path):
+    mine, theirs = ensembles_trained(tmp_path, train), ensembles_trained(tmp_path, None)
+    reason = mine["not_asked"]["ensemble_mean_bias"]
+    assert "trained in its own way" in reason or "no kernel of infinite width" in reason or "limit" in reason
+    for method, is_changed in (("deep_ensemble", True), ("laplace", True), ("prior_ensemble", False)):
+        key = f"{method}_rmse"
+        assert math.isfinite(mine["scalars"][key])
+        assert (mine["scalars"][key] != theirs["scalars"][key]) == is_changed
+    assert mine == ensembles_trained(tmp_path, train)
+
+
+def test_an_ensemble_that_diverges_is_said(tmp_path):
+    found = ensembles_trained(tmp_path, {"optimizer": "gd", "learning_rate": 1e3, "steps": 40})
+    assert found["diverged"]
+    assert found["scalars"]["deep_ensemble_rmse"] == math.inf
+    assert math.isfinite(found["scalars"]["prior_ensemble_rmse"])
+
+
+def test_ensembles_refuse_losses_of_logits_and_bandits_other_training(tmp_path):
+    given = {"optimizer": "sgd", "learning_rate": 1e-2, "steps": 3}
+    with pytest.raises(ng.NtkgapError, match=r"under the loss 'CrossEntropyLoss' outputs are logits"):
+        ensembles_trained(tmp_path, given | {"loss": nn.CrossEntropyLoss()})
+    with pytest.raises(ng.NtkgapError, match=r"batch_size 500 is more than the \d+ training examples"):
+        ensembles_trained(tmp_path, given | {"batch_size": 500})
+    with pytest.raises(ng.NtkgapError, match=r"bandits train as their presets say"):
+        ng.UncertaintyStudy.preset("smoke", problems=["wheel"], train=given)
+    with pytest.warns(ng.errors.StudyWarning, match=r"left out: 'wheel.*'; bandits"):
+        study = ng.UncertaintyStudy.preset("smoke", train=given)
+    assert [problem.kind for problem in study.problems] == ["ensemble"]

@@ -129,7 +129,8 @@ class BaseStudy(BaseModel, ABC):
             n_train: replaces the number of training examples.
             n_test: replaces the number of test examples.
             target: name of the column of targets, where data are a table.
-            train: of the optimization study: how you train, measured besides. A function
+            train: how you train; in the optimization study measured besides, in the others in place of the
+                preset's training. A function
                 (model, data, seed) -> None or its place; or a mapping with ``optimizer`` (a name, a class of
                 ``torch.optim``, a function), ``loss`` (a name, a class of ``torch.nn``, a function),
                 ``learning_rate``, ``steps``, ``momentum``, ``weight_decay``, ``clip`` and ``batch_size``.
@@ -161,7 +162,7 @@ class BaseStudy(BaseModel, ABC):
         Raises:
             StudyError: if the study does not take that.
         """
-        raise StudyError(f"the study {cls.name!r} trains as its presets say; train= is for the optimization study")
+        raise StudyError(f"the study {cls.name!r} trains as its presets say and takes no train=")
 
     @classmethod
     def concerns(cls, preset: str, problems: Sequence[str] | None = None) -> bool:

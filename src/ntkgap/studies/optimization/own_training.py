@@ -19,7 +19,7 @@ from ntkgap.studies.figures import CurveFigure
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.optimization.drift import PathDrift
 from ntkgap.studies.optimization.start import Start
-from ntkgap.studies.optimization.train_spec import TrainSpec
+from ntkgap.studies.train_spec import TrainSpec
 from ntkgap.theory import FunctionSpaceTraining, train_in_function_space
 
 PREDICTED = ("own_loss_gap", "own_prediction_gap")

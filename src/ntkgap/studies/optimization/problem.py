@@ -9,9 +9,9 @@ from ntkgap.errors import StudyError
 from ntkgap.practice.gram_systems import LARGEST_GRAM
 from ntkgap.practice.losses import choose_loss
 from ntkgap.studies.optimization.race_spec import RaceSpec
-from ntkgap.studies.optimization.train_spec import TrainSpec
 from ntkgap.studies.problem import BaseProblem
 from ntkgap.studies.spec import Spec
+from ntkgap.studies.train_spec import TrainSpec
 
 
 class NaturalGradientSpec(Spec):
@@ -81,6 +81,8 @@ class OptimizationProblem(BaseProblem):
                 f"the race's batch_size {self.race.batch_size} is larger than the {self.data.n_train} training "
                 "examples"
             )
+        if self.train is not None:
+            self.train.check_batches(self.data.n_train)
         return self
 
     def describe(self) -> str:

@@ -21,7 +21,7 @@ from ntkgap.studies.optimization.problem import OptimizationProblem
 from ntkgap.studies.optimization.race_claims import make_race_claims, make_race_figures
 from ntkgap.studies.optimization.required_width import required_width_table
 from ntkgap.studies.optimization.show import race_table
-from ntkgap.studies.optimization.train_spec import TrainSpec
+from ntkgap.studies.train_spec import TrainSpec
 from ntkgap.studies.verdict import Verdict
 
 

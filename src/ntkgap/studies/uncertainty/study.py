@@ -1,16 +1,19 @@
 """The uncertainty study: problems of several kinds, each with claims, figures and tables of its own."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from ntkgap.errors import StudyError, StudyWarning
 from ntkgap.studies.base import BaseStudy
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.figures import StudyFigure, Table
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.measured import Measured
+from ntkgap.studies.train_spec import TrainSpec
 from ntkgap.studies.uncertainty import bandits, ensembles
 from ntkgap.studies.uncertainty.bandits import BanditProblem
 from ntkgap.studies.uncertainty.bandits.measure import measure as measure_bandit
@@ -57,6 +60,21 @@ class UncertaintyStudy(BaseStudy):
     def tables(self, cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]) -> list[Table]:
         """Those of every kind of problem."""
         return [table for kind in KINDS for table in kind.tables(cells, verdicts)]
+
+    @classmethod
+    def _with_training(cls, configuration: dict[str, Any], train: Any) -> dict[str, Any]:
+        settings = TrainSpec.of(train)
+        problems = configuration["problems"]
+        ensembles = [problem | {"train": settings} for problem in problems if problem["kind"] == "ensemble"]
+        bandits = [problem["name"] for problem in problems if problem["kind"] == "bandit"]
+        if not ensembles:
+            raise StudyError(
+                f"bandits train as their presets say; train= is for ensembles, and {bandits} are none"
+            )
+        if bandits:
+            left_out = ", ".join(map(repr, bandits))
+            warnings.warn(f"left out: {left_out}; bandits train as their presets say", StudyWarning, stacklevel=3)
+        return configuration | {"problems": ensembles}
 
     @classmethod
     def measure(cls, problem: UncertaintyProblem, width: int, seed: int) -> Findings:

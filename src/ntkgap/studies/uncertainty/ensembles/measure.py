@@ -1,6 +1,7 @@
 """One cell of an ensemble problem: members of one width trained together, beside what theory predicts of them."""
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,8 @@ from ntkgap.studies.uncertainty.ensembles.problem import EnsembleProblem
 # cache, fewer would wait for Python.
 TOGETHER_BYTES = 12e6
 
+NOT_PREDICTED = "theory's ensemble is of gradient descent on the squared loss, and yours is trained in its own way"
+
 # Members whose loss is so many times that of the start are on their way out of the finite numbers.
 DIVERGED = 1e6
 
@@ -37,9 +40,12 @@ def measure(problem: EnsembleProblem, width: int, seed: int) -> Findings:
     if prediction.comparison is None:
         of_theory = ("nngp", "nngp_evidence", "infinite_ensemble", "infinite_prior")
         findings.leave_out(prediction.no_limit, *OF_LIMIT, *(f"{m}_{s}" for m in of_theory for s in SCORES))
+    elif problem.train is not None:
+        findings.leave_out(NOT_PREDICTED, *OF_LIMIT)
     else:
         prediction.comparison.record(deep, findings)
-    findings.curves["ensemble_steps"] = [float(step) for step in problem.training.observed_steps]
+    if problem.train is None:
+        findings.curves["ensemble_steps"] = [float(step) for step in problem.training.observed_steps]
 
     anchored = networks.ensemble("randomised-prior ensemble", findings, anchoring=prediction.noise_variance)
     methods: dict[str, Predictive | None] = {
@@ -88,30 +94,29 @@ class Networks:
     def ensemble(self, what: str, findings: Findings, anchoring: float = 0.0) -> Tensor | None:
         """Outputs of trained members at the observed steps, [M, T, k, C]; None if they diverged.
 
+        A deep ensemble that a user trains is observed at its start and end alone.
+
         Args:
             what: the ensemble's name, for remarks.
             findings: where it is noted if members diverge.
             anchoring: σ² of a randomised-prior ensemble, which is also the variance that its targets get.
         """
-        training, members = self.problem.training, self.problem.members
+        members = self.problem.members
         noise = torch.randn(members, *self.data.y.shape, generator=self._generator(members))
         try:
             trained = train_ensemble(
                 self.member,
                 self.data,
                 members,
-                learning_rate=self._rate(anchoring),
-                steps=training.steps,
                 inputs=self.prediction.test.x.float(),
-                observe_at=training.observed_steps,
                 targets=self.data.y + math.sqrt(anchoring) * noise,
-                anchoring=anchoring,
                 together=members_together(self.parameters, self.activations),
+                **self._training(anchoring),
             )
         except DivergenceError as error:
             findings.add_divergence(f"{what}: {error}")
             return None
-        start = self.prediction.expected_initial_loss
+        start = self.prediction.expected_initial_loss if trained.steps[0] else trained.losses[:, 0].abs()
         if lost := int((trained.losses[:, -1] > DIVERGED * start).sum()):
             findings.add_divergence(
                 f"{what}: {lost} members have diverged; their loss exceeds a million initial ones"
@@ -130,7 +135,10 @@ class Networks:
         """Linearised Laplace at the first member, with fixed and with fitted hyperparameters."""
         network = self.member(0).double()
         data, test = self.prediction.train, self.prediction.test
-        curve = train(network, data, learning_rate=self._rate(0.0), steps=self.problem.training.steps)
+        own = self.problem.train
+        settings = {"learning_rate": self._rate(0.0), "steps": self.problem.training.steps}
+        order = self._generator(self.problem.members + 1)
+        curve = train(network, data, generator=order, **(own.settings(self.factor) if own else settings))
         findings.add_stop("network of the Laplace approximation", curve)
         if curve.stopped:
             return {"laplace": None, "laplace_evidence": None}
@@ -147,6 +155,21 @@ class Networks:
             said = laplace.predict(test.x)
             found[name] = Predictive(said.network_mean, said.std, laplace.noise_variance)
         return found
+
+    def _training(self, anchoring: float) -> dict[str, Any]:
+        """How members are trained, as ``train_ensemble`` takes it: a user's way, unless they are anchored."""
+        own, training = self.problem.train, self.problem.training
+        if own is None or anchoring:
+            rate, steps = self._rate(anchoring), training.steps
+            return {
+                "learning_rate": rate,
+                "steps": steps,
+                "observe_at": training.observed_steps,
+                "anchoring": anchoring,
+            }
+        orders = np.random.SeedSequence([self.seed, self.width]).generate_state(self.problem.members)
+        settings = own.settings(self.factor)
+        return {**settings, "observe_at": [0, settings["steps"] or 1], "seeds": orders.tolist()}
 
     def _rate(self, anchoring: float) -> float:
         """η below the critical rate of Θ + λI."""

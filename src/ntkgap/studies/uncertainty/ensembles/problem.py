@@ -9,6 +9,10 @@ from ntkgap.data import Dataset
 from ntkgap.studies.model import OwnModel
 from ntkgap.studies.problem import BaseProblem
 from ntkgap.studies.spec import Spec
+from ntkgap.studies.train_spec import TrainSpec
+
+# Under these losses outputs are logits, not what targets are expected to be.
+OF_LOGITS = ("cross_entropy", "CrossEntropyLoss", "NLLLoss", "BCELoss", "BCEWithLogitsLoss")
 
 
 class TrainingSpec(Spec):
@@ -39,11 +43,30 @@ class EnsembleProblem(BaseProblem):
         kind: tells this kind of problem from others.
         members: networks an ensemble, M.
         training: how they are trained.
+        train: how a user trains, in its place: the deep ensemble and the network of the Laplace approximation.
     """
 
     kind: Literal["ensemble"] = "ensemble"
     members: int = Field(ge=3)
     training: TrainingSpec
+    train: TrainSpec | None = None
+
+    @model_validator(mode="after")
+    def _own_training_is_of_regressions(self) -> Self:
+        if self.train is not None:
+            self.train.check_batches(self.data.n_train)
+            loss = self.train.loss if isinstance(self.train.loss, str) else self.train.loss.factory
+            if loss in OF_LOGITS:
+                raise ValueError(
+                    f"train: ensembles predict targets, and under the loss {loss!r} outputs are logits; "
+                    "choose 'squared' or another loss of regressions"
+                )
+        return self
+
+    @property
+    def own_code(self) -> dict[str | None, str]:
+        """Of the network, and of the training."""
+        return super().own_code | (self.train.own_code if self.train else {})
 
     @model_validator(mode="after")
     def _has_a_prediction(self) -> Self:
@@ -67,6 +90,7 @@ class EnsembleProblem(BaseProblem):
             f"{self.members} members; {self.data.n_train} training examples of {self.data.label}; "
             f"gradient descent at {training.fraction_of_critical:g} times the critical rate of the infinite-width "
             f"kernel for {training.steps} steps."
+            + (f"{self.train.describe()} So the deep ensemble is trained, and Laplace's." if self.train else "")
         )
 
     @property

@@ -119,6 +119,15 @@ class TrainSpec(Spec):
         kept = self.model_dump(include={"weight_decay", "clip", "batch_size", "steps"})
         return {"optimizer": optimizer, "loss": loss, "learning_rate": rate, "momentum": self.velocity, **kept}
 
+    def check_batches(self, n: int) -> None:
+        """Refuse batches of more examples than there are.
+
+        Raises:
+            ValueError: with both numbers.
+        """
+        if (self.batch_size or 0) > n:
+            raise ValueError(f"train: batch_size {self.batch_size} is more than the {n} training examples")
+
     @property
     def velocity(self) -> float:
         """The momentum μ of SGD by name; else 0."""
