@@ -19,7 +19,7 @@ from ntkgap.studies import STUDIES
 from ntkgap.sweep.progress import Bar
 from tests import fuzzing
 
-NAMES = ["[/red]", "a [link=x] :smile: 50 % $x^{$"]
+NAME = "[/red] a [link=x] :smile: 50 % $x^{$"
 PRESET = """
 seeds: [0]
 problems:
@@ -59,8 +59,7 @@ def said(capsys, *arguments):
     return out + err
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_names_are_printed_as_they_are(here, capsys, name):
+def test_names_are_printed_as_they_are(here, capsys, name=NAME):
     (here / "mine.yaml").write_text(PRESET.format(name=name))
     store = f"runs/{name}"
     arguments = ("run", "optimization", "--preset", "mine.yaml", "--store", store)
@@ -76,8 +75,7 @@ def test_names_are_printed_as_they_are(here, capsys, name):
     assert name in said(capsys, "status", name)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_printing_into_a_console_of_ones_own(here, name):
+def test_printing_into_a_console_of_ones_own(here, name=NAME):
     (here / "mine.yaml").write_text(PRESET.format(name=name))
     console = Console(width=300, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
     print_preview(ng.OptimizationStudy.preset("mine.yaml"), Path(name), console)
