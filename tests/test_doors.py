@@ -59,7 +59,8 @@ def said(capsys, *arguments):
     return out + err
 
 
-def test_names_are_printed_as_they_are(here, capsys, name=NAME):
+def test_names_are_printed_as_they_are(here, capsys):
+    name = NAME
     (here / "mine.yaml").write_text(PRESET.format(name=name))
     store = f"runs/{name}"
     arguments = ("run", "optimization", "--preset", "mine.yaml", "--store", store)
@@ -75,7 +76,8 @@ def test_names_are_printed_as_they_are(here, capsys, name=NAME):
     assert name in said(capsys, "status", name)
 
 
-def test_printing_into_a_console_of_ones_own(here, name=NAME):
+def test_printing_into_a_console_of_ones_own(here):
+    name = NAME
     (here / "mine.yaml").write_text(PRESET.format(name=name))
     console = Console(width=300, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
     print_preview(ng.OptimizationStudy.preset("mine.yaml"), Path(name), console)
@@ -140,6 +142,12 @@ def test_a_result_without_what_a_page_needs_is_named(here):
         StoreError, match=rf"{file.parent.name} is damaged \(it has no 'ngd_rate_error'\); restore it"
     ):
         ng.report(runs, "page.html")
+
+
+def test_half_a_character_in_a_name_is_refused(here):
+    for data in ("\ud800", "\ud800.npz"):
+        with pytest.raises(NtkgapError, match="no data set called|no data file|half a surrogate pair"):
+            ng.ContinualStudy.preset("smoke", data=data).check()
 
 
 def test_networks_far_beyond_the_machine_are_refused_before_they_are_built():

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticSerializationError
 
 from ntkgap.errors import NtkgapError, StudyError
 from ntkgap.paths import expanded, is_file
@@ -84,10 +85,16 @@ class BaseStudy(BaseModel, ABC):
             StudyError: naming each entry that is wrong.
         """
         try:
-            return cls.model_validate(dict(configuration))
+            study = cls.model_validate(dict(configuration))
+            study.model_dump_json()
         except ValidationError as error:
             wrong = faults(error, configuration)
             raise StudyError(f"{origin} does not describe the study {cls.name!r}: {wrong}") from error
+        except PydanticSerializationError as error:
+            raise StudyError(
+                f"{origin}: a text holds half a surrogate pair; write the character itself"
+            ) from error
+        return study
 
     @classmethod
     def presets(cls) -> dict[str, str]:
