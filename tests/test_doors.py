@@ -146,7 +146,7 @@ def test_a_result_without_what_a_page_needs_is_named(here):
 
 def test_half_a_character_in_a_name_is_refused(here):
     for data in ("\ud800", "\ud800.npz"):
-        with pytest.raises(NtkgapError, match="no data set called|no data file|half a surrogate pair"):
+        with pytest.raises(NtkgapError, match=r"no data set called|no data file|half a surrogate pair"):
             ng.ContinualStudy.preset("smoke", data=data).check()
 
 
