@@ -136,10 +136,10 @@ def test_a_result_without_what_a_page_needs_is_named(here):
     runs = ng.run(study, "store", workers=1, progress=False)
     file = next(Path("store").rglob("result.json"))
     result = json.loads(file.read_text())
-    del result["scalars"]["ngd_rate_error"]
+    del result["scalars"]["ngd_rate_error_worst"]
     file.write_text(json.dumps(result))
     with pytest.raises(
-        StoreError, match=rf"{file.parent.name} is damaged \(it has no 'ngd_rate_error'\); restore it"
+        StoreError, match=rf"{file.parent.name} is damaged \(it has no 'ngd_rate_error_worst'\); restore it"
     ):
         ng.report(runs, "page.html")
 

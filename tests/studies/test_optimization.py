@@ -12,7 +12,7 @@ from ntkgap.studies import STUDIES
 from ntkgap.studies.figures import CurveFigure, ScatterFigure, WidthFigure
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.optimization import OptimizationStudy
-from ntkgap.studies.optimization.measure import decay_rate, initialise, rate_error
+from ntkgap.studies.optimization.measure import decay_rate, initialise, rate_error, rate_errors
 from ntkgap.studies.optimization.problem import OptimizationProblem
 from ntkgap.theory import critical_learning_rate
 from tests.tolerances import CANCELLING, ITERATED
@@ -123,7 +123,7 @@ def test_predictions_for_the_twin_are_those_of_a_twin_that_is_really_trained():
 
 def test_wider_networks_come_closer_to_the_theory():
     """Root mean square over seeds: a single gap may vanish by chance."""
-    quantities = ("c_prime", "ngd_rate_error", "gd_discrepancy", "kernel_change", "linearization_error")
+    quantities = ("c_prime", "ngd_rate_error_worst", "gd_discrepancy", "kernel_change", "linearization_error")
     narrow, wide = ([compute(tiny(width=w, seed=s))["scalars"] for s in range(4)] for w in (16, 2048))
     for quantity in quantities:
         gaps = [math.hypot(*(scalars[quantity] for scalars in cells)) for cells in (narrow, wide)]
@@ -163,6 +163,7 @@ def test_decay_stops_where_rounding_begins():
     assert decay_rate(losses) == pytest.approx(0.25)
     assert rate_error(losses, losses) == 0
     assert rate_error([1, 0.25, 0.25**2], [1, 0.5, 0.5**2]) == pytest.approx(1)
+    assert rate_errors([1, 0.25, 0.125, 1e-30], [1, 0.5, 0.25, 0.125]) == pytest.approx([1, 0])
 
 
 PRESETS = [(study, name) for study in STUDIES.values() for name in study.presets()]

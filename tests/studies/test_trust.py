@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+import torch
 import yaml
 from torch import nn
 
@@ -146,3 +147,14 @@ def test_a_source_that_has_changed_is_said(folder):
             ng.OptimizationStudy.build(planned).check()
     finally:
         factories._KNOWN.update(known)
+
+
+def test_networks_of_ours_may_be_named_by_a_preset(folder):
+    text = (folder / "theirs.yaml").read_text().replace("trap.py:build", "ntkgap:MLP")
+    assert "ntkgap:MLP" in text
+    (folder / "ours.yaml").write_text(text)
+    study = ng.OptimizationStudy.preset("ours.yaml")
+    (problem,) = study.problems
+    assert study.supplies() == {}
+    network = problem.network(problem.example(0), 4, torch.Generator().manual_seed(0))
+    assert isinstance(network, ng.MLP)

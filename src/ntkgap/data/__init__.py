@@ -3,6 +3,7 @@
 from ntkgap.data.dataset import Dataset
 from ntkgap.data.files import data_folders, fingerprint
 from ntkgap.data.loading import DATASETS, data_files, dataset_of, load_data
+from ntkgap.data.span import in_span
 from ntkgap.data.streams import Task, TaskStream, load_stream, score, stream_of
 from ntkgap.data.toy import toy_angle, toy_function
 
@@ -15,6 +16,7 @@ __all__ = [
     "data_folders",
     "dataset_of",
     "fingerprint",
+    "in_span",
     "load_data",
     "load_stream",
     "score",

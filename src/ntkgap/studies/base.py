@@ -193,8 +193,6 @@ class BaseStudy(BaseModel, ABC):
             for variation, grid in pinned.grids().items():
                 settings = grid.model_dump(mode="json", exclude={"name", "widths", "data", "variations"})
                 settings["data"] = grid.data.model_dump(mode="json", exclude_none=True)
-                if settings.get("train", True) is None:  # cells that were computed before there was such a setting
-                    settings.pop("train")
                 cells += [
                     {"problem": problem.name, "width": width, "seed": seed, "variation": variation, **settings}
                     for width in sorted(set(grid.widths))

@@ -52,6 +52,9 @@ class Factory:
 
 _KNOWN: dict[str, Factory] = {}
 
+# Networks of ntkgap itself: a preset may name them, for they are no stranger's code.
+OURS = tuple(f"ntkgap:{name}" for name in ("ConvNet", "MLP", "Transformer", "VGG", "WideResNet"))
+
 
 def factory_of(given: object) -> Factory:
     """Find, load and fingerprint a factory; it is known to this process from then on.
@@ -78,11 +81,13 @@ def factory_of(given: object) -> Factory:
 
 
 def known_factory(name: str, fingerprint: str | None) -> Factory:
-    """A factory that the user has given to this process.
+    """A factory that the user has given to this process, or one of our own.
 
     Raises:
         StudyError: if there is none with this fingerprint.
     """
+    if fingerprint is None and name in OURS:
+        return factory_of(name)
     if fingerprint in _KNOWN:
         return _KNOWN[fingerprint]
     if fingerprint is not None and name in {factory.name for factory in _KNOWN.values()}:

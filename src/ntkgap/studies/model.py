@@ -10,7 +10,7 @@ from torch import Generator, nn
 from ntkgap.data import Dataset
 from ntkgap.errors import StudyError
 from ntkgap.models import MLP, Antisymmetric, ConvNet, ShallowNet, WideResNet
-from ntkgap.studies.factories import Factory, factory_of, known_factory, make, takes_width
+from ntkgap.studies.factories import OURS, Factory, factory_of, known_factory, make, takes_width
 from ntkgap.studies.faults import TAGS, plain
 from ntkgap.studies.spec import Spec
 
@@ -144,6 +144,11 @@ class OwnModel(Spec):
     factory: str
     options: dict[str, Any] = Field(default={})
     fingerprint: str | None = None
+
+    @property
+    def own_code(self) -> dict[str | None, str]:
+        """Name of a user's factory, by fingerprint; none of one of ours."""
+        return {} if self.fingerprint is None and self.factory in OURS else {self.fingerprint: self.factory}
 
     alpha: ClassVar[float] = 1.0  # the output is as the factory makes it
 

@@ -67,7 +67,7 @@ class BaseProblem(Spec, ABC):
     @property
     def own_code(self) -> dict[str | None, str]:
         """Names of a user's functions that its cells call, by fingerprint."""
-        return {self.model.fingerprint: self.model.factory} if isinstance(self.model, OwnModel) else {}
+        return self.model.own_code if isinstance(self.model, OwnModel) else {}
 
     @property
     def role(self) -> str:

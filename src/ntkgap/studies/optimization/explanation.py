@@ -9,7 +9,7 @@ from ntkgap.studies.figures import ScatterFigure, Table
 from ntkgap.studies.measured import Measured
 from ntkgap.theory import STABILITY_LIMIT
 
-CONDITION, OUTCOME = "c_prime", "ngd_rate_error"
+CONDITION, OUTCOME = "c_prime", "ngd_rate_error_worst"
 TITLE = "Does C′ explain how fast natural gradient is?"
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from ntkgap.models import learning_rate_factor
 from ntkgap.practice import jacobian_change, natural_gradient_descent, train
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.optimization.ball import Inside, may_search, search_ball
+from ntkgap.studies.optimization.claims import RATE_STEPS
 from ntkgap.studies.optimization.drift import PathDrift
 from ntkgap.studies.optimization.own_training import follow_own_training
 from ntkgap.studies.optimization.problem import OptimizationProblem
@@ -77,6 +79,7 @@ def follow_natural_gradient(problem: OptimizationProblem, start: Start, seed: in
     largest = max(c_prime, default=math.nan)
     guaranteed = guaranteed_decay(settings.learning_rate)
     finished = curve.stopped is None
+    errors = rate_errors(measured, predicted)[:RATE_STEPS] if finished else []
     # Undamped steps on a Gram matrix that may be singular: the theory has not promised anything there.
     broken = math.nan if math.isnan(start.lambda_min) else math.inf
     findings.curves |= {"ngd_loss": measured, "ngd_loss_predicted": predicted, "ngd_c_prime": c_prime}
@@ -94,7 +97,9 @@ def follow_natural_gradient(problem: OptimizationProblem, start: Start, seed: in
         "ngd_decay": decay_rate(measured) if finished else broken,
         "ngd_decay_guaranteed": guaranteed,
         "ngd_decay_predicted": decay_rate(predicted),
-        "ngd_rate_error": rate_error(measured, predicted) if finished else broken,
+        "ngd_rate_error": rate_error(measured[: RATE_STEPS + 1], predicted) if finished else broken,
+        "ngd_rate_error_first": errors[0] if errors else broken,
+        "ngd_rate_error_worst": max(errors) if errors else broken,
         "ngd_guarantee_kept": finished
         and all(loss <= guaranteed**k * (1 + 1e-9) + SQUARED_RESIDUAL_FLOOR for k, loss in enumerate(measured)),
     }
@@ -173,6 +178,13 @@ def decay_rate(losses: list[float]) -> float:
     """Geometric mean of the factor by which the relative loss shrinks a step."""
     k = resolved_steps(losses)
     return losses[k] ** (1 / k) if k > 0 else 0.0
+
+
+def rate_errors(measured: list[float], predicted: list[float]) -> list[float]:
+    """Relative errors of the logarithm of the decay, step by step, as far as arithmetic resolves both curves."""
+    k = min(resolved_steps(measured), resolved_steps(predicted))
+    logs = [[math.log(b / a) for a, b in pairwise(losses[: k + 1])] for losses in (measured, predicted)]
+    return [abs(found / expected - 1) for found, expected in zip(*logs, strict=True)]
 
 
 def rate_error(measured: list[float], predicted: list[float]) -> float:

@@ -1,13 +1,14 @@
 """What an optimization problem is: a network family on data, and how it is trained."""
 
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from ntkgap.data import Dataset
+from ntkgap.data import Dataset, in_span
 from ntkgap.errors import StudyError
 from ntkgap.practice.gram_systems import LARGEST_GRAM
 from ntkgap.practice.losses import choose_loss
+from ntkgap.studies.model import OwnModel
 from ntkgap.studies.optimization.race_spec import RaceSpec
 from ntkgap.studies.problem import BaseProblem
 from ntkgap.studies.spec import Spec
@@ -66,6 +67,8 @@ class OptimizationProblem(BaseProblem):
         search: how the theorem's ball is searched; not at all if not given.
         race: of optimisers; none if not given.
         train: how a user trains, measured besides; not at all if not given.
+        span: whether inputs are given by their coordinates in the span of them all, see ``in_span``; of the
+            shallow network alone, whose start does not depend on the basis. It makes widths of 10⁶ affordable.
     """
 
     natural_gradient: NaturalGradientSpec
@@ -73,6 +76,13 @@ class OptimizationProblem(BaseProblem):
     search: SearchSpec | None = None
     race: RaceSpec | None = None
     train: TrainSpec | None = None
+    span: bool = False
+
+    @model_validator(mode="after")
+    def _span_is_of_the_shallow_network(self) -> Self:
+        if self.span and (isinstance(self.model, OwnModel) or self.model.architecture != "shallow"):
+            raise ValueError("span: for architecture 'shallow' alone, whose start does not depend on the basis")
+        return self
 
     @model_validator(mode="after")
     def _batches_fit(self) -> Self:
@@ -108,9 +118,25 @@ class OptimizationProblem(BaseProblem):
         """Of the Gram matrix, nC."""
         return self.data.n_train * self.example(seed=0).n_outputs
 
+    @classmethod
+    def adapted(cls, settings: dict[str, Any], *, own_model: bool, own_data: bool) -> dict[str, Any]:
+        """The span is of our shallow network alone."""
+        return settings | {"span": False} if own_model else settings
+
+    def load(self, seed: int) -> tuple[Dataset, Dataset]:
+        """Training and test set of a seed.
+
+        Raises:
+            NtkgapError: if the data cannot be loaded, or have no span.
+        """
+        train, test = self.data.load(seed)
+        if self.span:
+            train, test = in_span(train, test)
+        return train, test
+
     def example(self, seed: int) -> Dataset:
         """The training set, once it suits the loss of the race and the Gram matrix can be decomposed."""
-        train, test = self.data.load(seed)
+        train, test = self.load(seed)
         if self.race is not None:
             choose_loss(self.race.loss, train, test)
         if (rows := train.y.numel()) > LARGEST_GRAM:

@@ -50,7 +50,7 @@ class Start:
 
 def initialise(problem: OptimizationProblem, width: int, seed: int, findings: Findings) -> Start:
     """Draw data and network, and describe the kernel at initialisation."""
-    train_data, test_data = (d.to(torch.float64) for d in problem.data.load(seed))
+    train_data, test_data = (d.to(torch.float64) for d in problem.load(seed))
     # One stream a (seed, width): networks of different widths are independent draws.
     stream = int(np.random.SeedSequence([seed, width]).generate_state(1)[0])
     network = problem.network(train_data, width, torch.Generator().manual_seed(stream)).double()
