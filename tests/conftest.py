@@ -1,10 +1,13 @@
 import gc
+import importlib
 import os
 import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
+
+from tests.here import Here
 
 # Processes that tests start have one thread too, but for those of apart.py, which are about threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -49,13 +52,19 @@ def threads_change_places_often():
 
 
 @pytest.fixture
+def in_process(monkeypatch):
+    """Cells are computed in this process, for tests of something else than workers."""
+    monkeypatch.setattr(importlib.import_module("ntkgap.sweep.run"), "LocalEngine", Here)
+
+
+@pytest.fixture
 def undrawn(monkeypatch):
     """Pages without their drawings, for tests of something else."""
-    import matplotlib.pyplot as plt
-
     from ntkgap.reporting import page
 
-    monkeypatch.setattr(page, "_keep", lambda figure, *_: plt.close(figure) or page.Drawing("<svg/>", None))
+    for name in ("claim_figure", "axis_figure", "_draw"):
+        monkeypatch.setattr(page, name, lambda *_: object())
+    monkeypatch.setattr(page, "_keep", lambda *_: page.Drawing("<svg/>", None))
 
 
 @pytest.fixture

@@ -13,8 +13,7 @@ from ntkgap.studies.measured import Measured
 from ntkgap.studies.optimization import OptimizationStudy
 from ntkgap.studies.variations import axis_label, row_name, value_text
 from ntkgap.sweep import Runs
-from ntkgap.sweep.cell import compute_cell
-from ntkgap.sweep.engines import Event
+from tests.here import Here
 from tests.studies.test_verdict import claim
 
 compute = OptimizationStudy.compute_cell
@@ -33,14 +32,6 @@ TINY = {
         }
     ],
 }
-
-
-class Here:
-    """Computes in this process: starting a worker takes longer than these cells do."""
-
-    def run(self, tasks):
-        for task in tasks:
-            yield Event(task, compute_cell(task))
 
 
 def measure(study, store):
