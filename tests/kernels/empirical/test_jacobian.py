@@ -6,7 +6,7 @@ from torch import nn
 
 import ntkgap as ng
 from ntkgap.errors import KernelError
-from ntkgap.kernels import jacobian
+from ntkgap.kernels import as_matrix, jacobian
 from tests.reference.empirical import row_jacobian
 from tests.tolerances import EXACT
 
@@ -60,3 +60,10 @@ def test_direction_must_fit_the_parameters():
         at.jvp({"weight": torch.ones(2, 3)})
     with pytest.raises(KernelError, match="shape"):
         at.jvp({"weight": torch.ones(3, 2), "bias": torch.ones(2)})
+
+
+@pytest.mark.parametrize("n", [5, 70])
+@pytest.mark.parametrize("network", [ng.ShallowNet(20, 5000), ng.MLP(20, 3, 64, 2)], ids=["one output", "three"])
+def test_a_gram_matrix_is_symmetric_to_the_last_bit(network, n):
+    gram = as_matrix(jacobian(network, torch.randn(n, 20, generator=torch.Generator().manual_seed(0))).gram())
+    assert gram.equal(gram.T)

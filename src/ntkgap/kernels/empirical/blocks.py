@@ -40,9 +40,16 @@ def add_gram(kernel: Tensor, g1: Tensor, g2: Tensor, coefficient: Tensor | float
 
 
 def mirror(kernel: Tensor) -> None:
-    """Fill the blocks below the diagonal of a symmetric kernel [C, n, C, n] from those above."""
+    """Fill the part of a symmetric kernel [C, n, C, n] that is below the diagonal from that above.
+
+    The kernel is then symmetric to the last bit: within a block, sums over many parameters are rounded in another
+    order on either side of the diagonal.
+    """
     classes, n = kernel.shape[:2]
     for c, i in row_blocks(classes, n):
+        block = kernel[c, i, c, i]
+        square = block.reshape(block.shape[0] * block.shape[1], -1)
+        block.copy_((square.triu() + square.triu(1).mT).view(block.shape))
         if classes > 1:
             kernel[c.stop :, :, c] = kernel[c, :, c.stop :].permute(2, 3, 0, 1)
         else:
