@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 from ntkgap.data import Dataset
 from ntkgap.errors import AccuracyWarning, DataError, KernelError
 from ntkgap.kernels import Evidence, EvidenceMaximum, jacobian
-from ntkgap.kernels.class_probabilities import as_two_classes, class_probabilities, jittered_root
+from ntkgap.kernels.class_probabilities import jittered_root
 from ntkgap.kernels.empirical.differentiable import differentiable_jacobian
 from ntkgap.kernels.evidence import Range
 from ntkgap.kernels.likelihoods import Expansion, bernoulli, categorical, choose_likelihood, gaussian
@@ -281,46 +281,21 @@ class LinearizedLaplace:
         parts = [self._moments(points) for points in (x.split(max(block, 1)) if x.ndim else [x])]
         full = parts[0][2].permute(0, 2, 1, 3) if covariance else None
         means, linearized = (torch.cat([part[i] for part in parts]) for i in (0, 1))
-        variances = torch.cat([_marginal(part[2]).diagonal(dim1=1, dim2=2) for part in parts])
-        return LaplacePrediction(means, linearized, variances, self.noise_variance, full)
+        # Of every point alone, [k, C, C].
+        own = torch.cat([part[2].diagonal(dim1=0, dim2=2).permute(2, 0, 1) for part in parts])
+        return LaplacePrediction(means, linearized, own, self.noise_variance, full, self.likelihood)
 
     def probabilities(
         self, x: Tensor, method: str = "probit", *, samples: int = 1000, generator: Generator | None = None
     ) -> Tensor:
-        """Predictive probabilities of classes, the mean of softmax(f) over the posterior, [k, C].
-
-        Of a Bernoulli likelihood they are [k, 2], of the first class (0 or −1) and the second.
-
-        Args:
-            x: inputs like those of training; gradients reach those that require grad.
-            method: ``"probit"``, ``"monte_carlo"`` or ``"bridge"`` (the Laplace bridge): see
-                ``kernels.class_probabilities``.
-            samples: number of draws of ``"monte_carlo"``.
-            generator: source of the draws.
-
-        Warns:
-            AccuracyWarning: as ``predict`` does.
+        """Predictive probabilities of classes, [k, C]: ``predict(x).probabilities(method)``.
 
         Raises:
             KernelError: if the likelihood is Gaussian, or the method unknown.
             ModelError, DataError: as ``predict`` does.
         """
-        if self.likelihood == "gaussian":
-            raise KernelError(
-                "probabilities are of classes, but the likelihood is 'gaussian'; use likelihood='categorical', or "
-                "predict()"
-            )
-        if not isinstance(x, Tensor):
-            raise DataError(f"x must be a torch.Tensor of shape [k, ...], got {type(x).__name__}")
         self._tell_distance()
-        found = []
-        for points in x.split(BLOCK) if x.ndim and len(x) else [x]:
-            mean, _, covariance = self._moments(points)
-            moments = mean, _marginal(covariance)
-            if self.likelihood == "bernoulli":
-                moments = as_two_classes(*moments)
-            found.append(class_probabilities(*moments, method, samples=samples, generator=generator))
-        return torch.cat(found)
+        return self.predict(x).probabilities(method, samples=samples, generator=generator)
 
     def samples(self, x: Tensor, count: int, generator: Generator | None = None) -> Tensor:
         """Draws of the outputs at all points together, N(f(x; θ), Cov f), [count, k, C].
@@ -384,8 +359,3 @@ class LinearizedLaplace:
     @property
     def _ridge(self) -> float:
         return self.prior_precision * self._scale
-
-
-def _marginal(covariance: Tensor) -> Tensor:
-    """Of every point, [k, C, C], from that of all, [k, C, k, C]."""
-    return covariance.diagonal(dim1=0, dim2=2).permute(2, 0, 1)
