@@ -15,7 +15,10 @@ from ntkgap.practice import laplace as laplace_module
 from tests.reference.empirical import row_jacobian
 from tests.tolerances import EXACT, ITERATED
 
-pytestmark = pytest.mark.filterwarnings("ignore:the network is not at the mode")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:the network is not at the mode"),
+    pytest.mark.filterwarnings("ignore:prior_precision .* is not to be trusted"),
+]
 
 
 def draw(generator, *size):
@@ -192,6 +195,29 @@ def test_a_network_that_is_not_at_the_mode_is_told_of_once():
             wrong.predict(data.x)
     with pytest.warns(AccuracyWarning, match="train it longer on the loss 'cross_entropy' with weight decay 1,"):
         ng.LinearizedLaplace(start, data).probabilities(data.x)
+
+
+@pytest.mark.filterwarnings("default:prior_precision")
+def test_evidence_of_a_network_with_an_idle_start_is_told_of():
+    """Without weight decay the start stays where no data concern it, and a prior at 0 takes it for learned."""
+    data, _ = blobs(10)
+    net = ng.MLP(1, 2, 200, 1, "tanh", bias_std=0.5, generator=torch.Generator().manual_seed(0)).double()
+    start = copy.deepcopy(net)
+    ng.train(net, data, learning_rate=0.02, steps=300, loss="cross_entropy")
+    with pytest.warns(AccuracyWarning, match="is not to be trusted"):
+        at_zero = ng.LinearizedLaplace(net, data).fit_evidence()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        at_start = ng.LinearizedLaplace(net, data, prior_mean=start).fit_evidence()
+        ng.online_laplace(net, data, learning_rate=0.02, steps=40, every=20)
+    assert at_zero.prior_precision < 0.3 * at_start.prior_precision
+    # The squared length in the metric of the posterior, by dense algebra.
+    problem = Problem("categorical", 6, torch.Generator().manual_seed(1))
+    laplace = fit(problem, prior_precision=0.4)
+    hessian, slope = problem.hessian(0.4)
+    newton = torch.linalg.solve(hessian, slope - 0.4 * problem.step(False))
+    effective = len(hessian) - 0.4 * torch.linalg.inv(hessian).trace()
+    assert laplace._slack() == pytest.approx(float(newton @ hessian @ newton / effective), rel=ITERATED)
 
 
 def test_defaults_by_data_and_network(generator):

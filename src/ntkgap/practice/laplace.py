@@ -14,7 +14,7 @@ from ntkgap.kernels import Evidence, EvidenceMaximum, jacobian
 from ntkgap.kernels.class_probabilities import jittered_root
 from ntkgap.kernels.empirical.differentiable import differentiable_jacobian
 from ntkgap.kernels.evidence import Range
-from ntkgap.kernels.likelihoods import Expansion, bernoulli, categorical, choose_likelihood, gaussian
+from ntkgap.kernels.likelihoods import TINY, Expansion, bernoulli, categorical, choose_likelihood, gaussian
 from ntkgap.practice.class_evidence import ClassEvidence, PrecisionMaximum
 from ntkgap.practice.laplace_prediction import LaplacePrediction
 from ntkgap.practice.losses import outputs_like
@@ -31,6 +31,10 @@ BLOCK = 64
 
 # Posterior standard deviations between the network's outputs and the most probable ones, above which it is said.
 FAR = 1.0
+
+# Squared length of the way to the mode in the metric of the posterior, over the number of effective parameters, above
+# which the evidence of a classifier is said to count what would not be there.
+SLACK = 0.5
 
 Noise = float | Sequence[float] | Tensor
 
@@ -162,7 +166,7 @@ class LinearizedLaplace:
     @property
     def _class_evidence(self) -> ClassEvidence:
         distance = sum(float(step.square().sum()) for step in self._step.values())
-        return ClassEvidence(self._expansion.log_likelihood, self._posterior.evidence.eigenvalues, distance)
+        return ClassEvidence(self._expansion.log_likelihood, self._kappa, distance)
 
     @property
     def _unit(self) -> float:
@@ -218,6 +222,12 @@ class LinearizedLaplace:
             bounds: of δ and of σ²; see ``Evidence.maximum``. Of classes, of δ alone: (low, high).
                 ``maximum.at_edge`` says whether they decided.
 
+        Warns:
+            AccuracyWarning: if what of θ − θ_prior would vanish at the mode is more than half of the effective
+                parameters γ of a classifier, ‖θ_MAP − θ‖² in the metric JᵀSJ + δI above γ/2. A network trained
+                without weight decay keeps what of its start no data concern; −½δ‖θ − θ_prior‖² counts it, and δ
+                comes out too small.
+
         Raises:
             KernelError: if a number is not positive and finite, or the bounds are not those that are asked for.
         """
@@ -237,6 +247,15 @@ class LinearizedLaplace:
         best = self._class_evidence.maximum(bounds)  # type: ignore[arg-type]
         fitted = self.at(best.prior_precision)
         fitted.maximum = best
+        if (slack := fitted._slack()) > SLACK:
+            warnings.warn(
+                f"prior_precision {best.prior_precision:.3g} is not to be trusted: on the way to the mode of the "
+                f"posterior the parameters would move by {slack:.2g} times the effective ones (squared length in the "
+                f"metric of the posterior, limit {SLACK:g}); train with weight decay, as online_laplace does, or "
+                "centre the prior on the network's start, prior_mean=",
+                AccuracyWarning,
+                stacklevel=2,
+            )
         return fitted
 
     def map_step(self) -> dict[str, Tensor]:
@@ -247,6 +266,16 @@ class LinearizedLaplace:
         mean = self._posterior.mean(self._ridge)
         return {name: w - self._step[name] for name, w in mean.items()}
 
+    def _slack(self) -> float:
+        """‖θ_MAP − θ‖² in the metric JᵀSJ/s + δI, over the number of effective parameters; s the noise."""
+        length = sum(float(step.square().sum()) for step in self.map_step().values())
+        effective = float((self._kappa / (self._kappa + self._ridge)).sum())
+        return self.distance_to_mode**2 + self.prior_precision * length / max(effective, TINY)
+
+    @property
+    def _kappa(self) -> Tensor:
+        return self._posterior.evidence.eigenvalues
+
     @property
     def distance_to_mode(self) -> float:
         """How far the network's outputs on the training set are from the most probable ones, 0 at the mode.
@@ -254,9 +283,8 @@ class LinearizedLaplace:
         The root mean square in units of the posterior standard deviation, √(‖R J(θ_MAP − θ)‖² / tr(R Cov f Rᵀ)).
         """
         moved = self._expansion.whiten(self._at.jvp(self.map_step())).square().sum()
-        kappa = self._posterior.evidence.eigenvalues
-        spread = self._scale * (kappa / (kappa + self._ridge)).sum()
-        return float((moved / spread.clamp_min(torch.finfo(kappa.dtype).tiny)).sqrt())
+        spread = self._scale * (self._kappa / (self._kappa + self._ridge)).sum()
+        return float((moved / spread.clamp_min(TINY)).sqrt())
 
     def predict(self, x: Tensor, covariance: bool = False) -> LaplacePrediction:
         """Means and variances of the outputs at points x of shape [k, ...].

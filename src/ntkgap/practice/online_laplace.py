@@ -1,5 +1,6 @@
 """Training that chooses its own weight decay and noise: evidence maximisation along the way."""
 
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ntkgap.data import Dataset
-from ntkgap.errors import KernelError, StudyError
+from ntkgap.errors import AccuracyWarning, KernelError, StudyError
 from ntkgap.kernels.empirical.selection import select_parameters
 from ntkgap.kernels.evidence import Range
 from ntkgap.kernels.likelihoods import choose_likelihood
@@ -146,7 +147,10 @@ def online_laplace(
         if curve.has_diverged():
             break
         if every is not None and ((step > 0 and step % every == 0) or step == steps):
-            laplace = posterior().fit_evidence(bounds=bounds)
+            with warnings.catch_warnings():
+                # On the way to the mode the network is not there yet.
+                warnings.filterwarnings("ignore", "prior_precision .* is not to be trusted", AccuracyWarning)
+                laplace = posterior().fit_evidence(bounds=bounds)
             assert laplace.maximum is not None
             delta, greatest, at_edge = (
                 laplace.prior_precision,

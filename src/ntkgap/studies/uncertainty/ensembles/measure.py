@@ -150,7 +150,7 @@ class Networks:
         for name, laplace in (("laplace", fixed), ("laplace_evidence", fitted)):
             with warnings.catch_warnings():
                 # The mean is the network's on purpose, trained as the ensemble is: not to the mode.
-                warnings.simplefilter("ignore", AccuracyWarning)
+                warnings.filterwarnings("ignore", "the network is not at the mode", AccuracyWarning)
                 said = laplace.predict(test.x)
             found[name] = Predictive(said.network_mean, said.std, noise_of(laplace))
         return found
