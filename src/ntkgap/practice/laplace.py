@@ -32,8 +32,8 @@ BLOCK = 64
 # Posterior standard deviations between the network's outputs and the most probable ones, above which it is said.
 FAR = 1.0
 
-# Squared length of the way to the mode in the metric of the posterior, over the number of effective parameters, above
-# which the evidence of a classifier is said to count what would not be there.
+# Squared length of the way to the mode in the metric of the posterior, over the number of effective parameters,
+# above which the evidence of a classifier is said to count what would not be there.
 SLACK = 0.5
 
 Noise = float | Sequence[float] | Tensor
@@ -250,8 +250,8 @@ class LinearizedLaplace:
         if (slack := fitted._slack()) > SLACK:
             warnings.warn(
                 f"prior_precision {best.prior_precision:.3g} is not to be trusted: on the way to the mode of the "
-                f"posterior the parameters would move by {slack:.2g} times the effective ones (squared length in the "
-                f"metric of the posterior, limit {SLACK:g}); train with weight decay, as online_laplace does, or "
+                f"posterior the parameters would move by {slack:.2g} times the effective ones (squared length in "
+                f"the metric of the posterior, limit {SLACK:g}); train with weight decay, as online_laplace does, or "
                 "centre the prior on the network's start, prior_mean=",
                 AccuracyWarning,
                 stacklevel=2,
