@@ -251,8 +251,8 @@ class LinearizedLaplace:
             warnings.warn(
                 f"prior_precision {best.prior_precision:.3g} is not to be trusted: on the way to the mode of the "
                 f"posterior the parameters would move by {slack:.2g} times the effective ones (squared length in "
-                f"the metric of the posterior, limit {SLACK:g}); train with weight decay, as online_laplace does, or "
-                "centre the prior on the network's start, prior_mean=",
+                f"the metric of the posterior, limit {SLACK:g}); train with weight decay, as online_laplace does, "
+                "or centre the prior on the network's start, prior_mean=",
                 AccuracyWarning,
                 stacklevel=2,
             )

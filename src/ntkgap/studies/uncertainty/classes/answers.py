@@ -44,7 +44,7 @@ def _as_good(found: dict[str, Verdict], name: str) -> str:
 
 def _gain(found: dict[str, Verdict]) -> str:
     verdict = found["class_laplace_improves"]
-    return f"{yes_if_all([verdict])}: its NLL is {_at_largest(verdict)} nats more."
+    return f"{yes_if_all([verdict])}: its NLL is {_at_largest(verdict)} times the network's."
 
 
 def _at_largest(verdict: Verdict) -> str:

@@ -15,7 +15,7 @@ from ntkgap.studies.findings import Findings
 from ntkgap.studies.model import OwnModel, notes_on
 from ntkgap.studies.uncertainty.classes.methods import METHODS, score, score_diverged
 from ntkgap.studies.uncertainty.classes.problem import ClassificationProblem
-from ntkgap.studies.uncertainty.ensembles.measure import difference
+from ntkgap.studies.uncertainty.ensembles.measure import difference, ratio
 from ntkgap.studies.uncertainty.ensembles.prediction import PRECISION_BOUNDS, Kernel, kernels
 from ntkgap.theory import GaussianProcessClassifier, critical_learning_rate
 
@@ -120,5 +120,5 @@ def _compare(findings: Findings) -> None:
         for what in ("nll", "ece"):
             excess = difference(number(f"{name}_{what}"), number(f"class_ensemble_{what}"))
             findings.scalars[f"{name}_{what}_excess"] = excess
-    gain = difference(number("class_laplace_evidence_nll"), number("class_network_nll"))
-    findings.scalars["class_laplace_evidence_nll_change"] = gain
+    change = ratio(number("class_laplace_evidence_nll"), number("class_network_nll"))
+    findings.scalars["class_laplace_evidence_nll_ratio"] = change
