@@ -164,11 +164,12 @@ def test_own_network_and_data_in_a_dry_run(command, tmp_path, tried):
     assert status == 0, err
     assert re.findall(r"^(\w+): (\d+) of", out, re.M) == [
         ("optimization", "4"),
-        ("uncertainty", "8"),
+        ("uncertainty", "12"),
         ("continual", "4"),
     ]
     for name in (
         "my_model.py:build, mine",
+        "my_model.py:build, classes of mine",
         "mine as a bandit, my_model.py:build",
         "permuted mine, my_model.py:build",
     ):

@@ -102,6 +102,7 @@ if TYPE_CHECKING:
     from ntkgap.theory import (
         FunctionSpaceTraining,
         GaussianProcess,
+        GaussianProcessClassifier,
         InfiniteEnsemble,
         KernelDynamics,
         RandomizedPriorEnsemble,
@@ -208,6 +209,7 @@ _HOMES = {
     "theory": (
         "FunctionSpaceTraining",
         "GaussianProcess",
+        "GaussianProcessClassifier",
         "InfiniteEnsemble",
         "KernelDynamics",
         "RandomizedPriorEnsemble",
@@ -242,6 +244,7 @@ __all__ = [
     "Findings",
     "FunctionSpaceTraining",
     "GaussianProcess",
+    "GaussianProcessClassifier",
     "InfiniteEnsemble",
     "Initialization",
     "JacobianChange",

@@ -14,6 +14,8 @@ from tests.reference import linear_gaussian
 from tests.reference.empirical import row_jacobian
 from tests.tolerances import ITERATED
 
+pytestmark = pytest.mark.filterwarnings("ignore:the network is not at the mode")
+
 PAIRS = [(1.0, 1.0), (0.05, 0.3), (20.0, 1e-2)]
 
 

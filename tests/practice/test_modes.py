@@ -361,7 +361,9 @@ def test_laplace_is_about_the_network_in_evaluation_mode():
 def test_online_laplace_trains_with_masks_and_asks_without():
     one, two = both(), both()
     found = [
-        untouched(lambda n=n: ng.online_laplace(n, data(), learning_rate=0.02, steps=6, every=3))
+        untouched(
+            lambda n=n: ng.online_laplace(n, data(), likelihood="gaussian", learning_rate=0.02, steps=6, every=3)
+        )
         for n in (one, two)
     ]
     assert found[0].curve == found[1].curve

@@ -1,6 +1,7 @@
 """Training as a user does it in the optimization study: beside the kernel's prediction where there is one."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -162,6 +163,29 @@ def test_ensembles_refuse_losses_of_logits_and_bandits_other_training(tmp_path):
         ensembles_trained(tmp_path, given | {"batch_size": 500})
     with pytest.raises(ng.NtkgapError, match=r"bandits train as their presets say"):
         ng.UncertaintyStudy.preset("smoke", problems=["wheel"], train=given)
-    with pytest.warns(ng.errors.StudyWarning, match=r"left out: 'wheel.*'; bandits"):
-        study = ng.UncertaintyStudy.preset("smoke", train=given)
-    assert [problem.kind for problem in study.problems] == ["ensemble"]
+    for loss, kind in (("squared", "ensemble"), ("cross_entropy", "classification")):
+        with pytest.warns(ng.errors.StudyWarning) as said:
+            study = ng.UncertaintyStudy.preset("smoke", train=given | {"loss": loss})
+        assert [problem.kind for problem in study.problems] == [kind]
+        words = " ".join(str(warning.message) for warning in said)
+        assert re.search(r"'wheel.*' is left out: bandits train as their presets say", words)
+        assert "logits" in words or "softmax of outputs" in words
+
+
+@pytest.mark.parametrize(
+    "train",
+    [{"optimizer": torch.optim.AdamW, "loss": nn.CrossEntropyLoss, "learning_rate": 1e-2, "steps": 20}, fit],
+    ids=["AdamW", "fit"],
+)
+def test_classifiers_are_trained_as_the_user_does(train):
+    def found(train):
+        study = ng.UncertaintyStudy.preset(
+            "smoke", problems=["1 hidden layer), digits"], widths=[8], seeds=[0], train=train
+        )
+        return ng.UncertaintyStudy.compute_cell(study.cells()[0])["scalars"]
+
+    mine, theirs = found(train), found(None)
+    for name in ("class_ensemble_nll", "class_laplace_evidence_nll"):
+        assert math.isfinite(mine[name])
+        assert mine[name] != theirs[name]
+    assert mine["class_ntk_gp_nll"] == theirs["class_ntk_gp_nll"]

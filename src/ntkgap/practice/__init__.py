@@ -6,13 +6,15 @@ from ntkgap.practice.calibration import (
     calibration,
     classification_calibration,
 )
+from ntkgap.practice.class_evidence import PrecisionMaximum
 from ntkgap.practice.coordinates import CoordinateCheck, coordinate_check
 from ntkgap.practice.curves import TrainingCurve
 from ntkgap.practice.ensembles import TrainedEnsemble, train_ensemble
 from ntkgap.practice.jacobian_drift import jacobian_change
 from ntkgap.practice.jacobian_search import JacobianSearch, search_jacobian_change
 from ntkgap.practice.kronecker import kfac_descent
-from ntkgap.practice.laplace import LaplacePrediction, LinearizedLaplace
+from ntkgap.practice.laplace import LinearizedLaplace
+from ntkgap.practice.laplace_prediction import LaplacePrediction
 from ntkgap.practice.linearized import linearize
 from ntkgap.practice.natural_gradient import NaturalGradientCurve, natural_gradient_descent
 from ntkgap.practice.online_laplace import HyperparameterChoice, OnlineLaplace, online_laplace
@@ -30,6 +32,7 @@ __all__ = [
     "LogarithmicGrid",
     "NaturalGradientCurve",
     "OnlineLaplace",
+    "PrecisionMaximum",
     "TrainedEnsemble",
     "TrainingCurve",
     "Trial",

@@ -16,6 +16,9 @@ NAMED = ("gd", "sgd", "adam")
 # μ of "sgd", as of ``ntkgap.train``.
 MOMENTUM = 0.9
 
+# Under these losses outputs are logits, not what targets are expected to be.
+OF_LOGITS = ("cross_entropy", "CrossEntropyLoss", "NLLLoss", "BCELoss", "BCEWithLogitsLoss")
+
 OF_UPDATES = ("learning_rate", "momentum", "weight_decay", "clip", "batch_size", "steps")
 
 
@@ -127,6 +130,11 @@ class TrainSpec(Spec):
         """
         if (self.batch_size or 0) > n:
             raise ValueError(f"train: batch_size {self.batch_size} is more than the {n} training examples")
+
+    @property
+    def loss_name(self) -> str:
+        """Of the loss, or of the user's function."""
+        return self.loss if isinstance(self.loss, str) else self.loss.factory
 
     @property
     def velocity(self) -> float:

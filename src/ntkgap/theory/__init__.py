@@ -13,6 +13,7 @@ from ntkgap.theory.finite_ensembles import (
 from ntkgap.theory.function_space import FunctionSpaceTraining, train_in_function_space
 from ntkgap.theory.gaussian import Gaussian
 from ntkgap.theory.gaussian_process import GaussianProcess
+from ntkgap.theory.gaussian_process_classifier import ClassPosterior, GaussianProcessClassifier
 from ntkgap.theory.modes import KernelModes
 from ntkgap.theory.natural_gradient import (
     STABILITY_LIMIT,
@@ -31,11 +32,13 @@ from ntkgap.theory.wasserstein import gaussian_wasserstein
 
 __all__ = [
     "STABILITY_LIMIT",
+    "ClassPosterior",
     "ConstantExploration",
     "EnsembleErrors",
     "FunctionSpaceTraining",
     "Gaussian",
     "GaussianProcess",
+    "GaussianProcessClassifier",
     "InfiniteEnsemble",
     "InfiniteWidthExploration",
     "KernelDynamics",

@@ -11,6 +11,8 @@ from ntkgap.reporting.bands import band_figure
 from ntkgap.studies import assess
 from ntkgap.studies.assess import measured_cells
 from ntkgap.studies.figures import BandFigure
+from ntkgap.studies.uncertainty.classes.answers import QUESTIONS as OF_CLASSES
+from ntkgap.studies.uncertainty.classes.methods import METHODS as CLASSIFIERS
 from ntkgap.studies.uncertainty.ensembles.answers import QUESTIONS
 from ntkgap.studies.uncertainty.ensembles.methods import METHODS
 
@@ -32,9 +34,9 @@ def folder(runs, tmp_path_factory):
 
 def test_the_page_answers_and_shows_everything(folder, runs):
     page = html.unescape((folder / "report.html").read_text())
-    for question in QUESTIONS:
+    for question in (*QUESTIONS, *OF_CLASSES):
         assert question in page
-    for label in METHODS.values():
+    for label in (*METHODS.values(), *CLASSIFIERS.values()):
         assert label in page
     claims = ng.UncertaintyStudy.preset("smoke").claims()
     for claim in claims:
@@ -65,5 +67,9 @@ def test_a_run_of_all_studies_takes_those_that_are_asked_for():
     assert not uncertainty.concerns("loud")
 
 
-def test_verdicts_are_of_both_kinds(runs):
-    assert {v.problem for v in assess(runs)} == {"MLP (1 hidden layer), toy", "wheel, MLP (1 hidden layer)"}
+def test_verdicts_are_of_all_kinds(runs):
+    assert {v.problem for v in assess(runs)} == {
+        "MLP (1 hidden layer), toy",
+        "MLP (1 hidden layer), digits",
+        "wheel, MLP (1 hidden layer)",
+    }

@@ -38,6 +38,25 @@ def differentiable_kernel(
     return torch.einsum("iap,jap->ij", first, second) / (first.shape[1] if outputs == "mean" else 1)
 
 
+@neutral()
+def differentiable_jacobian(model: nn.Module, x: Any, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
+    """Outputs f(x; θ), [n, C], and their Jacobian written out, [n, C, P], with their graphs: gradients reach x.
+
+    Args:
+        model: as for :func:`jacobian`; all parameters that require grad, in their order.
+        x: inputs that may require grad.
+        dtype: precision to compute in; by default the model's own.
+
+    Raises:
+        ModelError, DataError: as :func:`jacobian` does.
+    """
+    point = Point(model, None, dtype)
+    find_recipe(point, point.inputs(x))
+    check_finite(point.values(point.inputs(x)), point.model)
+    network = _Network(point, select_parameters(unwrapped(model)), "full")
+    return network.outputs(x), network.rows(x, "x")
+
+
 class _Network:
     """f(·; θ) with θ still attached to the model's own parameters."""
 
@@ -45,11 +64,19 @@ class _Network:
         self._point, self._sum = point, outputs == "sum"
         self._parameters = {name: p.to(point.float_dtype) for name, p in selected.items()}
 
-    def rows(self, x: Any, name: str) -> Tensor:
-        """The Jacobian, [n, C, P]."""
+    def outputs(self, x: Any) -> Tensor:
+        """f(x; θ), [n, C]."""
+        with torch.enable_grad():
+            return self._point(self._attached(x, "x"), self._parameters)
+
+    def _attached(self, x: Any, name: str) -> Inputs:
         checked, dtype = self._point.inputs(x, name), self._point.float_dtype
         attached = Inputs.of(x, name, self._point.order).of_length(len(checked))
-        attached = attached.map(lambda t, _: t.to(dtype) if t.is_floating_point() else t)
+        return attached.map(lambda t, _: t.to(dtype) if t.is_floating_point() else t)
+
+    def rows(self, x: Any, name: str) -> Tensor:
+        """The Jacobian, [n, C, P]."""
+        attached = self._attached(x, name)
 
         def one(parameters: dict[str, Tensor], own: list[Tensor]) -> Tensor:
             return self._call(parameters, attached.with_leaves([leaf[None] for leaf in own], 1))

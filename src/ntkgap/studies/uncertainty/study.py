@@ -14,15 +14,17 @@ from ntkgap.studies.figures import StudyFigure, Table
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.train_spec import TrainSpec
-from ntkgap.studies.uncertainty import bandits, ensembles
+from ntkgap.studies.uncertainty import bandits, classes, ensembles
 from ntkgap.studies.uncertainty.bandits import BanditProblem
 from ntkgap.studies.uncertainty.bandits.measure import measure as measure_bandit
+from ntkgap.studies.uncertainty.classes import ClassificationProblem
+from ntkgap.studies.uncertainty.classes.measure import measure as measure_classes
 from ntkgap.studies.uncertainty.ensembles import EnsembleProblem
 from ntkgap.studies.uncertainty.ensembles.measure import measure as measure_ensemble
 from ntkgap.studies.verdict import Verdict
 
-KINDS = (ensembles, bandits)
-UncertaintyProblem = EnsembleProblem | BanditProblem
+KINDS = (ensembles, classes, bandits)
+UncertaintyProblem = EnsembleProblem | ClassificationProblem | BanditProblem
 
 
 class UncertaintyStudy(BaseStudy):
@@ -31,6 +33,9 @@ class UncertaintyStudy(BaseStudy):
     Problems of kind ``"ensemble"`` train ensembles of networks on regression data, and compare them with the
     Gaussian that infinite width predicts, at several times of training; then the calibration of what kernels,
     ensembles and the linearised Laplace approximation say about test targets.
+
+    Problems of kind ``"classification"`` compare the class probabilities of Laplace approximations, deep ensembles
+    and the NTK-GP on test data.
 
     Problems of kind ``"bandit"`` let exploration rules play contextual bandits: the schedule of NeuralUCB's theory
     and its infinite-width limit, tuned constants, evidence, and what does without networks.
@@ -51,7 +56,7 @@ class UncertaintyStudy(BaseStudy):
 
     def answers(self, cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]) -> list[Table]:
         """One table a kind of problem that was judged."""
-        return [*ensembles.answers(cells, verdicts), *bandits.answers(cells, verdicts)]
+        return [table for kind in KINDS for table in kind.answers(cells, verdicts)]
 
     def figures(self) -> list[StudyFigure]:
         """Those of every kind of problem."""
@@ -64,21 +69,27 @@ class UncertaintyStudy(BaseStudy):
     @classmethod
     def _with_training(cls, configuration: dict[str, Any], train: Any) -> dict[str, Any]:
         settings = TrainSpec.of(train)
-        problems = configuration["problems"]
-        ensembles = [problem | {"train": settings} for problem in problems if problem["kind"] == "ensemble"]
-        bandits = [problem["name"] for problem in problems if problem["kind"] == "bandit"]
-        if not ensembles:
-            raise StudyError(
-                f"bandits train as their presets say; train= is for ensembles, and {bandits} are none"
-            )
-        if bandits:
-            left_out = ", ".join(map(repr, bandits))
-            warnings.warn(f"left out: {left_out}; bandits train as their presets say", StudyWarning, stacklevel=3)
-        return configuration | {"problems": ensembles}
+        kept, left_out = [], {}
+        for problem in configuration["problems"]:
+            changed = problem | {"train": settings}
+            try:
+                if problem["kind"] == "bandit":
+                    raise StudyError("bandits train as their presets say")
+                cls.build(configuration | {"problems": [changed]}, "your training")
+                kept.append(changed)
+            except StudyError as error:
+                left_out[problem["name"]] = error
+        if not kept:
+            raise next(iter(left_out.values()))
+        for name, reason in left_out.items():
+            warnings.warn(f"{name!r} is left out: {reason}", StudyWarning, stacklevel=3)
+        return configuration | {"problems": kept}
 
     @classmethod
     def measure(cls, problem: UncertaintyProblem, width: int, seed: int) -> Findings:
         """By the kind of the problem."""
         if isinstance(problem, BanditProblem):
             return measure_bandit(problem, width, seed)
+        if isinstance(problem, ClassificationProblem):
+            return measure_classes(problem, width, seed)
         return measure_ensemble(problem, width, seed)

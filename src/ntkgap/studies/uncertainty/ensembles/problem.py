@@ -9,10 +9,7 @@ from ntkgap.data import Dataset
 from ntkgap.studies.model import OwnModel
 from ntkgap.studies.problem import BaseProblem
 from ntkgap.studies.spec import Spec
-from ntkgap.studies.train_spec import TrainSpec
-
-# Under these losses outputs are logits, not what targets are expected to be.
-OF_LOGITS = ("cross_entropy", "CrossEntropyLoss", "NLLLoss", "BCELoss", "BCEWithLogitsLoss")
+from ntkgap.studies.train_spec import OF_LOGITS, TrainSpec
 
 
 class TrainingSpec(Spec):
@@ -55,11 +52,10 @@ class EnsembleProblem(BaseProblem):
     def _own_training_is_of_regressions(self) -> Self:
         if self.train is not None:
             self.train.check_batches(self.data.n_train)
-            loss = self.train.loss if isinstance(self.train.loss, str) else self.train.loss.factory
-            if loss in OF_LOGITS:
+            if self.train.loss_name in OF_LOGITS:
                 raise ValueError(
-                    f"train: ensembles predict targets, and under the loss {loss!r} outputs are logits; "
-                    "choose 'squared' or another loss of regressions"
+                    "train: ensembles predict targets, and under the loss "
+                    f"{self.train.loss_name!r} outputs are logits; choose 'squared' or another loss of regressions"
                 )
         return self
 
