@@ -1,6 +1,7 @@
 """One cell of a bandit: all exploration rules play the same rounds with networks of one width and seed."""
 
 import math
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -26,6 +27,7 @@ from ntkgap.theory import InfiniteWidthExploration, ZhouExploration
 
 POINTS = 40  # of each curve over the rounds
 DIAGNOSES = 8  # of each policy
+FAR = 10**60  # a width to show that theory's schedule does not come down to its limit
 ANY_WIDTH = 8  # of a network whose infinite-width limit is all that is asked for
 
 # What claims ask of theory's schedule.
@@ -175,3 +177,6 @@ def add_schedule(theory: ZhouExploration, limit: InfiniteWidthExploration, findi
     at_limit = [limit(t, d) for t, d in zip(rounds, determinants, strict=True)]
     findings.curves |= {"bandit_schedule_gamma": gamma, "bandit_schedule_limit": at_limit}
     findings.scalars["bandit_schedule_factor"] = gamma[-1] / at_limit[-1]
+    # The network's own learning rate, ηm, stays.
+    far = replace(theory, width=FAR, learning_rate=theory.learning_rate * theory.width / FAR)
+    findings.scalars["bandit_schedule_factor_far"] = far(rounds[-1], determinants[-1]) / at_limit[-1]
