@@ -187,6 +187,12 @@ class BanditProblem(BaseProblem):
             reward_unit=self.reward_unit,
             seed=seed,
         )
+        if self.initial_pulls * environment.arms > environment.rounds:
+            raise StudyError(
+                f"{self.name!r}: initial_pulls: {self.initial_pulls} of {environment.arms} arms take "
+                f"{self.initial_pulls * environment.arms} rounds, but the game has {environment.rounds}; lower "
+                "it, or raise data.n_train"
+            )
         if self.arms == "shuffled":
             generator = Generator().manual_seed(_stream(seed, ARMS))
             return environment.reordered(torch.randperm(environment.arms, generator=generator).tolist())
