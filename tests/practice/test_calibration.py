@@ -89,7 +89,7 @@ def test_class_scores_by_hand():
 
 def test_bins_hold_their_upper_ends():
     """0.5 belongs to (0, ½], 0.9 to (½, 1]: the miss and the hit do not make up for each other."""
-    found = ng.classification_calibration([[0.5, 0.5], [0.9, 0.1]], [1, 0], bins=2)
+    found = ng.classification_calibration([[0.5, 0.4, 0.1], [0.9, 0.1, 0]], [1, 0], bins=2)
     assert found.ece == pytest.approx((0.5 + 0.1) / 2, rel=EXACT)
 
 
