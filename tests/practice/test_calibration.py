@@ -89,7 +89,7 @@ def test_class_scores_by_hand():
 
 def test_bins_hold_their_upper_ends():
     """0.5 belongs to (0, ½], 0.9 to (½, 1]: the miss and the hit do not make up for each other."""
-    found = ng.classification_calibration([[0.5, 0.5], [0.9, 0.1]], [1, 0], bins=2)
+    found = ng.classification_calibration([[0.5, 0.4, 0.1], [0.9, 0.1, 0]], [1, 0], bins=2)
     assert found.ece == pytest.approx((0.5 + 0.1) / 2, rel=EXACT)
 
 
@@ -137,3 +137,12 @@ def test_targets_far_out_have_a_large_score_and_not_an_infinite_one():
     for z, sigma in ((1e3, 1.0), (50.0, 1e-8)):
         found = ng.calibration([0.0], [sigma], [z * sigma]).nll
         assert found == pytest.approx(0.5 * z**2 + math.log(sigma) + 0.5 * math.log(2 * math.pi), rel=1e-12)
+
+
+@pytest.mark.parametrize("label", [0, 1, 3])
+def test_classes_that_tie_are_right_as_often_as_chance(label):
+    uniform = ng.classification_calibration(np.full((5, 4), 0.25), np.full(5, label))
+    assert uniform.accuracy == 0.25
+    assert uniform.ece == pytest.approx(0, abs=EXACT)
+    two = ng.classification_calibration(np.tile([0.4, 0.4, 0.1, 0.1], (5, 1)), np.full(5, label))
+    assert two.accuracy == (0.0 if label == 3 else 0.5)

@@ -104,6 +104,23 @@ def test_an_interval_across_the_limit_is_undecided():
     assert "interval contains the limit" in verdict.widths[-1].reason
 
 
+def test_bounds_of_the_numbers_themselves_widen_the_interval():
+    numbers = values(lambda w, s: 0.8 + 0.01 * s)
+    doubt = {16: 0.0, 64: 0.1, 256: 0.17, 1024: 0.3}
+    bounds = {w: {s: (v - 0.5, v + doubt[w]) for s, v in seeds.items()} for w, seeds in numbers.items()}
+    verdict = judge(claim(), "p", numbers, bounds)
+    assert [r.state for r in verdict.widths] == ["holds", "holds", "undecided", "undecided"]
+    last = verdict.widths[-1].interval
+    assert (last.value, last.low, last.high) == pytest.approx((0.82, 0.3, 1.14))
+    certain = judge(
+        claim(), "p", numbers, {w: {s: (v, v) for s, v in found.items()} for w, found in numbers.items()}
+    )
+    assert certain == judge(claim(), "p", numbers)
+    # Seeds without any doubt but one: the median's interval reaches to the largest of the upper bounds.
+    one = {w: {s: (v, v + (s == 2)) for s, v in found.items()} for w, found in numbers.items()}
+    assert judge(claim(), "p", numbers, one).widths[0].interval.high == pytest.approx(1.82)
+
+
 def test_one_seed_decides_nothing():
     verdict = judge(claim(), "p", values(lambda w, s: 0.1, seeds=1))
     assert verdict.status == "undecided"

@@ -44,6 +44,29 @@ def test_terms_of_finite_width_vanish():
     assert widest(10, 5.0) == pytest.approx(LIMIT(10, 5.0), rel=EXACT)
 
 
+def test_a_width_that_nobody_can_build_does_not_bring_the_schedule_to_its_limit():
+    """The settings of the wheel in the preset standard, whose factors the claim on the schedule cites.
+
+    S and the determinant are the medians of the published cells at all widths.
+    """
+    rounds, steps, norm, determinant = 500, 100, 52.9027, 110.926
+    limit = InfiniteWidthExploration(nu=0.01, delta=0.1, norm_bound=norm, regularization=1.0)
+
+    def factor(width, steps=steps):
+        schedule = ZhouExploration(width, 2, 1.0, 1.0 / rounds / width, steps, 0.01, 0.1, norm)
+        return schedule(rounds, determinant) / limit(rounds, determinant)
+
+    # By hand: a of the formula is 0.1·√(6 ln 10) at 10⁶, and what linearising costs is nearly all of γ_T.
+    drift = 1001 * 0.1 * math.sqrt(6 * math.log(10)) * 2**3.5 * 500 ** (5 / 3) * (1 + math.sqrt(500))
+    assert factor(10**6) == pytest.approx(drift / limit(rounds, determinant), rel=0.001)
+    assert factor(10**6) == pytest.approx(5.8e7, rel=0.01)
+    assert factor(10**20) == pytest.approx(5.0e5, rel=0.01)
+    assert factor(10**60) == pytest.approx(383, rel=0.01)
+    # Training without end leaves what linearising costs: a fifth at 10⁶⁰, and still five hundred thousand at 10²⁰.
+    assert factor(10**60, steps=10**5) == pytest.approx(1.19, abs=0.01)
+    assert factor(10**20, steps=10**5) > 4.9e5
+
+
 def test_training_longer_removes_the_optimization_term():
     values = [replace(ZHOU, steps=j).terms(100, 5.0)["optimization"] for j in (0, 10, 1000, 10000)]
     assert values == sorted(values, reverse=True)

@@ -44,7 +44,8 @@ class ClassCalibration:
         brier: Σ_c (p_c − [c is true])², between 0 and 2.
         ece: expected calibration error, Σ over bins of their share times |accuracy − confidence|, between 0 and 1;
             biased upwards in small samples (Guo, Pleiss, Sun, Weinberger 2017).
-        accuracy: part of the examples whose most probable class is the true one.
+        accuracy: part of the examples whose most probable class is the true one; where several are, one of them
+            counts as chosen at random.
     """
 
     nll: float
@@ -119,7 +120,9 @@ def classification_calibration(
     true = _classes(_array(labels, "labels"), p.shape)
     of_true = p[np.arange(len(p)), true]
     one_hot = np.eye(p.shape[1])[true]
-    confidence, hit = p.max(axis=1), p.argmax(axis=1) == true
+    confidence = p.max(axis=1)
+    # Where classes tie, what choosing among them at random gets right on average.
+    hit = (of_true == confidence) / (p == confidence[:, None]).sum(axis=1)
     bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     gaps = np.bincount(bin_of, weights=hit - confidence, minlength=bins)  # count · (accuracy − confidence)
     with np.errstate(divide="ignore"):

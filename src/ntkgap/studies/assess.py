@@ -87,11 +87,13 @@ def assess(runs: Runs) -> list[Verdict]:
     for problem, cells in measured_cells(runs).items():
         for claim in study.claims():
             values: dict[int, dict[int, float]] = {}
+            bounds: dict[int, dict[int, tuple[float, float]]] = {}
             for cell in cells:
                 if claim.quantity in cell.scalars and claim.quantity not in cell.not_asked:
                     values.setdefault(cell.width, {})[cell.seed] = cell.scalars[claim.quantity]
+                    bounds.setdefault(cell.width, {})[cell.seed] = cell.bounds(claim.quantity)
             if values:
-                verdicts.append(judge(claim, problem, values))
+                verdicts.append(judge(claim, problem, values, bounds))
             elif not claim.optional and not any(claim.quantity in cell.not_asked for cell in cells):
                 raise StudyError(
                     f"the claim {claim.key!r} of the study {study.name!r} is about {claim.quantity!r}, which no "

@@ -112,8 +112,9 @@ def judge_along(claim: Claim, along: MeasuredAxis) -> AxisVerdict:
     """Judge a claim at every value of an axis at which its quantity was measured."""
     results = {}
     for value, cells in along.points.items():
-        if seeds := [c.scalars[claim.quantity] for c in cells if claim.quantity in {*c.scalars} - {*c.not_asked}]:
-            results[value] = judge_width(claim, along.width, seeds)
+        if asked := [c for c in cells if claim.quantity in {*c.scalars} - {*c.not_asked}]:
+            seeds, bounds = [c.scalars[claim.quantity] for c in asked], [c.bounds(claim.quantity) for c in asked]
+            results[value] = judge_width(claim, along.width, seeds, bounds)
     return AxisVerdict(claim, along, results)
 
 

@@ -8,6 +8,9 @@ from ntkgap.errors import StoreError
 from ntkgap.sweep.files import number
 from ntkgap.sweep.store import REMEDY, StoredCell
 
+# What is appended to a scalar's name where a cell knows between which bounds it lies.
+LOW, HIGH = "_low", "_high"
+
 
 class _Found(dict[str, Any]):
     """What the file of a cell holds by name; asked for anything else it names the file."""
@@ -61,6 +64,11 @@ class Measured:
             result["seconds"],
             result.get("not_asked", {}),
         )
+
+    def bounds(self, name: str) -> tuple[float, float]:
+        """Between what a scalar lies by the cell's own account; both are the scalar where nothing is said."""
+        value = self.scalars[name]
+        return self.scalars.get(name + LOW, value), self.scalars.get(name + HIGH, value)
 
     @property
     def width(self) -> int:

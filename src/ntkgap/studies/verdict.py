@@ -171,34 +171,54 @@ def number(value: float) -> str:
     return f"{mantissa}e{int(exponent)}"
 
 
-def judge_width(claim: Claim, width: int, values: list[float]) -> WidthResult:
-    """Judge a claim at one width from one number a seed (NaN where undecidable)."""
+def judge_width(
+    claim: Claim, width: int, values: Sequence[float], bounds: Sequence[tuple[float, float]] | None = None
+) -> WidthResult:
+    """Judge a claim at one width.
+
+    Args:
+        claim: the claim.
+        width: the width.
+        values: one number a seed, NaN where undecidable.
+        bounds: between what each of them lies, where they are uncertain themselves. The interval then reaches from
+            the lower end of that of all lower bounds to the upper end of that of all upper bounds.
+    """
     n = len(values)
     unknown = sum(math.isnan(v) for v in values)
     if unknown:
         return WidthResult(width, "undecided", None, n, f"{unknown} of {n} seeds: {claim.undecidable}")
     interval = median_interval(values)
+    if bounds is not None:
+        low, high = (median_interval(ends) for ends in zip(*bounds, strict=True))
+        interval = replace(interval, low=low.low, high=high.high)
     if n < 2:
         return WidthResult(width, "undecided", interval, n, "a single seed gives no interval")
-    low, high = claim.holds(interval.low), claim.holds(interval.high)
-    if low and high:
+    at_low, at_high = claim.holds(interval.low), claim.holds(interval.high)
+    if at_low and at_high:
         return WidthResult(width, "holds", interval, n)
-    if not low and not high:
+    if not at_low and not at_high:
         return WidthResult(width, "fails", interval, n)
     return WidthResult(
         width, "undecided", interval, n, f"the {median_confidence(n):.0%} interval contains the limit"
     )
 
 
-def judge(claim: Claim, problem: str, values: Mapping[int, Mapping[int, float]]) -> Verdict:
+def judge(
+    claim: Claim,
+    problem: str,
+    values: Mapping[int, Mapping[int, float]],
+    bounds: Mapping[int, Mapping[int, tuple[float, float]]] | None = None,
+) -> Verdict:
     """Judge a claim over the width axis.
 
     Args:
         claim: the claim.
         problem: name of the network and data.
         values: the claim's quantity by seed, by width: ``{width: {seed: value}}``; at least one width.
+        bounds: between what each value lies, in the same form; the values are certain where not given.
     """
-    widths = tuple(judge_width(claim, w, list(values[w].values())) for w in sorted(values))
+    ends = {w: [bounds[w][seed] for seed in seeds] for w, seeds in values.items()} if bounds else {}
+    widths = tuple(judge_width(claim, w, list(values[w].values()), ends.get(w)) for w in sorted(values))
     last = widths[-1]
     holds_from = None
     for result in reversed(widths):

@@ -338,3 +338,17 @@ def test_real_images(monkeypatch):
 def test_unknown_kinds_are_refused():
     with pytest.raises(DataError, match="choose one of rotated, permuted, split, tasks, teachers"):
         ng.load_stream("braided")
+
+
+def test_a_network_that_says_zero_is_as_good_as_chance_whatever_the_classes_are():
+    """Ties for the first class gave it all of the examples of class 0."""
+    first = ng.Dataset(torch.zeros(4, 2), torch.eye(3)[[0, 0, 0, 0]], 3)
+    last = ng.Dataset(torch.zeros(4, 2), torch.eye(3)[[2, 2, 2, 2]], 3)
+    for classes in (first, last):
+        assert score(torch.zeros(4, 3), classes, [0, 1, 2]) == pytest.approx(1 / 3, abs=EXACT)
+        # Of several networks, one of which is sure: classes 0 and 2 tie.
+        sure = torch.tensor([1.0, 0.0, 1.0]).expand(4, 3)
+        both = score(torch.stack([torch.zeros(4, 3), sure]), classes, [0, 1, 2])
+        assert both.tolist() == pytest.approx([1 / 3, 1 / 2], abs=EXACT)
+    for sign in (-1.0, 1.0):
+        assert score(torch.zeros(4, 1), ng.Dataset(torch.zeros(4, 2), torch.full((4, 1), sign), 2), [0]) == 0.5

@@ -124,7 +124,8 @@ def score(outputs: Tensor, data: Dataset, columns: Sequence[int]) -> Tensor:
               1 - \frac{\sum_i \lVert f(x_i) - y_i \rVert^2}{\sum_i \lVert y_i - \bar y \rVert^2} .
 
     The largest output is sought among the task's own columns. Targets of one column are signs: the accuracy is
-    that of the output's sign.
+    that of the output's sign. Where outputs tie, as all do of a network that starts at zero, an example counts as
+    much as choosing among them at random would get right on average.
 
     Args:
         outputs: of the network, or of several, [..., n, C].
@@ -140,8 +141,11 @@ def score(outputs: Tensor, data: Dataset, columns: Sequence[int]) -> Tensor:
         spread = (y - y.mean(dim=0)).square().sum()
         scores = 1 - (found - y).square().sum(dim=(-2, -1)) / spread
     elif len(columns) == 1:
-        scores = ((found > 0) == (y > 0)).double().mean(dim=(-2, -1))
+        right = torch.where(found == 0, 0.5, ((found > 0) == (y > 0)).double())
+        scores = right.mean(dim=(-2, -1))
     else:
-        scores = (found.argmax(dim=-1) == y.argmax(dim=-1)).double().mean(dim=-1)
+        tied = (found == found.amax(dim=-1, keepdim=True)).double()
+        true = y.argmax(dim=-1, keepdim=True).expand(*found.shape[:-1], 1)
+        scores = (tied.gather(-1, true)[..., 0] / tied.sum(dim=-1)).mean(dim=-1)
     finite = torch.isfinite(found).flatten(-2).all(dim=-1)
     return torch.where(finite, scores, torch.nan)

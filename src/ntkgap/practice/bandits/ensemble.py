@@ -49,7 +49,7 @@ class EnsembleTS(Policy):
         """Ask all members, and follow one."""
         found = torch.stack([member.predict(inputs) for member in self.members])
         one = int(torch.randint(len(found), (), generator=self.generator))
-        return Decision(int(found[one].argmax()), found.mean(0), found.std(0))
+        return Decision(self.best(found[one]), found.mean(0), found.std(0))
 
     def learn(self, context: Tensor, inputs: Tensor, arm: int, reward: float) -> None:
         """Tell some members."""

@@ -1,5 +1,6 @@
 """A contextual bandit: what a learner sees in each round, and what each arm would pay."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -97,6 +98,20 @@ class Environment:
     def regrets(self) -> Tensor:
         """Expected loss of every arm against the best one of its round, [T, K]."""
         return self.means.amax(dim=1, keepdim=True) - self.means
+
+    def reordered(self, order: Sequence[int]) -> "Environment":
+        """The same game with its arms in another order.
+
+        Args:
+            order: for every new arm the one that it was, a permutation of 0 … K − 1.
+
+        Raises:
+            DataError: if it is no permutation.
+        """
+        if sorted(order) != list(range(self.arms)):
+            raise DataError(f"order must hold each of the arms 0 to {self.arms - 1} once, got {list(order)}")
+        chosen = list(order)
+        return replace(self, means=self.means[:, chosen], rewards=self.rewards[:, chosen])
 
     def check_unit_norm(self, algorithm: str) -> None:
         """Refuse contexts that an algorithm's theory does not cover.

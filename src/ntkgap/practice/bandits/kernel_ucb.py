@@ -81,7 +81,7 @@ class KernelUCB(Policy):
         self._asked = cross, own
         information = sum(posterior.log_determinant() for posterior in self._posteriors)
         width = self.exploration(t, information) * variance.sqrt()
-        return Decision(int((mean + width).argmax()), mean, width)
+        return Decision(self.best(mean + width), mean, width)
 
     def learn(self, context: Tensor, inputs: Tensor, arm: int, reward: float) -> None:
         """Add the observation to its process."""

@@ -129,7 +129,7 @@ class LaplaceUCB(LaplacePolicy):
     def choose(self, mean: Tensor, width: Tensor) -> Decision:
         """The largest upper bound; intervals are mean ± β standard deviations."""
         half_width = self.factor * width
-        return Decision(int((mean + half_width).argmax()), mean, half_width)
+        return Decision(self.best(mean + half_width), mean, half_width)
 
 
 class LaplaceTS(LaplacePolicy):
@@ -151,4 +151,4 @@ class LaplaceTS(LaplacePolicy):
         """The largest draw; intervals are mean ± one standard deviation of the draws."""
         std = self.factor * width
         drawn = mean + std * torch.randn(mean.shape, dtype=torch.float64, generator=self._generator)
-        return Decision(int(drawn.argmax()), mean, std)
+        return Decision(self.best(drawn), mean, std)

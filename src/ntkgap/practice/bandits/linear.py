@@ -82,7 +82,7 @@ class LinUCB(LinearPolicy):
     def choose(self, mean: Tensor, std: Tensor) -> Decision:
         """Take the upper confidence bounds' best."""
         width = self.alpha * std
-        return Decision(int((mean + width).argmax()), mean, width)
+        return Decision(self.best(mean + width), mean, width)
 
 
 class LinTS(LinearPolicy):
@@ -124,7 +124,7 @@ class LinTS(LinearPolicy):
         """Draw each arm's expected reward, and take the best."""
         width = self.nu * std
         draw = mean + width * torch.randn(len(mean), dtype=torch.float64, generator=self.generator)
-        return Decision(int(draw.argmax()), mean, width)
+        return Decision(self.best(draw), mean, width)
 
 
 def with_constant(context: Tensor) -> Tensor:

@@ -137,7 +137,7 @@ class NeuralUCB(NeuralPolicy):
     def choose(self, mean: Tensor, width: Tensor) -> Decision:
         """The largest upper bound; intervals are mean ± γ √(gᵀZ⁻¹g/m)."""
         half_width = self.factor * width
-        return Decision(int((mean + half_width).argmax()), mean, half_width)
+        return Decision(self.best(mean + half_width), mean, half_width)
 
     @classmethod
     def paper_faithful(
@@ -216,7 +216,7 @@ class NeuralTS(NeuralPolicy):
         """The largest draw; intervals are mean ± νσ, one standard deviation of the draws."""
         std = self.factor * math.sqrt(self.design.regularization) * width
         drawn = mean + std * torch.randn(mean.shape, dtype=torch.float64, generator=self._generator)
-        return Decision(int(drawn.argmax()), mean, std)
+        return Decision(self.best(drawn), mean, std)
 
 
 def _check_unit_norm(inputs: Tensor) -> None:

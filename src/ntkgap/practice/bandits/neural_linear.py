@@ -72,7 +72,7 @@ class NeuralLinear(Policy):
         draw = mean + width * torch.randn(self.arms, dtype=torch.float64, generator=self.generator)
         if not torch.isfinite(draw).all():
             raise Diverged("the network's features are not finite; lower the learning rate")
-        return Decision(int(draw.argmax()), mean, (b / (a - 1) * variance).sqrt())
+        return Decision(self.best(draw), mean, (b / (a - 1) * variance).sqrt())
 
     def learn(self, context: Tensor, inputs: Tensor, arm: int, reward: float) -> None:
         """Update the arm's regression; after a training of the network, all of them."""

@@ -5,9 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
 
-from torch import Tensor
+import torch
+from torch import Generator, Tensor
 
 from ntkgap.errors import StudyError
+
+# Numbers tie that differ by no more than so many roundings of the largest of them.
+ROUNDINGS = 8
 
 Exploration = Callable[[int, float], float]
 """Factor γ of the confidence width after so many rounds and with this log det Z/det λI."""
@@ -41,10 +45,12 @@ class Policy(ABC):
     Attributes:
         arms: K that it was built for; None where it takes as many as it is asked about.
         played: whether it has played a game, and knows what was paid there; set by ``play``.
+        ties: source of the choices among arms that look equally good; set by ``play``, of seed 0 if not given.
     """
 
     arms: int | None = None
     played: bool = False
+    ties: Generator | None = None
 
     @abstractmethod
     def decide(self, context: Tensor, inputs: Tensor) -> Decision:
@@ -66,6 +72,16 @@ class Policy(ABC):
             Diverged: if the network's parameters are not finite after training.
         """
 
+    def best(self, values: Tensor) -> int:
+        """The arm of the largest of the values [K]; if several have it up to rounding, one of them at random.
+
+        A network that starts at zero expects the same of all arms. Were ties to go to the first, the order of the
+        arms would decide the game. NaN counts as the largest: ``play`` refuses what comes of it.
+        """
+        if self.ties is None:
+            self.ties = Generator().manual_seed(0)
+        return _largest(values, self.ties)
+
     def diagnose(self) -> dict[str, float]:
         """What explains the policy's fortune now, by name: drift of its kernel and parameters, and the like."""
         return {}
@@ -84,6 +100,18 @@ def constant_exploration(exploration: Exploration | float) -> Exploration:
             f"exploration must be finite and at least 0, or a schedule (rounds, log det) → γ, got {exploration!r}"
         )
     return _Constant(float(exploration))
+
+
+def _largest(values: Tensor, generator: Generator) -> int:
+    """Index of the largest value, drawn where several are the largest up to rounding."""
+    top, finite = values.max(), values[torch.isfinite(values)]
+    tied = values == top
+    if len(finite):
+        tied |= top - values <= ROUNDINGS * torch.finfo(values.dtype).eps * finite.abs().max()
+    among = tied.nonzero()[:, 0]
+    if len(among) < 2:
+        return int(values.argmax())
+    return int(among[torch.randint(len(among), (), generator=generator)])
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from ntkgap.errors import StudyError
 from ntkgap.practice.bandits.environment import Environment
@@ -67,6 +67,8 @@ def play(
     environment: Environment,
     policy: Policy,
     *,
+    initial_pulls: int = 0,
+    seed: int = 0,
     diagnose_at: Sequence[int] = (),
     progress: Callable[[int], None] | None = None,
 ) -> BanditRun:
@@ -75,13 +77,17 @@ def play(
     Args:
         environment: the contexts and rewards.
         policy: chooses and learns; a new one, that has played no game before.
+        initial_pulls: how often every arm is pulled before the policy has a say, in an order drawn by the seed; it
+            learns from these rounds, and their regret counts. None by default, as in the papers of NeuralUCB.
+        seed: of choices among arms that look equally good to the policy, and of the order of initial pulls. The
+            rest of a policy's luck is its own.
         diagnose_at: numbers of rounds, ascending, after which ``policy.diagnose`` is asked.
         progress: called with the number of rounds played, after each.
 
     Raises:
-        StudyError: if ``diagnose_at`` is out of range, all arms are always equally good, the policy has played
-            before or is for another number of arms, or it decides on an arm that there is not, or with intervals
-            that are NaN or negative.
+        StudyError: if ``diagnose_at``, ``initial_pulls`` or the seed is out of range, all arms are always equally
+            good, the policy has played before or is for another number of arms, or it decides on an arm that there
+            is not, or with intervals that are NaN or negative.
     """
     if list(diagnose_at) != sorted(set(diagnose_at)) or not all(1 <= t <= environment.rounds for t in diagnose_at):
         raise StudyError(
@@ -91,7 +97,11 @@ def play(
     if not losses.any():
         raise StudyError("all arms are equally good in every round: there is no regret to measure")
     _check_policy(policy, environment.arms)
-    policy.played = True
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**63:
+        raise StudyError(f"seed must be an integer of at least 0, got {seed!r}")
+    generator = Generator().manual_seed(int(seed))
+    forced = _initial_arms(environment, initial_pulls, generator)
+    policy.played, policy.ties = True, generator
     n = environment.rounds
     arms = torch.full((n,), -1)
     rewards, covered, half_width = (torch.full((n,), math.nan, dtype=torch.float64) for _ in range(3))
@@ -104,6 +114,8 @@ def play(
         try:
             decision = policy.decide(context, inputs)
             _check(decision, environment.arms, t + 1)
+            if t < len(forced):
+                decision = replace(decision, arm=forced[t])
             policy.learn(context, inputs, decision.arm, float(environment.rewards[t, decision.arm]))
         except Diverged as error:
             diverged = f"round {t + 1}: {error}"
@@ -130,6 +142,19 @@ def play(
         diverged,
         seconds,
     )
+
+
+def _initial_arms(environment: Environment, pulls: int, generator: Generator) -> list[int]:
+    """Arms of the first rounds: all of them so many times, each time in another order."""
+    if isinstance(pulls, bool) or not isinstance(pulls, Integral) or pulls < 0:
+        raise StudyError(f"initial_pulls must be an integer of at least 0, got {pulls!r}")
+    if pulls * environment.arms > environment.rounds:
+        raise StudyError(
+            f"initial_pulls={pulls} of {environment.arms} arms take {pulls * environment.arms} rounds, but the "
+            f"game has {environment.rounds}; lower initial_pulls, or play more rounds"
+        )
+    orders = [torch.randperm(environment.arms, generator=generator) for _ in range(int(pulls))]
+    return [int(arm) for order in orders for arm in order]
 
 
 def _check_policy(policy: Policy, arms: int) -> None:

@@ -57,7 +57,7 @@ class EpsilonGreedy(Policy):
         # Both numbers are drawn in every round: policies that differ in ε alone see the same chances.
         explore = float(torch.rand((), generator=self.generator)) < self.epsilon
         other = int(torch.randint(len(mean), (), generator=self.generator))
-        return Decision(other if explore else int(mean.argmax()), mean)
+        return Decision(other if explore else self.best(mean), mean)
 
     def learn(self, context: Tensor, inputs: Tensor, arm: int, reward: float) -> None:
         """Tell the network."""

@@ -42,7 +42,7 @@ class UncertaintyStudy(BaseStudy):
     """
 
     name: ClassVar[str] = "uncertainty"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     problems: Sequence[Annotated[UncertaintyProblem, Field(discriminator="kind")]] = Field(min_length=1)
 

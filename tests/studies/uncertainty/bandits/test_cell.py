@@ -51,6 +51,7 @@ def tiny(**changes):
         "encoding": "outputs",
         "training": {"steps": 5, "every": 4},
         "widths": [8],
+        "widenings": 0,
         **EVERYBODY,
         **changes,
     }
@@ -104,6 +105,10 @@ def test_the_tables_and_answers_name_every_rule(measured):
         ({"widths": [1]}, "widths from 2 on"),
         ({"training": {"batch_size": 4}}, "for 'sgd' and 'adam' only"),
         ({"tuned": {"ucb": [0.1, 0.1]}}, "each once"),
+        ({"tuned": {"ucb": []}}, "ucb needs at least one constant"),
+        ({"initial_pulls": -1}, "initial_pulls"),
+        ({"widenings": -1}, "widenings"),
+        ({"arms": "sorted"}, "arms"),
         ({"model": {"architecture": "shallow"}}, "NTK parametrisation"),
         ({"training": {"steps": 0}}, "steps"),
         ({"mean": "linearized", "training": {"optimizer": "adam"}}, "linearised mean"),
@@ -130,6 +135,40 @@ def test_the_norm_of_the_rewards_is_what_the_theorem_asks_for(measured):
     assert other["bandit_norm_bound"] == pytest.approx(measured.scalars["bandit_norm_bound"], rel=ITERATED)
     given = tiny(rules=["limit"], tuned={}, schedule={"norm_bound": 2.5})
     assert compute(given.cells()[0])["scalars"]["bandit_norm_bound"] == 2.5
+
+
+def test_the_order_of_arms_is_the_seeds():
+    given, back, *shuffled = (
+        tiny(arms=arms).problems[0].environment(seed).means
+        for arms, seed in (("given", 0), ("reversed", 0), ("shuffled", 0), ("shuffled", 0), ("shuffled", 1))
+    )
+    assert torch.equal(back, given.flip(1))
+    assert torch.equal(shuffled[0], shuffled[1])
+    assert sorted(shuffled[0].T.tolist()) == sorted(given.T.tolist())
+    places = {tuple(tiny().problems[0].environment(s).means.max(dim=0).values.tolist()) for s in range(4)}
+    assert len(places) > 1
+
+
+def test_initial_pulls_reach_the_game():
+    found = compute(tiny(initial_pulls=2, rules=[], tuned={"lin_ucb": [1]}).cells()[0])["scalars"]
+    none = compute(tiny(rules=[], tuned={"lin_ucb": [1]}).cells()[0])["scalars"]
+    assert found["bandit_lin_ucb_1_regret"] != none["bandit_lin_ucb_1_regret"]
+    with pytest.raises(StudyError, match="initial_pulls: 3 of 5 arms take 15 rounds, but the game has 12; lower"):
+        tiny(initial_pulls=3).check()
+
+
+def test_a_tuned_rule_tries_more_than_it_was_given_where_that_is_allowed(measured):
+    given = compute(tiny(rules=[], tuned={"lin_ucb": [0.1, 1]}, widenings=0).cells()[0])
+    assert given["curves"]["bandit_lin_ucb_tried"] == [0.1, 1]
+    wider = compute(tiny(rules=[], tuned={"lin_ucb": [0.1, 1]}, widenings=3).cells()[0])
+    tried = wider["curves"]["bandit_lin_ucb_tried"]
+    assert 2 < len(tried) <= 5
+    assert all(f"bandit_lin_ucb_{c:g}_regret" in wider["scalars"] for c in tried)
+
+
+def test_the_schedule_is_far_above_its_limit_at_any_width(measured):
+    factor, far = (measured.scalars[f"bandit_schedule_factor{place}"] for place in ("", "_far"))
+    assert factor > far > 1
 
 
 def test_members_of_an_ensemble_differ():

@@ -5,7 +5,9 @@ import math
 import pytest
 
 from ntkgap.studies.measured import Measured
-from ntkgap.studies.uncertainty.bandits.tuned import complete, ratios
+from ntkgap.studies.uncertainty.bandits.claims import claims
+from ntkgap.studies.uncertainty.bandits.tuned import choose, complete, ratios
+from ntkgap.studies.verdict import judge_width
 
 
 def game(seed, regrets, width=8, **settings):
@@ -62,3 +64,72 @@ def test_ratios_say_who_lost_more():
 def test_of_two_that_diverged_none_lost_more():
     found = ratios({f"bandit_{rule}_regret": math.inf for rule in ("ucb", "theory")})
     assert math.isnan(found["bandit_theory_over_tuned"])
+
+
+def test_seeds_that_agree_leave_no_doubt_and_seeds_that_do_not_leave_some():
+    agreed = choose({0.1: [0.5, 0.6, 0.5, 0.6], 1.0: [0.1, 0.2, 0.1, 0.2], 10.0: [0.9, 0.8, 0.9, 0.7]})
+    assert (agreed.best, agreed.contenders, agreed.at_edge) == (1.0, (1.0,), False)
+    torn = choose({0.1: [0.1, 0.5, 0.1, 0.6], 1.0: [0.3, 0.25, 0.3, 0.2], 10.0: [0.9, 0.8, 0.9, 0.7]})
+    assert (torn.best, torn.contenders) == (1.0, (0.1, 1.0))
+    assert choose({0.1: [0.1, 0.1], 1.0: [0.2, 0.2]}).at_edge
+    assert not choose({0.1: [0.1, 0.1]}).at_edge
+
+
+def test_what_is_better_by_the_same_in_every_seed_is_better_however_much_seeds_differ():
+    luck = [0.1, 0.9, 0.3, 0.7]
+    assert choose({1.0: luck, 2.0: [x + 0.01 for x in luck]}).contenders == (1.0,)
+
+
+def test_a_single_seed_cannot_tell_its_luck_so_that_all_constants_contend():
+    assert choose({0.1: [0.1], 1.0: [0.9]}).contenders == (0.1, 1.0)
+
+
+def test_the_share_of_resamples_is_that_of_the_exact_bootstrap():
+    # Of 3 seeds drawn with replacement 1.0 is the best unless the third comes twice or more: 7 of 27.
+    regrets = {0.1: [1.0, 1.0, 0.0], 1.0: [0.4, 0.4, 0.9]}
+    assert choose(regrets).contenders == (0.1, 1.0)
+    # Better in one of seven seeds, by so much that four draws of it are needed: 1 % of resamples.
+    rarely = {0.1: [1.0] * 6 + [0.0], 1.0: [0.3] * 6 + [0.9]}
+    assert choose(rarely).contenders == (1.0,)
+
+
+def test_the_doubt_about_the_constant_reaches_the_verdict():
+    """Seeds are torn between two constants: the interval reaches over what either would have given."""
+    claim = next(c for c in claims() if c.key == "schedule_of_theory")
+    found = complete([game(s, r) for s, r in enumerate([{0.1: 0.8, 1.0: 0.62}, {0.1: 0.62, 1.0: 0.7}] * 3)])
+    name = claim.quantity
+    for cell in found:
+        low, high = cell.bounds(name)
+        assert low <= cell.scalars[name] <= high
+    assert any(cell.bounds(name)[0] < cell.bounds(name)[1] for cell in found)
+    values = [cell.scalars[name] for cell in found]
+    certain = judge_width(claim, 8, values)
+    doubtful = judge_width(claim, 8, values, [cell.bounds(name) for cell in found])
+    assert doubtful.interval.value == certain.interval.value
+    assert doubtful.interval.low <= certain.interval.low
+    assert certain.interval.high <= doubtful.interval.high
+    assert doubtful.interval.high - doubtful.interval.low > certain.interval.high - certain.interval.low
+
+
+def test_seeds_that_widened_their_grids_choose_among_what_all_of_them_tried():
+    cells = [
+        game(0, {0.1: 0.5, 1.0: 0.2, 10.0: 0.1}),
+        game(1, {0.1: 0.4, 1.0: 0.3}),
+        game(2, {0.1: 0.4, 1.0: 0.3}),
+    ]
+    for cell in cells:
+        cell.curves["bandit_ucb_tried"] = sorted(cell.cell["tuned"]["ucb"])
+        cell.cell["tuned"] = {"ucb": [0.1, 1.0]}
+    found = complete(cells)
+    assert [c.scalars["bandit_ucb_constant"] for c in found] == [1.0] * 3
+    assert all("1, is at the edge of those that all seeds tried, 0.1 to 1" in c.notes[-1] for c in found)
+    assert all(c.scalars["bandit_ucb_constant_at_edge"] == 1 for c in found)
+
+
+def test_cells_of_earlier_versions_tried_what_their_configuration_lists():
+    assert [
+        c.scalars["bandit_ucb_constant"] for c in complete([game(s, {0.1: 0.2, 1.0: 0.3}) for s in (0, 1)])
+    ] == [
+        0.1,
+        0.1,
+    ]

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from ntkgap.studies.figures import Table
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.statistics import median_interval
+from ntkgap.studies.uncertainty.bandits.claims import SCHEDULE
 from ntkgap.studies.uncertainty.bandits.rules import LABELS, scalar_name
 from ntkgap.studies.uncertainty.bandits.show import ranked
 from ntkgap.studies.verdict import Verdict, number
@@ -13,6 +14,7 @@ from ntkgap.studies.words import YES_OR_NO, by_problem
 QUESTIONS = (
     "does theory's exploration schedule pay?",
     "would its infinite-width limit?",
+    "does the schedule come down to that limit?",
     "does evidence?",
     "does the network explore as its kernel would?",
     "which rule to use?",
@@ -36,6 +38,7 @@ def answers(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]
                     problem,
                     _pays(own.get("schedule_of_theory")),
                     _pays(own.get("schedule_of_limit")),
+                    _comes_down(games),
                     _pays(own.get("evidence_explores")),
                     _follows(own.get("network_follows_kernel_bandit")),
                     _best(games),
@@ -48,7 +51,8 @@ def answers(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]
             key="exploration",
             title="Exploration",
             caption="At the largest width tested; medians over seeds. Regret is a part of that of uniform choice. "
-            "Tuned constants were the best on the other seeds: an oracle's choice, to compare with.",
+            "Tuned constants were the best on the other seeds: an oracle's choice, to compare with; intervals "
+            "reach over all constants that these seeds cannot tell from the best.",
             columns=("", *QUESTIONS),
             rows=tuple(rows),
         )
@@ -64,6 +68,20 @@ def _pays(verdict: Verdict | None) -> str:
     word = YES_OR_NO[last.state]
     i = last.interval
     return f"{word}: {number(i.value)} [{number(i.low)}, {number(i.high)}] times the tuned constant's regret."
+
+
+def _comes_down(games: Sequence[Measured]) -> str:
+    """How far above its limit the schedule is at the largest width, and would be at one that nobody can build."""
+    width = max(c.width for c in games)
+    found = [
+        median_interval([c.scalars[name] for c in games if c.width == width]).value
+        for name in ("bandit_schedule_factor", "bandit_schedule_factor_far")
+        if all(name in c.scalars for c in games if c.width == width)
+    ]
+    if not found:
+        return "Not played."
+    here = f"{'Yes' if found[0] <= SCHEDULE else 'No, it stays above'}: {number(found[0])} times"
+    return here + (f", and at width 10⁶⁰ still {number(found[1])} times." if len(found) > 1 else ".")
 
 
 def _follows(verdict: Verdict | None) -> str:

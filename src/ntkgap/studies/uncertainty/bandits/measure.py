@@ -1,6 +1,7 @@
 """One cell of a bandit: all exploration rules play the same rounds with networks of one width and seed."""
 
 import math
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -8,16 +9,25 @@ import torch
 from torch import Generator
 
 from ntkgap.errors import KernelError, ModelError
-from ntkgap.practice.bandits import BanditRun, Environment, Policy, play
+from ntkgap.practice.bandits import BanditRun, Policy, play
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.model import OwnModel, notes_on
+from ntkgap.studies.uncertainty.bandits.grid import widened
 from ntkgap.studies.uncertainty.bandits.players import Players
 from ntkgap.studies.uncertainty.bandits.problem import BanditProblem
-from ntkgap.studies.uncertainty.bandits.rules import LABELS, OF_LIMIT, WIDTHLESS, scalar_name, tuned_name
+from ntkgap.studies.uncertainty.bandits.rules import (
+    LABELS,
+    OF_LIMIT,
+    WIDTHLESS,
+    Tuned,
+    scalar_name,
+    tuned_name,
+)
 from ntkgap.theory import InfiniteWidthExploration, ZhouExploration
 
 POINTS = 40  # of each curve over the rounds
 DIAGNOSES = 8  # of each policy
+FAR = 10**60  # a width to show that theory's schedule does not come down to its limit
 ANY_WIDTH = 8  # of a network whose infinite-width limit is all that is asked for
 
 # What claims ask of theory's schedule.
@@ -28,8 +38,7 @@ SCHEDULED = (
     "bandit_limit_coverage",
 )
 
-Numbers = dict[str, float | int | bool | None]
-Curves = dict[str, list[float]]
+Games = dict[float, BanditRun]
 
 
 def measure(problem: BanditProblem, width: int, seed: int) -> Findings:
@@ -56,56 +65,76 @@ def measure(problem: BanditProblem, width: int, seed: int) -> Findings:
         "bandit_diagnosed": [float(t) for t in checkpoints(environment.rounds, DIAGNOSES)],
     }
     for name in problem.rules:
-        add(name, run(environment, players.fixed(name)), findings)
-    for rule, constant in problem.candidates:
+        add(name, run(players, players.fixed(name)), findings)
+    for rule in problem.tuned:
         if rule not in WIDTHLESS:
-            add(tuned_name(rule, constant), run(environment, players.tuned(rule, constant)), findings)
+            add_tuned(rule, search(problem, players, rule), findings)
     if isinstance(problem.model, OwnModel):
         findings.scalars["bandit_learning_rate"] = players.training.learning_rate
-        play_own_limit(problem, environment, players, findings)
+        play_own_limit(problem, players, findings)
         findings.leave_out("theory's schedule is of an MLP in NTK parametrisation", *SCHEDULED)
         return findings
-    for candidate, result in widthless(problem.model_copy(update={"widths": [ANY_WIDTH]}).model_dump_json(), seed):
-        add(candidate, result, findings)
+    for rule, games in widthless(problem.model_copy(update={"widths": [ANY_WIDTH]}).model_dump_json(), seed):
+        add_tuned(rule, games, findings)
     add_schedule(players.theory, players.limit, findings)
     return findings
 
 
-def play_own_limit(problem: BanditProblem, environment: Environment, players: Players, findings: Findings) -> None:
+def play_own_limit(problem: BanditProblem, players: Players, findings: Findings) -> None:
     """Linear rules, and those of the user's network at infinite width if such a kernel is known."""
-    for rule, constant in problem.candidates:
+    for rule in problem.tuned:
         if rule not in WIDTHLESS:
             continue
         try:
-            add(tuned_name(rule, constant), run(environment, players.tuned(rule, constant)), findings)
+            add_tuned(rule, search(problem, players, rule), findings)
         except (KernelError, ModelError) as error:
             if rule not in OF_LIMIT:
                 raise
             findings.leave_out(f"no infinite-width kernel: {error}", "bandit_kernel_gap")
 
 
-def run(environment: Environment, policy: Policy) -> BanditRun:
-    """Play all rounds."""
-    return play(environment, policy, diagnose_at=checkpoints(environment.rounds, DIAGNOSES))
+def run(players: Players, policy: Policy) -> BanditRun:
+    """Play all rounds; ties and initial pulls are the same for all rules of a cell."""
+    environment = players.environment
+    return play(
+        environment,
+        policy,
+        initial_pulls=players.problem.initial_pulls,
+        seed=players.stream,
+        diagnose_at=checkpoints(environment.rounds, DIAGNOSES),
+    )
+
+
+def search(problem: BanditProblem, players: Players, rule: Tuned) -> Games:
+    """The games of a tuned rule, by constant."""
+    return widened(
+        problem.tuned[rule],
+        lambda constant: run(players, players.tuned(rule, constant)),
+        regret=lambda game: game.relative_regret,
+        widenings=problem.widenings,
+    )
 
 
 @lru_cache(maxsize=16)
-def widthless(problem: str, seed: int) -> list[tuple[str, BanditRun]]:
+def widthless(problem: str, seed: int) -> list[tuple[Tuned, Games]]:
     """What those did whose fortune no width can change, once for all widths; the problem as JSON."""
     spec = BanditProblem.model_validate_json(problem)
     environment = spec.environment(seed)
     network = spec.network(spec.template(environment), ANY_WIDTH, Generator().manual_seed(0))
     players = Players(spec, environment, network, ANY_WIDTH, stream=seed)
-    return [
-        (tuned_name(rule, constant), run(environment, players.tuned(rule, constant)))
-        for rule, constant in spec.candidates
-        if rule in WIDTHLESS
-    ]
+    return [(rule, search(spec, players, rule)) for rule in spec.tuned if rule in WIDTHLESS]
 
 
 def checkpoints(rounds: int, points: int) -> list[int]:
     """Rounds in equal ratios, the last among them."""
     return sorted({int(t) for t in np.geomspace(1, rounds, points).round()})
+
+
+def add_tuned(rule: Tuned, games: Games, findings: Findings) -> None:
+    """Note what a tuned rule did with every constant, and which constants it tried."""
+    for constant, game in games.items():
+        add(tuned_name(rule, constant), game, findings)
+    findings.curves[scalar_name(rule, "tried")] = sorted(games)
 
 
 def add(name: str, result: BanditRun, findings: Findings) -> None:
@@ -148,3 +177,6 @@ def add_schedule(theory: ZhouExploration, limit: InfiniteWidthExploration, findi
     at_limit = [limit(t, d) for t, d in zip(rounds, determinants, strict=True)]
     findings.curves |= {"bandit_schedule_gamma": gamma, "bandit_schedule_limit": at_limit}
     findings.scalars["bandit_schedule_factor"] = gamma[-1] / at_limit[-1]
+    # The network's own learning rate, ηm, stays.
+    far = replace(theory, width=FAR, learning_rate=theory.learning_rate * theory.width / FAR)
+    findings.scalars["bandit_schedule_factor_far"] = far(rounds[-1], determinants[-1]) / at_limit[-1]

@@ -3,6 +3,7 @@
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
+import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Generator, nn
@@ -16,6 +17,8 @@ from ntkgap.studies.model import OwnModel
 from ntkgap.studies.problem import BaseProblem
 from ntkgap.studies.spec import DataSpec, Spec
 from ntkgap.studies.uncertainty.bandits.rules import OF_THEORY, Fixed, Tuned, tuned_name
+
+ARMS = 1  # which of a seed's sources the order of arms comes from
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -92,6 +95,10 @@ class BanditProblem(BaseProblem):
         tuned: constants to try, by rule.
         epsilon: of ε-greedy.
         members: of the ensemble.
+        arms: their order: ``"shuffled"`` by the seed, as ``"given"`` by the data, or that ``"reversed"``.
+        initial_pulls: how often every arm is pulled before a rule has a say.
+        widenings: most games that a tuned rule plays beyond the constants given, while the best of them is at an
+            edge or no more than the margin of the claims better than what is there.
     """
 
     kind: Literal["bandit"] = "bandit"
@@ -108,6 +115,9 @@ class BanditProblem(BaseProblem):
     tuned: dict[Tuned, list[Positive]] = Field(default={"ucb": [0.01, 0.1, 1.0]})
     epsilon: float = Field(default=0.1, ge=0, le=1)
     members: int = Field(default=5, ge=2)
+    arms: Literal["shuffled", "given", "reversed"] = "shuffled"
+    initial_pulls: int = Field(default=0, ge=0)
+    widenings: int = Field(default=2, ge=0, le=20)
 
     @model_validator(mode="after")
     def _rules_are_told_apart(self) -> Self:
@@ -162,11 +172,6 @@ class BanditProblem(BaseProblem):
         """α²λ, in units of the network's own kernel."""
         return self.regularization * self.model.alpha**2
 
-    @property
-    def candidates(self) -> list[tuple[Tuned, float]]:
-        """Every tuned rule with every constant."""
-        return [(rule, c) for rule, constants in self.tuned.items() for c in constants]
-
     def environment(self, seed: int) -> Environment:
         """The rounds of a seed.
 
@@ -174,7 +179,7 @@ class BanditProblem(BaseProblem):
             NtkgapError: if the data cannot be loaded, or are no bandit.
         """
         rounds, _ = self.data.load(seed)
-        return make_environment(
+        environment = make_environment(
             rounds,
             self.rewards,
             features=self.features,
@@ -182,6 +187,16 @@ class BanditProblem(BaseProblem):
             reward_unit=self.reward_unit,
             seed=seed,
         )
+        if self.initial_pulls * environment.arms > environment.rounds:
+            raise StudyError(
+                f"{self.name!r}: initial_pulls: {self.initial_pulls} of {environment.arms} arms take "
+                f"{self.initial_pulls * environment.arms} rounds, but the game has {environment.rounds}; lower "
+                "it, or raise data.n_train"
+            )
+        if self.arms == "shuffled":
+            generator = Generator().manual_seed(_stream(seed, ARMS))
+            return environment.reordered(torch.randperm(environment.arms, generator=generator).tolist())
+        return environment if self.arms == "given" else environment.reordered(range(environment.arms)[::-1])
 
     def describe(self) -> str:
         """Rounds, arms and learning."""
@@ -195,7 +210,8 @@ class BanditProblem(BaseProblem):
             f"{self.data.n_train} rounds of {self.data.label}, encoded as {self.encoding}, contexts "
             f"{self.features}; λ = {self.regularization:g}; trained every {t.every} rounds for {t.steps} steps of "
             f"{t.optimizer} with η = {t.learning_rate:g} from the {t.start} parameters; gradients at "
-            f"{self.gradients}; means from {self.mean}."
+            f"{self.gradients}; means from {self.mean}; arms {self.arms}, each pulled "
+            f"{self.initial_pulls} times at first."
             f"{caveat}"
         )
 
@@ -249,6 +265,11 @@ class BanditProblem(BaseProblem):
     def template(environment: Environment) -> Dataset:
         """Inputs and targets of the shapes of a reward network's."""
         return Dataset(torch.zeros(1, environment.in_features), torch.zeros(1, environment.out_features))
+
+
+def _stream(seed: int, what: int) -> int:
+    """Seed of a source of randomness of its own."""
+    return int(np.random.SeedSequence([seed, what]).generate_state(1)[0])
 
 
 @lru_cache(maxsize=16)

@@ -98,8 +98,9 @@ def figures() -> list[StudyFigure]:
 
 CAPTION = (
     "Expected regret in parts of that of uniform choice, medians over seeds with intervals, best rule at the "
-    "largest width first. Tuned rules: each seed plays with the constant that was best on the other seeds; "
-    "(edge): for some it is the smallest or largest of those tried, beyond which better may lie; so also for "
+    "largest width first. Tuned rules: each seed plays with the constant that was best on the other seeds, of "
+    "those given and those that a search beyond the edges added; (edge): for some seeds it is still the smallest "
+    "or largest that all of them tried, beyond which better may lie; so also for "
     "evidence that is greatest at a bound of precision or noise in the end. "
     "Coverage: part of arms and rounds at the largest width whose true mean reward lay in the interval the rule "
     "explored with; Thompson sampling has one standard deviation either way, upper confidence bounds their own "
@@ -164,9 +165,7 @@ def _constant(cells: Sequence[Measured], rule: str) -> str:
     at_bound = [c.scalars.get(scalar_name(rule, "evidence_at_edge")) for c in cells]
     if None not in at_bound:
         return "by evidence (edge)" if 1 in at_bound else "by evidence"
-    tried = cells[0].cell["tuned"].get(rule, [])
-    chosen = {c.scalars.get(scalar_name(rule, "constant")) for c in cells}
-    at_edge = len(tried) > 1 and bool(chosen & {min(tried), max(tried)})
+    at_edge = any(c.scalars.get(scalar_name(rule, "constant_at_edge")) == 1 for c in cells)
     return _entry(cells, rule, "constant") + (" (edge)" if at_edge else "")
 
 
