@@ -63,7 +63,12 @@ def measure(problem: ClassificationProblem, width: int, seed: int) -> Findings:
             if name == "class_network" or name.startswith("class_laplace"):
                 score_diverged(name, findings)
     else:
-        _score_laplace(LinearizedLaplace(network, data, prior_mean=member(0).double()), test, seed, findings)
+        fixed = LinearizedLaplace(network, data, prior_mean=member(0).double())
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always", AccuracyWarning)
+            fitted = fixed.fit_evidence()
+        findings.notes += [str(warning.message) for warning in said if warning.category is AccuracyWarning]
+        _score_laplace(fixed, fitted, test, seed, findings)
     _compare(findings)
     findings.scalars["n_parameters"] = sum(p.numel() for p in network.parameters())
     return findings
@@ -93,13 +98,14 @@ def _score_process(ntk: Kernel, data: Dataset, test: Dataset, findings: Findings
         score(name, process.predict(ntk.cross, ntk.test).probabilities(), test, findings)
 
 
-def _score_laplace(fixed: LinearizedLaplace, test: Dataset, seed: int, findings: Findings) -> None:
+def _score_laplace(
+    fixed: LinearizedLaplace, fitted: LinearizedLaplace, test: Dataset, seed: int, findings: Findings
+) -> None:
     """Laplace around a trained network, and the network alone.
 
     The prior is centred on the network's start: trained without weight decay it keeps what of that no data
     concern, which a prior at 0 would take for learned.
     """
-    fitted = fixed.fit_evidence()
     findings.scalars |= {
         "class_laplace_prior_precision": fitted.prior_precision,
         "class_laplace_distance_to_mode": fitted.distance_to_mode,
