@@ -121,8 +121,8 @@ def run(
     train: Annotated[
         str | None,
         typer.Option(
-            help="Your training, measured besides in the optimization study: my_train.py:fit, a function "
-            "(model, data, seed) -> None that trains in place."
+            help="Your training, measured besides in the optimization study and in place of the preset's in the "
+            "continual one: my_train.py:fit, a function (model, data, seed) -> None that trains in place."
         ),
     ] = None,
     n_train: Annotated[int | None, typer.Option(help="Training examples in place of the preset's number.")] = None,
@@ -176,7 +176,7 @@ def run(
                 model=model,
                 data=data,
                 target=target,
-                train=train if name == "optimization" or study is not None else None,
+                train=train if find_study(name).takes_training or study is not None else None,
                 n_train=n_train,
                 n_test=n_test,
             )

@@ -39,6 +39,8 @@ class BaseStudy(BaseModel, ABC):
     A problem may vary other settings too, at one width: those cells carry the setting and its value under
     ``"variation"``, which is empty for all others. What theory says along such an axis stands in ``axis_notes``.
 
+    A study that measures a user's own training says so by ``takes_training``.
+
     Attributes:
         description: what a preset is for.
         seeds: seeds of the replicates.
@@ -52,6 +54,7 @@ class BaseStudy(BaseModel, ABC):
     compute: ClassVar[str]
     axes: ClassVar[Sequence[str]] = ("problem", "width", "seed", "variation")
     axis_notes: ClassVar[Mapping[str, str]] = {}
+    takes_training: ClassVar[bool] = False
     written: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     description: str = ""
@@ -129,10 +132,11 @@ class BaseStudy(BaseModel, ABC):
             n_train: replaces the number of training examples.
             n_test: replaces the number of test examples.
             target: name of the column of targets, where data are a table.
-            train: of the optimization study: how you train, measured besides. A function
-                (model, data, seed) -> None or its place; or a mapping with ``optimizer`` (a name, a class of
-                ``torch.optim``, a function), ``loss`` (a name, a class of ``torch.nn``, a function),
-                ``learning_rate``, ``steps``, ``momentum``, ``weight_decay``, ``clip`` and ``batch_size``.
+            train: how you train: measured besides in the optimization study, and in place of the preset's training
+                of tasks in the continual one. A function (model, data, seed) -> None or its place; or a mapping
+                with ``optimizer`` (a name, a class of ``torch.optim``, a function), ``loss`` (a name, a class of
+                ``torch.nn``, a function), ``learning_rate``, ``steps``, ``momentum``, ``weight_decay``, ``clip``,
+                ``batch_size`` and ``schedule`` (a function).
 
         Raises:
             StudyError: if there is no such preset or problem, a value is out of range, or the network or the data
@@ -161,7 +165,10 @@ class BaseStudy(BaseModel, ABC):
         Raises:
             StudyError: if the study does not take that.
         """
-        raise StudyError(f"the study {cls.name!r} trains as its presets say; train= is for the optimization study")
+        raise StudyError(
+            f"the study {cls.name!r} trains as its presets say; train= is for the optimization and the continual "
+            "study"
+        )
 
     @classmethod
     def concerns(cls, preset: str, problems: Sequence[str] | None = None) -> bool:

@@ -38,7 +38,7 @@ def answers(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]
             _advice(found),
         )
         for problem, found in by_problem(verdicts).items()
-        if problem in cells and "width_helps_short" in found
+        if problem in cells and any(key.startswith("width_helps") for key in found)
     )
     if not rows:
         return []
@@ -93,7 +93,9 @@ def _foretold(found: Mapping[str, Verdict]) -> str:
         return "Not asked."
     parts = []
     for when, word in (("short", "brief"), ("long", "long")):
-        verdict = found[f"{name}_foretells_{when}"]
+        verdict = found.get(f"{name}_foretells_{when}")
+        if verdict is None:
+            continue
         interval = _known(verdict)
         if interval is None:
             parts.append(f"undecided after {word} training")

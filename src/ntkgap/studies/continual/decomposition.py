@@ -80,6 +80,7 @@ def _completed(cell: Measured, family: Sequence[Measured], converged_from: int |
     }
     both = converged_from is not None and _has_converged(cell)
     scalars["drop_converged"] = scalars["drop_total_long"] if both else math.nan
+    scalars = {name: value for name, value in scalars.items() if name not in cell.not_asked}
     return replace(cell, scalars={**cell.scalars, **scalars}, curves={**cell.curves, **curves})
 
 

@@ -6,12 +6,18 @@ from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
+from torch import Generator
 
 from ntkgap.data import Dataset, TaskStream, load_stream
 from ntkgap.data.arrays import own_names
+from ntkgap.errors import NtkgapError
+from ntkgap.models import learning_rate_factor
+from ntkgap.practice.continual import Steps, train_tasks
+from ntkgap.practice.losses import choose_loss
 from ntkgap.studies.model import ModelSpec, OwnModel
 from ntkgap.studies.problem import BaseProblem
 from ntkgap.studies.spec import DataSpec, Spec
+from ntkgap.studies.train_spec import TrainSpec
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -181,10 +187,12 @@ class ContinualProblem(BaseProblem):
         linearized: whether the network's linearised twin learns the stream too, for as long as it takes most: the
             control whose kernel cannot move.
         probes: examples on which the movement of the kernel is measured.
+        train: how a user trains, in place of ``training``; as that says if not given.
     """
 
     stream: StreamSpec
     training: TrainingSpec
+    train: TrainSpec | None = None
     methods: MethodsSpec = MethodsSpec()
     kernels: list[Literal["infinite", "initial", "task_start"]] = Field(
         default=["infinite", "initial", "task_start"]
@@ -206,9 +214,42 @@ class ContinualProblem(BaseProblem):
             )
         if self.linearized and "initial" not in self.kernels:
             raise ValueError("linearized is the control of the kernel at the start; put 'initial' into kernels")
-        if self.methods.ogd is not None and self.training.optimizer == "adam":
+        if self.train is None and self.methods.ogd is not None and self.training.optimizer == "adam":
             raise ValueError("orthogonal gradients are bent by adam; use 'gd' or 'sgd', or leave ogd out")
         return self
+
+    @model_validator(mode="after")
+    def _own_training_fits(self) -> Self:
+        if self.train is None:
+            return self
+        if self.train.fit is not None and getattr(self.stream, "heads", "single") == "per_task":
+            raise ValueError(
+                "a training function is given the data of one task, which do not say that tasks have outputs of "
+                "their own"
+            )
+        idle = [axis for axis in (self.variations.axes if self.variations else ()) if axis.startswith("training.")]
+        if idle:
+            raise ValueError(f"own training is in place of {idle[0]}, which then varies nothing")
+        return self
+
+    def check(self) -> None:
+        """As of any problem; of own training a step is tried."""
+        super().check()
+        if self.train is None:
+            return
+        stream = self.load(seed=0)
+        choose_loss(self.train.objective, *(task.train for task in stream.tasks))
+        if self.train.fit is not None:
+            return
+        for width in sorted(self.widths):
+            try:
+                network = self.network(stream.template(), width, Generator().manual_seed(0))
+            except NtkgapError:  # a user's own may fail at some widths
+                continue
+            settings = self.train.settings(learning_rate_factor(network)) | {"stop": Steps(1)}
+            settings.pop("steps")
+            train_tasks([network], stream, **settings)
+            return
 
     def load(self, seed: int) -> TaskStream:
         """The stream of a seed.
@@ -222,6 +263,11 @@ class ContinualProblem(BaseProblem):
         """Stream, sizes and training."""
         training, steps = self.training, ", ".join(map(str, self.training.steps))
         source = "" if isinstance(self.stream, TeachersSpec) else f" of {self.data.label}"
+        what = f"{describe_stream(self.stream)}{source}, {self.data.n_train} training examples a task"
+        if self.train is not None:
+            stops = ", ".join(map(str, self.train.stops))
+            left = "" if self.train.fit else f" Tasks are left after {stops} steps."
+            return f"{what}.{self.train.describe()}{left}"
         if training.optimizer == "gd":
             own = "each network's own kernel at its start"
             kernel = "infinite width" if "infinite" in self.kernels else own
@@ -231,10 +277,12 @@ class ContinualProblem(BaseProblem):
         else:
             batch = f", batches of {training.batch_size}" if training.batch_size else ""
             how = f"{training.optimizer} at η = {training.learning_rate:g}{batch}"
-        return (
-            f"{describe_stream(self.stream)}{source}, {self.data.n_train} training examples a task; {how}, "
-            f"stopped after {steps} steps a task."
-        )
+        return f"{what}; {how}, stopped after {steps} steps a task."
+
+    @property
+    def own_code(self) -> dict[str | None, str]:
+        """Of the network, and of the training."""
+        return super().own_code | (self.train.own_code if self.train else {})
 
     @property
     def role(self) -> str:

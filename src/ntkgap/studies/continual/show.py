@@ -253,7 +253,7 @@ def _rows(cells: Sequence[Measured], width: int) -> list[tuple[str, ...]]:
     stops = of_width[0].curves["stops"]
     rows = [
         (
-            f"width {width}, {stop:g} steps a task",
+            f"width {width}, {_after(of_width[0], stop)}",
             *(_entry([c.curves[name][i] for c in of_width]) for name in names),
         )
         for i, stop in enumerate(stops)
@@ -261,7 +261,7 @@ def _rows(cells: Sequence[Measured], width: int) -> list[tuple[str, ...]]:
     for method, label in METHODS.items():
         if all(f"{method}_forgetting" in c.scalars for c in of_width):
             numbers = [[c.scalars[f"{method}_{name}"] for c in of_width] for name in names[:3]]
-            rows.append((f"width {width}, {stops[-1]:g} steps, {label}", *map(_entry, numbers), "–"))
+            rows.append((f"width {width}, {_after(of_width[0], stops[-1])}, {label}", *map(_entry, numbers), "–"))
     if all("joint_accuracy" in c.scalars for c in of_width):
         joint = _entry([c.scalars["joint_accuracy"] for c in of_width])
         rows.append((f"width {width}, all tasks at once", "–", joint, "–", "–"))
@@ -270,6 +270,12 @@ def _rows(cells: Sequence[Measured], width: int) -> list[tuple[str, ...]]:
             numbers = [[c.scalars[f"{key}_{name}_converged"] for c in of_width] for key in names[:3]]
             rows.append((f"width {width}, without end, as {label} predicts", *map(_entry, numbers), "–"))
     return rows
+
+
+def _after(cell: Measured, stop: float) -> str:
+    """A stopping time in words."""
+    own_function = (cell.cell.get("train") or {}).get("fit")
+    return "own training" if own_function else f"{stop:g} steps a task"
 
 
 def _entry(values: Sequence[float]) -> str:

@@ -9,9 +9,9 @@ from ntkgap.errors import StudyError
 from ntkgap.practice.gram_systems import LARGEST_GRAM
 from ntkgap.practice.losses import choose_loss
 from ntkgap.studies.optimization.race_spec import RaceSpec
-from ntkgap.studies.optimization.train_spec import TrainSpec
 from ntkgap.studies.problem import BaseProblem
 from ntkgap.studies.spec import Spec
+from ntkgap.studies.train_spec import TrainSpec
 
 
 class NaturalGradientSpec(Spec):

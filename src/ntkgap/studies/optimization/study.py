@@ -21,7 +21,7 @@ from ntkgap.studies.optimization.problem import OptimizationProblem
 from ntkgap.studies.optimization.race_claims import make_race_claims, make_race_figures
 from ntkgap.studies.optimization.required_width import required_width_table
 from ntkgap.studies.optimization.show import race_table
-from ntkgap.studies.optimization.train_spec import TrainSpec
+from ntkgap.studies.train_spec import TrainSpec
 from ntkgap.studies.verdict import Verdict
 
 
@@ -38,6 +38,7 @@ class OptimizationStudy(BaseStudy):
 
     name: ClassVar[str] = "optimization"
     version: ClassVar[int] = 3
+    takes_training: ClassVar[bool] = True
     axis_notes: ClassVar[Mapping[str, str]] = AXIS_NOTES
 
     problems: Sequence[OptimizationProblem] = Field(min_length=1)
