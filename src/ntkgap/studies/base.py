@@ -194,6 +194,8 @@ class BaseStudy(BaseModel, ABC):
                 settings["data"] = grid.data.model_dump(mode="json", exclude_none=True)
                 if settings.get("train", True) is None:  # cells that were computed before there was such a setting
                     settings.pop("train")
+                if settings["model"].get("normalization", True) is None:
+                    settings["model"].pop("normalization")
                 cells += [
                     {"problem": problem.name, "width": width, "seed": seed, "variation": variation, **settings}
                     for width in sorted(set(grid.widths))

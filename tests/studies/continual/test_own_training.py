@@ -110,7 +110,7 @@ def test_a_training_function_is_one_stop_without_methods_but_joint(tmp_path):
     assert "forgetting_short" not in scalars
     assert not any(f"{name}_forgetting" in scalars for name in ("ogd", "ewc", "replay"))
     assert "may do anything" in found["not_asked"]["gap_initial_long"]
-    assert "single stop" in found["not_asked"]["drop_total_short"]
+    assert "single stop" in found["not_asked"]["drop_matched_long"]
 
 
 def test_functions_travel_and_what_is_not_asked_has_no_verdict(tmp_path):
@@ -119,8 +119,8 @@ def test_functions_travel_and_what_is_not_asked_has_no_verdict(tmp_path):
     runs = ng.run(own, tmp_path / "store", workers=1, progress=False)
     assert runs.counts()["done"] == 2
     keys = {v.claim.key for v in assess(runs)}
-    assert "width_helps_converged" in keys
-    assert not any("foretell" in key or "short" in key for key in keys)
+    assert keys >= {"width_helps_converged", "width_helps_own"}
+    assert not any("foretell" in key or "after" in key for key in keys)
     assert {n.claim.key for n in not_asked(runs)} >= {"initial_foretells_long", "forgetting_foretold"}
     for table in own.tables(measured_cells(runs), assess(runs)):
         assert all("steps a task" not in row[0] for row in table.rows)

@@ -1,6 +1,7 @@
 """The network of one width and seed, its stream, and how it learns."""
 
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,7 +9,7 @@ from torch import Generator, nn
 
 from ntkgap.errors import KernelError, ModelError
 from ntkgap.practice import linearize
-from ntkgap.practice.continual import Method, Observer, TaskRuns, train_tasks
+from ntkgap.practice.continual import Method, Observer, Plain, TaskRuns, train_tasks
 from ntkgap.practice.modes import modes_differ
 from ntkgap.studies.continual.own_training import OwnPlan
 from ntkgap.studies.continual.plan import Plan, PresetPlan
@@ -56,14 +57,18 @@ class Learner:
         self.kernels = [] if self.unpredictable else problem.kernels
 
     def _preset_plan(self) -> PresetPlan:
-        training, rates = self.problem.training, []
-        if (fraction := training.fraction_of_critical) is not None:
+        training, rates = self.problem.training, None
+        if training.rule == "fraction_of_critical" or training.predictable:
             self._find_limit()
-            rates = [fraction * rate for rate in critical_rates(self.limit, self.network().double(), self.points)]
-        return PresetPlan(training, rates, len(self.stream))
+        if training.rule == "fraction_of_critical":
+            assert training.fraction_of_critical is not None  # as the rule takes it
+            critical = critical_rates(self.limit, self.network().double(), self.points)
+            rates = [training.fraction_of_critical * rate for rate in critical]
+        return PresetPlan(training, rates, self.width, len(self.stream), self.problem.data.n_train)
 
     def _own_plan(self, spec: TrainSpec) -> OwnPlan:
-        plan = OwnPlan(spec, len(self.stream), len({task.columns for task in self.stream.tasks}) == 1)
+        one_head = len({task.columns for task in self.stream.tasks}) == 1
+        plan = OwnPlan(spec, len(self.stream), one_head, self.network())
         if not plan.unpredictable:
             self._find_limit()
         return plan
@@ -89,14 +94,17 @@ class Learner:
     ) -> TaskRuns:
         """Learn all tasks, each for so many steps; the network itself, or its linearised twin."""
         network = linearize(self.network()) if linearized else self.network()
-        return train_tasks(
-            [network],
-            [self.stream],
-            method=method,
-            seeds=[self.seed],
-            observe=observe,
-            **self.plan.settings(stop, method, network),
-        )
+        return self._train(network, method, observe, self.plan.settings(stop, method, network))
+
+    def train_until(self, accuracy: float) -> TaskRuns:
+        """Learn all tasks, each until its training set has a score."""
+        network = self.network()
+        return self._train(network, Plain(), None, self.plan.until(accuracy, network))
+
+    def _train(
+        self, network: nn.Module, method: Method, observe: Observer | None, settings: dict[str, Any]
+    ) -> TaskRuns:
+        return train_tasks([network], [self.stream], method=method, seeds=[self.seed], observe=observe, **settings)
 
     def kernel_of(self, network: nn.Module) -> Kernel:
         """K(points, X_t) of a network as it is."""

@@ -6,7 +6,14 @@ from ntkgap.practice.continual import Plain
 from ntkgap.studies.continual.learner import Learner
 from ntkgap.studies.continual.plan import methods_of
 from ntkgap.studies.continual.problem import ContinualProblem
-from ntkgap.studies.continual.record import ends, record_method, record_prediction, record_stop, record_twin
+from ntkgap.studies.continual.record import (
+    ends,
+    record_accuracy,
+    record_method,
+    record_prediction,
+    record_stop,
+    record_twin,
+)
 from ntkgap.studies.continual.stored import StoredScores
 from ntkgap.studies.continual.task_start import TaskStart
 from ntkgap.studies.findings import Findings
@@ -26,6 +33,8 @@ def measure(problem: ContinualProblem, width: int, seed: int) -> Findings:
     if problem.linearized and learner.kernels:
         record_twin(learner.train(stops[-1], Plain(), linearized=True), findings)
     ends(findings)
+    for accuracy in learner.plan.accuracies:
+        record_accuracy(accuracy, learner.train_until(accuracy), findings)
     _try_methods(learner, findings)
     if learner.stream.separate_heads:
         findings.scalars["heads_forgetting"] = findings.scalars["forgetting_long"]
@@ -63,4 +72,4 @@ def _leave_out(learner: Learner, findings: Findings) -> None:
         promised = [name for name in ("heads_forgetting", "ogd_stored_forgetting") if name in findings.scalars]
         findings.leave_out(reason, "kernel_change_long", *promised)
     if len(learner.plan.stops) == 1:
-        findings.leave_out("this training has a single stop", "drop_total_short", "drop_matched_long")
+        findings.leave_out("this training has a single stop", "drop_matched_long")

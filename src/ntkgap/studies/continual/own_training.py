@@ -1,9 +1,12 @@
 """How the tasks of a stream are trained: as a user does it, in place of the preset's training."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from torch import nn
 
+from ntkgap.errors import ModelError
 from ntkgap.models import learning_rate_factor
 from ntkgap.practice.continual import EWC, OGD, Joint, Method, Replay, Steps
 from ntkgap.studies.continual.plan import tasks_together
@@ -19,12 +22,19 @@ class OwnPlan:
         spec: how the user trains.
         tasks: T.
         one_head: whether all tasks use the same outputs.
+        network: as it starts.
     """
 
-    def __init__(self, spec: TrainSpec, tasks: int, one_head: bool) -> None:
+    def __init__(self, spec: TrainSpec, tasks: int, one_head: bool, network: nn.Module) -> None:
         self._spec, self._tasks, self._one_head = spec, tasks, one_head
+        self._factor: float | None = None
+        with suppress(ModelError):  # layers have learning rates of their own
+            self._factor = learning_rate_factor(network)
         self.stops = spec.stops
+        self.accuracies: Sequence[float] = []
         self.unpredictable = _unpredictable(spec)
+        if self._factor is None and not self.unpredictable:
+            self.unpredictable = "layers have learning rates of their own, of which kernels know nothing"
         self.unfollowed = spec.unpredictable
         if spec.weight_decay and not self.unfollowed:
             self.unfollowed = "weight decay moves outputs that no example asks to move"
@@ -36,7 +46,7 @@ class OwnPlan:
     def settings(self, stop: int, method: Method, network: nn.Module) -> dict[str, Any]:
         """What ``train_tasks`` takes, for one stopping time."""
         spec, together = self._spec, tasks_together(method, self._tasks)
-        settings = spec.settings(learning_rate_factor(network))
+        settings = spec.settings(self._factor or 1.0)
         settings.pop("steps")
         if spec.fit is not None:
             return settings
@@ -47,6 +57,14 @@ class OwnPlan:
             grows = not spec.adaptive and (spec.summed or isinstance(method, Replay))
             settings["learning_rate"] = [rate / (tasks if grows else 1) for tasks in together]
         return settings | {"stop": Steps([stop * tasks for tasks in together])}
+
+    def until(self, accuracy: float, network: nn.Module) -> dict[str, Any]:
+        """Own training is not left at a score.
+
+        Raises:
+            NotImplementedError: always; there are no ``accuracies``.
+        """
+        raise NotImplementedError
 
     def left_out(self, method: Method) -> str:
         """Why a method is not tried under this training; empty if it is."""

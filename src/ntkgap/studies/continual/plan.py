@@ -6,8 +6,8 @@ from typing import Any, Protocol
 from torch import nn
 
 from ntkgap.models import learning_rate_factor
-from ntkgap.practice.continual import EWC, OGD, Joint, Method, Replay, Steps
-from ntkgap.studies.continual.problem import MethodsSpec, TrainingSpec
+from ntkgap.practice.continual import EWC, OGD, Joint, Method, Plain, Replay, Steps, Stopping, UntilAccuracy
+from ntkgap.studies.continual.training_spec import MethodsSpec, TrainingSpec
 
 
 class Plan(Protocol):
@@ -19,8 +19,13 @@ class Plan(Protocol):
         ...
 
     @property
+    def accuracies(self) -> Sequence[float]:
+        """Training scores at which tasks are left, beside the stopping times."""
+        ...
+
+    @property
     def rates(self) -> Sequence[float]:
-        """η of gradient descent on the network's kernel, of every task; empty where kernels predict nothing."""
+        """η of every task, as kernels count it where they predict the training; empty where that is not known."""
         ...
 
     @property
@@ -37,6 +42,10 @@ class Plan(Protocol):
         """What ``train_tasks`` takes, for one stopping time."""
         ...
 
+    def until(self, accuracy: float, network: nn.Module) -> dict[str, Any]:
+        """What ``train_tasks`` takes, for training until a score."""
+        ...
+
     def left_out(self, method: Method) -> str:
         """Why a method is not tried under this training; empty if it is."""
         ...
@@ -47,34 +56,50 @@ class PresetPlan:
 
     Args:
         training: of the problem.
-        rates: η of gradient descent on the network's kernel, of every task; empty for other optimisers.
+        kernel_rates: η on the kernel, of every task, where the learning rate is a part of the critical one.
+        width: of the network.
         tasks: T.
+        examples: of a task.
     """
 
     unpredictable = ""  # such a preset names no kernels
 
-    def __init__(self, training: TrainingSpec, rates: Sequence[float], tasks: int) -> None:
-        self._training, self._tasks = training, tasks
-        self.stops, self.rates = training.steps, rates
+    def __init__(
+        self, training: TrainingSpec, kernel_rates: Sequence[float] | None, width: int, tasks: int, examples: int
+    ) -> None:
+        self._training, self._tasks, self._width = training, tasks, width
+        self._by_kernel = kernel_rates is not None or training.predictable
+        self._in_a_pass = training.in_a_pass(examples)
+        self.stops, self.accuracies = training.stops(examples), training.accuracies
+        self.rates = [training.rate_at(width)] * tasks if kernel_rates is None else list(kernel_rates)
         bent = training.optimizer == "adam"
         self.unfollowed = "the steps of adam are not determined by outputs and kernel" if bent else ""
 
     def settings(self, stop: int, method: Method, network: nn.Module) -> dict[str, Any]:
         """What ``train_tasks`` takes, for one stopping time."""
+        together = tasks_together(method, self._tasks)
+        return self._settings(Steps([stop * tasks for tasks in together]), method, network)
+
+    def until(self, accuracy: float, network: nn.Module) -> dict[str, Any]:
+        """The same until training sets have a score, by the last stopping time at the latest.
+
+        They are scored after every step, or with batches five times a pass.
+        """
+        stop = UntilAccuracy(accuracy, at_most=self.stops[-1], every=max(1, self._in_a_pass // 5))
+        return self._settings(stop, Plain(), network)
+
+    def _settings(self, stop: Stopping, method: Method, network: nn.Module) -> dict[str, Any]:
         training, together = self._training, tasks_together(method, self._tasks)
-        if self.rates:
-            # Layers are trained with η times this factor, of which kernels know nothing.
-            rates = [rate / learning_rate_factor(network) for rate in self.rates]
-            if isinstance(method, Joint):
-                rates = [min(rates)]
-        else:
-            assert training.learning_rate is not None  # as the problem is valid
-            rates = [training.learning_rate] * len(together)
+        # Layers move with η times this factor, of which kernels know nothing.
+        factor = learning_rate_factor(network) if self._by_kernel else 1.0
+        rates = [rate / factor for rate in self.rates]
+        if isinstance(method, Joint):
+            rates = [min(rates)]
         if training.optimizer != "adam":  # whose steps do not grow with the loss
             rates = [rate / tasks for rate, tasks in zip(rates, together, strict=True)]
         return {
             "learning_rate": rates,
-            "stop": Steps([stop * tasks for tasks in together]),
+            "stop": stop,
             "optimizer": training.optimizer,
             "momentum": training.momentum,
             "batch_size": training.batch_size,

@@ -7,6 +7,7 @@ import numpy as np
 
 from ntkgap.practice.continual import AccuracyMatrix
 from ntkgap.practice.continual.conventions import CONVENTIONS
+from ntkgap.studies.continual.saved import saved_figure, saved_table
 from ntkgap.studies.figures import CurveFigure, Matrix, MatrixFigure, StudyFigure, Table, WidthFigure
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.statistics import median_interval
@@ -28,8 +29,18 @@ FORGETTING = "forgetting (max − last)"
 
 
 def figures() -> list[StudyFigure]:
-    """Forgetting over width and over stopping times, R beside its predictions, and what width is behind."""
-    return [*_forgetting(), _over_time(), _matrices(), _gaps(), _drops(), _kernel(), _overlap(), _methods()]
+    """What width saves over training time; forgetting over width and time, R, its predictions, and more."""
+    return [
+        saved_figure(),
+        *_forgetting(),
+        _over_time(),
+        _matrices(),
+        _gaps(),
+        _drops(),
+        _kernel(),
+        _overlap(),
+        _methods(),
+    ]
 
 
 def _forgetting() -> list[StudyFigure]:
@@ -170,7 +181,7 @@ def tables(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict])
     """
     found = []
     for i, (problem, of_problem) in enumerate(cells.items()):
-        found.append(_foretold(i, problem, of_problem))
+        found += [*saved_table(i, problem, of_problem), _foretold(i, problem, of_problem)]
         widths = sorted({c.width for c in of_problem})
         rows = [row for width in {widths[0]: 0, widths[-1]: 0} for row in _rows(of_problem, width)]
         found.append(

@@ -48,7 +48,11 @@ class ContinualStudy(BaseStudy):
 
     def claims(self) -> list[Claim]:
         """Each is judged where its quantity was measured."""
-        return [replace(claim, optional=True) for claim in claims()]
+        by_steps = [p for p in self.problems if p.train is None or p.train.fit is None]
+        stops = sorted({stop for problem in by_steps for stop in problem.stops})
+        scores = sorted({score for p in self.problems if p.train is None for score in p.training.accuracies})
+        own_function = len(by_steps) < len(self.problems)
+        return [replace(claim, optional=True) for claim in claims(stops, scores, own_function)]
 
     def complete(self, cells: Sequence[Measured]) -> list[Measured]:
         """Compare every network with the narrowest of its seed that learns the tasks."""
