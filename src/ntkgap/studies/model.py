@@ -36,7 +36,8 @@ class ModelSpec(Spec):
         gamma0: γ0, the rich-lazy dial of NTK parametrisation; not of the shallow network.
         antisymmetric: whether the network starts at zero, as the difference of two copies; not of the shallow one.
         pooling: ``"global_average"`` or ``"flatten"``, before the readout of the convolutional network.
-        normalization: ``"group"`` or ``"batch"``, before every nonlinearity of networks for images; none if not given.
+        normalization: ``"group"`` or ``"batch"``, before every nonlinearity of networks for images; none if not
+            given.
         trained: ``"all"`` parameters, or the ``"hidden"`` layers alone with a fixed readout, as in theorems;
             the shallow network has a fixed readout anyway.
     """

@@ -220,3 +220,24 @@ def test_networks_with_batch_statistics_are_measured_and_not_held_against_the_ke
     assert math.isfinite(found["scalars"]["forgetting_long"])
     assert "batch statistics" in found["not_asked"]["gap_initial_long"]
     assert "batch statistics" in found["not_asked"]["forgetting_gap_initial_long"]
+
+
+@pytest.mark.parametrize("architecture", ["convnet", "wideresnet"])
+def test_networks_for_images_may_be_normalised(architecture):
+    model = {"architecture": architecture, "weight_std": 1.4}
+    images = {"name": "digits", "n_train": 12, "n_test": 10, "options": {"scaling": "unit_norm"}}
+    training = {"optimizer": "sgd", "learning_rate": 0.05, "steps": [2, 20]}
+
+    def cell(normalization, **changes):
+        settings = {"model": model | ({"normalization": normalization} if normalization else {})}
+        problem = {"data": images, "training": training, "kernels": [], "widths": [4], **settings, **changes}
+        return tiny(**problem).cells()[0]
+
+    assert "normalization" not in cell(None)["model"]  # as in cells from before there was one
+    plain, group, batch = (compute(cell(n))["curves"]["train_score"] for n in (None, "group", "batch"))
+    assert plain != group != batch
+    predicted = {"training": {"fraction_of_critical": 0.1, "steps": [2, 5]}, "kernels": ["initial"]}
+    found = compute(cell("batch", **predicted))
+    assert "batch statistics" in found["not_asked"]["gap_initial_long"]
+    with pytest.raises(StudyError, match="batch statistics; leave 'infinite' out"):
+        cell("batch", **{**predicted, "kernels": ["infinite"]})

@@ -56,8 +56,8 @@ class ContinualProblem(BaseProblem):
             raise ValueError("kernels predict gradient descent (optimizer 'gd') alone; leave kernels empty")
         if "infinite" in self.kernels and isinstance(self.model, ModelSpec) and not self.model.one_limit:
             raise ValueError(
-                "the kernel of infinite width takes parametrization 'ntk' without gamma0 or batch statistics; leave "
-                "'infinite' out of kernels"
+                "the kernel of infinite width takes parametrization 'ntk' without gamma0 or batch statistics; "
+                "leave 'infinite' out of kernels"
             )
         if self.linearized and "initial" not in self.kernels:
             raise ValueError("linearized is the control of the kernel at the start; put 'initial' into kernels")
