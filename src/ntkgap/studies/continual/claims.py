@@ -96,7 +96,8 @@ def _width(stops: Sequence[int], scores: Sequence[float], own_function: bool) ->
             f"Every task left as soon as its training set scores {100 * score:.6g} %, the network forgets less "
             f"than {narrow}.",
             at_score(score),
-            "Both have learned every task equally well, after as many steps as each of them needs.",
+            "Both have learned every task about equally well, after numbers of steps that differ between widths "
+            "and between tasks: later tasks may take many more than the first.",
             f"a network did not score {100 * score:.6g} % on every task by the last stopping time",
         )
         for score in scores
