@@ -258,8 +258,8 @@ def test_patches_are_the_tokens(generator):
         (lambda: VGG(1, 1, 4, 1, convolutions=0), r"convolutions must be"),
         (lambda: VGG(1, 1, 4, 1, stage_pooling="median"), r"unknown stage_pooling 'median'"),
         (
-            lambda: WideResNet(1, 1, 4, 1, normalization="batch"),
-            r"unknown normalization 'batch'; choose one of None",
+            lambda: WideResNet(1, 1, 4, 1, normalization="layer"),
+            r"unknown normalization 'layer'; choose one of None",
         ),
         (
             lambda: WideResNet(1, 1, 4, 1, normalization="group")(torch.zeros(2, 1, 4, 4)),

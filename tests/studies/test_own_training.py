@@ -58,8 +58,9 @@ def trained(tmp_path, train, model=build):
         {"optimizer": torch.optim.SGD, "loss": nn.CrossEntropyLoss(), "learning_rate": 0.05, "steps": 12},
         {"optimizer": "sgd", "loss": "MSELoss", "learning_rate": 0.02, "steps": 12, "weight_decay": 0.1},
         {"optimizer": "sgd", "loss": "MSELoss", "learning_rate": 0.02, "steps": 12, "batch_size": 3},
+        {"optimizer": "sgd", "learning_rate": 2e-3, "steps": 12, "schedule": lambda step: 1 / (1 + step)},
     ],
-    ids=["minibatches", "clipped", "classes of torch", "weight decay", "batch means"],
+    ids=["minibatches", "clipped", "classes of torch", "weight decay", "batch means", "schedule"],
 )
 def test_a_wide_network_follows_the_prediction(train, tmp_path):
     found = trained(tmp_path, train)
@@ -75,9 +76,18 @@ def test_a_wide_network_follows_the_prediction(train, tmp_path):
     [
         ({"optimizer": torch.optim.AdamW, "loss": "squared", "learning_rate": 1e-3, "steps": 3}, "steps of AdamW"),
         ({"optimizer": lambda groups: torch.optim.RMSprop(groups), "learning_rate": 1e-3, "steps": 3}, "model"),
+        (
+            {
+                "optimizer": "sgd",
+                "learning_rate": 1e-3,
+                "steps": 3,
+                "schedule": lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 2),
+            },
+            "a scheduler of torch",
+        ),
         (fit, "may do anything"),
     ],
-    ids=["AdamW", "a function", "fit"],
+    ids=["AdamW", "a function", "a scheduler", "fit"],
 )
 def test_what_no_kernel_predicts_is_not_asked(train, reason, tmp_path):
     found = trained(tmp_path, train)

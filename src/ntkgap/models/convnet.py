@@ -10,6 +10,7 @@ from ntkgap.models.layers import pair
 from ntkgap.models.nonlinearities import make_nonlinearity
 from ntkgap.models.parametrizations import LayerFactory
 from ntkgap.models.scales import Network, scaled_parametrization
+from ntkgap.models.wide_resnet import NORMALIZATIONS, activation
 
 STAGE_POOLINGS = {"average": nn.AvgPool2d, "max": nn.MaxPool2d}
 
@@ -27,6 +28,7 @@ class ConvNet(Network):
         image_size: pixels a side or (H, W); needed for ``pooling="flatten"``, checked where given.
         pooling: ``"global_average"`` (mean over pixels before the readout) or ``"flatten"``.
         padding_mode: ``"zeros"`` or ``"circular"`` (no borders: shifts of the image are symmetries).
+        normalization: None, ``"group"`` or ``"batch"``, before every nonlinearity; as of ``WideResNet``.
         weight_std, bias_std, alpha, gamma0, antisymmetric, generator: as for ``MLP``.
 
     Shapes: input [n, in_channels, H, W], output [n, out_features].
@@ -48,6 +50,7 @@ class ConvNet(Network):
         image_size: int | tuple[int, int] | None = None,
         pooling: str = "global_average",
         padding_mode: str = "zeros",
+        normalization: str | None = None,
         weight_std: float = 1.0,
         bias_std: float = 0.0,
         alpha: float = 1.0,
@@ -56,6 +59,7 @@ class ConvNet(Network):
         generator: Generator | None = None,
     ) -> None:
         check_positive_integers(in_channels=in_channels, out_features=out_features, width=width, depth=depth)
+        check_choice("normalization", normalization, NORMALIZATIONS)
         pixels = None if image_size is None else pair("image_size", image_size, 1)
         parametrization = scaled_parametrization(parametrization, gamma0)
         factory = LayerFactory(width, parametrization, weight_std, bias_std, generator=generator)
@@ -63,7 +67,7 @@ class ConvNet(Network):
         for i in range(depth):
             cin, role = (in_channels, "input") if i == 0 else (width, "hidden")
             layers.append(factory.conv(cin, width, 3, role, padding=1, padding_mode=padding_mode))
-            layers.append(make_nonlinearity(nonlinearity))
+            layers += activation(width, nonlinearity, normalization)
         layers += image_readout(factory, width, out_features, pooling, pixels)
         super().__init__(
             ImageInput(in_channels, pixels),

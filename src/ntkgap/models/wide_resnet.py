@@ -11,7 +11,7 @@ from ntkgap.models.nonlinearities import make_nonlinearity
 from ntkgap.models.parametrizations import LayerFactory
 from ntkgap.models.scales import Network, scaled_parametrization
 
-NORMALIZATIONS = (None, "group")
+NORMALIZATIONS = (None, "group", "batch")
 
 
 class PreactivationBlock(nn.Module):
@@ -24,7 +24,7 @@ class PreactivationBlock(nn.Module):
         stride: of the first convolution.
         nonlinearity: name from ``ntkgap.models.NONLINEARITIES``.
         padding_mode: ``"zeros"`` or ``"circular"``.
-        normalization: ``"group"`` puts a normalisation before each nonlinearity, None does not.
+        normalization: ``"group"`` or ``"batch"`` puts one before each nonlinearity, None does not.
 
     Shapes: input [n, cin, H, W], output [n, cout, ⌈H/stride⌉, ⌈W/stride⌉].
     """
@@ -56,7 +56,7 @@ class PreactivationBlock(nn.Module):
 
 
 def activation(channels: int, nonlinearity: str, normalization: str | None) -> nn.Sequential:
-    """The nonlinearity, behind a normalisation in groups of channels if there is to be one.
+    """The nonlinearity, behind a normalisation in groups of channels or over the batch if there is to be one.
 
     There are 8 groups where that divides the channels, else the largest power of two that does. The
     normalisation has no parameters of its own, as in the infinite-width limit.
@@ -64,6 +64,8 @@ def activation(channels: int, nonlinearity: str, normalization: str | None) -> n
     layers = [make_nonlinearity(nonlinearity)]
     if normalization == "group":
         layers.insert(0, nn.GroupNorm(math.gcd(channels, 8), channels, affine=False))
+    elif normalization == "batch":
+        layers.insert(0, nn.BatchNorm2d(channels, affine=False))
     return nn.Sequential(*layers)
 
 
@@ -72,8 +74,8 @@ class WideResNet(Network):
 
     A 3×3 convolution, stages of ``depth`` blocks with ``width``, 2·``width`` and 4·``width`` channels,
     the mean over pixels and a linear readout. The stages are those of WRN-(6·depth+4)-k (Zagoruyko &
-    Komodakis 2016) with width 16·k; the first convolution grows with them. BatchNorm is left out since it
-    couples the examples of a batch, so that no per-example Jacobian exists.
+    Komodakis 2016) with width 16·k; the first convolution grows with them. BatchNorm, which couples the examples
+    of a batch, is there only if asked for: per-example Jacobians exist in evaluation mode alone.
 
     Args:
         in_channels: number of input channels.
@@ -82,7 +84,7 @@ class WideResNet(Network):
         depth: blocks of every stage, at least 1.
         nonlinearity: name from ``ntkgap.models.NONLINEARITIES``.
         parametrization: ``"ntk"``, ``"standard"``, ``"mean_field"`` or ``"mup"``.
-        normalization: None or ``"group"``, before every nonlinearity.
+        normalization: None, ``"group"`` or ``"batch"``, before every nonlinearity.
         padding_mode: ``"zeros"`` or ``"circular"``.
         weight_std, bias_std, alpha, gamma0, antisymmetric, generator: as for ``MLP``.
 
@@ -132,7 +134,7 @@ class WideResNet(Network):
         layers.append(activation(widths[-1], nonlinearity, normalization))
         layers += image_readout(factory, widths[-1], out_features, "global_average", None)
         super().__init__(
-            ImageInput(in_channels, least=1 if normalization is None else 5),
+            ImageInput(in_channels, least=5 if normalization == "group" else 1),
             layers,
             widths,
             alpha=alpha,

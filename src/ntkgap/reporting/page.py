@@ -23,6 +23,7 @@ from ntkgap.reporting.figures import (
     to_svg,
     width_figure,
 )
+from ntkgap.reporting.gains import gain_figure
 from ntkgap.reporting.marks import COLOURS, mark, outlook, width_mark
 from ntkgap.reporting.matrices import matrix_figure
 from ntkgap.reporting.remarks import remarks
@@ -36,6 +37,7 @@ from ntkgap.studies.figures import (
     BandFigure,
     ComparisonFigure,
     CurveFigure,
+    GainFigure,
     MatrixFigure,
     ScatterFigure,
     StudyFigure,
@@ -175,6 +177,8 @@ def _draw(spec: StudyFigure, cells: Mapping[str, Sequence[Measured]]) -> Figure 
             return width_figure(spec, cells)
         case CurveFigure():
             return curve_figure(spec, cells)
+        case GainFigure():
+            return gain_figure(spec, cells)
         case ScatterFigure():
             return scatter_figure(spec, cells)
         case ComparisonFigure():
@@ -190,6 +194,8 @@ def _shows(spec: StudyFigure, found: Sequence[Measured]) -> bool:
             return any(spec.measured in {*cell.scalars} - {*cell.not_asked} for cell in found)
         case CurveFigure():
             return all(spec.measured in cell.curves for cell in found)
+        case GainFigure():
+            return any(spec.gain in cell.curves for cell in found)
         case ScatterFigure():
             return all(spec.x in cell.scalars and spec.y in cell.scalars for cell in found)
         case BandFigure():

@@ -40,6 +40,7 @@ class BaseStudy(BaseModel, ABC):
     A problem may vary other settings too, at one width: those cells carry the setting and its value under
     ``"variation"``, which is empty for all others. What theory says along such an axis stands in ``axis_notes``.
 
+
     Attributes:
         description: what a preset is for.
         seeds: seeds of the replicates.
@@ -136,11 +137,11 @@ class BaseStudy(BaseModel, ABC):
             n_train: replaces the number of training examples.
             n_test: replaces the number of test examples.
             target: name of the column of targets, where data are a table.
-            train: how you train; in the optimization study measured besides, in the others in place of the
-                preset's training. A function
-                (model, data, seed) -> None or its place; or a mapping with ``optimizer`` (a name, a class of
-                ``torch.optim``, a function), ``loss`` (a name, a class of ``torch.nn``, a function),
-                ``learning_rate``, ``steps``, ``momentum``, ``weight_decay``, ``clip`` and ``batch_size``.
+            train: how you train: in the optimization study measured besides, in the others in place of the preset's
+                training. A function (model, data, seed) -> None or its place; or a mapping with ``optimizer`` (a
+                name, a class of ``torch.optim``, a function), ``loss`` (a name, a class of ``torch.nn``, a
+                function), ``learning_rate``, ``steps``, ``momentum``, ``weight_decay``, ``clip``, ``batch_size``
+                and ``schedule`` (a function).
 
         Raises:
             StudyError: if there is no such preset or problem, a value is out of range, or the network or the data

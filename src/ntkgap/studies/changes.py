@@ -16,6 +16,7 @@ from ntkgap.models import describe
 from ntkgap.studies import given_data
 from ntkgap.studies.model import OwnModel
 from ntkgap.studies.problem import BaseProblem
+from ntkgap.studies.variations import Variations
 
 
 class Built(Protocol):
@@ -130,7 +131,7 @@ class Changes:
         settings["data"] |= self.sizes
         if self.widths is not None:
             settings["widths"] = list(self.widths)
-            if variations is not None and variations["width"] not in self.widths:
+            if variations is not None and not set(Variations(**variations).at) <= set(self.widths):
                 settings.pop("variations")
         if self.model is not None:
             own = self.model.model_dump(mode="json", exclude_none=True)

@@ -84,6 +84,31 @@ class CurveFigure:
 
 
 @dataclass(frozen=True)
+class GainFigure:
+    """What the largest width gains over training time, with its changes of sign; one panel a problem.
+
+    Attributes:
+        key: short name, also of the file.
+        title: what the figure shows.
+        caption: how to read it.
+        x_label: axis label of the training time.
+        y_label: axis label of the gain.
+        gain: name of the curve of gains in a cell's result.
+        x: name of the curve of training times.
+        scale: what gains are multiplied by.
+    """
+
+    key: str
+    title: str
+    caption: str
+    x_label: str
+    y_label: str
+    gain: str
+    x: str
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
 class ScatterFigure:
     """One measured number against another, a point a cell, one panel a problem, shaded by width.
 
@@ -245,4 +270,4 @@ class MatrixFigure:
     matrices: tuple[Matrix, ...]
 
 
-StudyFigure = WidthFigure | CurveFigure | ScatterFigure | ComparisonFigure | BandFigure | MatrixFigure
+StudyFigure = WidthFigure | CurveFigure | GainFigure | ScatterFigure | ComparisonFigure | BandFigure | MatrixFigure

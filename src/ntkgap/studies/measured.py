@@ -1,10 +1,12 @@
 """What was measured in one cell, as numbers again."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, Self
 
 from ntkgap.errors import StoreError
+from ntkgap.studies.statistics import Interval, median_interval
 from ntkgap.sweep.files import number
 from ntkgap.sweep.store import REMEDY, StoredCell
 
@@ -79,6 +81,26 @@ class Measured:
     def seed(self) -> int:
         """The seed."""
         return self.cell["seed"]
+
+
+def median_curve(
+    cells: Sequence[Measured], x: str, y: str, scale: float = 1.0
+) -> tuple[list[float], list[Interval]]:
+    """Medians with intervals over seeds at every place at which each seed has a number, and these places.
+
+    Args:
+        cells: of one width.
+        x: name of the curve of places, the same for all cells.
+        y: name of the curve.
+        scale: what y is multiplied by.
+    """
+    columns = zip(*(cell.curves[y] for cell in cells), strict=True)
+    known = [
+        (place, median_interval([scale * value for value in column]))
+        for place, column in zip(cells[0].curves[x], columns, strict=True)
+        if not any(map(math.isnan, column))
+    ]
+    return [place for place, _ in known], [interval for _, interval in known]
 
 
 def check_place(stored: StoredCell) -> None:

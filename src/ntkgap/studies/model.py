@@ -15,7 +15,8 @@ from ntkgap.studies.faults import TAGS, plain
 from ntkgap.studies.spec import Spec
 
 OF_LAYERS = ("depth", "parametrization", "weight_std", "bias_std", "alpha", "gamma0", "antisymmetric", "trained")
-IDLE = {"shallow": (*OF_LAYERS, "pooling"), "mlp": ("pooling",), "wideresnet": ("pooling",), "convnet": ()}
+OF_IMAGES = ("pooling", "normalization")
+IDLE = {"shallow": (*OF_LAYERS, *OF_IMAGES), "mlp": OF_IMAGES, "wideresnet": ("pooling",), "convnet": ()}
 
 
 class ModelSpec(Spec):
@@ -35,6 +36,8 @@ class ModelSpec(Spec):
         gamma0: γ0, the rich-lazy dial of NTK parametrisation; not of the shallow network.
         antisymmetric: whether the network starts at zero, as the difference of two copies; not of the shallow one.
         pooling: ``"global_average"`` or ``"flatten"``, before the readout of the convolutional network.
+        normalization: ``"group"`` or ``"batch"``, before every nonlinearity of networks for images; none if not
+            given.
         trained: ``"all"`` parameters, or the ``"hidden"`` layers alone with a fixed readout, as in theorems;
             the shallow network has a fixed readout anyway.
     """
@@ -49,6 +52,7 @@ class ModelSpec(Spec):
     gamma0: float | None = Field(default=None, gt=0)
     antisymmetric: bool = False
     pooling: Literal["global_average", "flatten"] = "global_average"
+    normalization: Literal["group", "batch"] | None = None
     trained: Literal["all", "hidden"] = "all"
 
     @model_validator(mode="after")
@@ -60,8 +64,8 @@ class ModelSpec(Spec):
 
     @property
     def one_limit(self) -> bool:
-        """Whether the infinite-width kernel is the same at every width."""
-        return self.parametrization == "ntk" and self.gamma0 is None
+        """Whether there is an infinite-width kernel, the same at every width."""
+        return self.parametrization == "ntk" and self.gamma0 is None and self.normalization != "batch"
 
     def build(self, data: Dataset, width: int, generator: Generator) -> nn.Module:
         """The network of a width, for inputs and targets like those of ``data``.
@@ -75,7 +79,7 @@ class ModelSpec(Spec):
         if self.trained == "hidden":
             for layer in readouts(network):
                 layer.requires_grad_(False)
-        return network
+        return network.eval()
 
     def _network(self, data: Dataset, width: int, generator: Generator) -> nn.Module:
         settings = self.model_dump(exclude={"architecture", "trained", *IDLE[self.architecture]})

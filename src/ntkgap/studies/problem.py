@@ -61,7 +61,7 @@ class BaseProblem(Spec, ABC):
         """
         if self.variations is None:
             return {"": self}
-        widths = sorted({*self.widths, self.variations.width})
+        widths = sorted({*self.widths, *self.variations.at})
         return {"": self.model_copy(update={"widths": widths}), **varied(self, self.variations)}
 
     @property

@@ -1,8 +1,9 @@
-"""Intervals over seeds, and power laws in the width."""
+"""Intervals over seeds, power laws in the width, and changes of sign."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import scipy
@@ -159,3 +160,49 @@ def fit_power_law(by_seed: Mapping[int, Mapping[int, float]], min_widths: int) -
         per_seed=tuple(fits),
         bent=tuple(float(mean) for mean in np.mean(quadratics, axis=0)),  # type: ignore[arg-type]
     )
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Where a curve of medians changes its sign.
+
+    Attributes:
+        at: the place, and around it the places at which the intervals hold zero; 0 or infinity where that does
+            not end within the curve.
+        rising: whether it comes from below.
+    """
+
+    at: Interval
+    rising: bool
+
+
+def zero_crossings(x: Sequence[float], intervals: Sequence[Interval]) -> list[Crossing]:
+    """Every sign change of medians along positive x, all interpolated linearly in log x.
+
+    The interval around a crossing inverts those of the medians: it begins where the bound on the far side of zero
+    gets there, and ends where the other bound leaves it. Each place outside it has another sign at the confidence
+    of the intervals, place by place.
+
+    Args:
+        x: ascending.
+        intervals: a median with its interval at each.
+    """
+    medians, lows, highs = ([getattr(i, part) for i in intervals] for part in ("value", "low", "high"))
+    found = []
+    for place, rising in _sign_changes(x, medians):
+        first, last = (highs, lows) if rising else (lows, highs)
+        before = [at for at, up in _sign_changes(x, first) if up == rising and at <= place]
+        later = [at for at, up in _sign_changes(x, last) if up == rising and at >= place]
+        found.append(Crossing(Interval(place, max(before, default=0.0), min(later, default=math.inf)), rising))
+    return found
+
+
+def _sign_changes(x: Sequence[float], y: Sequence[float]) -> list[tuple[float, bool]]:
+    """Where y goes through zero, and whether upwards; zeros belong to the sign before them."""
+    known = [(a, b) for a, b in zip(x, y, strict=True) if b != 0]
+    found = []
+    for (left, a), (right, b) in pairwise(known):
+        if (a < 0) != (b < 0):
+            part = 1.0 if math.isinf(a) else 0.0 if math.isinf(b) else a / (a - b)
+            found.append((math.exp((1 - part) * math.log(left) + part * math.log(right)), a < 0))
+    return found

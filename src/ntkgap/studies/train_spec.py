@@ -7,6 +7,8 @@ import torch
 from pydantic import Field, model_validator
 from torch import nn
 
+from ntkgap.practice.optimizers import is_adaptive
+from ntkgap.practice.schedules import is_of_steps
 from ntkgap.studies.factories import known_factory
 from ntkgap.studies.model import OwnCode
 from ntkgap.studies.spec import Spec
@@ -19,7 +21,7 @@ MOMENTUM = 0.9
 # Under these losses outputs are logits, not what targets are expected to be.
 OF_LOGITS = ("cross_entropy", "CrossEntropyLoss", "NLLLoss", "BCELoss", "BCEWithLogitsLoss")
 
-OF_UPDATES = ("learning_rate", "momentum", "weight_decay", "clip", "batch_size", "steps")
+OF_UPDATES = ("learning_rate", "momentum", "weight_decay", "clip", "batch_size", "schedule", "steps")
 
 
 class TrainSpec(Spec):
@@ -33,6 +35,8 @@ class TrainSpec(Spec):
         weight_decay: λ, to zero.
         clip: largest norm of a gradient.
         batch_size: examples an update; all if not given.
+        schedule: a user's function of the step that gives a factor of η, or of the optimizer that gives a
+            scheduler of torch; none if not given.
         steps: number of updates; of all but ``fit``.
         fit: a user's own training function (model, data, seed) -> None, in place of all that.
     """
@@ -44,6 +48,7 @@ class TrainSpec(Spec):
     weight_decay: float = Field(default=0.0, ge=0)
     clip: float | None = Field(default=None, gt=0)
     batch_size: int | None = Field(default=None, ge=1)
+    schedule: OwnCode | None = None
     steps: int | None = Field(default=None, ge=1)
     fit: OwnCode | None = None
 
@@ -95,14 +100,16 @@ class TrainSpec(Spec):
                 found[name] = known
             elif (callable(value) and not isinstance(value, str)) or (isinstance(value, str) and ":" in value):
                 found[name] = OwnCode.of(value).model_dump()
-        if found.get("fit") is not None:
-            found["fit"] = OwnCode.of(found["fit"]).model_dump()
+        for name in ("schedule", "fit"):
+            if found.get(name) is not None:
+                found[name] = OwnCode.of(found[name]).model_dump()
         return found
 
     @property
     def own_code(self) -> dict[str | None, str]:
         """Names of a user's functions, by fingerprint."""
-        parts = (part for part in (self.optimizer, self.loss, self.fit) if isinstance(part, OwnCode))
+        every = (self.optimizer, self.loss, self.schedule, self.fit)
+        parts = (part for part in every if isinstance(part, OwnCode))
         return {part.fingerprint: part.factory for part in parts}
 
     def settings(self, factor: float) -> dict[str, Any]:
@@ -111,16 +118,60 @@ class TrainSpec(Spec):
         Args:
             factor: by which the network's layers multiply a learning rate of gradient descent.
         """
-        loss = _resolved(self.loss, nn)
-        loss = loss() if isinstance(loss, type) else loss
+        loss = self.objective
         if self.fit is not None:
             return {"fit": _resolved(self.fit, None), "loss": loss, "steps": 0, "learning_rate": None}
         rate = self.learning_rate
         if rate is not None and self.optimizer in ("gd", "sgd", "SGD"):
             rate /= factor
-        optimizer = _resolved(self.optimizer, torch.optim)
         kept = self.model_dump(include={"weight_decay", "clip", "batch_size", "steps"})
-        return {"optimizer": optimizer, "loss": loss, "learning_rate": rate, "momentum": self.velocity, **kept}
+        return {
+            "optimizer": self.resolved_optimizer,
+            "loss": loss,
+            "learning_rate": rate,
+            "momentum": self.velocity,
+            "schedule": self.resolved_schedule,
+            **kept,
+        }
+
+    @property
+    def objective(self) -> Any:
+        """The loss: a name that ``ntkgap.train`` knows, a module, or the user's function."""
+        loss = _resolved(self.loss, nn)
+        return loss() if isinstance(loss, type) else loss
+
+    @property
+    def resolved_optimizer(self) -> Any:
+        """A name that ``ntkgap.train`` knows, a class of torch, or the user's function."""
+        return _resolved(self.optimizer, torch.optim)
+
+    @property
+    def resolved_schedule(self) -> Any:
+        """The user's function, or None."""
+        return None if self.schedule is None else _resolved(self.schedule, None)
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the optimiser is known to take steps that do not grow with the gradient."""
+        return is_adaptive(self.resolved_optimizer)
+
+    @property
+    def schedule_of_steps(self) -> bool:
+        """Whether the schedule, if there is one, gives a factor for every step, as no scheduler of torch does."""
+        return self.schedule is None or is_of_steps(self.resolved_schedule)
+
+    @property
+    def summed(self) -> bool:
+        """Whether the loss is known to be a sum over examples, by its name or reduction; else it is a mean."""
+        return self.loss in ("squared", "cross_entropy") or getattr(self.objective, "reduction", "") == "sum"
+
+    @property
+    def stops(self) -> list[int]:
+        """Where tasks are left that are learned one after the other: at a tenth of the steps, and at the steps.
+
+        A training function is one stop, and counts as one step.
+        """
+        return sorted({max(1, (self.steps or 1) // 10), self.steps or 1})
 
     def check_batches(self, n: int) -> None:
         """Refuse batches of more examples than there are.
@@ -151,6 +202,8 @@ class TrainSpec(Spec):
         if self.optimizer not in ("gd", "sgd", "SGD"):
             name = self.optimizer if isinstance(self.optimizer, str) else self.optimizer.factory
             return f"the steps of {name} are not determined by outputs and kernel"
+        if not self.schedule_of_steps:
+            return "what a scheduler of torch does with the learning rate is not known beforehand"
         return ""
 
     def describe(self) -> str:
@@ -160,7 +213,8 @@ class TrainSpec(Spec):
         names = [part if isinstance(part, str) else part.factory for part in (self.optimizer, self.loss)]
         rate = "" if self.learning_rate is None else f", η = {self.learning_rate:g}"
         batch = f", batches of {self.batch_size}" if self.batch_size else ""
-        return f" Own training by {names[0]} on the loss {names[1]}{rate}{batch}, {self.steps} steps."
+        schedule = f", schedule {self.schedule.factory}" if self.schedule else ""
+        return f" Own training by {names[0]} on the loss {names[1]}{rate}{schedule}{batch}, {self.steps} steps."
 
 
 def _torch_class(package: Any, name: str, base: type) -> type:

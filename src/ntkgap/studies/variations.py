@@ -1,7 +1,7 @@
 """Settings other than the width, varied one at a time at a fixed width."""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -31,6 +31,7 @@ LABELS = {
     "stream.tasks": "tasks T",
     "training.fraction_of_critical": "step / critical step",
     "training.learning_rate": "learning rate η",
+    "training.rate_by_width": "learning rate over width",
     "gradient_descent.fraction_of_critical": "step / critical step",
     "gradient_descent.steps": "steps of gradient descent",
     "natural_gradient.learning_rate": "natural gradient's η",
@@ -48,11 +49,17 @@ class Variations(Spec):
 
     Attributes:
         width: the fixed width; the problem as it stands is measured there too, as the point of its own value.
+            Several where networks of one width are compared with those of another.
         axes: values by setting, in dots as in ``"model.alpha"``.
     """
 
-    width: Width
+    width: Width | Annotated[list[Width], Field(min_length=1)]
     axes: dict[str, list[Value]] = Field(min_length=1)
+
+    @property
+    def at(self) -> list[int]:
+        """The fixed width or widths."""
+        return self.width if isinstance(self.width, list) else [self.width]
 
 
 def axis_label(axis: str) -> str:
@@ -100,6 +107,8 @@ def setting(problem: Spec, axis: str) -> Value:
     part: Any = problem.model_dump(mode="json", exclude=set(NOT_SETTINGS))
     if axis in ("data.name", "data.fingerprint", "data.where"):
         raise ValueError(f"variations: {axis} cannot be an axis; other data are a problem of their own")
+    if axis == "model.normalization":  # cells do not name what they do not have
+        raise ValueError(f"variations: {axis} cannot be an axis; networks with it are a problem of their own")
     for i, name in enumerate(axis.split(".")):
         if not isinstance(part, Mapping) or name not in part:
             where = ".".join(axis.split(".")[:i])
@@ -113,13 +122,13 @@ def setting(problem: Spec, axis: str) -> Value:
     return part
 
 
-def with_setting(problem: P, axis: str, value: Value, width: int) -> P:
-    """The problem with another value of one setting, at one width and without variations of its own.
+def with_setting(problem: P, axis: str, value: Value, widths: list[int]) -> P:
+    """The problem with another value of one setting, at these widths and without variations of its own.
 
     Raises:
         ValueError: if that is no valid problem; the message names the axis and the value.
     """
-    settings = problem.model_dump(mode="json") | {"widths": [width], "variations": None}
+    settings = problem.model_dump(mode="json") | {"widths": widths, "variations": None}
     *sections, name = axis.split(".")
     part = settings
     for section in sections:
@@ -142,7 +151,7 @@ def varied(problem: P, variations: Variations) -> dict[str, P]:
     found: dict[str, P] = {}
     for axis, values in variations.axes.items():
         own = setting(problem, axis)
-        problems = [with_setting(problem, axis, value, variations.width) for value in values]
+        problems = [with_setting(problem, axis, value, variations.at) for value in values]
         kept = [setting(p, axis) for p in problems]
         if repeated := [v for i, v in enumerate(kept) if v in kept[:i]]:
             raise ValueError(f"variations: {axis} has the value {repeated[0]!r} twice")

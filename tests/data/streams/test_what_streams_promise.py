@@ -79,3 +79,21 @@ def test_own_tasks_may_differ_in_columns_and_be_tested_on_fewer_classes():
     stream = ng.stream_of([GOOD, (labelled([0, 1], 2), labelled([0], 2))], heads="per_task")
     assert [task.columns for task in stream.tasks] == [(0, 1, 2), (3, 4)]
     assert len(ng.stream_of([(BOTH, BOTH), (BOTH, signs(1.0))])) == 2
+
+
+def test_classes_may_come_in_an_order_drawn_by_the_seed():
+    """Of the classes that are named, if there are such."""
+
+    def classes(seed, **options):
+        found = ng.load_stream("split", "digits", 10, 10, seed, **options)
+        return [task.name for task in found.tasks]
+
+    listed = classes(0)
+    assert listed[0] == "classes 0, 1"
+    drawn = [classes(seed, order="drawn") for seed in range(3)]
+    assert len({tuple(names) for names in drawn}) == 3
+    assert drawn[0] == classes(0, order="drawn")
+    few = classes(1, classes=[4, 7, 2, 9], order="drawn")
+    assert sorted(" ".join(few).replace("classes", "").replace(",", "").split()) == ["2", "4", "7", "9"]
+    with pytest.raises(ng.NtkgapError, match="order must be one of listed, drawn, got 'random'"):
+        classes(0, order="random")

@@ -15,25 +15,31 @@ from ntkgap.studies.verdict import Verdict, WidthResult
 
 STATES = ("holds", "fails", "undecided")
 WORDS = {"holds": "yes", "fails": "no", "undecided": "undecided"}
-WHEN = ("converged", "short", "matched")
-CONDITIONS = ("where training has converged", "where it is brief", "at the same training loss")
+WHEN = ("converged", "after_10", "at_score_92_5", "matched")
+CONDITIONS = (
+    "where training has converged",
+    "after 10 steps",
+    "at a training score of 92.5 %",
+    "at the same training loss",
+)
+CLAIMS = {claim.key: claim for claim in claims([1, 10], [0.925], own_function=True)}
 REASONS = "Undecided: see the reasons in this row."
 
 
 def verdict(when, state, interval=None):
-    claim = next(c for c in claims() if c.key == f"width_helps_{when}")
+    claim = CLAIMS[f"width_helps_{when}"]
     last = WidthResult(64, state, interval, 5, "of a reason")
     return Verdict(claim, "tiny", state, (last,), 64 if state == "holds" else None, None, None, 1.0)
 
 
-def advice(states, intervals=(None, None, None)):
-    """The sentence for three states, in the order of ``WHEN``; None is a claim that was not judged."""
+def advice(states, intervals=(None,) * 4):
+    """The sentence for these states, in the order of ``WHEN``; None is a claim that was not judged."""
     verdicts = [verdict(*known) for known in zip(WHEN, states, intervals, strict=True) if known[1]]
     (table,) = answers({"tiny": []}, verdicts)
     return dict(zip(table.columns, table.rows[0], strict=True))[QUESTIONS[-1]]
 
 
-@pytest.mark.parametrize("states", list(itertools.product(STATES, repeat=3)))
+@pytest.mark.parametrize("states", list(itertools.product(STATES, repeat=4)))
 def test_the_advice_says_every_state_in_its_word_and_convergence_first(states):
     sentence = advice(states)
     if set(states) == {"undecided"}:
@@ -53,11 +59,11 @@ def test_the_advice_says_every_state_in_its_word_and_convergence_first(states):
 @pytest.mark.parametrize(
     ("states", "sentence"),
     [
-        (("holds", "holds", "holds"), "Yes {}, {} and {}."),
-        (("holds", "holds", "fails"), "Yes {} and {}; no {}."),
-        (("holds", "fails", "undecided"), "Yes {}; no {}; undecided {}."),
-        (("fails", "holds", "holds"), "No {}; yes {} and {}."),
-        (("undecided", "fails", "holds"), "Undecided {}; no {}; yes {}."),
+        (("holds",) * 4, "Yes {}, {}, {} and {}."),
+        (("holds", "holds", "fails", "fails"), "Yes {} and {}; no {} and {}."),
+        (("holds", "fails", "undecided", "undecided"), "Yes {}; no {}; undecided {} and {}."),
+        (("fails", "holds", "holds", "holds"), "No {}; yes {}, {} and {}."),
+        (("undecided", "fails", "holds", "fails"), "Undecided {0}; no {1} and {3}; yes {2}."),
     ],
 )
 def test_the_advice_in_full(states, sentence):
@@ -65,7 +71,9 @@ def test_the_advice_in_full(states, sentence):
 
 
 def test_claims_that_were_not_judged_are_undecided():
-    assert advice((None, "holds", None)) == "Undecided {0} and {2}; yes {1}.".format(*CONDITIONS)
+    """Of stops and scores none is known that nobody asked for."""
+    sentence = advice((None, "holds", None, None))
+    assert sentence == "Undecided {0} and {3}; yes {1}.".format(*CONDITIONS)
 
 
 @pytest.mark.parametrize(
@@ -79,12 +87,12 @@ def test_claims_that_were_not_judged_are_undecided():
 def test_what_is_undecided_throughout_lies_within_bounds(low, high, between):
     known = Interval((low + high) / 2, low, high)
     sentence = f"Do not count on it: undecided, {between} {{}}."
-    assert advice(("undecided",) * 3, (known, None, None)) == sentence.format(CONDITIONS[0])
-    assert advice(("undecided",) * 3, (None, None, known)) == sentence.format(CONDITIONS[2])
+    assert advice(("undecided",) * 4, (known, None, None, None)) == sentence.format(CONDITIONS[0])
+    assert advice(("undecided",) * 4, (None, None, known, None)) == sentence.format(CONDITIONS[2])
 
 
 def test_bounds_that_are_infinite_are_none():
-    assert advice(("undecided",) * 3, (None, Interval(0.0, -math.inf, 0.1), None)) == REASONS
+    assert advice(("undecided",) * 4, (None, Interval(0.0, -math.inf, 0.1), None, None)) == REASONS
 
 
 def row(verdicts, cells=()):
@@ -95,29 +103,42 @@ def row(verdicts, cells=()):
 def test_what_width_saves_is_said_beside_a_width():
     scalars = {"compared_with": 4.0, "compared_learns": 0.0}
     cell = Measured({"width": 64, "seed": 0, "problem": "tiny"}, scalars, {}, [], False, 0.0)
-    known = verdict("short", "fails", Interval(-0.0104, -0.05, -0.0))
-    said = row([known], [cell])[QUESTIONS[0]]
-    assert said == "No: 1 points more forgotten [0, 5] than at width 4, which does not learn the tasks."
+    known = [
+        verdict("after_10", "holds", Interval(0.05, 0.02, 0.064)),
+        verdict("after_1", "fails", Interval(-0.0104, -0.05, -0.0)),
+    ]
+    by_time = (
+        "after 1 step: no: 1 points more forgotten [0, 5]. after 10 steps: yes: 5 points less forgotten [2, 6.4]."
+    )
+    said = row(known, [cell])[QUESTIONS[0]]
+    assert said == f"Compared with width 4, which does not learn the tasks: {by_time}"
     cell = replace(cell, scalars={"compared_with": 16.0, "compared_learns": 1.0})
-    assert row([known], [cell])[QUESTIONS[0]].endswith("[0, 5] than at width 16.")
+    assert row(known, [cell])[QUESTIONS[0]] == f"Compared with width 16: {by_time}"
+
+
+def test_training_scores_and_own_training_have_answers_of_their_own():
+    known = [verdict("at_score_92_5", "holds", Interval(0.05, 0.02, 0.064)), verdict("own", "undecided")]
+    said = row(known)
+    assert said[QUESTIONS[1]] == "at 92.5 %: yes: 5 points less forgotten [2, 6.4]."
+    assert said[QUESTIONS[0]] == "under your training: undecided: of a reason."
+    assert row(known[1:])[QUESTIONS[1]] == "Not asked."
 
 
 def test_a_single_seed_decides_nothing():
     known = verdict("converged", "undecided", Interval(0.03, 0.03, 0.03))
     single = replace(known, widths=(replace(known.widths[0], n_seeds=1),))
-    others = [verdict("short", "undecided")]
+    others = [verdict("after_10", "undecided")]
     assert row([single, *others])[QUESTIONS[-1]] == REASONS
-    assert row([single, *others])[QUESTIONS[2]] == "Undecided: of a reason."
+    assert row([single, *others])[QUESTIONS[3]] == "Undecided: of a reason."
 
 
 @pytest.mark.parametrize(
     ("name", "which"), [("initial", "The kernel at the start"), ("infinite", "That of infinite width")]
 )
 def test_the_kernel_that_foretells_has_a_name(name, which):
-    by_key = {c.key: c for c in claims()}
     foretold = [
         Verdict(
-            by_key[f"{name}_foretells_{when}"],
+            CLAIMS[f"{name}_foretells_{when}"],
             "tiny",
             "fails",
             (WidthResult(64, "fails", Interval(value, value, value), 5),),
@@ -128,7 +149,7 @@ def test_the_kernel_that_foretells_has_a_name(name, which):
         )
         for when, value in (("short", 0.1), ("long", math.inf))
     ]
-    said = row([verdict("short", "fails"), *foretold])[QUESTIONS[3]]
+    said = row([verdict("after_1", "fails"), *foretold])[QUESTIONS[4]]
     assert (
         said == f"{which}: no after brief training: 10 points off; no after long training: one of both diverges."
     )

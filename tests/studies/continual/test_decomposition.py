@@ -83,7 +83,7 @@ def test_a_network_that_cannot_learn_the_tasks_is_no_measure_of_width():
     found = complete(cells)
     assert not found[1].scalars
     assert found[2].scalars["drop_matched_long"] == pytest.approx(0.02)
-    assert found[2].scalars["drop_total_short"] == pytest.approx(0.02)
+    assert found[2].scalars["drop_after_1"] == pytest.approx(0.02)
     untaught = [cell(w, curves([0.9, 0.1], extra=-0.1 * w, train_score=0.8)) for w in (1, 2)]
     beside = complete(untaught)[1].scalars
     assert beside["drop_total_long"] == pytest.approx(0.1)  # then it is the narrowest

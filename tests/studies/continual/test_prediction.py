@@ -105,7 +105,7 @@ def test_the_limit_is_shared_by_all_widths_and_foretells_wide_networks():
     foretold = wide.predictions()["infinite"].test[0]
     gap = (foretold - wide.train(STEPS[0], Plain()).scores[0])[torch.ones(3, 3, dtype=torch.bool).tril()]
     assert gap.abs().mean() < 0.05
-    assert wide.rates == Learner(problem, 8, 0).rates  # matched kernel time at every width
+    assert wide.plan.rates == Learner(problem, 8, 0).plan.rates  # matched kernel time at every width
 
 
 def test_separate_heads_forget_nothing_at_infinite_width():
@@ -127,7 +127,7 @@ def test_the_public_prediction_is_the_one_of_the_study():
     learner = Learner(tiny(), 8, 0)
     for kernel in ("initial", "infinite"):
         found = ng.predict_tasks(
-            learner.network(), learner.stream, learning_rate=learner.rates, steps=STEPS, kernel=kernel
+            learner.network(), learner.stream, learning_rate=learner.plan.rates, steps=STEPS, kernel=kernel
         )
         torch.testing.assert_close(found.test, learner.predictions()[kernel].test, rtol=0, atol=ITERATED)
     assert found.matrix(-1).forgetting() == pytest.approx(found.matrix(2).forgetting())

@@ -26,9 +26,9 @@ def measured(tmp_path_factory):
 
 
 def entries(cells):
-    """By width and heading, of the first table."""
-    table = tables({"tiny": cells}, [])[0]
-    assert table.title == "Forgetting foretold and observed, width by width: tiny"
+    """By width and heading."""
+    title = "Forgetting foretold and observed, width by width: tiny"
+    (table,) = (t for t in tables({"tiny": cells}, []) if t.title == title)
     return {row[0]: dict(zip(table.columns[1:], row[1:], strict=True)) for row in table.rows}
 
 

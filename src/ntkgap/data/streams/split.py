@@ -15,6 +15,10 @@ from ntkgap.data.streams.stream import Task, TaskStream
 from ntkgap.errors import DataError
 
 HEADS = ("single", "shared", "per_task")
+ORDERS = ("listed", "drawn")
+
+# Tells the draw of classes from those of tasks, of which there are fewer.
+CLASSES = 2**31
 
 
 def split(
@@ -28,6 +32,7 @@ def split(
     overlap: int = 0,
     heads: str = "single",
     classes: Sequence[object] | None = None,
+    order: str = "listed",
     scaling: str = "standardize",
     targets: str = "one_hot",
     flatten: bool = False,
@@ -54,6 +59,7 @@ def split(
             turn; ``"per_task"``: so many for every task alone.
         classes: labels in the order in which they come, such as ``["cat", "dog"]``; all of them, ascending, if not
             given. A class that is left out is in no task.
+        order: ``"listed"``: classes come as they are listed; ``"drawn"``: in an order drawn by the seed.
         scaling: ``"standardize"``, ``"unit_norm"`` or ``"none"``.
         targets: ``"one_hot"``, ``"plus_minus"`` or, for tasks of two classes that do not share one head for all
             classes, ``"sign"``.
@@ -74,7 +80,12 @@ def split(
             f"{source.name} has floating-point targets, of a regression, but tasks are split by classes; store "
             "labels as whole numbers or text, or choose the kind 'permuted' or 'tasks'"
         )
-    groups = _groups(tasks, classes_per_task, overlap, _chosen(classes, source.classes))
+    if order not in ORDERS:
+        raise DataError(f"order must be one of {', '.join(ORDERS)}, got {order!r}")
+    chosen_classes = _chosen(classes, source.classes)
+    if order == "drawn":  # by a source of its own: which examples are drawn does not depend on it
+        chosen_classes = np.random.default_rng([seed, CLASSES]).permutation(chosen_classes).tolist()
+    groups = _groups(tasks, classes_per_task, overlap, chosen_classes)
     if heads not in HEADS:
         raise DataError(f"heads must be one of {', '.join(HEADS)}, got {heads!r}")
     look = Appearance(scaling, targets, flatten, shrink)

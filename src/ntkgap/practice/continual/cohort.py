@@ -1,6 +1,6 @@
 """Networks that learn together, and what was noted of them after every task."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -83,15 +83,16 @@ class Cohort:
 
     def tested(self) -> Tensor:
         """Scores on the test sets, [M, T]."""
-        return self._scores(self._tests, "test")
+        return self._scores(dict(enumerate(self._tests)), "test")
 
-    def fitted(self) -> Tensor:
-        """Scores on the training sets, [M, T]."""
-        return self._scores([lesson.x for lesson in self.lessons], "train")
+    def fitted(self, tasks: Sequence[int] | None = None) -> Tensor:
+        """Scores on the training sets of some tasks, all if not given, [M, T]."""
+        asked = range(len(self.lessons)) if tasks is None else tasks
+        return self._scores({t: self.lessons[t].x for t in asked}, "train")
 
-    def _scores(self, inputs: Sequence[Tensor], part: str) -> Tensor:
+    def _scores(self, inputs: Mapping[int, Tensor], part: str) -> Tensor:
         found = []
-        for t, x in enumerate(inputs):
+        for t, x in inputs.items():
             outputs = self._outputs(x)
             tasks = [stream.tasks[t] for stream in self.streams]
             found.append(

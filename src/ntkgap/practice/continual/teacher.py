@@ -108,9 +108,10 @@ class Teacher:
         target, every = self._stop.target, getattr(self._stop, "every", 1)
         if target is None or step % every:
             return False
-        scores = self._cohort.fitted()
-        joint = len(self._memory.phases()) < scores.shape[1]
-        active &= ~((scores.mean(dim=1) if joint else scores[:, phase]) >= target)
+        tasks = len(self._cohort.lessons)
+        joint = len(self._memory.phases()) < tasks
+        asked = range(tasks) if joint else (phase,)
+        active &= ~(self._cohort.fitted(asked).mean(dim=1) >= target)
         return not bool(active.any())
 
 

@@ -1,7 +1,9 @@
 """What the kernel regime promises about forgetting, as claims that a measurement can refute."""
 
+from collections.abc import Sequence
+
 from ntkgap.studies.claim import Claim
-from ntkgap.studies.continual.decomposition import CONVERGED
+from ntkgap.studies.continual.decomposition import CONVERGED, OF_OWN_FUNCTION, after, at_score
 
 BENNANI = "Bennani, Doan, Sugiyama 2020"
 MIRZADEH = "Mirzadeh et al. 2022"
@@ -20,12 +22,23 @@ FORGETTING = (
 )
 
 
-def claims() -> list[Claim]:
-    """The claims: width helps; kernels foretell what is forgotten; what theory guarantees never to be."""
-    return [*_width(), *_foretold(), *_still(), *_guarantees()]
+def claims(stops: Sequence[int], scores: Sequence[float], own_function: bool) -> list[Claim]:
+    """The claims: width helps; kernels foretell what is forgotten; what theory guarantees never to be.
+
+    Args:
+        stops: stopping times of all problems, in steps a task.
+        scores: training scores at which tasks of a problem are left.
+        own_function: whether a user's training function learns the tasks.
+    """
+    return [*_width(stops, scores, own_function), *_foretold(), *_still(), *_guarantees()]
 
 
-def _width() -> list[Claim]:
+def steps(count: int) -> str:
+    """So many, in words."""
+    return f"{count} step" if count == 1 else f"{count} steps"
+
+
+def _width(stops: Sequence[int], scores: Sequence[float], own_function: bool) -> list[Claim]:
     def claim(key: str, title: str, statement: str, quantity: str, caveat: str, undecidable: str) -> Claim:
         return Claim(
             key=key,
@@ -50,16 +63,48 @@ def _width() -> list[Claim]:
         "narrower does, the narrowest of all"
     )
     learned = f"a training set scores {CONVERGED:.0%} right after it was learned, in the mean over tasks"
-    return [
+    hardly = (
+        f"Forgetting is {FORGETTING}. What was hardly learned cannot be forgotten: see how well tasks were "
+        "learned in the table below. How the learning rate goes with width may turn the sign."
+    )
+    by_time = [
         claim(
-            "width_helps_short",
-            "Width helps where training is brief",
-            f"Stopped after the fewest steps, the network forgets less than {narrow}.",
-            "drop_total_short",
-            f"Forgetting is {FORGETTING}. What was hardly learned cannot be forgotten: see how well tasks were "
-            "learned in the table below.",
+            f"width_helps_after_{stop}",
+            f"Width helps after {steps(stop)} a task",
+            f"Stopped after {steps(stop)} a task, the network forgets less than {narrow}.",
+            after(stop),
+            hardly,
             diverged,
-        ),
+        )
+        for stop in stops
+    ]
+    if own_function:
+        by_time.append(
+            claim(
+                "width_helps_own",
+                "Width helps under your training",
+                f"Trained by your function, the network forgets less than {narrow}.",
+                OF_OWN_FUNCTION,
+                hardly,
+                diverged,
+            )
+        )
+    by_score = [
+        claim(
+            f"width_helps_{at_score(score).removeprefix('drop_')}",
+            f"Width helps at a training score of {100 * score:.6g} %",
+            f"Every task left as soon as its training set scores {100 * score:.6g} %, the network forgets less "
+            f"than {narrow}.",
+            at_score(score),
+            "Both have learned every task about equally well, after numbers of steps that differ between widths "
+            "and between tasks: later tasks may take many more than the first.",
+            f"a network did not score {100 * score:.6g} % on every task by the last stopping time",
+        )
+        for score in scores
+    ]
+    return [
+        *by_time,
+        *by_score,
         claim(
             "width_helps_matched",
             "Width helps at matched training",

@@ -75,12 +75,43 @@ def _completed(cell: Measured, family: Sequence[Measured], converged_from: int |
     scalars = {
         "compared_with": float(width),
         "compared_learns": float(converged_from is not None),
-        "drop_total_short": curves["drop_total"][0],
+        **dict(zip(_names_of_stops(cell), curves["drop_total"], strict=True)),
         **{f"{name}_long": curve[-1] for name, curve in curves.items()},
+        **_at_scores(cell, narrow),
     }
     both = converged_from is not None and _has_converged(cell)
     scalars["drop_converged"] = scalars["drop_total_long"] if both else math.nan
+    scalars = {name: value for name, value in scalars.items() if name not in cell.not_asked}
     return replace(cell, scalars={**cell.scalars, **scalars}, curves={**cell.curves, **curves})
+
+
+def after(stop: float) -> str:
+    """Name of what is saved after so many steps a task."""
+    return f"drop_after_{stop:.0f}"
+
+
+def at_score(score: float) -> str:
+    """Name of what is saved where tasks are left at a training score."""
+    return f"drop_at_score_{100 * score:.6g}".replace(".", "_")
+
+
+OF_OWN_FUNCTION = "drop_own"
+
+
+def _names_of_stops(cell: Measured) -> list[str]:
+    """A user's training function counts as one step, and is none."""
+    if (cell.cell.get("train") or {}).get("fit"):
+        return [OF_OWN_FUNCTION]
+    return [after(stop) for stop in cell.curves["stops"]]
+
+
+def _at_scores(wide: Measured, narrow: Measured) -> dict[str, float]:
+    """By how much less the wide network forgets at the same training scores; NaN where one did not get there."""
+    if "scores_wanted" not in wide.curves or "scores_wanted" not in narrow.curves:
+        return {}
+    of_narrow = dict(zip(narrow.curves["scores_wanted"], narrow.curves["forgetting_at_score"], strict=True))
+    forgotten = zip(wide.curves["scores_wanted"], wide.curves["forgetting_at_score"], strict=True)
+    return {at_score(score): of_narrow.get(score, math.nan) - value for score, value in forgotten}
 
 
 def _converged_from(cells: Sequence[Measured]) -> int | None:

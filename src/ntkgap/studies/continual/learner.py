@@ -1,15 +1,18 @@
 """The network of one width and seed, its stream, and how it learns."""
 
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Generator, nn
 
 from ntkgap.errors import KernelError, ModelError
-from ntkgap.models import learning_rate_factor
 from ntkgap.practice import linearize
-from ntkgap.practice.continual import EWC, OGD, Joint, Method, Observer, Replay, Steps, TaskRuns, train_tasks
+from ntkgap.practice.continual import Method, Observer, Plain, TaskRuns, train_tasks
+from ntkgap.practice.modes import modes_differ
+from ntkgap.studies.continual.own_training import OwnPlan
+from ntkgap.studies.continual.plan import Plan, PresetPlan
 from ntkgap.studies.continual.points import Kernel, Points
 from ntkgap.studies.continual.prediction import (
     Limit,
@@ -22,6 +25,9 @@ from ntkgap.studies.continual.prediction import (
 )
 from ntkgap.studies.continual.problem import ContinualProblem
 from ntkgap.studies.model import OwnModel
+from ntkgap.studies.train_spec import TrainSpec
+
+OF_TRAINING_ALONE = "what the network does in train mode alone, such as batch statistics, is no part of its kernel"
 
 
 class Learner:
@@ -31,7 +37,9 @@ class Learner:
         problem: what it is one of.
         stream: the tasks.
         points: all inputs of the stream.
-        rates: η of gradient descent on the network's kernel, of every task; empty for other optimisers.
+        plan: how tasks are trained.
+        kernels: those that predict this training of this network.
+        unpredictable: why those that are asked for do not; empty if they do.
         limit: the kernel of infinite width, where it is to predict and is known.
         no_limit: why it is not known.
     """
@@ -42,17 +50,39 @@ class Learner:
         self.points = Points.of(self.stream)
         self.limit: Limit | None = None
         self.no_limit = ""
-        if "infinite" in problem.kernels:
-            try:
-                self.limit = limit_of(problem, width, seed)
-            except (KernelError, ModelError) as error:
-                if not isinstance(problem.model, OwnModel):
-                    raise
-                self.no_limit = f"no infinite-width kernel: {error}"
-        self.rates: list[float] = []
-        if problem.training.fraction_of_critical is not None:
+        self.plan: Plan = self._preset_plan() if problem.train is None else self._own_plan(problem.train)
+        self.unpredictable = self.plan.unpredictable
+        if not self.unpredictable and modes_differ(self.network(), self.stream.tasks[0].train.x):
+            self.unpredictable = OF_TRAINING_ALONE
+        self.kernels = [] if self.unpredictable else problem.kernels
+
+    def _preset_plan(self) -> PresetPlan:
+        training, rates = self.problem.training, None
+        if training.rule == "fraction_of_critical" or training.predictable:
+            self._find_limit()
+        if training.rule == "fraction_of_critical":
+            assert training.fraction_of_critical is not None  # as the rule takes it
             critical = critical_rates(self.limit, self.network().double(), self.points)
-            self.rates = [problem.training.fraction_of_critical * rate for rate in critical]
+            rates = [training.fraction_of_critical * rate for rate in critical]
+        return PresetPlan(training, rates, self.width, len(self.stream), self.problem.data.n_train)
+
+    def _own_plan(self, spec: TrainSpec) -> OwnPlan:
+        one_head = len({task.columns for task in self.stream.tasks}) == 1
+        plan = OwnPlan(spec, len(self.stream), one_head, self.network())
+        if not plan.unpredictable:
+            self._find_limit()
+        return plan
+
+    def _find_limit(self) -> None:
+        """The kernel of infinite width, or why there is none."""
+        if "infinite" not in self.problem.kernels:
+            return
+        try:
+            self.limit = limit_of(self.problem, self.width, self.seed)
+        except (KernelError, ModelError) as error:
+            if not isinstance(self.problem.model, OwnModel):
+                raise
+            self.no_limit = f"no infinite-width kernel: {error}"
 
     def network(self) -> nn.Module:
         """The network as it starts, always the same."""
@@ -63,58 +93,18 @@ class Learner:
         self, stop: int, method: Method, observe: Observer | None = None, linearized: bool = False
     ) -> TaskRuns:
         """Learn all tasks, each for so many steps; the network itself, or its linearised twin."""
-        training, together = self.problem.training, self._tasks_together(method)
         network = linearize(self.network()) if linearized else self.network()
-        if self.rates:
-            # Layers are trained with η times this factor, of which kernels know nothing.
-            rates = [rate / learning_rate_factor(network) for rate in self.rates]
-            if isinstance(method, Joint):
-                rates = [min(rates)]
-        else:
-            assert training.learning_rate is not None  # as the problem is valid
-            rates = [training.learning_rate] * len(together)
-        if training.optimizer != "adam":  # whose steps do not grow with the loss
-            rates = [rate / tasks for rate, tasks in zip(rates, together, strict=True)]
-        return train_tasks(
-            [network],
-            [self.stream],
-            learning_rate=rates,
-            stop=Steps([stop * tasks for tasks in together]),
-            method=method,
-            optimizer=training.optimizer,
-            momentum=training.momentum,
-            batch_size=training.batch_size,
-            loss=training.loss,
-            keep_last=False,
-            seeds=[self.seed],
-            observe=observe,
-        )
+        return self._train(network, method, observe, self.plan.settings(stop, method, network))
 
-    def _tasks_together(self, method: Method) -> list[int]:
-        """Of how many tasks the losses are added up in every phase.
+    def train_until(self, accuracy: float) -> TaskRuns:
+        """Learn all tasks, each until its training set has a score."""
+        network = self.network()
+        return self._train(network, Plain(), None, self.plan.until(accuracy, network))
 
-        Where tasks are alike their kernel has about as many times the largest eigenvalue of one task's: steps are
-        as many times smaller, and as many more.
-        """
-        tasks = len(self.stream)
-        if isinstance(method, Joint):
-            return [tasks]
-        return [t + 1 if isinstance(method, Replay) else 1 for t in range(tasks)]
-
-    def methods(self) -> dict[str, Method]:
-        """What is done against forgetting, by name."""
-        asked = self.problem.methods
-        found: dict[str, Method] = {}
-        if asked.joint:
-            found["joint"] = Joint()
-        if asked.ogd is not None:
-            name = "ogd" if asked.ogd_directions == "all" else "ogd_label"
-            found[name] = OGD(examples=asked.ogd, directions=asked.ogd_directions)
-        if asked.ewc is not None:
-            found["ewc"] = EWC(asked.ewc)
-        if asked.replay is not None:
-            found["replay"] = Replay(asked.replay)
-        return found
+    def _train(
+        self, network: nn.Module, method: Method, observe: Observer | None, settings: dict[str, Any]
+    ) -> TaskRuns:
+        return train_tasks([network], [self.stream], method=method, seeds=[self.seed], observe=observe, **settings)
 
     def kernel_of(self, network: nn.Module) -> Kernel:
         """K(points, X_t) of a network as it is."""
@@ -129,23 +119,21 @@ class Learner:
 
     def predictions(self) -> dict[str, PredictedScores]:
         """R at all stopping times by the kernels that are known before training, by name."""
-        problem, found = self.problem, {}
+        found = {}
         network = self.network().double()
         with torch.no_grad():
             initial = network(self.points.x)
-        steps = problem.training.steps
-        if (limit := self.limit) is not None:
+        steps, rates = self.plan.stops, self.plan.rates
+        if (limit := self.limit) is not None and "infinite" in self.kernels:
             found["infinite"] = predict_scores(
                 self.stream,
                 self.points,
                 limit_kernel(limit.gram, self.points),
-                self.rates,
+                rates,
                 steps,
                 initial,
                 limit.modes.__getitem__,
             )
-        if "initial" in problem.kernels:
-            found["initial"] = predict_scores(
-                self.stream, self.points, self.initial_kernel, self.rates, steps, initial
-            )
+        if "initial" in self.kernels:
+            found["initial"] = predict_scores(self.stream, self.points, self.initial_kernel, rates, steps, initial)
         return found

@@ -16,6 +16,9 @@ CONVENTION = "max_minus_last"
 # Scores are multiples of 1/n and their means differ by far more than this, or by rounding alone.
 DECIMALS = 12
 
+# Of the means that scores are.
+ROUNDING = 1e-9
+
 
 def record_stop(learner: Learner, stop: int, runs: TaskRuns, seen: TaskStart, findings: Findings) -> None:
     """Append to the curves over stopping times what plain training of one stopping time has shown."""
@@ -43,8 +46,25 @@ def record_stop(learner: Learner, stop: int, runs: TaskRuns, seen: TaskStart, fi
         _compare("task_start", torch.stack(seen.test), scores, findings)
         _append(findings, {"gap_within_task": _gap(torch.stack(seen.within), scores)})
         findings.curves[f"scores_task_start_{place}"] = torch.stack(seen.test).flatten().tolist()
-    elif "task_start" in learner.problem.kernels:
+    elif "task_start" in learner.kernels:
         _append(findings, dict.fromkeys((*_names("task_start"), "gap_within_task"), math.inf))
+
+
+def record_accuracy(accuracy: float, runs: TaskRuns, findings: Findings) -> None:
+    """Append to curves over training scores what was forgotten when every task was left at such a score.
+
+    NaN where a task did not get there.
+    """
+    own = runs.train_scores[0].diagonal()
+    reached = bool((own >= accuracy - ROUNDING).all())  # NaN where training diverged
+    scores = {
+        "scores_wanted": accuracy,
+        "forgetting_at_score": _forgetting(runs.scores[0], bool(runs.diverged[0])) if reached else math.nan,
+        "train_score_at_score": float(own.mean()),
+        "steps_to_score": float(runs.steps[0].double().mean()) if reached else math.nan,
+    }
+    for name, value in scores.items():
+        findings.curves.setdefault(name, []).append(value)
 
 
 def record_prediction(name: str, prediction: PredictedScores, findings: Findings) -> None:
@@ -105,15 +125,15 @@ def record_method(name: str, runs: TaskRuns, stored: Tensor | None, findings: Fi
 
 
 def ends(findings: Findings) -> None:
-    """Give what was found at the first and the last stopping time names of their own."""
+    """Give what was found at the first and the last stopping time names of their own; a single one is the last."""
     last = len(findings.curves["forgetting"]) - 1
+    places = ({0: "short"} if last else {}) | {last: "long"}
     for name, curve in list(findings.curves.items()):
         stem, _, place = name.rpartition("_")
-        if place.isdigit():
-            if int(place) in (0, last):
-                findings.curves[f"{stem}_{'long' if int(place) else 'short'}"] = curve
-        else:
-            findings.scalars |= {f"{name}_short": curve[0], f"{name}_long": curve[-1]}
+        if not place.isdigit():
+            findings.scalars |= {f"{name}_{when}": curve[i] for i, when in places.items()}
+        elif int(place) in places:
+            findings.curves[f"{stem}_{places[int(place)]}"] = curve
 
 
 def summary(prefix: str, scores: Tensor, diverged: bool) -> dict[str, float]:

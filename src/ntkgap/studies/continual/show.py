@@ -7,6 +7,7 @@ import numpy as np
 
 from ntkgap.practice.continual import AccuracyMatrix
 from ntkgap.practice.continual.conventions import CONVENTIONS
+from ntkgap.studies.continual.saved import saved_figure, saved_table
 from ntkgap.studies.figures import CurveFigure, Matrix, MatrixFigure, StudyFigure, Table, WidthFigure
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.statistics import median_interval
@@ -28,8 +29,18 @@ FORGETTING = "forgetting (max − last)"
 
 
 def figures() -> list[StudyFigure]:
-    """Forgetting over width and over stopping times, R beside its predictions, and what width is behind."""
-    return [*_forgetting(), _over_time(), _matrices(), _gaps(), _drops(), _kernel(), _overlap(), _methods()]
+    """What width saves over training time; forgetting over width and time, R, its predictions, and more."""
+    return [
+        saved_figure(),
+        *_forgetting(),
+        _over_time(),
+        _matrices(),
+        _gaps(),
+        _drops(),
+        _kernel(),
+        _overlap(),
+        _methods(),
+    ]
 
 
 def _forgetting() -> list[StudyFigure]:
@@ -170,7 +181,7 @@ def tables(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict])
     """
     found = []
     for i, (problem, of_problem) in enumerate(cells.items()):
-        found.append(_foretold(i, problem, of_problem))
+        found += [*saved_table(i, problem, of_problem), _foretold(i, problem, of_problem)]
         widths = sorted({c.width for c in of_problem})
         rows = [row for width in {widths[0]: 0, widths[-1]: 0} for row in _rows(of_problem, width)]
         found.append(
@@ -253,7 +264,7 @@ def _rows(cells: Sequence[Measured], width: int) -> list[tuple[str, ...]]:
     stops = of_width[0].curves["stops"]
     rows = [
         (
-            f"width {width}, {stop:g} steps a task",
+            f"width {width}, {_after(of_width[0], stop)}",
             *(_entry([c.curves[name][i] for c in of_width]) for name in names),
         )
         for i, stop in enumerate(stops)
@@ -261,7 +272,7 @@ def _rows(cells: Sequence[Measured], width: int) -> list[tuple[str, ...]]:
     for method, label in METHODS.items():
         if all(f"{method}_forgetting" in c.scalars for c in of_width):
             numbers = [[c.scalars[f"{method}_{name}"] for c in of_width] for name in names[:3]]
-            rows.append((f"width {width}, {stops[-1]:g} steps, {label}", *map(_entry, numbers), "–"))
+            rows.append((f"width {width}, {_after(of_width[0], stops[-1])}, {label}", *map(_entry, numbers), "–"))
     if all("joint_accuracy" in c.scalars for c in of_width):
         joint = _entry([c.scalars["joint_accuracy"] for c in of_width])
         rows.append((f"width {width}, all tasks at once", "–", joint, "–", "–"))
@@ -270,6 +281,12 @@ def _rows(cells: Sequence[Measured], width: int) -> list[tuple[str, ...]]:
             numbers = [[c.scalars[f"{key}_{name}_converged"] for c in of_width] for key in names[:3]]
             rows.append((f"width {width}, without end, as {label} predicts", *map(_entry, numbers), "–"))
     return rows
+
+
+def _after(cell: Measured, stop: float) -> str:
+    """A stopping time in words."""
+    own_function = (cell.cell.get("train") or {}).get("fit")
+    return "own training" if own_function else f"{stop:g} steps a task"
 
 
 def _entry(values: Sequence[float]) -> str:

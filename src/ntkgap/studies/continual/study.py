@@ -1,11 +1,13 @@
 """The continual-learning study: networks that learn streams of tasks, beside what kernels say they forget."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
+from ntkgap.errors import StudyError, StudyWarning
 from ntkgap.studies.base import BaseStudy
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.continual.answers import answers
@@ -17,6 +19,7 @@ from ntkgap.studies.continual.show import figures, tables
 from ntkgap.studies.figures import StudyFigure, Table
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.measured import Measured
+from ntkgap.studies.train_spec import TrainSpec
 from ntkgap.studies.verdict import Verdict
 
 
@@ -29,7 +32,7 @@ class ContinualStudy(BaseStudy):
     """
 
     name: ClassVar[str] = "continual"
-    version: ClassVar[int] = 2  # replay draws its memory at random, balanced over classes
+    version: ClassVar[int] = 3  # theory is not asked about batch statistics, nor about steps of Adam
     axis_notes: ClassVar[Mapping[str, str]] = {
         "stream.angle": "A similarity: tasks a small angle apart are nearly one. Theory asks for no order; most "
         "is forgotten, as a rule, between the extremes (Lee, Goldt, Saxe 2021).",
@@ -44,7 +47,11 @@ class ContinualStudy(BaseStudy):
 
     def claims(self) -> list[Claim]:
         """Each is judged where its quantity was measured."""
-        return [replace(claim, optional=True) for claim in claims()]
+        by_steps = [p for p in self.problems if p.train is None or p.train.fit is None]
+        stops = sorted({stop for problem in by_steps for stop in problem.stops})
+        scores = sorted({score for p in self.problems if p.train is None for score in p.training.accuracies})
+        own_function = len(by_steps) < len(self.problems)
+        return [replace(claim, optional=True) for claim in claims(stops, scores, own_function)]
 
     def complete(self, cells: Sequence[Measured]) -> list[Measured]:
         """Compare every network with the narrowest of its seed that learns the tasks."""
@@ -63,6 +70,33 @@ class ContinualStudy(BaseStudy):
         return tables(cells, verdicts)
 
     @classmethod
+    def _with_training(cls, configuration: dict[str, Any], train: Any) -> dict[str, Any]:
+        """Problems that cannot be trained so are left out, with a warning; axes of the preset's training too."""
+        settings, kept, left_out = TrainSpec.of(train), [], {}
+        for problem in configuration["problems"]:
+            changed = _without_axes_of_training(problem) | {"train": settings}
+            try:
+                cls.build(configuration | {"problems": [changed]}, f"own training of {problem['name']!r}")
+                kept.append(changed)
+            except StudyError as error:
+                left_out[problem["name"]] = str(error)
+        if not kept:
+            raise StudyError(next(iter(left_out.values())))
+        if left_out:
+            reasons = "; ".join(left_out.values())
+            warnings.warn(f"left out, as they do not fit: {reasons}", StudyWarning, stacklevel=4)
+        return configuration | {"problems": kept}
+
+    @classmethod
     def measure(cls, problem: ContinualProblem, width: int, seed: int) -> Findings:
         """A network learns a stream, beside what kernels say it would do."""
         return measure(problem, width, seed)
+
+
+def _without_axes_of_training(problem: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a problem whose variations leave the preset's training alone."""
+    variations = problem.get("variations")
+    if variations is None:
+        return problem
+    axes = {axis: values for axis, values in variations["axes"].items() if not axis.startswith("training.")}
+    return problem | {"variations": variations | {"axes": axes} if axes else None}

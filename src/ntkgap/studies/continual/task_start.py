@@ -30,7 +30,7 @@ class TaskStart:
 
     def __init__(self, learner: Learner, stop: int) -> None:
         self._learner, self._stop = learner, stop
-        self._asked = "task_start" in learner.problem.kernels
+        self._asked = "task_start" in learner.kernels
         tested = torch.cat(learner.points.test)
         chosen = torch.linspace(0, len(tested) - 1, min(learner.problem.probes, len(tested))).long()
         self._switches = KernelSwitches(learner.points.x[tested[chosen]], members=1)
@@ -59,7 +59,7 @@ class TaskStart:
             learner.points.train[t],
             task.train.y.double(),
             columns=task.columns,
-            decay=lambda modes: modes.gradient_descent_decay(learner.rates[t], self._stop),
+            decay=lambda modes: modes.gradient_descent_decay(learner.plan.rates[t], self._stop),
         )
         if self._bound is None:
             self._bound = learner.points.bound(learner.stream, own)

@@ -88,11 +88,14 @@ def _predict(spec: TrainSpec, settings: Mapping[str, Any], start: Start, seed: i
     batches = Minibatches(n, size, Generator().manual_seed(seed))
     shown = None if size == n else [next(batches) for _ in range(settings["steps"])]
     named = isinstance(settings["loss"], str)
+    rate: float = spec.learning_rate  # type: ignore[assignment]  # of "gd" and "sgd" it is given
+    schedule = settings["schedule"]
+    rates = rate if schedule is None else [rate * float(schedule(step)) for step in range(settings["steps"])]
     return train_in_function_space(
         start.gram,
         start.at.outputs,
         start.train.y,
-        learning_rate=spec.learning_rate,  # type: ignore[arg-type]  # of "gd" and "sgd" it is given
+        learning_rate=rates,
         steps=settings["steps"],
         loss=settings["loss"],
         momentum=spec.velocity,
