@@ -185,7 +185,7 @@ def test_seeds_are_named_or_counted(command, tried):
     _, out, err = command(*small, "--seed", "8")
     assert "1 of 1 cells" in out
     assert "warning: --seed 8 is one seed, that of number 8; --seeds 8 asks for so many" in err
-    assert "warning" not in command(*small, "--seed", "0:8")[2]
+    assert "warning" not in command(*small, "--seed", "0:9")[2]
     assert command(*small, "--seed", "0:2", "--seeds", "2")[0] == 1
 
 

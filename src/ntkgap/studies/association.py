@@ -69,8 +69,8 @@ class Association:
 def pooled_association(groups: Mapping[str, Sequence[Pair]], confidence: float = CONFIDENCE) -> Association:
     """``rank_association`` over several groups, if their ρ have one sign.
 
-    Where one group goes one way and another the other way, their mean describes neither. A ρ within 0.1 of zero has
-    no sign.
+    Where one group goes one way and another the other way, their mean describes neither. A ρ within 0.1 of zero
+    has no sign.
 
     Args:
         groups: pairs by name. Groups share no stratum.

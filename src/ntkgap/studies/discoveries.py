@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import scipy
 
 from ntkgap.studies.claim import Claim
-from ntkgap.studies.statistics import ROUNDING, median_confidence
+from ntkgap.studies.statistics import median_confidence
 
 if TYPE_CHECKING:
     from ntkgap.studies.verdict import Verdict
@@ -18,29 +17,19 @@ RATE = 0.05
 
 
 def level_p(claim: Claim, values: Sequence[float]) -> float:
-    """Two-sided probability of values as far on one side of the threshold if that were their middle.
+    """Two-sided sign test: probability of so many seeds on one side of the threshold if that were the median.
 
-    Student's t of the values, in logarithms where the claim is in logarithms. It assumes that they are about
-    normal there: with few seeds no test without that assumption reaches the small probabilities that many claims
-    ask for. Where it does not apply (a seed diverged, is undecidable or has no logarithm, or all are alike) it is
-    the sign test, in which undecidable seeds and those at the threshold count for neither side.
+    It assumes nothing of the distribution. Student's t of so few seeds does: with uniform or skewed noise it lets
+    a wrong verdict stand on 10 to 18 % of pages of 40, where 5 % are asked for. Seeds that are undecidable or at
+    the threshold count for neither side.
 
     Args:
         claim: what is judged.
         values: one number a seed.
     """
-    n = len(values)
     sides = [0 if math.isnan(v) else claim.side(v) for v in values]
     agreeing = max(sides.count(1), sides.count(-1))
-    by_sign = min(1.0, 2 * float(scipy.stats.binom.sf(agreeing - 1, n, 0.5)))
-    if n < 3 or any(not math.isfinite(v) or (claim.log_scale and v <= 0) for v in values):
-        return by_sign
-    y = np.asarray(values) - claim.threshold
-    if claim.log_scale:
-        y = np.log(np.asarray(values) / claim.threshold)
-    if np.ptp(y) <= ROUNDING * np.abs(y).max():
-        return by_sign
-    return float(scipy.stats.ttest_1samp(y, 0.0).pvalue)
+    return min(1.0, 2 * float(scipy.stats.binom.sf(agreeing - 1, len(sides), 0.5)))
 
 
 @dataclass(frozen=True)
@@ -69,9 +58,11 @@ class Discoveries:
         if self.n_verdicts < 2:
             return ""
         wrong = f"up to {self.expected_wrong:.1f} would be wrong by chance alone"
-        stand = f"{len(self.standing)} of the {self.n_decided} that are decided stand"
+        head = f"Of {self.n_verdicts} verdicts at the largest width {wrong}"
+        if not self.standing:
+            return f"{head}; none stands after control of false discoveries: take 9 seeds or more to tell."
         return (
-            f"Of {self.n_verdicts} verdicts at the largest width {wrong}; {stand} after control of false "
+            f"{head}; {len(self.standing)} of the {self.n_decided} that are decided stand after control of false "
             f"discoveries, at most {RATE:.0%} of them expected to be wrong."
         )
 
@@ -81,8 +72,9 @@ def control(verdicts: Sequence["Verdict"], rate: float = RATE) -> Discoveries:
 
     A verdict stands if its interval decides it and its probability, adjusted for the number of verdicts, is at
     most the rate. Wrong verdicts are then at most that part of those that stand, on average; where every truth is
-    at its threshold, at most that part of all reports has a wrong one. It assumes verdicts that are independent or
-    go together, as those of one network's seeds do. Verdicts along other axes than the width are not counted.
+    at its threshold, at most that part of all reports has a wrong one. Five seeds never reach it; six do where
+    most verdicts of the study are clear, nine where a tenth are. It assumes verdicts that are independent or go
+    together, as those of one network's seeds do. Verdicts along other axes than the width are not counted.
 
     Args:
         verdicts: of all claims on all problems.

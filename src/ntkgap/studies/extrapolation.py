@@ -76,7 +76,7 @@ def extrapolate(claim: Claim, found: Replicates, widest: int) -> Extrapolation:
     earliest = x[-1] + max(above.low, 0.0) / -min(slope.low, theory)
     latest = x[-1] + above.high / -max(slope.high, theory)
     if latest > x[-1] + math.log(REACH):
-        return Extrapolation(None, f"it may be more than {REACH:.0f} times the largest")
+        return Extrapolation(None, f"it may be more than {REACH:.0f} times the largest width")
     return Extrapolation(Interval(*(math.exp(w) for w in (float(np.mean(crossings)), earliest, latest))))
 
 

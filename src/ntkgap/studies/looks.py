@@ -10,8 +10,8 @@ import scipy
 from ntkgap.errors import StudyError
 from ntkgap.studies.claim import Claim
 
-# (seeds, k): a look at so many seeds decides for a side if fewer than k of them are not on it. With the median at the
-# threshold, the probability of deciding for one side at any look is 2.1 %.
+# (seeds, k): a look at so many seeds decides for a side if fewer than k of them are not on it. With the median at
+# the threshold, the probability of deciding for one side at any look is 2.1 %.
 LOOKS = ((6, 1), (12, 2), (20, 5))
 
 

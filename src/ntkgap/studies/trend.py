@@ -81,16 +81,10 @@ class Trend:
     @property
     def text(self) -> str:
         """The trend in a few words: direction, slope, interval, p."""
-        low, value, high = (f"{x:z.2f}" if self.log_scale else f"{x:z.2g}" for x in _shown(self.slope))
-        slope = (
-            f"width^{value} [{low}, {high}]" if self.log_scale else f"{value} [{low}, {high}] a decade of width"
-        )
-        p = "p < 0.001" if self.p < 0.001 else f"p = {self.p:.2g}"
-        return f"{self.direction}, {'like ' if self.log_scale else ''}{slope}, {p}"
-
-
-def _shown(slope: Interval) -> tuple[float, float, float]:
-    return slope.low, slope.value, slope.high
+        i, p = self.slope, "p < 0.001" if self.p < 0.001 else f"p = {self.p:.2g}"
+        if self.log_scale:
+            return f"{self.direction}, ∝ width^{i.value:z.2f} [{i.low:z.2f}, {i.high:z.2f}], {p}"
+        return f"{self.direction}, {i.value:z.2g} [{i.low:z.2g}, {i.high:z.2g}] a decade of width, {p}"
 
 
 def find_trend(values: Mapping[int, Mapping[int, float]], log_scale: bool) -> Trend | None:

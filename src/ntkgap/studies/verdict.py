@@ -19,7 +19,7 @@ from ntkgap.studies.trend import Trend, find_trend, replicates
 
 State = Literal["holds", "fails", "undecided"]
 
-NO_FIT = "there are too few widths or seeds to fit a power law"
+NOT_TRIED = Extrapolation(None, "there are too few widths or seeds to fit a power law")
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ class Verdict:
     fit: PowerLaw | None
     crossing: Interval | None
     effect: float
-    trend: Trend | None
-    beyond: Extrapolation
-    p: float
+    trend: Trend | None = None
+    beyond: Extrapolation = NOT_TRIED
+    p: float = 1.0
 
     @property
     def holds_everywhere(self) -> bool:
@@ -203,7 +203,7 @@ def judge(claim: Claim, problem: str, values: Mapping[int, Mapping[int, float]])
     fit = _fit(claim, values)
     crossing = fit.crossing(claim.threshold) if fit else None
     effect = last.interval.value / claim.threshold if last.interval and claim.threshold else math.nan
-    beyond = extrapolate(claim, replicates(values, True), last.width) if fit else Extrapolation(None, NO_FIT)
+    beyond = extrapolate(claim, replicates(values, True), last.width) if fit else NOT_TRIED
     return Verdict(
         claim,
         problem,

@@ -133,8 +133,8 @@ def _trend(a: Association) -> str:
 def _at_fixed_width(a: Association) -> str:
     if a.conflict:
         return (
-            f"At fixed width the networks differ in sign and are not pooled (ρ: {a.conflict}): nothing that C′ tells "
-            "beyond the width is common to them."
+            f"At fixed width the networks differ in sign and are not pooled (ρ: {a.conflict}): nothing that C′ "
+            "tells beyond the width is common to them."
         )
     shown = f"ρ = {correlation(a)}"
     if a.sign > 0:
