@@ -49,9 +49,9 @@ def extrapolate(claim: Claim, found: Replicates, widest: int) -> Extrapolation:
         widest: the largest width tested.
 
     Returns:
-        The bracket, not beyond ten times the widest width, or the obstacle. In simulation the bracket contains the
-        crossing in 94 % of the cases or more in which one is named (86 % in a noisy world in which 5 % are), and one
-        is named in 3 % at most of the cases without a crossing (benchmarks/README.md).
+        The bracket, not beyond ten times the widest width, or the obstacle. In simulation 94 % of brackets or more
+        contain the crossing, 86 % where hardly one is named; without a crossing 3 % of sweeps or fewer have one
+        (benchmarks/README.md).
     """
     theory = claim.exponent if claim.slowest_exponent is None else claim.slowest_exponent
     n_seeds, n_widths = found.values.shape
