@@ -180,13 +180,18 @@ def test_own_network_and_data_in_a_dry_run(command, tmp_path, tried):
     assert "but the data set has 60; ask for fewer" in err
 
 
+@pytest.mark.filterwarnings("always:8 seeds cost")
 def test_seeds_are_named_or_counted(command, tried):
     small = ("run", "optimization", "--preset", "smoke", "--problem", "shallow", "--width", "4", "--dry-run")
     assert "6 of 6 cells" in command(*small, "--seeds", "6")[1]
     _, out, err = command(*small, "--seed", "8")
     assert "1 of 1 cells" in out
     assert "warning: --seed 8 is one seed, that of number 8; --seeds 8 asks for so many" in err
-    assert "warning" not in command(*small, "--seed", "0:8")[2]
+    assert "warning" not in command(*small, "--seed", "0:9")[2]
+    assert "warning: 8 seeds cost more than 6" in command(*small, "--seeds", "8")[2]
+    status, _, err = command(*small, "--seed", "0,3,0")
+    assert status == 1
+    assert "repeats the seed 0; a seed is one replicate: name each once" in err
     assert command(*small, "--seed", "0:2", "--seeds", "2")[0] == 1
 
 

@@ -16,12 +16,13 @@ from ntkgap.reporting import print_scorecard
 from ntkgap.reporting.figures import power_of_ten, seed_range
 from ntkgap.reporting.summary import Scorecard, bottom_line
 from ntkgap.studies import assess
+from ntkgap.studies.discoveries import control
 from ntkgap.sweep.files import number
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    study = ng.OptimizationStudy.preset("smoke", seeds=[0, 1])
+    study = ng.OptimizationStudy.preset("smoke", seeds=[0, 1, 2])
     return ng.run(study, tmp_path_factory.mktemp("store"), workers=2, progress=False)
 
 
@@ -51,9 +52,12 @@ def test_the_page_needs_nothing_but_itself(folder):
 def test_the_page_shows_every_verdict_and_figure(folder, runs):
     page = (folder / "report.html").read_text()
     verdicts = assess(runs)
+    assert control(verdicts).sentence in html.unescape(page)
     for verdict in verdicts:
         assert verdict.claim.title in html.unescape(page)
+        assert verdict.trend is None or verdict.trend.text in html.unescape(page)
         assert verdict.status in page
+    assert sum(verdict.trend is not None for verdict in verdicts) > len(verdicts) / 2
     claims = {v.claim.key for v in verdicts}
     assert (
         page.count("<svg") == len(claims) + len(ng.OptimizationStudy.preset("smoke").figures()) - 1
@@ -79,15 +83,19 @@ def test_of_several_studies_all_answers_come_before_scorecards_and_these_before_
 
 def test_tables_hold_what_the_page_shows(folder, runs):
     table = pd.read_csv(folder / "results.csv")
-    assert len(table) == 16
+    assert len(table) == 24
     assert set(table.state) == {"done"}
     assert list(table.columns[:4]) == ["study", "problem", "width", "seed"]
     records = json.loads((folder / "verdicts.json").read_text())
     assert [(r["claim"], r["problem"], r["status"]) for r in records] == [
         (v.claim.key, v.problem, v.status) for v in assess(runs)
     ]
-    for record in records:
-        assert [w["n_seeds"] for w in record["widths"]] == [2] * len(record["widths"])
+    for record, verdict in zip(records, assess(runs), strict=True):
+        trend = record["trend"]
+        assert (trend is None) == (verdict.trend is None)
+        if trend is not None:
+            assert (trend["slope"]["value"], trend["p"]) == (verdict.trend.slope.value, verdict.trend.p)
+        assert [w["n_seeds"] for w in record["widths"]] == [3] * len(record["widths"])
         values = table[table.problem == record["problem"]].groupby("width")[record["quantity"]]
         for at in record["widths"]:
             seeds = values.get_group(at["width"])
@@ -127,6 +135,8 @@ def test_the_terminal_tells_the_same(runs):
     verdicts = assess(runs)
     print_scorecard(verdicts, console, "The promise")
     text = console.export_text()
+    assert "would be wrong by chance alone" in text
+    assert "∝ width^" in text
     for verdict in verdicts:
         assert verdict.status.split(" from")[0] in text
     card = Scorecard.of(verdicts)
@@ -138,7 +148,7 @@ def test_an_unfinished_store_gives_an_interim_report(runs, tmp_path, undrawn):
     runs = copied(runs, tmp_path)
     (runs.cells[0].directory / "result.json").unlink()
     page = ng.report(ng.Runs(tmp_path / "store"), tmp_path / "report.html").read_text()
-    assert "1 of 16 cells is not computed yet" in page
+    assert "1 of 24 cells is not computed yet" in page
     for cell in runs.cells[1:]:
         (cell.directory / "result.json").unlink()
     with pytest.raises(StoreError, match="nothing to report"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ntkgap.studies.association import Pair, rank_association
+from ntkgap.studies.association import Pair, pooled_association, rank_association
 from tests.tolerances import EXACT
 
 
@@ -115,3 +115,23 @@ def test_the_interval_covers_the_correlation_as_often_as_it_says(settings, by_co
     hits = np.mean([i.low <= true <= i.high for i in intervals])
     assert 0.91 <= hits <= 0.995
     assert np.mean([i.high - i.low for i in intervals]) < 1.7
+
+
+def test_groups_of_opposite_signs_are_not_pooled():
+    rng = np.random.default_rng(8)
+    x = rng.standard_normal((5, 6))
+    y = x + 0.5 * rng.standard_normal((5, 6))
+
+    def group(x, y, name):
+        return [Pair(p.x, p.y, p.seed, name) for p in pairs(x, y)]
+
+    alike = {"a": group(x, y, "a"), "b": group(y, x, "b")}
+    assert pooled_association(alike) == rank_association([*alike["a"], *alike["b"]])
+    assert pooled_association(alike).sign == 1
+    against = {"a": group(x, y, "a"), "b": group(x, -y, "b"), "c": group(x, np.ones_like(x), "c")}
+    found = pooled_association(against)
+    rho = rank_association(against["a"]).rho.value
+    assert found.conflict == f"a {rho:+.2f}, b {-rho:+.2f}"
+    assert math.isnan(found.rho.value)
+    assert (found.n_cells, found.n_seeds, found.sign) == (90, 5, 0)
+    assert pooled_association({"a": against["a"], "c": against["c"]}).conflict == ""

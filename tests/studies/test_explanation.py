@@ -93,3 +93,18 @@ def test_what_cannot_be_told_is_said():
     nothing = explanation_table({"a": cells(lambda w, s: math.nan, lambda w, s: 0.1)}, 0.1)
     assert nothing.caption.startswith("No cell decides both C′ and the rate.")
     assert nothing.rows[0][1:3] == ("0", "20")
+
+
+def test_networks_that_differ_in_sign_are_said_one_by_one():
+    rng = np.random.default_rng(1)
+    shared = {(w, s): rng.standard_normal() for w in (16, 64, 256, 1024) for s in range(5)}
+    alike = cells(lambda w, s: math.exp(shared[w, s]), lambda w, s: math.exp(shared[w, s]))
+    against = cells(lambda w, s: math.exp(shared[w, s]), lambda w, s: math.exp(-shared[w, s]))
+    e = explain({"ConvNet": alike, "MLP": against}, 0.1)
+    words = summary(e, 0.1)
+    assert words.count("differ in sign and are not pooled (ρ: ConvNet +1.00, MLP -1.00)") == 2
+    table = explanation_table({"ConvNet": alike, "MLP": against}, 0.1)
+    assert table.rows[0][-1].startswith("1.00 [")
+    assert table.rows[1][-1].startswith("-1.00 [")
+    assert table.rows[2][-2:] == ("not pooled: signs differ",) * 2
+    assert e.across.n_cells == 40

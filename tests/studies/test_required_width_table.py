@@ -49,7 +49,7 @@ def test_the_table_lists_every_bound_and_what_was_found():
     cells = [cell(w, s, **asked) for w in (16, 64) for s in range(3)]
     cells += [cell(64, 3, **{name: 100 * width for name, width in asked.items()})]
     verdicts = [
-        measured("jacobian_stable", lambda w, s: (1 + 0.01 * s) * 100 / w**0.5),
+        measured("jacobian_stable", lambda w, s: (1 + 0.01 * s) * 80 / w**0.5),
         measured("ngd_rate", lambda w, s: (1 + 0.01 * s) * 10 / w**0.5),
     ]
     table = required_width_table({"p": cells}, verdicts)
@@ -74,8 +74,8 @@ def test_one_seed_without_an_answer_leaves_the_median_open():
         (lambda w, s: 0.5, "16 or less"),
         (lambda w, s: 2.0 if w < 20 else (1 + 0.01 * s) * 4 / w**0.5, "64"),
         (
-            lambda w, s: (1 + 0.01 * s) * 1000 / w**0.5,
-            "more than 1024: the fitted power law meets the limit too far beyond the widths tested",
+            lambda w, s: (1 + 0.01 * s) * 120 / w**0.5,
+            "more than 1024: it may be more than 10 times the largest width",
         ),
         (
             lambda w, s: 2.0 + s / 10,
@@ -91,6 +91,6 @@ def test_the_width_found_is_never_more_than_was_measured(function, words):
 
 
 def test_an_extrapolated_width_comes_with_its_interval():
-    words = width_found(judge(claim(), "p", values(lambda w, s: (1 + 0.01 * s) * 100 / w**0.5)))
-    assert words.startswith("10")
+    words = width_found(judge(claim(), "p", values(lambda w, s: (1 + 0.01 * s) * 80 / w**0.5)))
+    assert words.startswith("66")
     assert words.endswith("] (extrapolated)")

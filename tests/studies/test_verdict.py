@@ -2,8 +2,9 @@ import math
 
 import pytest
 
+from ntkgap.errors import StudyError
 from ntkgap.studies.claim import Claim
-from ntkgap.studies.verdict import judge, number
+from ntkgap.studies.verdict import judge, judge_width, number
 
 WIDTHS = [16, 64, 256, 1024]
 
@@ -22,6 +23,7 @@ def claim(**changes):
         "criterion": "q < 1",
         "prediction": "0",
         "undecidable": "too small to tell",
+        "exponent": -0.5,
     }
     return Claim(**(settings | changes))
 
@@ -60,19 +62,19 @@ def test_a_failed_condition_is_not_called_a_failed_theory():
 
 
 def test_extrapolation_reaches_out_but_not_without_end():
-    near = judge(claim(), "p", values(lambda w, s: (1 + 0.01 * s) * 100 / w**0.5))
-    assert near.extrapolated.low < 10200 < near.extrapolated.high
-    assert "would hold from width" in near.sentence
-    far = judge(claim(), "p", values(lambda w, s: (1 + 0.01 * s) * 1000 / w**0.5))
+    near = judge(claim(), "p", values(lambda w, s: (1 + 0.01 * s) * 80 / w**0.5))
+    assert near.extrapolated.low < 6400 * 1.04 < near.extrapolated.high
+    assert "Extrapolated, it would hold from width" in near.sentence
+    far = judge(claim(), "p", values(lambda w, s: (1 + 0.01 * s) * 120 / w**0.5))
     assert far.crossing is not None
     assert far.extrapolated is None
-    assert "not within reach of extrapolation: the fitted power law meets the limit too far" in far.sentence
+    assert "cannot be told from these widths: it may be more than 10 times the largest" in far.sentence
 
 
 def test_extrapolation_refuses_what_flattens():
     verdict = judge(claim(), "p", values(lambda w, s: 2 + (1 + 0.001 * s) * 100 / w))
     assert verdict.extrapolated is None
-    assert "flatten" in verdict.sentence
+    assert "a floor above the limit fits the measurements as well" in verdict.sentence
 
 
 def test_the_outlook_says_what_stands_in_the_way():
@@ -85,17 +87,63 @@ def test_the_outlook_says_what_stands_in_the_way():
     assert "The fitted power law meets the limit at width 89" in inside.sentence
 
 
-def test_an_open_interval_gives_only_a_least_width():
-    """Seeds that disagree on the curvature: the straight law reaches the limit, the mean bent law never does."""
+def test_without_an_exponent_of_theory_no_width_is_named():
+    falling = values(lambda w, s: (1 + 0.01 * s) * 80 / w**0.5)
+    assert "theory names no exponent" in judge(claim(exponent=None), "p", falling).sentence
+    near = values(lambda w, s: (1 + 0.01 * s) * 50 / w**0.5)
+    slow = judge(claim(exponent=-0.5, slowest_exponent=-0.4), "p", near)
+    assert slow.extrapolated.high > judge(claim(), "p", near).extrapolated.high
 
-    def bent(w, s):
-        distance = math.log(w / 16)
-        return 10.3 * math.exp(-0.6 * distance + 0.04 * distance**2 + 0.1 * (s - 2) * (w == 256))
 
-    verdict = judge(claim(), "p", values(bent))
-    assert math.isinf(verdict.extrapolated.high)
-    assert verdict.extrapolated.low >= verdict.widths[-1].width  # where it was tested and does not hold
-    assert f"from width {number(verdict.extrapolated.low)} at the earliest" in verdict.sentence
+def test_two_ties_have_the_same_verdict_whatever_rounding_does():
+    below, above = 0.3 - 0.1, 0.1 + 0.1
+    assert below != above
+    for tie in (below, above):
+        for direction in ("below", "above"):
+            verdict = judge(claim(threshold=0.2, direction=direction), "p", values(lambda w, s, v=tie: v))
+            assert verdict.status == "undecided"
+            assert verdict.widths[-1].reason == "at the threshold"
+            mixed = judge(claim(threshold=0.2, direction=direction), "p", values(lambda w, s, v=tie: v + s / 10))
+            assert mixed.widths[-1].reason == "the 94% interval ends at the threshold"
+    zero = claim(threshold=0.0, log_scale=False)
+    assert judge(zero, "p", values(lambda w, s: 1e-12 * (s - 2))).status == "undecided"
+    assert judge(claim(threshold=1e-12, tie=0.1), "p", values(lambda w, s: 8e-13 - s * 1e-14)).status == "holds"
+
+
+def test_one_undecidable_seed_among_twenty_is_borne_and_said():
+    def one(w, s):
+        return math.nan if s == 3 else 0.1 + 0.01 * s
+
+    verdict = judge(claim(), "p", values(one, seeds=20))
+    assert verdict.status == "holds"
+    assert "20 seeds, 1 of them undecidable and counted at both ends, 95% interval" in verdict.sentence
+    many = judge(claim(), "p", values(lambda w, s: math.nan if s < 6 else one(w, s), seeds=20))
+    assert many.status == "undecided"
+    assert "6 of 20 seeds: too small to tell" in many.sentence
+
+
+def test_undecidable_seeds_never_make_a_verdict():
+    """Whatever the undecidable seed had been, its verdict or none would have come out."""
+    numbers = [0.5] * 7 + [2.0] * 2
+    state = judge_width(claim(), 1, [*numbers, math.nan]).state
+    assert state in ("undecided", judge_width(claim(), 1, [*numbers, 0.1]).state)
+    assert state in ("undecided", judge_width(claim(), 1, [*numbers, 9.0]).state)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"threshold": math.nan}, "threshold of the claim 'toy' must be finite"),
+        ({"threshold": math.inf}, "threshold of the claim 'toy' must be finite"),
+        ({"threshold": -1.0}, "has the threshold -1, which has no logarithm"),
+        ({"threshold": 0.0}, "has no logarithm"),
+        ({"exponent": math.inf}, "exponent of the claim 'toy' must be finite"),
+        ({"tie": -1.0}, "must not be negative"),
+    ],
+)
+def test_a_claim_that_cannot_be_judged_is_one_line(changes, words):
+    with pytest.raises(StudyError, match=words):
+        claim(**changes)
 
 
 def test_an_interval_across_the_limit_is_undecided():

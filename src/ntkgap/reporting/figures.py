@@ -161,7 +161,7 @@ def _claim_panel(ax: Axes, verdict: Verdict, seeds: list[tuple[int, float]]) -> 
 
 
 def _draw_theory(ax: Axes, verdict: Verdict) -> None:
-    """The predicted power law through the widest measurement, and the fitted one out to where it would hold."""
+    """The predicted power law through the widest measurement, the fitted one, and where it would hold."""
     claim, fit = verdict.claim, verdict.fit
     all_widths = np.array([r.width for r in verdict.widths], dtype=float)
     last = next((r for r in reversed(verdict.widths) if r.interval and math.isfinite(r.interval.value)), None)
@@ -169,13 +169,13 @@ def _draw_theory(ax: Axes, verdict: Verdict) -> None:
         line = last.interval.value * (all_widths / last.width) ** claim.exponent
         ax.plot(all_widths, line, color=THEORY, ls=":", lw=1.4, label=f"theory: ∝ width^{claim.exponent:g}")
     if fit is not None:
-        end = verdict.extrapolated.value if verdict.extrapolated else all_widths[-1]
-        span = np.geomspace(fitted_widths([r.width for r in verdict.widths])[0], end, 50)
+        span = np.geomspace(fitted_widths([r.width for r in verdict.widths])[0], all_widths[-1], 50)
         e = fit.exponent
         label = f"fit: ∝ width^({e.value:.2f} [{e.low:.2f}, {e.high:.2f}])"
         ax.plot(span, [fit(w) for w in span], color="#555", ls="-.", lw=1, label=label)
-        if verdict.extrapolated:
-            ax.plot([end], [claim.threshold], "x", color="#555", ms=6, mew=1.5)
+    if beyond := verdict.extrapolated:
+        ax.plot([beyond.low, beyond.high], [claim.threshold] * 2, "-", color="#555", lw=2.5)
+        ax.plot([beyond.value], [claim.threshold], "x", color="#555", ms=6, mew=1.5, label="would hold from here")
 
 
 def _tick_widths(ax: Axes, widths: list[int]) -> None:

@@ -53,6 +53,11 @@ def width_mark(verdict: Verdict | AxisVerdict, result: WidthResult) -> Mark:
     return Mark("✗", "unmet" if verdict.claim.kind == "condition" else "fails")
 
 
+def trend_text(verdict: Verdict) -> str:
+    """The trend over width in a few words; empty where there are too few widths or seeds."""
+    return "" if verdict.trend is None else verdict.trend.text
+
+
 def outlook(verdict: Verdict) -> str:
     """The width from which a claim would hold, in three words; empty where it holds or nothing can be said."""
     return "" if verdict.extrapolated is None else f"extrapolated: from {width_text(verdict.extrapolated)}"

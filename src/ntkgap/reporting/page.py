@@ -24,7 +24,7 @@ from ntkgap.reporting.figures import (
     width_figure,
 )
 from ntkgap.reporting.gains import gain_figure
-from ntkgap.reporting.marks import COLOURS, mark, outlook, width_mark
+from ntkgap.reporting.marks import COLOURS, mark, outlook, trend_text, width_mark
 from ntkgap.reporting.matrices import matrix_figure
 from ntkgap.reporting.remarks import remarks
 from ntkgap.reporting.scatter import scatter_figure
@@ -222,7 +222,7 @@ def _render(pages: list[StudyPage]) -> str:
         lstrip_blocks=True,
         extensions=["jinja2.ext.loopcontrols"],
     )
-    helpers = (mark, width_mark, outlook, bottom_line, number)
+    helpers = (mark, width_mark, outlook, trend_text, bottom_line, number)
     environment.globals |= {helper.__name__: helper for helper in helpers}
     versions = {name: metadata.version(name) for name in ("ntkgap", "torch", "numpy")}
     return environment.get_template("report.html.j2").render(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ntkgap.studies.claim import Claim
+from ntkgap.studies.discoveries import Discoveries, control
 from ntkgap.studies.statistics import CONFIDENCE, median_confidence
 from ntkgap.studies.verdict import Verdict
 
@@ -15,18 +16,21 @@ class Scorecard:
         claims: rows.
         problems: columns.
         cells: the verdict of (claim key, problem).
+        discoveries: the verdicts of the whole study taken together.
     """
 
     claims: list[Claim]
     problems: list[str]
     cells: dict[tuple[str, str], Verdict]
+    discoveries: Discoveries
 
     @classmethod
-    def of(cls, verdicts: list[Verdict]) -> "Scorecard":
-        """Lay verdicts out in the order in which they come."""
+    def of(cls, verdicts: list[Verdict], discoveries: Discoveries | None = None) -> "Scorecard":
+        """Lay verdicts out in the order in which they come; as part of a study, with its discoveries."""
         claims = {v.claim.key: v.claim for v in verdicts}
         problems = dict.fromkeys(v.problem for v in verdicts)
-        return cls(list(claims.values()), list(problems), {(v.claim.key, v.problem): v for v in verdicts})
+        cells = {(v.claim.key, v.problem): v for v in verdicts}
+        return cls(list(claims.values()), list(problems), cells, discoveries or control(verdicts))
 
     def parts(self) -> "list[Scorecard]":
         """The card in parts whose problems have no claim in common: problems of another kind have other claims."""
@@ -35,7 +39,8 @@ class Scorecard:
             keys = {v.claim.key for v in self.column(problem)}
             related = [g for g in groups if any(keys & {v.claim.key for v in self.column(p)} for p in g)]
             groups = [g for g in groups if g not in related] + [[*(p for g in related for p in g), problem]]
-        return [Scorecard.of([v for problem in group for v in self.column(problem)]) for group in groups]
+        columns = [[v for problem in group for v in self.column(problem)] for group in groups]
+        return [Scorecard.of(verdicts, self.discoveries) for verdicts in columns]
 
     def row(self, claim: Claim) -> list[Verdict]:
         """Verdicts of a claim on every problem on which it was judged."""
@@ -49,6 +54,12 @@ class Scorecard:
         """The smallest and the largest width at which any claim was judged on a problem."""
         widths = [r.width for v in self.column(problem) for r in v.widths]
         return min(widths), max(widths)
+
+    def reservation(self, verdict: Verdict) -> str:
+        """What to say of a verdict that its seeds decide, but not among so many verdicts; else empty."""
+        # Where none stands, that is said once for all.
+        silent = verdict.state == "undecided" or not self.discoveries.standing or self.discoveries.stands(verdict)
+        return "" if silent else f"may be chance among {self.discoveries.n_verdicts} verdicts"
 
     def reach(self, verdict: Verdict) -> str:
         """Up to which width a claim was judged, where others on the problem were judged beyond; else empty."""
@@ -88,9 +99,9 @@ def bottom_line(card: Scorecard, problem: str) -> str:
 def seeds_note(verdicts: list[Verdict]) -> str:
     """What the intervals mean with the seeds at hand."""
     n = min(r.n_seeds for v in verdicts for r in v.widths)
-    note = "One mark a width, narrow to wide. Numbers are medians over seeds with exact order-statistic intervals"
+    note = "One mark a width, narrow to wide. Numbers are medians over seeds with order-statistic intervals"
     if median_confidence(n) >= CONFIDENCE:
-        return f"{note} of at least {CONFIDENCE:.0%} confidence."
+        return f"{note} of {CONFIDENCE:.0%} confidence."
     plural = "s" if n > 1 else ""
     reached = f"with {n} seed{plural} their confidence is {median_confidence(n):.0%}"
-    return f"{note}; {reached}: add seeds (--seed 0:8) for more."
+    return f"{note}; {reached}: add seeds (--seeds 6) for more."

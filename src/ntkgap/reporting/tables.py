@@ -41,6 +41,8 @@ def verdict_record(verdict: Verdict) -> dict[str, Any]:
         "fitted_crossing": _interval(verdict.crossing),
         "fitted_exponent": _interval(verdict.fit.exponent if verdict.fit else None),
         "predicted_exponent": claim.exponent,
+        "trend": _trend(verdict),
+        "p": verdict.p,
         "widths": [{"width": r.width, **_point(r)} for r in verdict.widths],
     }
 
@@ -83,7 +85,24 @@ def _point(result: WidthResult) -> dict[str, Any]:
         "low": interval.low if interval else None,
         "high": interval.high if interval else None,
         "n_seeds": result.n_seeds,
+        "n_unknown": result.n_unknown,
         "reason": result.reason,
+    }
+
+
+def _trend(verdict: Verdict) -> dict[str, Any] | None:
+    """The slope over width: an exponent in logarithms, else the change a decade."""
+    trend = verdict.trend
+    if trend is None:
+        return None
+    return {
+        "direction": trend.direction,
+        "slope": _interval(trend.slope),
+        "scale": "log" if trend.log_scale else "linear",
+        "per_doubling": trend.per_doubling,
+        "p": trend.p,
+        "n_seeds": trend.n_seeds,
+        "widths": list(trend.widths),
     }
 
 

@@ -6,12 +6,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ntkgap.reporting.marks import TERMINAL, mark, outlook, width_mark
+from ntkgap.reporting.marks import TERMINAL, mark, outlook, trend_text, width_mark
 from ntkgap.reporting.summary import Scorecard, bottom_line, seeds_note
 from ntkgap.reporting.variations import axis_line, axis_sections
 from ntkgap.studies.assess import NotAsked
 from ntkgap.studies.axes import AxisVerdict
 from ntkgap.studies.claim import Claim
+from ntkgap.studies.discoveries import control
 from ntkgap.studies.verdict import Verdict
 
 
@@ -34,7 +35,7 @@ def print_scorecard(
     for section in axis_sections(variations, {}):
         console.print(Text.assemble((f"{section.along.problem}, ", "bold"), axis_line(section)))
     if verdicts:
-        console.print(Text(seeds_note(verdicts), style="dim"))
+        console.print(Text(f"{seeds_note(verdicts)} {control(verdicts).sentence}".strip(), style="dim"))
 
 
 def _print_card(verdicts: list[Verdict], console: Console, title: str) -> None:
@@ -58,6 +59,8 @@ def _cell(card: Scorecard, claim: Claim, problem: str) -> Text:
         return Text("not measured", style="dim")
     look = mark(verdict)
     text = Text(f"{look.symbol} {verdict.status}", style=f"bold {TERMINAL[look.style]}")
+    for note in filter(None, (card.reservation(verdict), trend_text(verdict))):
+        text.append(f"\n  {note}", style="not bold")
     if beyond := outlook(verdict):
         text.append(f"\n  {beyond}", style="not bold")
     if reach := card.reach(verdict):

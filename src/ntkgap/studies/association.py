@@ -2,8 +2,8 @@
 
 import math
 from collections import Counter
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy
@@ -15,6 +15,7 @@ MIN_STRATUM = 3
 MIN_SEEDS = 3
 # Of the largest stratum, for an interval: with four cells chance alone gives perfect order too often.
 MIN_CELLS = 5
+NEGLIGIBLE = 0.1
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,39 @@ class Association:
         n_cells: decided cells.
         n_left_out: cells in which one of the numbers is NaN.
         n_seeds: seeds of the decided cells.
+        conflict: where groups were not pooled because their signs differ, the groups with their ρ; then the value
+            of ``rho`` and its bounds are NaN.
     """
 
     rho: Interval
     n_cells: int
     n_left_out: int
     n_seeds: int
+    conflict: str = ""
+
+    @property
+    def sign(self) -> int:
+        """1 or −1 if the whole interval has that sign, else 0."""
+        return (self.rho.low > 0) - (self.rho.high < 0)
+
+
+def pooled_association(groups: Mapping[str, Sequence[Pair]], confidence: float = CONFIDENCE) -> Association:
+    """``rank_association`` over several groups, if their ρ have one sign.
+
+    Where one group goes one way and another the other way, their mean describes neither. A ρ within 0.1 of zero
+    has no sign.
+
+    Args:
+        groups: pairs by name. Groups share no stratum.
+        confidence: of the interval.
+    """
+    found = {name: rank_association(pairs, confidence) for name, pairs in groups.items()}
+    pooled = rank_association([pair for pairs in groups.values() for pair in pairs], confidence)
+    values = {name: a.rho.value for name, a in found.items() if not math.isnan(a.rho.value)}
+    if not (any(v > NEGLIGIBLE for v in values.values()) and any(v < -NEGLIGIBLE for v in values.values())):
+        return pooled
+    shown = ", ".join(f"{name} {value:+.2f}" for name, value in values.items())
+    return replace(pooled, rho=Interval(math.nan, math.nan, math.nan), conflict=shown)
 
 
 def rank_association(pairs: Sequence[Pair], confidence: float = CONFIDENCE) -> Association:

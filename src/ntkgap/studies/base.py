@@ -1,6 +1,8 @@
 """What the studies have in common: presets, a grid over problems, widths and seeds, and claims."""
 
+import warnings
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -11,7 +13,7 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticSerializationError
 
-from ntkgap.errors import NtkgapError, StudyError
+from ntkgap.errors import NtkgapError, StudyError, StudyWarning
 from ntkgap.paths import expanded, is_file
 from ntkgap.studies import factories, given_data
 from ntkgap.studies.changes import Changes
@@ -22,6 +24,7 @@ from ntkgap.studies.findings import Findings
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.problem import BaseProblem
 from ntkgap.studies.spec import Seed
+from ntkgap.studies.statistics import seeds_advice
 from ntkgap.studies.verdict import Verdict
 from ntkgap.studies.yaml_text import MAX_CHARACTERS, read_yaml
 
@@ -137,8 +140,8 @@ class BaseStudy(BaseModel, ABC):
             n_train: replaces the number of training examples.
             n_test: replaces the number of test examples.
             target: name of the column of targets, where data are a table.
-            train: how you train: in the optimization study measured besides, in the others in place of the preset's
-                training. A function (model, data, seed) -> None or its place; or a mapping with ``optimizer`` (a
+            train: how you train, measured besides in the optimization study, in place of the preset's training in
+                the others. A function (model, data, seed) -> None or its place; or a mapping with ``optimizer`` (a
                 name, a class of ``torch.optim``, a function), ``loss`` (a name, a class of ``torch.nn``, a
                 function), ``learning_rate``, ``steps``, ``momentum``, ``weight_decay``, ``clip``, ``batch_size``
                 and ``schedule`` (a function).
@@ -161,6 +164,8 @@ class BaseStudy(BaseModel, ABC):
             configuration = cls._with_training(configuration, train)
         if seeds is not None:
             configuration["seeds"] = list(_numbers("seeds", seeds) or [])
+        if repeated := [seed for seed, count in Counter(configuration["seeds"]).items() if count > 1]:
+            raise StudyError(f"{origin} repeats the seed {repeated[0]}; a seed is one replicate: name each once")
         return changes.apply(cls.build, configuration, origin)
 
     @classmethod
@@ -255,9 +260,13 @@ class BaseStudy(BaseModel, ABC):
     def check(self) -> None:
         """Try every problem's data and network, so that mistakes show before the sweep starts.
 
+        Numbers of seeds that cost more than they tell are warned of.
+
         Raises:
             NtkgapError: saying what cannot be loaded or built.
         """
+        if advice := seeds_advice(len(set(self.seeds))):
+            warnings.warn(advice, StudyWarning, stacklevel=2)
         for problem in self.problems:
             for variation, grid in problem.grids().items():
                 try:

@@ -1,7 +1,10 @@
 """A claim: one statement of the theory, and what would count for or against it."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
+
+from ntkgap.errors import StudyError
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,14 @@ class Claim:
         exponent: exponent in the width that theory predicts for the quantity, if it does.
         log_scale: whether the quantity is drawn and extrapolated in logarithms.
         optional: whether some problems do not measure the quantity; elsewhere its absence is an error.
+        slowest_exponent: where theory's exponent depends on the network, the one nearest to zero: extrapolation
+            goes no slower. ``exponent`` if not given.
+        tie: a value within this part of the threshold (of 1 for a threshold of zero) is at the threshold, on
+            neither side: rounding must not decide a verdict.
+
+    Raises:
+        StudyError: if the threshold, an exponent or the tie is not finite, or logarithms are asked of a threshold
+            that is not positive.
     """
 
     key: str
@@ -48,12 +59,34 @@ class Claim:
     exponent: float | None = None
     log_scale: bool = True
     optional: bool = False
+    slowest_exponent: float | None = None
+    tie: float = 1e-9
+
+    def __post_init__(self) -> None:
+        numbers = {"threshold": self.threshold, "tie": self.tie}
+        numbers |= {k: v for k in ("exponent", "slowest_exponent") if (v := getattr(self, k)) is not None}
+        for name, value in numbers.items():
+            if not math.isfinite(value):
+                raise StudyError(f"the {name} of the claim {self.key!r} must be finite, got {value}")
+        if self.log_scale and self.threshold <= 0:
+            raise StudyError(
+                f"the claim {self.key!r} has the threshold {self.threshold:g}, which has no logarithm; "
+                "give a positive one, or log_scale=False"
+            )
+        if self.tie < 0:
+            raise StudyError(f"the tie of the claim {self.key!r} must not be negative, got {self.tie}")
 
     @property
     def failure_word(self) -> str:
         """How a failure is put: "condition not met" for a sufficient condition, else "fails"."""
         return "condition not met" if self.kind == "condition" else "fails"
 
+    def side(self, value: float) -> int:
+        """1 for a number that meets the criterion, −1 for one that does not, 0 for one at the threshold."""
+        if abs(value - self.threshold) <= self.tie * (abs(self.threshold) or 1.0):
+            return 0
+        return 1 if (value < self.threshold) == (self.direction == "below") else -1
+
     def holds(self, value: float) -> bool:
-        """Whether a decided number meets the criterion."""
-        return value < self.threshold if self.direction == "below" else value > self.threshold
+        """Whether a decided number meets the criterion; one at the threshold does not."""
+        return self.side(value) > 0

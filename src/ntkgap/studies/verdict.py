@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ntkgap.studies.claim import Claim
+from ntkgap.studies.discoveries import level_p
+from ntkgap.studies.extrapolation import MIN_WIDTHS, Extrapolation, extrapolate, widest_half
 from ntkgap.studies.statistics import (
     Interval,
     PowerLaw,
@@ -13,11 +15,11 @@ from ntkgap.studies.statistics import (
     median_confidence,
     median_interval,
 )
+from ntkgap.studies.trend import Trend, find_trend, replicates
 
 State = Literal["holds", "fails", "undecided"]
 
-EXTRAPOLATION_LIMIT = 100.0
-MIN_FIT_WIDTHS = 3
+NOT_TRIED = Extrapolation(None, "there are too few widths or seeds to fit a power law")
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,11 @@ class WidthResult:
     Attributes:
         width: the width.
         state: whether the whole interval is on one side of the threshold.
-        interval: median over seeds with interval; None if not every seed could be decided.
+        interval: median over seeds with interval; None if seeds that could not be decided leave it open at both
+            ends.
         n_seeds: number of seeds.
         reason: why the state is undecided.
+        n_unknown: seeds that could not be decided; they enter the interval as the worst case at both ends.
     """
 
     width: int
@@ -37,6 +41,7 @@ class WidthResult:
     interval: Interval | None
     n_seeds: int
     reason: str = ""
+    n_unknown: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,9 @@ class Verdict:
         fit: power law of the quantity over the widest half of the widths, where the claim has one.
         crossing: width at which that law meets the criterion, with interval, if it does so anywhere.
         effect: median at the largest width as a multiple of the threshold; NaN if undecided.
+        trend: slope of the quantity over all widths, tested over seeds; None with too few of them.
+        beyond: the width from which the claim would hold, beyond those tested, or why that cannot be told.
+        p: two-sided probability of the values at the largest width if the threshold were their middle.
     """
 
     claim: Claim
@@ -63,6 +71,9 @@ class Verdict:
     fit: PowerLaw | None
     crossing: Interval | None
     effect: float
+    trend: Trend | None = None
+    beyond: Extrapolation = NOT_TRIED
+    p: float = 1.0
 
     @property
     def holds_everywhere(self) -> bool:
@@ -71,18 +82,8 @@ class Verdict:
 
     @property
     def extrapolated(self) -> Interval | None:
-        """Width from which the claim would hold by the fitted law, if that lies beyond the widths tested.
-
-        None where the claim holds at the largest width, and where extrapolation cannot reach: the measurements
-        flatten with width, or the law meets the criterion nowhere within a hundred times the largest width.
-        """
-        largest = self.widths[-1].width
-        if self.fit is None or self.fit.flattens or self.crossing is None or self.state == "holds":
-            return None
-        if not largest < self.crossing.value <= EXTRAPOLATION_LIMIT * largest:
-            return None
-        # It does not hold at the largest width, whatever the fit makes of it.
-        return replace(self.crossing, low=max(self.crossing.low, float(largest)))
+        """Width from which the claim would hold, with its bracket, where it fails at all widths tested."""
+        return self.beyond.width if self.state == "fails" else None
 
     @property
     def status(self) -> str:
@@ -105,17 +106,24 @@ class Verdict:
             where = f"{self.claim.failure_word.capitalize()} at the largest width tested, {last.width}."
         else:
             where = f"Undecided at the largest width tested, {last.width}: {last.reason}."
-        return " ".join(part for part in (where, self._numbers(last), self._outlook()) if part)
+        return " ".join(part for part in (where, self._numbers(last), self._trend(), self._outlook()) if part)
 
     def _numbers(self, last: WidthResult) -> str:
         if last.interval is None:
             return ""
         i = last.interval
+        worst = f", {last.n_unknown} of them undecidable and counted at both ends" if last.n_unknown else ""
         return (
             f"There, {self.claim.label} is {number(i.value)} [{number(i.low)}, {number(i.high)}] "
-            f"({last.n_seeds} seeds, {median_confidence(last.n_seeds):.0%} interval); "
+            f"({last.n_seeds} seeds{worst}, {median_confidence(last.n_seeds):.0%} interval); "
             f"the limit is {number(self.claim.threshold)}."
         )
+
+    def _trend(self) -> str:
+        if self.trend is None:
+            return ""
+        smallest, largest = self.trend.widths
+        return f"Trend over widths {smallest} to {largest}: {self.trend.text}."
 
     def _outlook(self) -> str:
         """From which width the claim would hold, or why that cannot be said."""
@@ -126,34 +134,20 @@ class Verdict:
             c = self.crossing
             where = f"{number(c.value)} [{number(c.low)}, {number(c.high)}]"
             return f"The fitted power law meets the limit at width {where}."
-        if self.state == "holds":
+        if self.state != "fails":
             return ""
         if self.extrapolated is not None:
-            where = width_text(self.extrapolated)
-            return f"Extrapolating the fitted power law, it would hold from width {where}."
-        return f"The width from which it would hold is not within reach of extrapolation: {self.obstacle}."
+            return f"Extrapolated, it would hold from width {width_text(self.extrapolated)}."
+        return f"From which width it would hold cannot be told from these widths: {self.obstacle}."
 
     @property
     def obstacle(self) -> str:
         """Why no width can be named from which the claim would hold."""
-        fit = self.fit
-        if fit is None:
-            return "there are too few widths or seeds to fit a power law"
-        e = fit.exponent
-        if e.low > 0:
-            return "the measurements grow with width"
-        if e.high >= 0:
-            exponent = f"{e.value:z.2f} [{e.low:z.2f}, {e.high:z.2f}]"
-            return f"the measurements do not clearly fall with width (exponent {exponent})"
-        if fit.flattens:
-            return "the measurements flatten with width"
-        return "the fitted power law meets the limit too far beyond the widths tested"
+        return self.beyond.obstacle
 
 
 def width_text(width: Interval) -> str:
-    """An extrapolated width for people: with its interval, or its lower bound where there is no upper one."""
-    if math.isinf(width.high):
-        return f"{number(width.low)} at the earliest"
+    """An extrapolated width for people, with its bracket."""
     return f"{number(width.value)} [{number(width.low)}, {number(width.high)}]"
 
 
@@ -185,22 +179,23 @@ def judge_width(
     """
     n = len(values)
     unknown = sum(math.isnan(v) for v in values)
-    if unknown:
-        return WidthResult(width, "undecided", None, n, f"{unknown} of {n} seeds: {claim.undecidable}")
+    seeds = f"{unknown} of {n} seeds: {claim.undecidable}" if unknown else ""
     interval = median_interval(values)
+    if unknown and interval.low == -math.inf:
+        return WidthResult(width, "undecided", None, n, seeds, unknown)
     if bounds is not None:
         low, high = (median_interval(ends) for ends in zip(*bounds, strict=True))
         interval = replace(interval, low=low.low, high=high.high)
+    ends = (claim.side(interval.low), claim.side(interval.high))
     if n < 2:
         return WidthResult(width, "undecided", interval, n, "a single seed gives no interval")
-    at_low, at_high = claim.holds(interval.low), claim.holds(interval.high)
-    if at_low and at_high:
-        return WidthResult(width, "holds", interval, n)
-    if not at_low and not at_high:
-        return WidthResult(width, "fails", interval, n)
-    return WidthResult(
-        width, "undecided", interval, n, f"the {median_confidence(n):.0%} interval contains the limit"
-    )
+    if ends in ((1, 1), (-1, -1)):
+        return WidthResult(width, "holds" if ends[0] > 0 else "fails", interval, n, "", unknown)
+    name = f"the {median_confidence(n):.0%} interval"
+    reason = f"{name} {'ends at the threshold' if 0 in ends else 'contains the limit'}"
+    if ends == (0, 0):
+        reason = "at the threshold"
+    return WidthResult(width, "undecided", interval, n, "; ".join(filter(None, (reason, seeds))), unknown)
 
 
 def judge(
@@ -227,13 +222,26 @@ def judge(
         holds_from = result.width
     fit = _fit(claim, values)
     crossing = fit.crossing(claim.threshold) if fit else None
-    effect = last.interval.value / claim.threshold if last.interval else math.nan
-    return Verdict(claim, problem, last.state, widths, holds_from, fit, crossing, effect)
+    effect = last.interval.value / claim.threshold if last.interval and claim.threshold else math.nan
+    beyond = extrapolate(claim, replicates(values, True), last.width) if fit else NOT_TRIED
+    return Verdict(
+        claim,
+        problem,
+        last.state,
+        widths,
+        holds_from,
+        fit,
+        crossing,
+        effect,
+        trend=find_trend(values, claim.log_scale),
+        beyond=beyond,
+        p=level_p(claim, list(values[last.width].values())),
+    )
 
 
 def fitted_widths(widths: Sequence[int]) -> list[int]:
     """The widest half of the widths, three at least, to which power laws are fitted."""
-    return sorted(widths)[-max(MIN_FIT_WIDTHS, math.ceil(len(widths) / 2)) :]
+    return sorted(widths)[widest_half(len(widths)) :]
 
 
 def _fit(claim: Claim, values: Mapping[int, Mapping[int, float]]) -> PowerLaw | None:
@@ -244,4 +252,4 @@ def _fit(claim: Claim, values: Mapping[int, Mapping[int, float]]) -> PowerLaw | 
     for width in fitted_widths(list(values)):
         for seed, value in values[width].items():
             by_seed.setdefault(seed, {})[width] = value
-    return fit_power_law(by_seed, MIN_FIT_WIDTHS)
+    return fit_power_law(by_seed, MIN_WIDTHS)

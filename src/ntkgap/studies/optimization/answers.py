@@ -52,7 +52,7 @@ def _width(found: dict[str, Verdict]) -> str:
         return f"On the path from {width_text(path.extrapolated)}, extrapolated; the ball may want more."
     if path.state == "undecided":
         return "Undecided."
-    return f"More than {path.widths[-1].width}, which cannot be extrapolated: {path.obstacle}."
+    return f"More than {path.widths[-1].width}; how much more cannot be told from these widths: {path.obstacle}."
 
 
 def _rate(found: dict[str, Verdict]) -> str:

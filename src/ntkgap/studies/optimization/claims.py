@@ -69,6 +69,7 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
             "'Natural gradient descent follows its predicted rate'. The "
             "theorem also limits the step size, η ≤ (1 − 2C)/(1 + C)²: see the figure below.",
             undecidable=f"{below_floor}, or the path ended early",
+            slowest_exponent=-0.25,
         ),
         Claim(
             key="jacobian_stable_in_ball",
@@ -86,6 +87,7 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
             "confirm it. Where nothing of ½ or more is found, nothing is decided. Networks that the preset does "
             "not search (for their size, or at all) show the path alone, which may be far less.",
             undecidable=f"{below_floor}, or no C′ of ½ or more was found in the ball, which confirms nothing",
+            slowest_exponent=-0.25,
         ),
         Claim(
             key="kernel_at_limit",

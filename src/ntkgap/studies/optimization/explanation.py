@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ntkgap.studies.association import Association, Pair, rank_association
+from ntkgap.studies.association import Association, Pair, pooled_association
 from ntkgap.studies.figures import ScatterFigure, Table
 from ntkgap.studies.measured import Measured
 from ntkgap.theory import STABILITY_LIMIT
@@ -22,7 +22,8 @@ class Explanation:
         unmet_fast: those of them in which the rate was kept nevertheless.
         unrefuted: cells with C′ < ½ on the path, which refutes nothing.
         unrefuted_fast: those of them in which the rate was kept.
-        across: rank correlation of C′ and the error of the rate within problems.
+        across: rank correlation of C′ and the error of the rate within problems; pooled over problems only where
+            their signs do not differ.
         at_fixed_width: the same within problems and widths, over seeds alone.
     """
 
@@ -41,18 +42,20 @@ def explain(cells: Mapping[str, Sequence[Measured]], tolerance: float) -> Explan
         cells: by problem; cells in which C′ or the rate is undecidable are left out.
         tolerance: relative error of the rate up to which it counts as kept.
     """
-    places = [(problem, cell) for problem, found in cells.items() for cell in found]
-    across = [_pair(cell, problem) for problem, cell in places]
-    at_fixed_width = [_pair(cell, (problem, cell.width)) for problem, cell in places]
-    unmet = [p for p in across if p.decided and p.x >= STABILITY_LIMIT]
-    unrefuted = [p for p in across if p.decided and p.x < STABILITY_LIMIT]
+    across = {problem: [_pair(cell, problem) for cell in found] for problem, found in cells.items()}
+    at_fixed_width = {
+        problem: [_pair(cell, (problem, cell.width)) for cell in found] for problem, found in cells.items()
+    }
+    decided = [p for pairs in across.values() for p in pairs if p.decided]
+    unmet = [p for p in decided if p.x >= STABILITY_LIMIT]
+    unrefuted = [p for p in decided if p.x < STABILITY_LIMIT]
     return Explanation(
         unmet=len(unmet),
         unmet_fast=sum(p.y < tolerance for p in unmet),
         unrefuted=len(unrefuted),
         unrefuted_fast=sum(p.y < tolerance for p in unrefuted),
-        across=rank_association(across),
-        at_fixed_width=rank_association(at_fixed_width),
+        across=pooled_association(across),
+        at_fixed_width=pooled_association(at_fixed_width),
     )
 
 
@@ -71,7 +74,8 @@ def explanation_table(cells: Mapping[str, Sequence[Measured]], tolerance: float)
         title=TITLE,
         caption=f"{summary(together, tolerance)} ρ is Spearman's rank correlation of C′ on the path with the "
         "relative error of the rate, in ranks within each problem; at fixed width, in ranks over the seeds of "
-        "each width. Intervals: 95 %, over seeds. Not met: C′ ≥ ½ on the path. Kept: the rate is within "
+        "each width. Networks that differ in sign are not pooled. Intervals: 95 %, over seeds. Not met: C′ ≥ ½ on "
+        "the path. Kept: the rate is within "
         f"{tolerance:.0%} of the predicted one. Left out: cells in which λ_min is below the noise floor or the "
         "path ended before C′ was decided.",
         columns=(
@@ -96,6 +100,8 @@ def _numbers(e: Explanation) -> tuple[str, ...]:
 
 def correlation(a: Association) -> str:
     """ρ with its interval, or what is missing."""
+    if a.conflict:
+        return "not pooled: signs differ"
     if math.isnan(a.rho.value):
         return "too few cells"
     if math.isnan(a.rho.low):
@@ -114,32 +120,34 @@ def summary(e: Explanation, tolerance: float) -> str:
 
 
 def _trend(a: Association) -> str:
-    sign, shown = _sign(a), f"ρ = {correlation(a)}"
-    if sign > 0:
+    if a.conflict:
+        return f"Across widths the networks differ in sign and are not pooled (ρ: {a.conflict})."
+    shown = f"ρ = {correlation(a)}"
+    if a.sign > 0:
         return f"C′ and the error of the rate rank the cells alike ({shown})."
-    if sign < 0:
+    if a.sign < 0:
         return f"Cells with larger C′ have the smaller error ({shown})."
     return f"No correlation of C′ with the error of the rate is established ({shown})."
 
 
 def _at_fixed_width(a: Association) -> str:
-    sign, shown = _sign(a), f"ρ = {correlation(a)}"
-    if sign > 0:
+    if a.conflict:
+        return (
+            f"At fixed width the networks differ in sign and are not pooled (ρ: {a.conflict}): nothing that C′ "
+            "tells beyond the width is common to them."
+        )
+    shown = f"ρ = {correlation(a)}"
+    if a.sign > 0:
         return (
             f"At fixed width they do so too ({shown}): C′ tells something beyond the width, though each seed's "
             "data may be behind both numbers."
         )
-    if sign < 0:
+    if a.sign < 0:
         return f"At fixed width, cells with larger C′ have the smaller error ({shown})."
     return (
         f"At fixed width no correlation is established ({shown}): what C′ tells beyond the width, with which both "
         "numbers change, is undecided."
     )
-
-
-def _sign(a: Association) -> int:
-    """1 or −1 if the whole interval has that sign, else 0."""
-    return (a.rho.low > 0) - (a.rho.high < 0)
 
 
 def explanation_figure(tolerance: float) -> ScatterFigure:
