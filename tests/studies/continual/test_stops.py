@@ -233,7 +233,6 @@ def test_networks_for_images_may_be_normalised(architecture):
         problem = {"data": images, "training": training, "kernels": [], "widths": [4], **settings, **changes}
         return tiny(**problem).cells()[0]
 
-    assert "normalization" not in cell(None)["model"]  # as in cells from before there was one
     plain, group, batch = (compute(cell(n))["curves"]["train_score"] for n in (None, "group", "batch"))
     assert plain != group != batch
     predicted = {"training": {"fraction_of_critical": 0.1, "steps": [2, 5]}, "kernels": ["initial"]}
