@@ -114,6 +114,13 @@ def test_ranges_that_are_none(text):
     assert time.perf_counter() - start < 1
 
 
+@pytest.mark.parametrize("path", ["", " "])
+def test_an_empty_path_is_none(here, capsys, path):
+    for option in ("--store", "--preset"):
+        assert "error: " in said(capsys, "run", "optimization", "--preset", "smoke", "--dry-run", option, path)
+    assert list(here.iterdir()) == [here / "home"]
+
+
 @pytest.mark.parametrize("path", ["x" * 5000, "a\0b", "~nobody_here/x"])
 def test_paths_that_no_file_can_have(here, path):
     with pytest.raises(StoreError, match="no ntkgap store"):

@@ -134,7 +134,7 @@ def run(
         list[str] | None, typer.Option(help="Only problems whose name contains this text; may be repeated.")
     ] = None,
     store: Annotated[
-        Path | None,
+        str | None,
         typer.Option(help="Directory of results; by default runs/PRESET, with one store a study."),
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes; by default one a core.")] = None,

@@ -3,9 +3,17 @@
 import os
 from pathlib import Path
 
+from ntkgap.errors import StoreError
+
 
 def expanded(path: str | os.PathLike[str]) -> Path:
-    """The path with ``~`` at its beginning as a shell reads it; ``--store=~/runs`` reaches a program unread."""
+    """The path with ``~`` at its beginning as a shell reads it; ``--store=~/runs`` reaches a program unread.
+
+    Raises:
+        StoreError: if it is empty.
+    """
+    if not os.fspath(path).strip():
+        raise StoreError("an empty text names no file or folder; leave the option out, or write . for this folder")
     return Path(os.path.expanduser(path))
 
 

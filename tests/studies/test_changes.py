@@ -131,6 +131,7 @@ def test_problems_that_are_alike_are_asked_once():
     assert asked(model=build, data=(X, Y)) == ["build, given data"]
     assert asked(ng.UncertaintyStudy, model=build, data=(X, Y)) == [
         "build, given data",
+        "build, classes of given data",
         "given data as a bandit, build",
     ]
     assert asked(model=build, data=(X, Y), problems=["shallow"]) == ["build, given data"]

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import yaml
+from torch import nn
 
 import ntkgap as ng
 from tests.studies.factories import KINDS, fails_at_six, no_width, returns_nan, two_outputs
@@ -96,3 +97,39 @@ def test_our_networks_that_are_no_architecture_of_a_preset_come_as_factories(fac
         widths=[4],
     )
     assert ng.OptimizationStudy.compute_cell(study.cells()[0])["scalars"]["kernel_change"] > 0
+
+
+def test_a_width_that_is_not_used_is_warned_of():
+    def same(width, in_features, n_outputs):
+        return nn.Sequential(nn.Flatten(), nn.Linear(in_features, n_outputs))
+
+    with pytest.warns(ng.errors.StudyWarning, match="650 parameters at width 4 and at width 8"):
+        ng.OptimizationStudy.preset("smoke", problems=["MLP"], model=same, widths=[4, 8], seeds=[0])
+
+
+def test_outputs_that_mix_examples_are_refused():
+    class Mix(nn.Module):
+        def __init__(self, width, in_features, n_outputs):
+            super().__init__()
+            self.layer = nn.Linear(in_features, n_outputs)
+
+        def forward(self, x):
+            y = self.layer(x.flatten(1))
+            return y - y.mean(dim=0)
+
+    with pytest.raises(ng.NtkgapError, match="says something else of an example if others are in the same call"):
+        ng.OptimizationStudy.preset("smoke", problems=["MLP"], model=Mix, widths=[4], seeds=[0])
+
+
+def test_wide_networks_of_ones_own_are_not_built_to_be_refused():
+    built = []
+
+    def wide(width, in_features, n_outputs):
+        built.append(width)
+        return nn.Sequential(nn.Flatten(), nn.Linear(in_features, width), nn.ReLU(), nn.Linear(width, n_outputs))
+
+    with pytest.raises(ng.NtkgapError, match=r"needs about .* GB at width 1000000000, its narrowest"):
+        ng.OptimizationStudy.preset("smoke", problems=["MLP"], model=wide, widths=[10**9], seeds=[0])
+    study = ng.OptimizationStudy.preset("smoke", problems=["MLP"], model=wide, widths=[10**6], seeds=[0])
+    assert study.problems[0].sizes(10**6).parameters == 65 * 10**6 + 10 * 10**6 + 10
+    assert max(built) <= 4096

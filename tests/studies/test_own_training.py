@@ -199,3 +199,57 @@ def test_classifiers_are_trained_as_the_user_does(train):
         assert math.isfinite(mine[name])
         assert mine[name] != theirs[name]
     assert mine["class_ntk_gp_nll"] == theirs["class_ntk_gp_nll"]
+
+
+def given(**changes):
+    return {"optimizer": "sgd", "learning_rate": 1e-3, "steps": 3} | changes
+
+
+def one_argument(model):
+    raise AssertionError
+
+
+def not_a_number(outputs, targets):
+    return (outputs - targets).sum() * math.nan
+
+
+@pytest.mark.parametrize(
+    ("train", "words"),
+    [
+        (one_argument, r"one_argument\(model\) cannot be called with \(model, data, seed\)"),
+        (given(loss=not_a_number), "the loss 'not_a_number' is nan before training"),
+        (given(loss=lambda outputs, targets: (outputs - targets) ** 2), "loss"),
+        (
+            given(optimizer=lambda ps: torch.optim.SGD(list(ps)[-1:], lr=0.1), learning_rate=None),
+            "optimizer",
+        ),
+    ],
+    ids=["signature", "nan", "no scalar", "some parameters"],
+)
+@pytest.mark.parametrize("study", [ng.OptimizationStudy, ng.UncertaintyStudy])
+def test_mistakes_in_own_training_show_before_the_sweep(study, train, words):
+    problem = {ng.OptimizationStudy: "MLP", ng.UncertaintyStudy: "toy"}[study]
+    with pytest.raises(ng.NtkgapError, match=words):
+        study.preset("smoke", problems=[problem], widths=[4], seeds=[0], train=train).check()
+
+
+def test_batches_are_held_against_ones_own_data():
+    x, y = torch.randn(60, 3), torch.randint(3, (60,))
+    study = ng.OptimizationStudy.preset(
+        "smoke", model=build, data=(x, y), n_train=40, n_test=10, train=given(batch_size=32)
+    )
+    assert [problem.train.batch_size for problem in study.problems] == [32]
+    with pytest.raises(ng.NtkgapError, match="batch_size 41 is more than the 40 training examples"):
+        ng.OptimizationStudy.preset(
+            "smoke", model=build, data=(x, y), n_train=40, n_test=10, train=given(batch_size=41)
+        )
+
+
+def idle(model, data, seed):
+    pass
+
+
+def test_a_training_that_fails_costs_nothing_else(tmp_path):
+    found = trained(tmp_path, idle)
+    assert "your training failed: fit=idle changed no parameter" in found["not_asked"]["own_kernel_change"]
+    assert math.isfinite(found["scalars"]["gd_loss_end"])

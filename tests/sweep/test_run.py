@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import ntkgap as ng
-from ntkgap.errors import StoreError, StudyError
+from ntkgap.errors import StoreError, StudyError, StudyWarning
 from ntkgap.sweep import preview, try_cells
 from ntkgap.sweep.store import META, Store
 from tests.sweep.toy import ToyStudy
@@ -220,3 +220,10 @@ def test_a_limit_counts_from_the_first_cell_and_stops_what_is_in_hand():
     assert [cell["width"] for cell, _ in done] == [1, 2]
     assert all(seconds < 1 for _, seconds in done)
     assert time.monotonic() - start < 50
+
+
+def test_results_of_other_settings_are_said(tmp_path):
+    run(ToyStudy(widths=(1, 2), seeds=(0,), model={"fingerprint": "a"}), tmp_path / "store")
+    with pytest.warns(StudyWarning, match=r"2 cells in .* with another model.fingerprint \(a fingerprint is"):
+        runs = run(ToyStudy(widths=(1, 2, 3), seeds=(0,), model={"fingerprint": "b"}), tmp_path / "store")
+    assert runs.counts() == {"done": 5}

@@ -233,6 +233,6 @@ def _check_arrays(where: str, x: np.ndarray, y: np.ndarray) -> None:
             "targets, store them as floating-point numbers"
         )
     if y.dtype.kind != "f" and len(np.unique(y)) < 2:
-        raise DataError(f"{where}: all {len(y)} labels are the same, {y.flat[0]!r}; give examples of two classes")
+        raise DataError(f"{where}: all {len(y)} labels are the same, {y.flat[0]}; give examples of two classes")
     if len(x) > 1 and (x == x[:1]).all():
         raise DataError(f"{where}: all {len(x)} inputs x are the same; give inputs that differ")

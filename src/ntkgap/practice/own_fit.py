@@ -31,10 +31,11 @@ def call_fit(fit: Fit, model: nn.Module, data: Dataset, seed: int) -> None:
         seed: below 2³².
 
     Raises:
-        StudyError: if the function raises, or returns something, which is then not what was trained in place.
+        StudyError: if the function raises, returns another network, or changes no parameter.
     """
     if not callable(fit):
         raise StudyError(f"fit must be a function (model, data, seed) -> None, got {fit!r}")
+    before = [p.detach().clone() for p in model.parameters()]
     try:
         with random_state_kept(seed), training_mode(model), torch.enable_grad():
             found = fit(model, data, seed)
@@ -47,6 +48,8 @@ def call_fit(fit: Fit, model: nn.Module, data: Dataset, seed: int) -> None:
             p.grad = None
     if isinstance(found, nn.Module) and found is not model:
         raise StudyError(f"fit={name_of(fit)} returned another network; train the one that it is given, in place")
+    if all(p.detach().equal(start) for p, start in zip(model.parameters(), before, strict=True)):
+        raise StudyError(f"fit={name_of(fit)} changed no parameter; train the network that it is given, in place")
 
 
 def refuse_beside_fit(**settings: Any) -> None:

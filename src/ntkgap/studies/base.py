@@ -160,13 +160,14 @@ class BaseStudy(BaseModel, ABC):
                 names = ", ".join(repr(p["name"]) for p in configuration["problems"])
                 raise StudyError(f"{origin} has no problem like {', '.join(problems)}; it has {names}")
             configuration["problems"] = chosen
-        if train is not None:
-            configuration = cls._with_training(configuration, train)
         if seeds is not None:
             configuration["seeds"] = list(_numbers("seeds", seeds) or [])
         if repeated := [seed for seed, count in Counter(configuration["seeds"]).items() if count > 1]:
             raise StudyError(f"{origin} repeats the seed {repeated[0]}; a seed is one replicate: name each once")
-        return changes.apply(cls.build, configuration, origin)
+        study = changes.apply(cls.build, configuration, origin)
+        if train is None:
+            return study
+        return cls.build(cls._with_training(study.configuration(), train), f"{origin} with train=")
 
     @classmethod
     def _with_training(cls, configuration: dict[str, Any], train: Any) -> dict[str, Any]:

@@ -133,7 +133,7 @@ def receive(sent: Mapping[str, Parcel]) -> None:
 def _from_text(text: str) -> Factory:
     where, colon, name = text.rpartition(":")
     if not colon or not name.isidentifier():
-        raise StudyError(f"{text!r} names no factory; write 'my_model.py:build' or 'package.module:build'")
+        raise StudyError(f"{text!r} names no function; write 'my_file.py:name' or 'package.module:name'")
     with _undisturbed(seed=0):  # what is drawn as the file is loaded is the same in every process
         if where.endswith(".py"):
             path = Path(where).expanduser().absolute()

@@ -1,6 +1,8 @@
 """What the problems of all studies have in common: networks of one family on one data set, over widths."""
 
+import warnings
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import Any, Self
 
 import torch
@@ -8,7 +10,7 @@ from pydantic import Field, model_validator
 from torch import Generator, Tensor, nn
 
 from ntkgap.data import Dataset
-from ntkgap.errors import NtkgapError, StudyError
+from ntkgap.errors import NtkgapError, StudyError, StudyWarning
 from ntkgap.studies.cost import ITEM, PARAMETER_COPIES, Sizes, network_sizes, physical_memory
 from ntkgap.studies.model import ModelSpec, Network, OwnModel
 from ntkgap.studies.spec import DataSpec, Spec, Width
@@ -112,16 +114,14 @@ class BaseProblem(Spec, ABC):
         return self.data.n_train
 
     def sizes(self, width: int) -> Sizes:
-        """What a cell of a width holds in memory; of our wide networks without building them.
+        """What a cell of a width holds in memory; of wide networks without building them.
 
         Raises:
-            NtkgapError: if the data cannot be loaded or the network not be built, or a user's is too wide to try.
+            NtkgapError: if the data cannot be loaded or the network not be built.
         """
         data = self.example(seed=0)
-        if isinstance(self.model, ModelSpec) and width > 3 * PROBE:
+        if width > (3 * PROBE if isinstance(self.model, ModelSpec) else WIDEST_BUILT):
             parameters, activations = self._wide_sizes(data, width)
-        elif width > WIDEST_BUILT:
-            raise StudyError(f"a network of width {width} is not built to see its size")
         else:
             parameters, activations = network_sizes(self.network(data, width, Generator()), data.x)
         return Sizes(parameters, activations, self.rows, self.data.n_train * data.n_outputs)
@@ -157,16 +157,16 @@ class BaseProblem(Spec, ABC):
             NtkgapError: saying what cannot be loaded or built.
         """
         data = self.example(seed=0)
-        if isinstance(self.model, ModelSpec):
-            self._check_narrowest(data)
+        self._check_narrowest(data)
         failure: NtkgapError | None = None
-        for width in sorted(self.widths):
+        for width in dict.fromkeys(min(w, WIDEST_BUILT) if self._is_own else w for w in sorted(self.widths)):
             try:
                 network = self.network(data, width, Generator().manual_seed(0))
                 if not isinstance(self.model, OwnModel):
                     network(data.x[:1])
                 else:
                     self._check_repeats(network, data, width)
+                    self._check_width_matters(network, data, width)
                 return
             except NtkgapError as error:
                 failure = failure or error
@@ -184,14 +184,44 @@ class BaseProblem(Spec, ABC):
         Raises:
             StudyError: naming both sizes.
         """
-        if (width := min(self.widths)) <= 3 * PROBE:
+        if (width := min(self.widths)) <= (WIDEST_BUILT if self._is_own else 3 * PROBE):
             return
-        needed = ITEM * PARAMETER_COPIES * self._wide_sizes(data, width)[0]
+        try:
+            needed = ITEM * PARAMETER_COPIES * self._wide_sizes(data, width)[0]
+        except NtkgapError:  # the narrowest network that is tried will say why
+            return
         if needed > 2 * (memory := physical_memory()):
             raise StudyError(
                 f"{self.name!r} needs about {needed / 1e9:.3g} GB at width {width}, its narrowest, and this "
                 f"machine has {memory / 1e9:.3g} GB; use smaller widths"
             )
+
+    @property
+    def _is_own(self) -> bool:
+        return isinstance(self.model, OwnModel)
+
+    def narrowest(self, data: Dataset) -> nn.Module | None:
+        """The narrowest network that can be built; a user's own factory may fail at some widths, or at all."""
+        for width in sorted(self.widths):
+            with suppress(NtkgapError):
+                return self.network(data, min(width, WIDEST_BUILT), Generator().manual_seed(0))
+        return None
+
+    def _check_width_matters(self, network: nn.Module, data: Dataset, width: int) -> None:
+        """Warn of a factory that takes a width and does nothing with it."""
+        wider = next((w for w in sorted(self.widths) if width < w <= WIDEST_BUILT), None)
+        if wider is None:
+            return
+        with suppress(NtkgapError):
+            other = self.network(data, wider, Generator().manual_seed(0))
+            counts = [sum(p.numel() for p in net.parameters()) for net in (network, other)]
+            if counts[0] == counts[1]:
+                warnings.warn(
+                    f"{self.name!r} has {counts[0]} parameters at width {width} and at width {wider}: its factory "
+                    "does not use the width, so that verdicts over width mean nothing",
+                    StudyWarning,
+                    stacklevel=2,
+                )
 
     def _check_repeats(self, network: nn.Module, data: Dataset, width: int) -> None:
         """Refuse a factory that draws what nobody can set, or hands out the same parameters twice.
@@ -241,6 +271,14 @@ def check_outputs(name: str, network: nn.Module, data: Dataset) -> None:
         raise StudyError(
             f"the network of {name} returns {shape} for {len(x)} examples, but the data have "
             f"{data.n_outputs} targets an example; {remedy}"
+        )
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        alone = network(x[:1])
+    scale = float(outputs.abs().max())
+    if bool(outputs.isfinite().all()) and not torch.allclose(outputs[:1], alone, rtol=1e-3, atol=1e-3 * scale):
+        raise StudyError(
+            f"the network of {name} says something else of an example if others are in the same call; in "
+            "evaluation mode every output must depend on its own input alone"
         )
     if not outputs.equal(again) and bool((outputs.isfinite() & again.isfinite()).all()):
         raise StudyError(

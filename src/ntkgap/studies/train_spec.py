@@ -1,15 +1,22 @@
 """How a user trains: optimiser, loss and what else ``ntkgap.train`` takes, by name or as functions."""
 
-from collections.abc import Mapping
+import inspect
+import math
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 from torch import nn
 
+from ntkgap.data import Dataset
+from ntkgap.errors import StudyError
+from ntkgap.models import learning_rate_factor
+from ntkgap.practice import train
 from ntkgap.practice.optimizers import is_adaptive
 from ntkgap.practice.schedules import is_of_steps
 from ntkgap.studies.factories import known_factory
+from ntkgap.studies.faults import plain
 from ntkgap.studies.model import OwnCode
 from ntkgap.studies.spec import Spec
 
@@ -88,11 +95,9 @@ class TrainSpec(Spec):
         """Settings as a user gives them: a training function or its place, or a mapping with functions in it.
 
         Raises:
-            StudyError: if a function cannot be loaded.
+            StudyError: if a function cannot be loaded or called, or a setting is out of range.
         """
-        if not isinstance(given, Mapping):
-            return {"fit": OwnCode.of(given).model_dump()}
-        found = dict(given)
+        found = dict(given) if isinstance(given, Mapping) else {"fit": given}
         for name, package in (("optimizer", torch.optim), ("loss", nn)):
             value = found.get(name)
             known = getattr(value, "__name__", "")
@@ -103,6 +108,14 @@ class TrainSpec(Spec):
         for name in ("schedule", "fit"):
             if found.get(name) is not None:
                 found[name] = OwnCode.of(found[name]).model_dump()
+        try:
+            spec = cls.model_validate(found)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = "".join(f"{part}: " for part in first["loc"])
+            raise StudyError(f"train=: {where}{plain(first['msg'])}") from error
+        if spec.fit is not None:
+            _check_signature(spec.fit.factory, _resolved(spec.fit, None))
         return found
 
     @property
@@ -133,6 +146,19 @@ class TrainSpec(Spec):
             "schedule": self.resolved_schedule,
             **kept,
         }
+
+    def check(self, network: nn.Module, data: Dataset) -> None:
+        """Try one update, so that mistakes show before a sweep starts; a training function is not tried.
+
+        Raises:
+            NtkgapError: naming what does not work.
+        """
+        if self.fit is not None:
+            return
+        settings = self.settings(learning_rate_factor(network)) | {"steps": 1}
+        loss = train(network, data, **settings).losses[0]
+        if not math.isfinite(loss):
+            raise StudyError(f"train=: the loss {self.loss_name!r} is {loss} before training; check it")
 
     @property
     def objective(self) -> Any:
@@ -215,6 +241,23 @@ class TrainSpec(Spec):
         batch = f", batches of {self.batch_size}" if self.batch_size else ""
         schedule = f", schedule {self.schedule.factory}" if self.schedule else ""
         return f" Own training by {names[0]} on the loss {names[1]}{rate}{schedule}{batch}, {self.steps} steps."
+
+
+def _check_signature(name: str, fit: Callable[..., Any]) -> None:
+    """Refuse a training function that cannot be called with a network, data and a seed.
+
+    Raises:
+        StudyError: with its signature.
+    """
+    try:
+        inspect.signature(fit).bind(None, None, 0)
+    except TypeError as error:
+        raise StudyError(
+            f"train=: {name}{inspect.signature(fit)} cannot be called with (model, data, seed); write "
+            f"{name.rpartition(':')[2]}(model, data, seed)"
+        ) from error
+    except ValueError:  # a function without a signature, as some of C are
+        return
 
 
 def _torch_class(package: Any, name: str, base: type) -> type:

@@ -5,13 +5,14 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ntkgap.errors import StudyError, StudyWarning
 from ntkgap.sweep.cell import Task
 from ntkgap.sweep.engines import Engine, LocalEngine
 from ntkgap.sweep.progress import make_reporter
 from ntkgap.sweep.runs import Runs
-from ntkgap.sweep.store import Store, StoredCell
+from ntkgap.sweep.store import Store, StoredCell, flatten
 from ntkgap.sweep.study import Cell, Study, Supplies, describe
 
 
@@ -33,6 +34,34 @@ def planned_cells(study: Study, path: str | Path) -> list[StoredCell]:
         StoreError: if the store at ``path`` cannot be used for this study.
     """
     return Store.open_for(path, study).look_up(study)
+
+
+def _say_what_differs(study: Study, opened: Store, planned: list[StoredCell]) -> None:
+    """Warn where the store holds results at the same places on the axes that were computed with other settings.
+
+    A network whose source, or data whose content has changed is such a setting.
+    """
+
+    def place(cell: Cell) -> tuple[Any, ...]:
+        return tuple(cell.get(axis) for axis in study.axes)
+
+    ours, directories = {place(c.cell): c.cell for c in planned}, {c.directory for c in planned}
+    others = [c for c in opened.cells() if place(c.cell) in ours and c.directory not in directories]
+    others = [c for c in others if c.state == "done"]
+    if not others:
+        return
+    differing: dict[str, None] = {}
+    for other in others:
+        before, now = flatten(other.cell), flatten(ours[place(other.cell)])
+        differing |= dict.fromkeys(k for k in {**before, **now} if before.get(k) != now.get(k))
+    names = ", ".join(list(differing)[:6])
+    changed = " (a fingerprint is that of a source or of data: it has changed)" if "fingerprint" in names else ""
+    warnings.warn(
+        f"{len(others)} cells in {opened.path} are of the same places with another {names}{changed}; they stay, "
+        "and are shown apart from the new ones",
+        StudyWarning,
+        stacklevel=3,
+    )
 
 
 def supplies_of(study: Study) -> Supplies:
@@ -97,7 +126,9 @@ def run(
     supplies = supplies_of(study)
     opened = Store.create(store, study)
     with opened.locked():
-        to_do = pending(study, opened.plan(study), retry_failed)
+        planned = opened.plan(study)
+        to_do = pending(study, planned, retry_failed)
+        _say_what_differs(study, opened, planned)
         for cell in to_do:
             cell.forget_failure()
         engine = engine or LocalEngine(min(workers, max(1, len(to_do))))

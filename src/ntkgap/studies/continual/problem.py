@@ -4,11 +4,9 @@ import math
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
-from torch import Generator
 
 from ntkgap.data import Dataset, TaskStream
 from ntkgap.data.arrays import own_names
-from ntkgap.errors import NtkgapError
 from ntkgap.models import learning_rate_factor
 from ntkgap.practice.continual import Steps, train_tasks
 from ntkgap.practice.losses import choose_loss
@@ -100,17 +98,11 @@ class ContinualProblem(BaseProblem):
             return
         stream = self.load(seed=0)
         choose_loss(self.train.objective, *(task.train for task in stream.tasks))
-        if self.train.fit is not None:
-            return
-        for width in sorted(self.widths):
-            try:
-                network = self.network(stream.template(), width, Generator().manual_seed(0))
-            except NtkgapError:  # a user's own may fail at some widths
-                continue
+        network = self.narrowest(stream.template())
+        if self.train.fit is None and network is not None:
             settings = self.train.settings(learning_rate_factor(network)) | {"stop": Steps(1)}
             settings.pop("steps")
             train_tasks([network], stream, **settings)
-            return
 
     def load(self, seed: int) -> TaskStream:
         """The stream of a seed.

@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ntkgap.errors import DataError
+from ntkgap.errors import DataError, NtkgapError
 from ntkgap.kernels import (
     Jacobian,
     as_matrix,
@@ -21,7 +21,7 @@ from ntkgap.studies.findings import Findings
 from ntkgap.studies.optimization.ball import Inside, may_search, search_ball
 from ntkgap.studies.optimization.claims import RATE_STEPS
 from ntkgap.studies.optimization.drift import PathDrift
-from ntkgap.studies.optimization.own_training import follow_own_training
+from ntkgap.studies.optimization.own_training import OF_OWN_TRAINING, follow_own_training
 from ntkgap.studies.optimization.problem import OptimizationProblem
 from ntkgap.studies.optimization.race import race
 from ntkgap.studies.optimization.start import Start, distance, initialise, norm
@@ -50,7 +50,10 @@ def measure(problem: OptimizationProblem, width: int, seed: int) -> Findings:
     follow_gradient_descent(problem, start, findings)
     race(problem, start, seed, findings)
     if problem.train is not None:
-        follow_own_training(problem.train, start, seed, problem.gradient_descent.observations, findings)
+        try:
+            follow_own_training(problem.train, start, seed, problem.gradient_descent.observations, findings)
+        except NtkgapError as error:  # it costs nothing of what was measured before
+            findings.leave_out(f"your training failed: {error}", *OF_OWN_TRAINING)
     return findings
 
 

@@ -23,6 +23,7 @@ from ntkgap.studies.train_spec import TrainSpec
 from ntkgap.theory import FunctionSpaceTraining, train_in_function_space
 
 PREDICTED = ("own_loss_gap", "own_prediction_gap")
+OF_OWN_TRAINING = (*PREDICTED, "own_kernel_change")
 
 
 def follow_own_training(spec: TrainSpec, start: Start, seed: int, points: int, findings: Findings) -> None:

@@ -108,6 +108,13 @@ class OptimizationProblem(BaseProblem):
             + (self.train.describe() if self.train else "")
         )
 
+    def check(self) -> None:
+        """As of any problem; of own training an update is tried."""
+        super().check()
+        data = self.example(seed=0)
+        if self.train is not None and (network := self.narrowest(data)) is not None:
+            self.train.check(network, data)
+
     @property
     def own_code(self) -> dict[str | None, str]:
         """Of the network, and of the training."""

@@ -52,6 +52,13 @@ class ClassificationProblem(BaseProblem):
                 )
         return self
 
+    def check(self) -> None:
+        """As of any problem; of own training an update is tried."""
+        super().check()
+        data = self.example(seed=0)
+        if self.train is not None and (network := self.narrowest(data)) is not None:
+            self.train.check(network, data)
+
     @property
     def own_code(self) -> dict[str | None, str]:
         """Of the network, and of the training."""
@@ -70,10 +77,11 @@ class ClassificationProblem(BaseProblem):
     def describe(self) -> str:
         """Data, sizes and training."""
         training = self.training
+        own = ", or that of the start where none is known," if isinstance(self.model, OwnModel) else ""
         return (
             f"{self.members} members; {self.data.n_train} training examples of {self.data.label}; gradient "
             f"descent on the cross-entropy at {training.fraction_of_critical:g} times the critical rate of the "
-            f"infinite-width kernel for {training.steps} steps."
+            f"infinite-width kernel{own} for {training.steps} steps."
             + (f"{self.train.describe()} So all networks are trained." if self.train else "")
         )
 

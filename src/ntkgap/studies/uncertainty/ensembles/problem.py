@@ -59,6 +59,13 @@ class EnsembleProblem(BaseProblem):
                 )
         return self
 
+    def check(self) -> None:
+        """As of any problem; of own training an update is tried."""
+        super().check()
+        data = self.example(seed=0)
+        if self.train is not None and (network := self.narrowest(data)) is not None:
+            self.train.check(network, data)
+
     @property
     def own_code(self) -> dict[str | None, str]:
         """Of the network, and of the training."""
@@ -82,10 +89,11 @@ class EnsembleProblem(BaseProblem):
     def describe(self) -> str:
         """Data, sizes and training."""
         training = self.training
+        own = ", or that of the start where none is known," if isinstance(self.model, OwnModel) else ""
         return (
             f"{self.members} members; {self.data.n_train} training examples of {self.data.label}; "
-            f"gradient descent at {training.fraction_of_critical:g} times the critical rate of the infinite-width "
-            f"kernel for {training.steps} steps."
+            f"gradient descent at {training.fraction_of_critical:g} times the critical rate of the "
+            f"infinite-width kernel{own} for {training.steps} steps."
             + (f"{self.train.describe()} So the deep ensemble is trained, and Laplace's." if self.train else "")
         )
 
