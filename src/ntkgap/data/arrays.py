@@ -171,7 +171,9 @@ def _examples(data: Any, target: str | None) -> Examples:
     if target is not None:
         raise DataError(f"target= names a column of a table; for {file} name two arrays: {file}:x,y")
     if keys and len(keys) != 2:
-        raise DataError(f"{data} names {len(keys)} arrays; name two, inputs and targets: {file}:x,y")
+        raise DataError(
+            f"{data} names {len(keys)} array{'s' * (len(keys) > 1)}; name two, inputs and targets: {file}:x,y"
+        )
     found = read_npz(file, keys)
     if not keys and (missing := {"x", "y"} - set(found)):
         raise DataError(

@@ -45,7 +45,8 @@ def _print_card(verdicts: list[Verdict], console: Console, title: str) -> None:
     table.add_column("theory says")
     for problem in card.problems:
         narrowest, widest = card.widths(problem)
-        table.add_column(Text(f"{problem}\nwidth {narrowest} … {widest}"))
+        widths = f"width {widest}" if narrowest == widest else f"width {narrowest} … {widest}"
+        table.add_column(Text(f"{problem}\n{widths}"))
     for claim in card.claims:
         table.add_row(Text(claim.title), *(_cell(card, claim, problem) for problem in card.problems))
     console.print(table)
