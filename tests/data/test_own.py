@@ -115,7 +115,7 @@ class Endless(IterableDataset):
         (DataLoader(TensorDataset(torch.eye(3), torch.eye(3), torch.eye(3))), {}, "pairs.*3 things"),
         (Endless(), {}, "no length"),
         (np.eye(4), {}, "given by a name, or as a pair"),
-        ("mine.npz:x", {}, "names 1 arrays; name two"),
+        ("mine.npz:x", {}, "names 1 array; name two"),
         ("missing.csv", {"target": "y"}, "no data file"),
     ],
 )

@@ -171,7 +171,8 @@ def _examples(data: Any, target: str | None) -> Examples:
     if target is not None:
         raise DataError(f"target= names a column of a table; for {file} name two arrays: {file}:x,y")
     if keys and len(keys) != 2:
-        raise DataError(
+        plural = "s" if len(keys) > 1 else ""
+        raise DataError(f"{data} names {len(keys)} array{plural}; name two, inputs and targets: {file}:x,y")
             f"{data} names {len(keys)} array{'s' * (len(keys) > 1)}; name two, inputs and targets: {file}:x,y"
         )
     found = read_npz(file, keys)
