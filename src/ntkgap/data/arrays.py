@@ -173,8 +173,6 @@ def _examples(data: Any, target: str | None) -> Examples:
     if keys and len(keys) != 2:
         plural = "s" if len(keys) > 1 else ""
         raise DataError(f"{data} names {len(keys)} array{plural}; name two, inputs and targets: {file}:x,y")
-            f"{data} names {len(keys)} array{'s' * (len(keys) > 1)}; name two, inputs and targets: {file}:x,y"
-        )
     found = read_npz(file, keys)
     if not keys and (missing := {"x", "y"} - set(found)):
         raise DataError(
