@@ -72,9 +72,9 @@ def weights(network):
         ),
         ("exits.py:build", r"exits.py cannot be run: SystemExit: 2 \(line 1\)"),
         ("nulls.py:build", "nulls.py cannot be run: source code string cannot contain null bytes$"),
-        ("good.py", "'good.py' names no factory; write 'my_model.py:build'"),
+        ("good.py", "'good.py' names no function; write 'my_file.py:name'"),
         ("nowhere:build", "cannot import 'nowhere': .*; of a file give the path"),
-        ("", "'' names no factory"),
+        ("", "'' names no function"),
         (3, "model= takes a factory, .* or a network; got int"),
     ],
 )
