@@ -43,7 +43,6 @@ class BaseStudy(BaseModel, ABC):
     A problem may vary other settings too, at one width: those cells carry the setting and its value under
     ``"variation"``, which is empty for all others. What theory says along such an axis stands in ``axis_notes``.
 
-
     Attributes:
         description: what a preset is for.
         seeds: seeds of the replicates.

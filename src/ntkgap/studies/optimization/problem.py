@@ -10,9 +10,8 @@ from ntkgap.practice.gram_systems import LARGEST_GRAM
 from ntkgap.practice.losses import choose_loss
 from ntkgap.studies.model import OwnModel
 from ntkgap.studies.optimization.race_spec import RaceSpec
-from ntkgap.studies.problem import BaseProblem
 from ntkgap.studies.spec import Spec
-from ntkgap.studies.train_spec import TrainSpec
+from ntkgap.studies.trained_problem import TrainedProblem
 
 
 class NaturalGradientSpec(Spec):
@@ -58,7 +57,7 @@ class SearchSpec(Spec):
     max_parameters: int = Field(default=20_000, ge=1)
 
 
-class OptimizationProblem(BaseProblem):
+class OptimizationProblem(TrainedProblem):
     """A network family on data, and how it is trained.
 
     Attributes:
@@ -75,7 +74,6 @@ class OptimizationProblem(BaseProblem):
     gradient_descent: GradientDescentSpec
     search: SearchSpec | None = None
     race: RaceSpec | None = None
-    train: TrainSpec | None = None
     span: bool = False
 
     @model_validator(mode="after")
@@ -91,8 +89,6 @@ class OptimizationProblem(BaseProblem):
                 f"the race's batch_size {self.race.batch_size} is larger than the {self.data.n_train} training "
                 "examples"
             )
-        if self.train is not None:
-            self.train.check_batches(self.data.n_train)
         return self
 
     def describe(self) -> str:
@@ -107,18 +103,6 @@ class OptimizationProblem(BaseProblem):
             + (self.race.describe() if self.race else "")
             + (self.train.describe() if self.train else "")
         )
-
-    def check(self) -> None:
-        """As of any problem; of own training an update is tried."""
-        super().check()
-        data = self.example(seed=0)
-        if self.train is not None and (network := self.narrowest(data)) is not None:
-            self.train.check(network, data)
-
-    @property
-    def own_code(self) -> dict[str | None, str]:
-        """Of the network, and of the training."""
-        return super().own_code | (self.train.own_code if self.train else {})
 
     @property
     def rows(self) -> int:

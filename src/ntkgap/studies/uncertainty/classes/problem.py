@@ -8,9 +8,9 @@ from ntkgap.data import Dataset
 from ntkgap.errors import StudyError
 from ntkgap.kernels.likelihoods import are_one_hot
 from ntkgap.studies.model import OwnModel
-from ntkgap.studies.problem import BaseProblem
 from ntkgap.studies.spec import Spec
-from ntkgap.studies.train_spec import OF_LOGITS, TrainSpec
+from ntkgap.studies.train_spec import OF_LOGITS
+from ntkgap.studies.trained_problem import TrainedProblem
 
 
 class ClassTrainingSpec(Spec):
@@ -26,7 +26,7 @@ class ClassTrainingSpec(Spec):
     steps: int = Field(ge=1)
 
 
-class ClassificationProblem(BaseProblem):
+class ClassificationProblem(TrainedProblem):
     """Ensembles of one network family on classes, beside Laplace approximations and Gaussian processes.
 
     Attributes:
@@ -39,30 +39,16 @@ class ClassificationProblem(BaseProblem):
     kind: Literal["classification"] = "classification"
     members: int = Field(ge=2)
     training: ClassTrainingSpec
-    train: TrainSpec | None = None
 
     @model_validator(mode="after")
     def _own_training_is_of_classes(self) -> Self:
-        if self.train is not None and self.train.fit is None:
-            self.train.check_batches(self.data.n_train)
-            if isinstance(self.train.loss, str) and self.train.loss not in OF_LOGITS:
-                raise ValueError(
-                    "train: class probabilities are the softmax of outputs, and the loss "
-                    f"{self.train.loss!r} fits the outputs themselves; choose 'cross_entropy'"
-                )
+        loss = None if self.train is None or self.train.fit is not None else self.train.loss
+        if isinstance(loss, str) and loss not in OF_LOGITS:
+            raise ValueError(
+                "train: class probabilities are the softmax of outputs, and the loss "
+                f"{loss!r} fits the outputs themselves; choose 'cross_entropy'"
+            )
         return self
-
-    def check(self) -> None:
-        """As of any problem; of own training an update is tried."""
-        super().check()
-        data = self.example(seed=0)
-        if self.train is not None and (network := self.narrowest(data)) is not None:
-            self.train.check(network, data)
-
-    @property
-    def own_code(self) -> dict[str | None, str]:
-        """Of the network, and of the training."""
-        return super().own_code | (self.train.own_code if self.train else {})
 
     @model_validator(mode="after")
     def _has_a_limit(self) -> Self:

@@ -7,9 +7,9 @@ from pydantic import Field, model_validator
 
 from ntkgap.data import Dataset
 from ntkgap.studies.model import OwnModel
-from ntkgap.studies.problem import BaseProblem
 from ntkgap.studies.spec import Spec
-from ntkgap.studies.train_spec import OF_LOGITS, TrainSpec
+from ntkgap.studies.train_spec import OF_LOGITS
+from ntkgap.studies.trained_problem import TrainedProblem
 
 
 class TrainingSpec(Spec):
@@ -33,7 +33,7 @@ class TrainingSpec(Spec):
         return sorted(set(steps.tolist()))
 
 
-class EnsembleProblem(BaseProblem):
+class EnsembleProblem(TrainedProblem):
     """Ensembles of one network family on regression data.
 
     Attributes:
@@ -46,30 +46,15 @@ class EnsembleProblem(BaseProblem):
     kind: Literal["ensemble"] = "ensemble"
     members: int = Field(ge=3)
     training: TrainingSpec
-    train: TrainSpec | None = None
 
     @model_validator(mode="after")
     def _own_training_is_of_regressions(self) -> Self:
-        if self.train is not None:
-            self.train.check_batches(self.data.n_train)
-            if self.train.loss_name in OF_LOGITS:
-                raise ValueError(
-                    "train: ensembles predict targets, and under the loss "
-                    f"{self.train.loss_name!r} outputs are logits; choose 'squared' or another loss of regressions"
-                )
+        if self.train is not None and self.train.loss_name in OF_LOGITS:
+            raise ValueError(
+                "train: ensembles predict targets, and under the loss "
+                f"{self.train.loss_name!r} outputs are logits; choose 'squared' or another loss of regressions"
+            )
         return self
-
-    def check(self) -> None:
-        """As of any problem; of own training an update is tried."""
-        super().check()
-        data = self.example(seed=0)
-        if self.train is not None and (network := self.narrowest(data)) is not None:
-            self.train.check(network, data)
-
-    @property
-    def own_code(self) -> dict[str | None, str]:
-        """Of the network, and of the training."""
-        return super().own_code | (self.train.own_code if self.train else {})
 
     @model_validator(mode="after")
     def _has_a_prediction(self) -> Self:
