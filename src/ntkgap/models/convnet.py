@@ -8,9 +8,9 @@ from ntkgap.models.image_readout import image_readout
 from ntkgap.models.inputs import ImageInput
 from ntkgap.models.layers import pair
 from ntkgap.models.nonlinearities import make_nonlinearity
+from ntkgap.models.normalization import NORMALIZATIONS, activation
 from ntkgap.models.parametrizations import LayerFactory
 from ntkgap.models.scales import Network, scaled_parametrization
-from ntkgap.models.wide_resnet import NORMALIZATIONS, activation
 
 STAGE_POOLINGS = {"average": nn.AvgPool2d, "max": nn.MaxPool2d}
 

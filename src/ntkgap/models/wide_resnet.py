@@ -1,17 +1,13 @@
 """Wide residual networks, with no normalisation that couples examples."""
 
-import math
-
 from torch import Generator, Tensor, nn
 
 from ntkgap.models.checks import check_choice, check_positive_integers
 from ntkgap.models.image_readout import image_readout
 from ntkgap.models.inputs import ImageInput
-from ntkgap.models.nonlinearities import make_nonlinearity
+from ntkgap.models.normalization import NORMALIZATIONS, activation
 from ntkgap.models.parametrizations import LayerFactory
 from ntkgap.models.scales import Network, scaled_parametrization
-
-NORMALIZATIONS = (None, "group", "batch")
 
 
 class PreactivationBlock(nn.Module):
@@ -53,20 +49,6 @@ class PreactivationBlock(nn.Module):
         """Map [n, cin, H, W] to [n, cout, H', W']."""
         active = self.activation(x)
         return (x if self.shortcut is None else self.shortcut(active)) + self.residual(active)
-
-
-def activation(channels: int, nonlinearity: str, normalization: str | None) -> nn.Sequential:
-    """The nonlinearity, behind a normalisation in groups of channels or over the batch if there is to be one.
-
-    There are 8 groups where that divides the channels, else the largest power of two that does. The
-    normalisation has no parameters of its own, as in the infinite-width limit.
-    """
-    layers = [make_nonlinearity(nonlinearity)]
-    if normalization == "group":
-        layers.insert(0, nn.GroupNorm(math.gcd(channels, 8), channels, affine=False))
-    elif normalization == "batch":
-        layers.insert(0, nn.BatchNorm2d(channels, affine=False))
-    return nn.Sequential(*layers)
 
 
 class WideResNet(Network):

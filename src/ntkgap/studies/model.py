@@ -10,6 +10,7 @@ from torch import Generator, nn
 from ntkgap.data import Dataset
 from ntkgap.errors import StudyError
 from ntkgap.models import MLP, Antisymmetric, ConvNet, ShallowNet, WideResNet
+from ntkgap.models.normalization import FrozenBatchNorm2d
 from ntkgap.studies.factories import OURS, Factory, factory_of, known_factory, make, takes_width
 from ntkgap.studies.faults import TAGS, plain
 from ntkgap.studies.spec import Spec
@@ -37,7 +38,8 @@ class ModelSpec(Spec):
         antisymmetric: whether the network starts at zero, as the difference of two copies; not of the shallow one.
         pooling: ``"global_average"`` or ``"flatten"``, before the readout of the convolutional network.
         normalization: ``"group"`` or ``"batch"``, before every nonlinearity of networks for images; none if not
-            given.
+            given. In the optimization study a network normalises throughout by the statistics of the training set
+            at the start; elsewhere batch statistics are used in training, as usual.
         trained: ``"all"`` parameters, or the ``"hidden"`` layers alone with a fixed readout, as in theorems;
             the shallow network has a fixed readout anyway.
     """
@@ -240,13 +242,15 @@ def readouts(network: nn.Module) -> list[nn.Module]:
 
 def notes_on(network: nn.Module) -> list[str]:
     """What a reader has to know of layers that act otherwise in training than in evaluation."""
-    found = {}
+    found, kept = {}, ""
     for module in network.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        if isinstance(module, FrozenBatchNorm2d):
+            kept = "BatchNorm2d: normalised throughout by the statistics of the training set at the start"
+        elif isinstance(module, nn.modules.batchnorm._BatchNorm):
             found[type(module).__name__] = "statistics of the batch"
         elif isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0:
             found[type(module).__name__] = "random masks"
-    return [
+    return [kept] * bool(kept) + [
         f"{name}: training by gradients uses {what}; kernels, natural gradients and predictions are taken in "
         "evaluation mode. The theory beside it knows nothing of them"
         for name, what in found.items()

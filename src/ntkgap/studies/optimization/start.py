@@ -19,8 +19,9 @@ from ntkgap.kernels import (
     target_alignment,
 )
 from ntkgap.models import describe
+from ntkgap.models.normalization import freeze_statistics, set_statistics
 from ntkgap.studies.findings import Findings
-from ntkgap.studies.model import notes_on
+from ntkgap.studies.model import ModelSpec, notes_on
 from ntkgap.studies.optimization.limit import infinite_width_gram
 from ntkgap.studies.optimization.problem import OptimizationProblem
 from ntkgap.studies.optimization.required_width import width_scalar
@@ -54,6 +55,9 @@ def initialise(problem: OptimizationProblem, width: int, seed: int, findings: Fi
     # One stream a (seed, width): networks of different widths are independent draws.
     stream = int(np.random.SeedSequence([seed, width]).generate_state(1)[0])
     network = problem.network(train_data, width, torch.Generator().manual_seed(stream)).double()
+    set_statistics(network, train_data.x)
+    if isinstance(problem.model, ModelSpec):
+        freeze_statistics(network)  # a constant kernel describes no others
     findings.notes += notes_on(network)
     at = jacobian(network, train_data.x)
     gram = as_matrix(at.gram())
