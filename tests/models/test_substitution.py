@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 import ntkgap as ng
 from ntkgap.errors import ModelError
+from ntkgap.models import substitution
 from ntkgap.models.substitution import call_with, places
 from ntkgap.practice import train, train_ensemble
 from tests.kernels.empirical.cases import Functional, With
@@ -244,3 +245,58 @@ def test_functions_are_followed_to_the_modules_they_were_written_with(x):
     tensors = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
     assert not call_with(model, tensors, (x,)).any()
     assert set(log) == {0, 1}
+
+
+def spied(module, monkeypatch):
+    """Replicas of a network, and whether all its attributes were followed for it."""
+    followed = []
+    monkeypatch.setattr(substitution, "_Replicator", lambda *a: followed.append(1) or Replicator(*a), raising=True)
+    return substitution.replicate(module), bool(followed)
+
+
+Replicator = substitution._Replicator
+
+
+def with_hook():
+    net = nn.Sequential(nn.Linear(3, 3))
+    net[0].register_forward_hook(lambda m, i, o: 2 * o)
+    return net
+
+
+def with_own_forward():
+    net = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    net.forward = lambda x: net[1](x)
+    return net
+
+
+class Caches(nn.Linear):
+    """Keeps something from call to call."""
+
+    def forward(self, x):
+        self.calls = getattr(self, "calls", 0) + 1
+        return super().forward(x)
+
+
+@pytest.mark.parametrize(
+    ("module", "followed"),
+    [
+        (linear_twice(), False),
+        (ng.MLP(3, 2, 4, 1, antisymmetric=True), False),
+        (nn.TransformerEncoderLayer(4, 2, 8, batch_first=True), False),
+        (with_hook(), True),
+        (with_own_forward(), True),
+        (Caches(3, 3), True),
+        (nn.LSTM(3, 3), True),
+        (nn.utils.parametrizations.weight_norm(nn.Linear(3, 3)), True),
+    ],
+    ids=lambda m: type(m).__name__,
+)
+def test_known_layers_are_copied_without_following_their_attributes(module, followed, monkeypatch):
+    replica, was = spied(module, monkeypatch)
+    assert was is followed
+    assert [type(m) for m in replica.modules()] == [type(m) for m in module.modules()]
+    assert places(replica) == places(module)
+    for ours, theirs in zip(replica.modules(), module.modules(), strict=True):
+        assert ours is not theirs
+        assert ours._parameters is not theirs._parameters
+        assert all(ours._parameters[k] is p for k, p in theirs._parameters.items())

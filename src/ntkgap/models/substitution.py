@@ -1,11 +1,12 @@
 """Call a network with other tensors in place of its own, without touching it: a replica holds them."""
 
+import contextlib
 import copy as shallow
 import types
 from collections import OrderedDict
 from collections.abc import Mapping
-from functools import partial
-from typing import Any, TypeVar
+from functools import lru_cache, partial
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ _TABLES = frozenset({dict, OrderedDict, list, set})
 _FOLLOWED = (Tensor, nn.Module, types.MethodType, types.FunctionType, partial)
 # Hooks on gradients would change what is differentiated, and tell the user of passes that are not theirs.
 _BACKWARD_HOOKS = ("_backward_hooks", "_backward_pre_hooks")
+_HOOKS = (*_BACKWARD_HOOKS, "_forward_hooks", "_forward_pre_hooks")
 
 
 def replicate(module: Module, tensors: Mapping[str, Tensor] | None = None, copied: bool = False) -> Module:
@@ -41,6 +43,8 @@ def replicate(module: Module, tensors: Mapping[str, Tensor] | None = None, copie
         copied: whether tensors that are neither parameters nor buffers are copied, rather than shared as well.
     """
     given = tensors or {}
+    with contextlib.suppress(_Unknown):
+        return _shallow(module, given)
     values: dict[int, Any] = {}
     for submodule in module.modules():
         for table in (submodule._parameters, submodule._buffers):
@@ -67,47 +71,48 @@ def call_with(
     return replicate(module, tensors)(*args, **(kwargs or {}))
 
 
-class Calls:
-    """Calls of one network with other tensors, many in a row: what :func:`call_with` returns, for less.
+class _Unknown(Exception):
+    """A module that may hold anything anywhere."""
 
-    To replicate takes about as long as a small network. Where every module is torch's own or ours and keeps
-    nothing from one call to the next, one replica serves all calls, and only its tables of tensors change.
-    For one thread at a time.
 
-    Args:
-        module: any network; it is not touched, and must not change its modules or modes meanwhile.
+@lru_cache(maxsize=1024)
+def _known(kind: Any) -> bool:
+    """Whether modules of a class hold tensors and modules in their tables alone: torch's layers and ours."""
+    return kind.__module__.startswith(("torch.nn.modules.", "ntkgap.models.")) and not issubclass(kind, nn.RNNBase)
+
+
+def _shallow(module: Module, given: Mapping[str, Tensor]) -> Module:
+    """``replicate`` for known modules, of which only the tables have to be copied: a tenth of the time.
+
+    To follow all attributes takes longer than to run a small network, and trainings replicate at every step.
+
+    Raises:
+        _Unknown: if a module is of another kind, has a forward of its own, or hooks.
     """
+    made: dict[int, nn.Module] = {}
+    values: dict[int, Tensor] = {}
 
-    def __init__(self, module: nn.Module) -> None:
-        self._module = module
-        self._replica = replicate(module) if keeps_nothing(module) else None
-        self._slots: list[tuple[dict[str, Any], str, str, Tensor]] = []
-        if self._replica is not None:
-            modules = dict(self._replica.named_modules(remove_duplicate=False))
-            for place, name in places(module).items():
-                path, _, key = place.rpartition(".")
-                table = modules[path]._parameters if key in modules[path]._parameters else modules[path]._buffers
-                self._slots.append((table, key, name, table[key]))
+    def value(name: str, tensor: Tensor | None) -> Tensor | None:
+        return None if tensor is None else values.setdefault(id(tensor), given.get(name, tensor))
 
-    def __call__(self, tensors: Mapping[str, Tensor], *args: Any) -> Any:
-        """What the network returns for these arguments; names of tensors as in ``call_with``."""
-        if self._replica is None:
-            return call_with(self._module, tensors, args)
-        for table, key, name, own in self._slots:
-            table[key] = tensors.get(name, own)
-        return self._replica(*args)
+    def of(m: nn.Module, prefix: str) -> nn.Module:
+        if id(m) in made:
+            return made[id(m)]
+        held = vars(m)
+        if not _known(type(m)) or "forward" in held or any(held[hooks] for hooks in _HOOKS):
+            raise _Unknown
+        made[id(m)] = copy = object.__new__(type(m))
+        own = vars(copy)
+        own.update(held)
+        own["_compiled_call_impl"] = None
+        for table in ("_parameters", "_buffers"):
+            own[table] = {key: value(prefix + key, tensor) for key, tensor in held[table].items()}
+        own["_modules"] = {
+            key: None if child is None else of(child, f"{prefix}{key}.") for key, child in held["_modules"].items()
+        }
+        return copy
 
-
-def keeps_nothing(module: nn.Module) -> bool:
-    """Whether a network is known to carry nothing from call to call but its buffers, and to run no hooks."""
-    return all(
-        type(m).__module__.startswith(("torch.nn.modules.", "ntkgap.models."))
-        and not isinstance(m, nn.RNNBase)  # has private lists of its weights
-        and "forward" not in vars(m)
-        and not any(vars(m)[hooks] for hooks in vars(m) if hooks.endswith("_hooks"))
-        and not any(isinstance(v, Tensor) for v in vars(m).values())
-        for m in module.modules()
-    )
+    return cast(Module, of(module, ""))
 
 
 class _Replicator:

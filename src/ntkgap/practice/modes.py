@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ntkgap.errors import ModelError, NtkgapError, StudyError
 from ntkgap.models.calls import output_tensor
 from ntkgap.models.randomness import Seeded
-from ntkgap.models.substitution import Calls, call_with, replicate
+from ntkgap.models.substitution import call_with, replicate
 
 # Examples on which the two modes are compared.
 PROBED = 16
@@ -220,24 +220,14 @@ def refuse_dependence(model: nn.Module, x: Tensor) -> None:
         )
 
 
-def called(
-    model: nn.Module, x: Tensor, tensors: Mapping[str, Tensor] | None = None, call: Calls | None = None
-) -> Tensor:
+def called(model: nn.Module, x: Tensor, tensors: Mapping[str, Tensor] | None = None) -> Tensor:
     """The outputs of a network, with other tensors in place of its own if they are given.
-
-    Args:
-        model: any network.
-        x: its inputs.
-        tensors: by name, as of ``call_with``.
-        call: calls the same network, made once for many calls.
 
     Raises:
         ModelError: if it does not take such inputs, or returns no tensor.
     """
     try:
-        if tensors is None:
-            return output_tensor(model, model(x))
-        return output_tensor(model, call(tensors, x) if call else call_with(model, tensors, (x,)))
+        return output_tensor(model, model(x) if tensors is None else call_with(model, tensors, (x,)))
     except RuntimeError as error:
         if isinstance(error, NtkgapError | torch.cuda.OutOfMemoryError):
             raise

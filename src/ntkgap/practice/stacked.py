@@ -10,7 +10,7 @@ from torch.func import stack_module_state, vmap
 from ntkgap.errors import ModelError, NtkgapError
 from ntkgap.models import parameter_groups
 from ntkgap.models.calls import output_tensor
-from ntkgap.models.substitution import Calls, places
+from ntkgap.models.substitution import call_with, places
 from ntkgap.practice.checks import check_stackable
 from ntkgap.practice.modes import (
     Masks,
@@ -48,7 +48,6 @@ class StackedNetworks:
         fixed: the others.
         rest: those and buffers.
         skeleton: the first network, in evaluation mode; its own parameters are not used.
-        call: calls it with tensors of one network.
 
     Raises:
         ModelError: if the networks differ in architecture, have nothing to train, or say something about a
@@ -67,7 +66,6 @@ class StackedNetworks:
         for network in networks:
             check_stackable(network)
         self.skeleton, self._first = copy.deepcopy(networks[0]).eval(), first
-        self.call = Calls(self.skeleton)
         self._flags = [module.training for module in networks[0].modules()]
         own = examples[0] if each else examples
         refuse_dependence(self.skeleton, own)
@@ -116,7 +114,7 @@ class StackedNetworks:
         if len(self) > 1 and not self._one_by_one:
 
             def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor) -> Tensor:
-                return output_tensor(self.skeleton, self.call(parameters | buffers, x))
+                return output_tensor(self.skeleton, call_with(self.skeleton, parameters | buffers, (x,)))
 
             try:
                 return _with_columns(vmap(one, in_dims=(0, 0, 0 if each else None))(parameters, self._buffers, x))
@@ -125,7 +123,7 @@ class StackedNetworks:
                     raise
                 self._one_by_one = True  # what is wrong with the network itself is raised below
         own = [self._own(i, parameters) for i in range(len(self))]
-        return self._stacked([called(self.skeleton, x[i] if each else x, p, self.call) for i, p in enumerate(own)])
+        return self._stacked([called(self.skeleton, x[i] if each else x, p) for i, p in enumerate(own)])
 
     def begin(self, step: int, awake: Tensor | None = None) -> None:
         """Begin an update: new masks are drawn for it.

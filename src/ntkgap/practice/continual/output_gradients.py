@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.func import grad, vmap
 
+from ntkgap.models.substitution import call_with
 from ntkgap.practice.continual.method import Tensors
 from ntkgap.practice.stacked import StackedNetworks
 
@@ -26,7 +27,7 @@ def gradients_at(
     """
 
     def number(parameters: Tensors, rest: Tensors, one: Tensor) -> Tensor:
-        outputs = networks.call({**parameters, **rest}, one[None])
+        outputs = call_with(networks.skeleton, {**parameters, **rest}, (one[None],))
         return of(outputs.reshape(-1))
 
     over_examples = vmap(grad(number), in_dims=(None, None, 0), chunk_size=CHUNK)
