@@ -5,7 +5,7 @@ import copy as shallow
 import types
 from collections import OrderedDict
 from collections.abc import Mapping
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import torch
@@ -19,7 +19,11 @@ _TABLES = frozenset({dict, OrderedDict, list, set})
 # What functions refer to is only followed where it is of these kinds: a list in which a hook collects is shared.
 _FOLLOWED = (Tensor, nn.Module, types.MethodType, types.FunctionType, partial)
 # Hooks on gradients would change what is differentiated, and tell the user of passes that are not theirs.
-_BACKWARD_HOOKS = ("_backward_hooks", "_backward_pre_hooks")
+_BACKWARD  # Modules defined there hold tensors and modules in their tables alone.
+_KNOWN = ("torch.nn.modules.", "ntkgap.models.")
+_HOOKS = ("_backward_hooks", "_backward_pre_hooks")
+# Modules defined there hold tensors and modules in their tables alone.
+_KNOWN = ("torch.nn.modules.", "ntkgap.models.")
 _HOOKS = (*_BACKWARD_HOOKS, "_forward_hooks", "_forward_pre_hooks")
 
 
@@ -75,12 +79,6 @@ class _Unknown(Exception):
     """A module that may hold anything anywhere."""
 
 
-@lru_cache(maxsize=1024)
-def _known(kind: Any) -> bool:
-    """Whether modules of a class hold tensors and modules in their tables alone: torch's layers and ours."""
-    return kind.__module__.startswith(("torch.nn.modules.", "ntkgap.models.")) and not issubclass(kind, nn.RNNBase)
-
-
 def _shallow(module: Module, given: Mapping[str, Tensor]) -> Module:
     """``replicate`` for known modules, of which only the tables have to be copied: a tenth of the time.
 
@@ -99,7 +97,10 @@ def _shallow(module: Module, given: Mapping[str, Tensor]) -> Module:
         if id(m) in made:
             return made[id(m)]
         held = vars(m)
-        if not _known(type(m)) or "forward" in held or any(held[hooks] for hooks in _HOOKS):
+        ours = type(m).__module__.startswith(_KNOWN) and not isinstance(
+            m, nn.RNNBase
+        )  # which has lists of weights
+        if not ours or "forward" in held or any(held[hooks] for hooks in _HOOKS):
             raise _Unknown
         made[id(m)] = copy = object.__new__(type(m))
         own = vars(copy)
