@@ -19,9 +19,7 @@ _TABLES = frozenset({dict, OrderedDict, list, set})
 # What functions refer to is only followed where it is of these kinds: a list in which a hook collects is shared.
 _FOLLOWED = (Tensor, nn.Module, types.MethodType, types.FunctionType, partial)
 # Hooks on gradients would change what is differentiated, and tell the user of passes that are not theirs.
-_BACKWARD  # Modules defined there hold tensors and modules in their tables alone.
-_KNOWN = ("torch.nn.modules.", "ntkgap.models.")
-_HOOKS = ("_backward_hooks", "_backward_pre_hooks")
+_BACKWARD_HOOKS = ("_backward_hooks", "_backward_pre_hooks")
 # Modules defined there hold tensors and modules in their tables alone.
 _KNOWN = ("torch.nn.modules.", "ntkgap.models.")
 _HOOKS = (*_BACKWARD_HOOKS, "_forward_hooks", "_forward_pre_hooks")
