@@ -15,6 +15,9 @@ from ntkgap.studies.claim import Claim
 # the threshold, the probability of deciding for one side at any look is 2.1 %.
 LOOKS = ((6, 1), (12, 2), (20, 5))
 
+# Probability set aside for seeds beyond the look that decided; see ``p_value``.
+RESERVED = 0.001
+
 Schedule = Sequence[tuple[int, int]]
 
 
@@ -41,7 +44,9 @@ class Looks:
         *numbers, last = (str(n) for n, _ in self.schedule)
         error, _ = deciding_probability(0.5, self.schedule)
         looks = f"{', '.join(numbers)} and {last}" if numbers else last
-        return f"seeds were added where a verdict was open, with looks at {looks}; error {100 * error:.1f} % a side"
+        return (
+            f"seeds were added where a verdict was open, with looks at {looks}; error {100 * error:.1f} % a side"
+        )
 
 
 @dataclass(frozen=True)
@@ -49,11 +54,11 @@ class Look:
     """What a look at some seeds says.
 
     Attributes:
-        decision: ``"holds"`` or ``"fails"`` once enough seeds agree, ``"continue"`` while a look to come may decide,
-            else ``"undecided"``.
+        decision: ``"holds"`` or ``"fails"`` once enough seeds agree, ``"continue"`` while a look to come may
+            decide, else ``"undecided"``.
         n_seeds: seeds after which it was decided, or that have been looked at so far.
         next_seeds: how many the next look needs in all; None if there is none, or none that could decide.
-        p: two-sided probability; see ``stagewise_p``.
+        p: two-sided probability; see ``p_value``.
     """
 
     decision: Literal["holds", "fails", "continue", "undecided"]
@@ -68,8 +73,8 @@ def look(claim: Claim, values: Sequence[float], looks: Schedule = LOOKS) -> Look
     A look at n seeds with rank k decides for a side if at least n − k + 1 of the first n seeds are on it: the
     exact order-statistic interval of rank k is then on that side. Seeds between two looks are not used until the
     next one: to look after every seed would raise the error. Seeds that are at the threshold or undecidable are on
-    neither side. Where so many seeds are off both sides that no look to come can decide, the rest is not waited for:
-    that changes no decision.
+    neither side. Where so many seeds are off both sides that no look to come can decide, it ends: that changes no
+    decision.
 
     Args:
         claim: what is judged.
@@ -110,7 +115,8 @@ def decide_by(sides: Sequence[Sequence[int]], looks: Schedule = LOOKS) -> Look:
         last = n
         for side, word in ((1, "holds"), (-1, "fails")):
             if (off := n - sides[i].count(side)) < k:
-                return Look(word, n, None, stagewise_p(n, off, looks))  # type: ignore[arg-type]
+                later = [len(sides[j]) - sides[j].count(side) for j in range(i, min(len(sides), len(looks)))]
+                return Look(word, n, None, p_value(n, [off, *later[1:]], looks))  # type: ignore[arg-type]
         off = n - max(sides[i].count(1), sides[i].count(-1))
         if not _may_be_decided(off, looks[i + 1 :]):
             break
@@ -137,6 +143,29 @@ def deciding_probability(p: float, looks: Schedule = LOOKS) -> tuple[float, floa
     return decided, expected
 
 
+def p_value(n_seeds: int, off: Sequence[int], looks: Schedule = LOOKS) -> float:
+    r"""Two-sided probability of a decision, with what seeds beyond it say: other claims may have brought more.
+
+    Of all looks but the first, J in number, the one that says most of the side, by a sign test times J, if that is
+    a thousandth at most; else that of ``stagewise_p``, plus that thousandth:
+
+    .. math:: q = \min_j\, 2 J\, P(\mathrm{Bin}(n_j, ½) \le o_j), \qquad
+              p = \begin{cases} q & q \le c \\ p_{\text{stage}} + c & \text{else} \end{cases}, \quad c = 0.001
+
+    P(p ≤ x) ≤ x with the median at the threshold, wherever the seeds end and whatever ends them: p ≤ x is a set of
+    outcomes at fixed looks, and to stop before one takes some away and adds none. What is not decided has p = 1.
+
+    Args:
+        n_seeds: of the look that decided.
+        off: seeds that are not on the side it decided for, at it and at every look after it so far.
+        looks: as of ``look``.
+    """
+    at = [n for n, _ in looks].index(n_seeds)
+    later = [(looks[at + i][0], o) for i, o in enumerate(off) if at + i > 0]
+    q = min((2 * (len(looks) - 1) * float(scipy.stats.binom.cdf(o, n, 0.5)) for n, o in later), default=1.0)
+    return q if q <= RESERVED else min(1.0, stagewise_p(n_seeds, off[0], looks) + RESERVED)
+
+
 def stagewise_p(n_seeds: int, off: int, looks: Schedule = LOOKS) -> float:
     r"""Two-sided probability of a decision, by the order of the looks (Armitage 1957; Siegmund 1978).
 
@@ -144,10 +173,9 @@ def stagewise_p(n_seeds: int, off: int, looks: Schedule = LOOKS) -> float:
     one with no more seeds off its side:
 
     .. math:: p = 2\, \Bigl[\sum_{i<j} P(\text{decided for a side at look } i)
-                    + P(\text{look } j \text{ is reached, at most } o \text{ of } n_j \text{ are off the side})\Bigr]
+                    + P(\text{look } j \text{ is reached, at most } o \text{ seeds are off the side})\Bigr]
 
-    Of all outcomes, P(p ≤ x) ≤ x, with equality at the values that p can take. What is not decided has p = 1, so that
-    this holds wherever the seeds end: to stop before the last look takes decisions away and adds none.
+    It takes every value that it can take with just that probability.
 
     Args:
         n_seeds: of the look that decided.
@@ -188,7 +216,7 @@ def _may_be_decided(off: int, later: Schedule) -> bool:
 
 @cache
 def _paths(p: float, looks: tuple[tuple[int, int], ...]) -> list[tuple[int, int, dict[int, float]]]:
-    """Of every look its seeds, its rank, and the probabilities to reach it with so many seeds on the other side."""
+    """Of every look its seeds, its rank, and how probable it is reached with so many seeds on the other side."""
     return list(_walk(p, looks))
 
 
