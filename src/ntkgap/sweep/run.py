@@ -149,8 +149,8 @@ def run_as_chosen(
         study: whose cells they are.
         store: directory of the results; made if there is none.
         choose: given the store, which is held for this run, and what shows progress, gives the next cell each time
-            that a worker is free. Where it ends it is asked anew once all it gave have ended; it is over where it
-            then gives none.
+            that a worker is free. It adds them to the store, and notes the study there before the first. Where it
+            ends it is asked anew once all it gave have ended; it is over where it then gives none.
         until: by ``time.monotonic``; local processes are stopped then, whatever they have in hand.
         workers: as of ``run``.
         progress: as of ``run``.
