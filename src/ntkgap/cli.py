@@ -369,6 +369,8 @@ def _say_what_is_open(finished: "Sequence[Runs]", console: Console) -> None:
 
     for runs in finished:
         left = still_open(assess(runs)) or "no verdict is open that more seeds may decide"
+        if pending := runs.counts()["pending"]:
+            left += f"; {pending} of {len(runs.cells)} cells planned are still to be computed"
         console.print(f"{runs.study}: {left}", soft_wrap=True, highlight=False)
 
 
@@ -389,9 +391,10 @@ def _print_failures(failures: list[tuple[dict[str, Any], str]], axes: Sequence[s
 
 def _exit_with_failures(studies: "list[BaseStudy]", stores: list[Path], deciding: bool) -> None:
     """End with a status of 1 if a cell of these studies has failed or, unless time was given, is missing."""
-    from ntkgap.sweep import planned_cells
+    from ntkgap.sweep import Runs, planned_cells
 
-    cells = [cell for study, path in zip(studies, stores, strict=True) for cell in planned_cells(study, path)]
+    pairs = zip(studies, stores, strict=True)
+    cells = [cell for s, path in pairs for cell in (Runs(path).cells if deciding else planned_cells(s, path))]
     failed = [(c.cell, c.failure()["message"]) for c in cells if c.state == "failed"]
     missing = 0 if deciding else sum(c.state == "pending" for c in cells)
     if not failed and not missing:

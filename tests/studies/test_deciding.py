@@ -153,6 +153,16 @@ def test_a_cell_that_would_not_end_is_not_begun_and_a_shorter_one_is(run):
     assert engine.seeds() == {("p", 8): 12, ("p", 64): 6}
 
 
+def test_a_width_of_which_nothing_is_known_is_tried_where_a_third_of_what_is_expected_fits(run):
+    WORLD["a"] = off()
+    asked = study(("p", (8, 16, 64)))  # after 8 and 16 seconds, 16 + 16·(½·(64/16)² − ½) ≈ 128 are expected, or 43
+    runs, engine = run(asked, budget=60.0, engine=Timed(lambda cell: cell["width"]))
+    assert ("p", 64) not in engine.seeds()
+    assert runs.counts()["pending"] == 18 - len(engine.begun)
+    _, engine = run(asked, budget=100.0, engine=Timed(lambda cell: cell["width"]))
+    assert engine.begun[0][:3] == ("p", 64, 0)
+
+
 def test_failed_seeds_are_on_no_side_until_they_are_computed_again(run):
     def fails(problem, width, seed):
         if seed == 3 and not mended:
@@ -179,6 +189,14 @@ def test_what_diverged_and_what_cannot_be_decided(run):
     a, b, c = (v.widths[0] for v in assess(runs))
     assert (a.state, b.state, c.state) == ("fails", "undecided", "holds")
     assert (b.interval, b.n_unknown, c.n_unknown, c.n_seeds) == (None, 6, 1, 12)
+
+
+def test_a_seed_whose_bounds_are_on_both_sides_is_on_neither(run):
+    WORLD.update({"a": off(), "a_low": lambda *_: 0.1, "a_high": off(0)})
+    runs, _ = run(study(("p", (8,))))
+    (result,) = assess(runs)[0].widths
+    assert (result.state, result.n_seeds) == ("holds", 12)
+    assert (result.interval.low, result.interval.value, result.interval.high) == (0.1, YES, YES)
 
 
 def test_comparisons_over_width_have_their_seeds_at_both_widths(run):

@@ -127,7 +127,8 @@ def measured_axes(runs: Runs) -> list[MeasuredAxis]:
     """
     study = study_of(runs)
     # Where looks decide how many seeds a width has, axes are judged by those that were asked for.
-    fixed = [s for s in runs.cells if looks_of(runs) is None or s.cell["seed"] in study.seeds]
+    looks = looks_of(runs)
+    fixed = [s for s in runs.cells if looks is None or s.cell["seed"] in study.seeds]
     listed = {p.name: p.variations.axes if p.variations else {} for p in study.problems}
     done = study.complete([Measured.of(stored) for stored in fixed if stored.state == "done"])
     varied = [(axis_of(cell.cell), cell) for cell in done if axis_of(cell.cell)]

@@ -50,8 +50,8 @@ def decide(
         study: what to measure. Its first six seeds are those of the first look; after its own come consecutive
             ones beyond its largest, 20 in all.
         store: directory of the results; made if there is none. Running again goes on.
-        budget: seconds from now. A cell that by others of its width would not end in time is not begun; one that
-            lasts longer than these is stopped and lost.
+        budget: seconds from now. A cell is not begun where the median of its width would be too long, or, where its
+            width has none yet, a third of what other widths let expect. One that lasts longer is stopped and lost.
         workers: number of processes, by default one a core; ignored if an engine is given.
         retry_failed: compute failed cells again. Else a seed that failed is undecidable.
         progress: show what is being decided.
@@ -150,6 +150,7 @@ class _Rounds:
         self._failed: set[Path] = set()
         self._done: dict[Path, Measured] = {}
         self._seconds = Seconds([])
+        self._timed: set[tuple[str, str, int]] = set()
         self._looked: dict[str, tuple[int, dict[tuple[str, int], Looked]]] = {}
 
     def prepare(self, retry_failed: bool) -> None:
@@ -174,17 +175,21 @@ class _Rounds:
                 cell.forget_failure()
         self._see_what_has_ended()
         self._in_hand.clear()
+        for cell in [*self._first_look(), *self.fixed]:
+            self.store.add(cell.cell)  # shows as pending until it is computed
 
     def cells(self) -> Iterator[StoredCell]:
         """The next cells, each chosen when it is asked for."""
-        first = [cells[: self.looks.first] for widths in self.grid.values() for cells in widths.values()]
-        pilots = sorted((cells[0] for cells in first), key=lambda c: self.study.cost(c.cell))
-        others = sorted((c for cells in first for c in cells[1:]), key=lambda c: -self.study.cost(c.cell))
         fixed = sorted(self.fixed, key=lambda c: -self.study.cost(c.cell))
-        yield from self._those(f"{self.looks.first} seeds everywhere", [*pilots, *others])
+        yield from self._those(f"{self.looks.first} seeds everywhere", self._first_look())
         yield from self._those("the study's own seeds along other axes", fixed)
         while step := self._next_step():
             yield from self._those(step.why, step.cells)
+
+    def _first_look(self) -> list[StoredCell]:
+        first = [cells[: self.looks.first] for widths in self.grid.values() for cells in widths.values()]
+        pilots = sorted((cells[0] for cells in first), key=lambda c: self.study.cost(c.cell))
+        return pilots + sorted((c for cells in first for c in cells[1:]), key=lambda c: -self.study.cost(c.cell))
 
     def _those(self, why: str, cells: list[StoredCell]) -> Iterator[StoredCell]:
         """Of these the ones that are neither begun nor done, as long as there is time for them."""
@@ -193,12 +198,18 @@ class _Rounds:
         for i, cell in enumerate(waiting):
             self._see_what_has_ended()
             self.taken.add(cell.directory)
-            if time.monotonic() + (self._seconds.of(cell.cell) or 0.0) < self.until:
+            if time.monotonic() + self._expected(cell) < self.until:
                 if not told:
                     self.reporter.expect(len(waiting) - i, why)
                 told = True
                 self._in_hand[cell.directory] = cell
                 yield self.store.add(cell.cell)
+
+    def _expected(self, cell: StoredCell) -> float:
+        """Seconds before which a cell will hardly end: an estimate from other widths may be thrice too long."""
+        seconds = self._seconds.of(cell.cell) or 0.0
+        place = (cell.cell["problem"], cell.cell["variation"], cell.cell["width"])
+        return seconds if place in self._timed else seconds / 3
 
     def _is_waiting(self, cell: StoredCell) -> bool:
         return all(cell.directory not in known for known in (self.taken, self._done, self._failed))
@@ -215,7 +226,9 @@ class _Rounds:
             else:
                 self._done[directory] = Measured.of(cell)
         if ended:
-            self._seconds = Seconds([(cell.cell, cell.seconds) for cell in self._done.values()])
+            done = [measured.cell for measured in self._done.values()]
+            self._timed = {(cell["problem"], cell["variation"], cell["width"]) for cell in done}
+            self._seconds = Seconds([(measured.cell, measured.seconds) for measured in self._done.values()])
 
     def _next_step(self) -> _Step | None:
         """The step that is worth most; None if no claim is open, or the cells of all that are have been begun."""
