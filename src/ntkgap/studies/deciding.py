@@ -50,8 +50,8 @@ def decide(
         study: what to measure. Its first six seeds are those of the first look; after its own come consecutive
             ones beyond its largest, 20 in all.
         store: directory of the results; made if there is none. Running again goes on.
-        budget: seconds from now. A cell is not begun where the median of its width would be too long, or, where its
-            width has none yet, a third of what other widths let expect. One that lasts longer is stopped and lost.
+        budget: seconds from now. A cell is not begun where the median of its width would be too long, or, where
+            that has none yet, a third of what other widths let expect. One that lasts longer is stopped and lost.
         workers: number of processes, by default one a core; ignored if an engine is given.
         retry_failed: compute failed cells again. Else a seed that failed is undecidable.
         progress: show what is being decided.
