@@ -249,6 +249,59 @@ def test_a_smaller_grid_is_not_blamed_for_cells_it_does_not_ask_for(command, tmp
     assert "2 of 4 cells are not computed yet" in (tmp_path / "runs/smoke/report.html").read_text()
 
 
+def test_decide_adds_seeds_where_a_verdict_is_open(command, tmp_path):
+    """Six seeds are done in a second or two, and some claims are open."""
+    arguments = ("run", "optimization", "--preset", "smoke", "--problem", "shallow", "--width", "16")
+    status, out, err = command(*arguments, "--decide", "4s")
+    assert status == 0, err
+    assert "6 seeds everywhere" in err
+    assert re.search(
+        r"\d+ of \d+ verdicts open, \d+ of them at the largest width; shallow ReLU, sphere, width 16: s", err
+    )
+    assert "with looks at 6, 12 and 20; error 2.1 % a side" in out
+    assert re.search("optimization: (no verdict is open that|.* which) more seeds may decide", out)
+    assert json.loads((tmp_path / "runs/smoke/ntkgap.json").read_text())["looks"]["seeds"] == list(range(20))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--decide", "0"), "--decide takes a time like 90s, 30m or 2h, got '0'"),
+        (("--decide", "-5m"), "--decide takes a time"),
+        (("--decide", "soon"), "got 'soon'"),
+        (("--decide", "1d"), "got '1d'"),
+        (("--decide", "1m", "--seeds", "5"), "--decide looks at 6 seeds first, and 5 are asked for"),
+        (("--decide", "1m", "--seed", "0,1"), "--decide looks at 6 seeds first, and 2 are asked for"),
+        (("--decide", "1m", "--seed", "0,1,2,3,4,4"), "repeats the seed 4"),
+        (("--decide", "1m", "--dry-run"), "--decide chooses cells as results come in"),
+    ],
+)
+def test_budgets_and_seeds_that_decide_nothing(command, tmp_path, arguments, words):
+    status, _, err = command("run", "optimization", "--preset", "smoke", *arguments)
+    assert status == 1
+    assert words in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_times_are_read_with_their_units():
+    times = ("90", "90s", " 1.5m ", "2h")
+    assert [cli.parse_budget(text) for text in times] == [90, 90, 90, 7200]
+    assert cli.parse_budget(None) is None
+
+
+def test_several_studies_share_the_time(command, monkeypatch):
+    budgets = []
+    real = ntkgap.decide
+
+    def decide(study, store, budget, workers, **settings):
+        budgets.append(budget)
+        return real(study, store, 0.001, workers, **settings)
+
+    monkeypatch.setattr("ntkgap.studies.decide", decide)
+    assert command("run", "--preset", "smoke", "--decide", "30s")[0] == 0
+    assert budgets == pytest.approx([10, 15, 30], abs=2)  # what a study leaves is left to those after it
+
+
 def test_ctrl_c_finishes_cleanly_and_says_how_to_resume(tmp_path):
     arguments = [sys.executable, "-m", "ntkgap", "run", "--preset", "smoke", "--seed", "0:40", "--store", "s"]
     process = subprocess.Popen(arguments, cwd=tmp_path, stderr=subprocess.PIPE, text=True)

@@ -92,6 +92,7 @@ if TYPE_CHECKING:
         Table,
         UncertaintyStudy,
         WidthFigure,
+        decide,
         find_study,
         predict_tasks,
     )
@@ -199,6 +200,7 @@ _HOMES = {
         "Table",
         "UncertaintyStudy",
         "WidthFigure",
+        "decide",
         "find_study",
         "predict_tasks",
     ),
@@ -280,6 +282,7 @@ __all__ = [
     "classification_calibration",
     "coordinate_check",
     "critical_learning_rate",
+    "decide",
     "describe",
     "empirical_ntk",
     "find_study",

@@ -3,6 +3,7 @@
 import io
 import re
 import sys
+import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,6 +59,38 @@ def parse_integers(text: str | None, what: str) -> list[int] | None:
     except ValueError:
         got = text if len(text) < 80 else f"{text[:80]}…"
         raise StudyError(f"--{what} takes integers like 64,256 or a range like 0:5, got {got!r}") from None
+
+
+def parse_budget(text: str | None) -> float | None:
+    """Read a time like ``"90s"``, ``"30m"``, ``"2h"`` or ``"90"``, in seconds.
+
+    Raises:
+        StudyError: if it is none, or zero.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d+)?)\s*([smh]?)\s*", text)
+    seconds = float(match[1]) * {"h": 3600, "m": 60}.get(match[2], 1) if match else 0.0
+    if seconds <= 0:
+        got = text if len(text) < 80 else f"{text[:80]}…"
+        raise StudyError(f"--decide takes a time like 90s, 30m or 2h, got {got!r}")
+    return seconds
+
+
+def _check_first_look(seeds: "list[int] | int | None") -> None:
+    """Refuse seeds that were asked for and are too few.
+
+    Raises:
+        StudyError: saying how many there are to be.
+    """
+    from ntkgap.studies.looks import LOOKS
+
+    count = seeds if isinstance(seeds, int) else LOOKS[0][0] if seeds is None else len(seeds)
+    if count < LOOKS[0][0]:
+        raise StudyError(
+            f"--decide looks at {LOOKS[0][0]} seeds first, and {count} are asked for: give as many or more, or "
+            "leave --seed and --seeds out"
+        )
 
 
 def _seeds(seed: str | None, seeds: int | None) -> "list[int] | int | None":
@@ -143,6 +176,14 @@ def run(
         bool,
         typer.Option("--dry-run", help="Say what would be computed, in what time and memory."),
     ] = False,
+    decide: Annotated[
+        str | None,
+        typer.Option(
+            help="Add seeds only where a verdict is open, for so long: 90s, 30m, 2h. Six seeds everywhere, then "
+            "up to 12 and 20 where these leave a verdict open, those of highest gain first. The same command "
+            "again goes on, with fresh time."
+        ),
+    ] = None,
 ) -> None:
     """Measure networks beside the theory's predictions and write a report.
 
@@ -153,17 +194,24 @@ def run(
     - `ntkgap run` - all studies on embedded data, report in runs/quick/report.html
     - `ntkgap run --preset smoke` - the same in seconds
     - `ntkgap run optimization --problem MLP --width 64,256,1024 --seed 0:5 --store runs/mlp`
+    - `ntkgap run optimization --decide 30m --store runs/decided` - seeds only where a verdict is open
     - `ntkgap run --model my_model.py:build --data mine.npz:images,labels --width 16,64 --store runs/mine`
     """
     from ntkgap.reporting import print_preview, print_scorecard, report
     from ntkgap.studies import assess, assess_variations, find_study, not_asked
+    from ntkgap.studies import decide as decide_study
     from ntkgap.sweep import run as run_study
 
+    budget = parse_budget(decide)
+    if budget is not None and dry_run:
+        raise StudyError("--decide chooses cells as results come in, which --dry-run cannot tell; leave one out")
     # Without a study all are run that the preset and the problems are of; if there are none, the first says why.
     asked = [name for name in STUDY_NAMES if study is None and find_study(name).concerns(preset, problem)]
     names = asked or (STUDY_NAMES if study is None else (study,))
     folder = Path("runs") / Path(preset).stem if store is None else expanded(store)
     numbers = _seeds(seed, seeds)
+    if budget is not None:
+        _check_first_look(numbers)
     studies = []
     left_out: dict[str, NtkgapError] = {}
     for name in names:
@@ -200,11 +248,16 @@ def run(
         return
     finished = []
     console = _console()
-    for chosen, path in zip(studies, stores, strict=True):
+    end = time.monotonic() + (budget or 0.0)
+    for i, (chosen, path) in enumerate(zip(studies, stores, strict=True)):
         try:
-            finished.append(run_study(chosen, path, workers, retry_failed=retry_failed))
+            if budget is None:
+                finished.append(run_study(chosen, path, workers, retry_failed=retry_failed))
+            else:  # what is left, in equal parts; what a study does not need is left to those after it
+                part = max(end - time.monotonic(), 1e-3) / (len(studies) - i)
+                finished.append(decide_study(chosen, path, part, workers, retry_failed=retry_failed))
         except KeyboardInterrupt:
-            _say_how_to_resume(chosen, path)
+            _say_how_to_resume(chosen, path, deciding=budget is not None)
             raise typer.Exit(130) from None
     for runs in finished:
         print_scorecard(
@@ -214,7 +267,9 @@ def run(
         console.print("writing the report …")
         page = report(finished, folder / "report.html")
         console.print(f"report: {page}", soft_wrap=True, highlight=False)
-    _exit_with_failures(studies, stores)
+    if budget is not None:
+        _say_what_is_open(finished, console)
+    _exit_with_failures(studies, stores, deciding=budget is not None)
 
 
 @app.command()
@@ -308,10 +363,21 @@ def _open(folder: Path) -> "list[Runs]":
     return sorted((Runs(path) for path in below), key=lambda runs: order.get(runs.study, len(order)))
 
 
-def _say_how_to_resume(study: "BaseStudy", path: Path) -> None:
-    from ntkgap.sweep import planned_cells
+def _say_what_is_open(finished: "Sequence[Runs]", console: Console) -> None:
+    from ntkgap.studies import assess
+    from ntkgap.studies.deciding import still_open
 
-    cells = planned_cells(study, path)
+    for runs in finished:
+        left = still_open(assess(runs)) or "no verdict is open that more seeds may decide"
+        if pending := runs.counts()["pending"]:
+            left += f"; {pending} of {len(runs.cells)} cells planned are still to be computed"
+        console.print(f"{runs.study}: {left}", soft_wrap=True, highlight=False)
+
+
+def _say_how_to_resume(study: "BaseStudy", path: Path, deciding: bool) -> None:
+    from ntkgap.sweep import Runs, planned_cells
+
+    cells = Runs(path).cells if deciding else planned_cells(study, path)
     done = f"{sum(c.state == 'done' for c in cells)} of {len(cells)} cells are done and kept"
     _console(stderr=True).print(f"\ninterrupted: {done}; run the same command to resume", highlight=False)
 
@@ -323,13 +389,14 @@ def _print_failures(failures: list[tuple[dict[str, Any], str]], axes: Sequence[s
         console.print(Text(f"failed: {describe(cell, axes)}: {message}"))
 
 
-def _exit_with_failures(studies: "list[BaseStudy]", stores: list[Path]) -> None:
-    """End with a status of 1 if a cell of these studies has failed or is missing."""
-    from ntkgap.sweep import planned_cells
+def _exit_with_failures(studies: "list[BaseStudy]", stores: list[Path], deciding: bool) -> None:
+    """End with a status of 1 if a cell of these studies has failed or, unless time was given, is missing."""
+    from ntkgap.sweep import Runs, planned_cells
 
-    cells = [cell for study, path in zip(studies, stores, strict=True) for cell in planned_cells(study, path)]
+    pairs = zip(studies, stores, strict=True)
+    cells = [cell for s, path in pairs for cell in (Runs(path).cells if deciding else planned_cells(s, path))]
     failed = [(c.cell, c.failure()["message"]) for c in cells if c.state == "failed"]
-    missing = sum(c.state == "pending" for c in cells)
+    missing = 0 if deciding else sum(c.state == "pending" for c in cells)
     if not failed and not missing:
         return
     console = _console(stderr=True)

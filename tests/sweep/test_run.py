@@ -10,7 +10,7 @@ import pytest
 
 import ntkgap as ng
 from ntkgap.errors import StoreError, StudyError, StudyWarning
-from ntkgap.sweep import preview, try_cells
+from ntkgap.sweep import preview, run_as_chosen, try_cells
 from ntkgap.sweep.store import META, Store
 from tests.sweep.toy import ToyStudy
 
@@ -227,3 +227,25 @@ def test_results_of_other_settings_are_said(tmp_path):
     with pytest.warns(StudyWarning, match=r"2 cells in .* with another model.fingerprint \(a fingerprint is"):
         runs = run(ToyStudy(widths=(1, 2, 3), seeds=(0,), model={"fingerprint": "b"}), tmp_path / "store")
     assert runs.counts() == {"done": 5}
+
+
+def test_cells_are_chosen_when_a_worker_is_free_and_what_lasts_too_long_is_stopped(tmp_path):
+    """Of width 1 the second seed is chosen when the first is done; width 2 sleeps far beyond the end."""
+    study, seen = ToyStudy(widths=(1,)), []
+
+    def choose(opened, reporter):
+        seen.append("asked anew")
+        if len(seen) > 1:
+            return
+        opened.note(study)
+        for seed in (0, 1):
+            cell = opened.add({"problem": "toy", "width": 1, "seed": seed})
+            yield cell
+            seen.append(cell.state)
+        yield opened.add({"problem": "toy", "width": 2, "seed": 0, "sleep": 60})
+
+    start = time.monotonic()
+    runs = run_as_chosen(study, tmp_path, choose, start + 4, workers=1, progress=False)
+    assert time.monotonic() < start + 10
+    assert seen == ["asked anew", "done", "done", "asked anew"]
+    assert [(c.cell["width"], c.state) for c in runs.cells] == [(1, "done"), (1, "done"), (2, "pending")]

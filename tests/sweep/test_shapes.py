@@ -54,6 +54,15 @@ META_FAULTS = [
     ("version", 10**400, "'version' must be a whole number"),
     ("version", 1.0, "'version' must be a whole number"),
     ("format", [1], "'format' must be a whole number"),
+    ("looks", {"schedule": [[2, 1]], "seeds": [3, 1]}, ""),
+    ("looks", [[2, 1]], "'looks' must be a mapping with a schedule"),
+    ("looks", {"schedule": [[2, 1]]}, "'looks' must be a mapping with a schedule"),
+    ("looks", {"schedule": [], "seeds": []}, "'looks' must be a mapping with a schedule"),
+    ("looks", {"schedule": [2, 1], "seeds": [3, 1]}, "'looks' must be a mapping with a schedule"),
+    ("looks", {"schedule": [[2, 2]], "seeds": [3, 1]}, "'looks' must be a mapping with a schedule"),
+    ("looks", {"schedule": [[4, 1], [2, 1]], "seeds": [3, 1]}, "'looks' must be a mapping with a schedule"),
+    ("looks", {"schedule": [[2, 1]], "seeds": [3, 3]}, "'looks' must be a mapping with a schedule"),
+    ("looks", {"schedule": [[2, 1]], "seeds": ["0", "1"]}, "'looks' must be a mapping with a schedule"),
 ]
 
 

@@ -127,12 +127,12 @@ def report(runs: Runs | Sequence[Runs], path: str | Path = "report.html", *, pdf
 def _study_page(runs: Runs, figures: Path | None) -> StudyPage:
     verdicts, axis_verdicts = assess(runs), assess_variations(runs)
     card = Scorecard.of(verdicts)
-    cells = measured_cells(runs)
+    cells, all_cells = measured_cells(runs), measured_cells(runs, all_seeds=True)
     study = study_of(runs)
     with style():
         claim_drawings = {}
         for claim in card.claims:
-            figure = claim_figure(card.row(claim), cells)
+            figure = claim_figure(card.row(claim), all_cells)
             claim_drawings[claim.key] = _keep(figure, figures, f"{runs.study}-{claim.key}")
         drawings = []
         for spec in study.figures():

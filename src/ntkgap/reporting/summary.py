@@ -98,8 +98,12 @@ def bottom_line(card: Scorecard, problem: str) -> str:
 
 def seeds_note(verdicts: list[Verdict]) -> str:
     """What the intervals mean with the seeds at hand."""
-    n = min(r.n_seeds for v in verdicts for r in v.widths)
+    results = [r for v in verdicts for r in v.widths]
+    n = min(r.n_seeds for r in results)
     note = "One mark a width, narrow to wide. Numbers are medians over seeds with order-statistic intervals"
+    if looks := next((r.looks for r in results if r.looks), None):
+        others = f"Trends, other tables and figures show the first {looks.first} seeds"
+        return f"{note}; {looks.sentence}. {others}."
     if median_confidence(n) >= CONFIDENCE:
         return f"{note} of {CONFIDENCE:.0%} confidence."
     plural = "s" if n > 1 else ""

@@ -87,6 +87,7 @@ def _point(result: WidthResult) -> dict[str, Any]:
         "n_seeds": result.n_seeds,
         "n_unknown": result.n_unknown,
         "reason": result.reason,
+        **({"confidence": result.confidence, "looks": result.looks.schedule} if result.looks else {}),
     }
 
 

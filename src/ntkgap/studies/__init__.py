@@ -5,6 +5,7 @@ from ntkgap.studies.axes import AxisVerdict, assess_variations
 from ntkgap.studies.base import BaseStudy
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.continual import ContinualStudy, predict_tasks
+from ntkgap.studies.deciding import decide
 from ntkgap.studies.figures import CurveFigure, Table, WidthFigure
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.optimization import OptimizationStudy
@@ -30,6 +31,7 @@ __all__ = [
     "WidthFigure",
     "assess",
     "assess_variations",
+    "decide",
     "find_study",
     "judge",
     "not_asked",

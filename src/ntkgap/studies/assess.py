@@ -1,6 +1,7 @@
 """From the results of a study to verdicts: the only place where claims meet numbers."""
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,10 +9,11 @@ from typing import Any
 from ntkgap.errors import StoreError, StudyError
 from ntkgap.studies.base import BaseStudy
 from ntkgap.studies.claim import Claim
+from ntkgap.studies.looked import judged_widths, looked_at, looks_of
 from ntkgap.studies.measured import Measured, check_place
 from ntkgap.studies.registry import known_study
 from ntkgap.studies.variations import axis_of
-from ntkgap.studies.verdict import Verdict, judge
+from ntkgap.studies.verdict import Verdict, judge, verdict_of
 from ntkgap.sweep import Runs
 from ntkgap.sweep.store import META, flatten
 
@@ -77,14 +79,17 @@ def assess(runs: Runs) -> list[Verdict]:
     """Judge every claim of the study on every problem, in the order in which the study lists them.
 
     A claim is judged at the widths at which its quantity was measured (NaN is a measurement: it could not be
-    decided); on problems without any, there is no verdict.
+    decided); on problems without any, there is no verdict. In a store that was filled by looks, widths are judged
+    by these; trends and power laws then rest on the seeds of the first look, whose number is fixed.
 
     Raises:
         StudyError: if a claim that is not optional names a quantity which no cell of a problem has measured.
     """
-    study = study_of(runs)
+    study, looks = study_of(runs), looks_of(runs)
     verdicts = []
+    done, failed = (done_cells(runs), failed_cells(runs)) if looks else ({}, {})
     for problem, cells in measured_cells(runs).items():
+        looked = looked_at(study, done[problem], failed.get(problem, set()), looks) if looks else {}
         for claim in study.claims():
             values: dict[int, dict[int, float]] = {}
             bounds: dict[int, dict[int, tuple[float, float]]] = {}
@@ -92,7 +97,10 @@ def assess(runs: Runs) -> list[Verdict]:
                 if claim.quantity in cell.scalars and claim.quantity not in cell.not_asked:
                     values.setdefault(cell.width, {})[cell.seed] = cell.scalars[claim.quantity]
                     bounds.setdefault(cell.width, {})[cell.seed] = cell.bounds(claim.quantity)
-            if values:
+            if widths := judged_widths(looked, claim):
+                results = [at.result for at in widths]
+                verdicts.append(verdict_of(claim, problem, results, values, widths[-1].found.p))
+            elif values:
                 verdicts.append(judge(claim, problem, values, bounds))
             elif not claim.optional and not any(claim.quantity in cell.not_asked for cell in cells):
                 raise StudyError(
@@ -134,15 +142,40 @@ def not_asked(runs: Runs) -> list[NotAsked]:
     return found
 
 
-def measured_cells(runs: Runs) -> dict[str, list[Measured]]:
+def measured_cells(runs: Runs, all_seeds: bool = False) -> dict[str, list[Measured]]:
     """What the cells that are done have measured over width, by problem, in the order of the study.
 
-    Cells that vary another setting are not among them: see ``measured_axes``.
+    Cells that vary another setting are not among them: see ``measured_axes``. In a store that was filled by looks
+    only the seeds of the first look are: how many more a width has depends on what they say, and intervals of them
+    all would not be what they seem.
+
+    Args:
+        runs: the results.
+        all_seeds: take all that there are.
     """
+    study, looks = study_of(runs), looks_of(runs)
+    found = done_cells(runs)
+    if looks and not all_seeds:
+        first = looks.seeds[: looks.first]
+        found = {problem: [c for c in cells if c.seed in first] for problem, cells in found.items()}
+    return {problem: study.complete(cells) for problem, cells in found.items() if cells}
+
+
+def done_cells(runs: Runs) -> dict[str, list[Measured]]:
+    """The cells over width that are done, as they were measured, by problem in the order of the study."""
     names = problem_names(runs)
     found: dict[str, list[Measured]] = {problem: [] for problem in problem_settings(runs)}
     for stored in runs.cells:
         if stored.state == "done" and stored.directory.name in names:
             found[names[stored.directory.name]].append(Measured.of(stored))
-    study = study_of(runs)
-    return {problem: study.complete(cells) for problem, cells in found.items() if cells}
+    return found
+
+
+def failed_cells(runs: Runs) -> dict[str, set[tuple[int, int]]]:
+    """Width and seed of the cells over width that failed, by problem."""
+    names = problem_names(runs)
+    found: dict[str, set[tuple[int, int]]] = defaultdict(set)
+    for stored in runs.cells:
+        if stored.state == "failed" and stored.directory.name in names:
+            found[names[stored.directory.name]].add((stored.cell["width"], stored.cell["seed"]))
+    return found

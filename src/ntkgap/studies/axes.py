@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ntkgap.studies.assess import problem_settings, settings, study_of
 from ntkgap.studies.claim import Claim
+from ntkgap.studies.looked import looks_of
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.variations import Value, axis_label, axis_of, is_numeric, value_text
 from ntkgap.studies.verdict import State, WidthResult, judge_width, number
@@ -125,8 +126,11 @@ def measured_axes(runs: Runs) -> list[MeasuredAxis]:
     store holds the problem with several settings, it may be a point of more than one.
     """
     study = study_of(runs)
+    # Where looks decide how many seeds a width has, axes are judged by those that were asked for.
+    looks = looks_of(runs)
+    fixed = [s for s in runs.cells if looks is None or s.cell["seed"] in study.seeds]
     listed = {p.name: p.variations.axes if p.variations else {} for p in study.problems}
-    done = study.complete([Measured.of(stored) for stored in runs.cells if stored.state == "done"])
+    done = study.complete([Measured.of(stored) for stored in fixed if stored.state == "done"])
     varied = [(axis_of(cell.cell), cell) for cell in done if axis_of(cell.cell)]
     found = []
     for problem, base in problem_settings(runs).items():

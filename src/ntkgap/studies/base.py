@@ -43,6 +43,9 @@ class BaseStudy(BaseModel, ABC):
     A problem may vary other settings too, at one width: those cells carry the setting and its value under
     ``"variation"``, which is empty for all others. What theory says along such an axis stands in ``axis_notes``.
 
+    A study that compares networks of one seed over width, in ``complete``, says so by ``compares_widths``: where a
+    verdict on such a comparison is open, seeds are then added at the narrower widths too.
+
     Attributes:
         description: what a preset is for.
         seeds: seeds of the replicates.
@@ -57,6 +60,7 @@ class BaseStudy(BaseModel, ABC):
     axes: ClassVar[Sequence[str]] = ("problem", "width", "seed", "variation")
     axis_notes: ClassVar[Mapping[str, str]] = {}
     written: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    compares_widths: ClassVar[bool] = False
 
     description: str = ""
     seeds: list[Seed] = Field(min_length=1)

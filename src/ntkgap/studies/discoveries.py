@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import scipy
 
 from ntkgap.studies.claim import Claim
-from ntkgap.studies.statistics import median_confidence
 
 if TYPE_CHECKING:
     from ntkgap.studies.verdict import Verdict
@@ -41,12 +40,14 @@ class Discoveries:
         n_decided: how many hold or fail.
         standing: (claim key, problem) of those that still do after control of false discoveries.
         expected_wrong: how many at most would be wrong without control, were every truth at its threshold.
+        by_looks: whether seeds were added where a verdict was open.
     """
 
     n_verdicts: int
     n_decided: int
     standing: frozenset[tuple[str, str]]
     expected_wrong: float
+    by_looks: bool = False
 
     def stands(self, verdict: "Verdict") -> bool:
         """Whether a verdict holds or fails and does so after control."""
@@ -60,7 +61,8 @@ class Discoveries:
         wrong = f"up to {self.expected_wrong:.1f} would be wrong by chance alone"
         head = f"Of {self.n_verdicts} verdicts at the largest width {wrong}"
         if not self.standing:
-            return f"{head}; none stands after control of false discoveries: take 9 seeds or more to tell."
+            more = f"take 9 seeds or more{' at once, into a new store,' if self.by_looks else ''} to tell"
+            return f"{head}; none stands after control of false discoveries: {more}."
         return (
             f"{head}; {len(self.standing)} of the {self.n_decided} that are decided stand after control of false "
             f"discoveries, at most {RATE:.0%} of them expected to be wrong."
@@ -74,7 +76,9 @@ def control(verdicts: Sequence["Verdict"], rate: float = RATE) -> Discoveries:
     most the rate. Wrong verdicts are then at most that part of those that stand, on average; where every truth is
     at its threshold, at most that part of all reports has a wrong one. Five seeds never reach it; six do where
     most verdicts of the study are clear, nine where a tenth are. It assumes verdicts that are independent or go
-    together, as those of one network's seeds do. Verdicts along other axes than the width are not counted.
+    together, as those of one network's seeds do. Verdicts along other axes than the width are not counted. Where
+    seeds were added by looks their p is that of ``looks.p_value``: what six seeds decide stands where two thirds
+    of the verdicts do, or where other claims have brought more seeds that agree.
 
     Args:
         verdicts: of all claims on all problems.
@@ -89,5 +93,6 @@ def control(verdicts: Sequence["Verdict"], rate: float = RATE) -> Discoveries:
         for v, p, known in zip(verdicts, adjusted, decided, strict=True)
         if known and p <= rate
     )
-    expected = sum(1 - median_confidence(v.widths[-1].n_seeds) for v in verdicts if v.widths[-1].n_seeds > 1)
-    return Discoveries(len(verdicts), sum(decided), standing, expected)
+    last = [v.widths[-1] for v in verdicts]
+    expected = sum(1 - result.confidence for result in last if result.n_seeds > 1)
+    return Discoveries(len(verdicts), sum(decided), standing, expected, any(result.looks for result in last))

@@ -8,6 +8,7 @@ from typing import Literal
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.discoveries import level_p
 from ntkgap.studies.extrapolation import MIN_WIDTHS, Extrapolation, extrapolate, widest_half
+from ntkgap.studies.looks import Looks, deciding_probability
 from ntkgap.studies.statistics import (
     Interval,
     PowerLaw,
@@ -34,6 +35,8 @@ class WidthResult:
         n_seeds: number of seeds.
         reason: why the state is undecided.
         n_unknown: seeds that could not be decided; they enter the interval as the worst case at both ends.
+        looks: how seeds were added where the verdict was open; None where their number was fixed before.
+        next_seeds: how many the next look needs; None if there is none.
     """
 
     width: int
@@ -42,6 +45,15 @@ class WidthResult:
     n_seeds: int
     reason: str = ""
     n_unknown: int = 0
+    looks: Looks | None = None
+    next_seeds: int | None = None
+
+    @property
+    def confidence(self) -> float:
+        """Probability that the interval contains the median; over all looks where there are several."""
+        if self.looks is None:
+            return median_confidence(self.n_seeds)
+        return 1 - 2 * deciding_probability(0.5, self.looks.schedule)[0]
 
 
 @dataclass(frozen=True)
@@ -115,7 +127,7 @@ class Verdict:
         worst = f", {last.n_unknown} of them undecidable and counted at both ends" if last.n_unknown else ""
         return (
             f"There, {self.claim.label} is {number(i.value)} [{number(i.low)}, {number(i.high)}] "
-            f"({last.n_seeds} seeds{worst}, {median_confidence(last.n_seeds):.0%} interval); "
+            f"({last.n_seeds} seeds{worst}, {last.confidence:.0%} interval); "
             f"the limit is {number(self.claim.threshold)}."
         )
 
@@ -213,7 +225,26 @@ def judge(
         bounds: between what each value lies, in the same form; the values are certain where not given.
     """
     ends = {w: [bounds[w][seed] for seed in seeds] for w, seeds in values.items()} if bounds else {}
-    widths = tuple(judge_width(claim, w, list(values[w].values()), ends.get(w)) for w in sorted(values))
+    widths = [judge_width(claim, w, list(values[w].values()), ends.get(w)) for w in sorted(values)]
+    return verdict_of(claim, problem, widths, values, level_p(claim, list(values[max(values)].values())))
+
+
+def verdict_of(
+    claim: Claim,
+    problem: str,
+    widths: Sequence[WidthResult],
+    values: Mapping[int, Mapping[int, float]],
+    p: float,
+) -> Verdict:
+    """A verdict over the width axis from those at its widths.
+
+    Args:
+        claim: the claim.
+        problem: name of the network and data.
+        widths: results, ascending.
+        values: as of ``judge``, for the trend and the power law.
+        p: of the largest width.
+    """
     last = widths[-1]
     holds_from = None
     for result in reversed(widths):
@@ -228,14 +259,14 @@ def judge(
         claim,
         problem,
         last.state,
-        widths,
+        tuple(widths),
         holds_from,
         fit,
         crossing,
         effect,
         trend=find_trend(values, claim.log_scale),
         beyond=beyond,
-        p=level_p(claim, list(values[last.width].values())),
+        p=p,
     )
 
 

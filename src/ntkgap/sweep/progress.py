@@ -28,6 +28,9 @@ class Reporter:
     ) -> None:
         """End, whatever happened."""
 
+    def expect(self, cells: int, why: str) -> None:
+        """Hear of more cells to come."""
+
     def advance(self, label: str, state: str, message: str = "") -> None:
         """Hear of one cell that has ended."""
 
@@ -38,6 +41,11 @@ class Lines(Reporter):
     def __init__(self, console: Console, total: int) -> None:
         self.console, self.total = console, total
         self.ended, self.start = 0, time.monotonic()
+
+    def expect(self, cells: int, why: str) -> None:
+        """Print why."""
+        self.total += cells
+        self.console.print(Text(why), soft_wrap=True)
 
     def advance(self, label: str, state: str, message: str = "") -> None:
         """Print the cell's line."""
@@ -69,7 +77,14 @@ class Bar(Reporter):
             DescriptionColumn(),
             console=console,
         )
+        self.total = total
         self.task = self.progress.add_task("", total=total)
+
+    def expect(self, cells: int, why: str) -> None:
+        """Say why above the bar, and make it longer."""
+        self.total += cells
+        self.progress.console.print(Text(why))
+        self.progress.update(self.task, total=self.total)
 
     def __enter__(self) -> Self:
         self.progress.start()
@@ -89,9 +104,14 @@ class Bar(Reporter):
         self.progress.update(self.task, advance=1, description=label)
 
 
-def make_reporter(total: int, progress: bool) -> Reporter:
-    """Choose how to report: a bar on a terminal, lines elsewhere, nothing if not wanted or nothing to do."""
+def make_reporter(total: int | None, progress: bool) -> Reporter:
+    """Choose how to report: a bar on a terminal, lines elsewhere, nothing if not wanted or nothing to do.
+
+    Args:
+        total: number of cells; None if it will be told bit by bit.
+        progress: whether it is wanted.
+    """
     console = Console(stderr=True)
     if not progress or total == 0:
         return Reporter()
-    return Bar(console, total) if console.is_terminal else Lines(console, total)
+    return Bar(console, total or 0) if console.is_terminal else Lines(console, total or 0)

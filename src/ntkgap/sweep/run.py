@@ -3,14 +3,14 @@
 import os
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ntkgap.errors import StudyError, StudyWarning
 from ntkgap.sweep.cell import Task
-from ntkgap.sweep.engines import Engine, LocalEngine
-from ntkgap.sweep.progress import make_reporter
+from ntkgap.sweep.engines import Engine, Event, LocalEngine
+from ntkgap.sweep.progress import Reporter, make_reporter
 from ntkgap.sweep.runs import Runs
 from ntkgap.sweep.store import Store, StoredCell, flatten
 from ntkgap.sweep.study import Cell, Study, Supplies, describe
@@ -115,6 +115,71 @@ def run(
         StudyError: if the number of workers is not positive, the grid is not well defined, or workers cannot
             import the study.
     """
+    workers = _workers_for(study, workers)
+    supplies = supplies_of(study)
+    opened = Store.create(store, study)
+    with opened.locked():
+        planned = opened.plan(study)
+        to_do = pending(study, planned, retry_failed)
+        _say_what_differs(study, opened, planned)
+        _say_what_is_not_judged(opened, to_do)
+        for cell in to_do:
+            cell.forget_failure()
+        engine = engine or LocalEngine(min(workers, max(1, len(to_do))))
+        tasks = [Task(study.compute, c.cell, c.directory, supplies) for c in to_do]
+        with make_reporter(len(tasks), progress) as reporter:
+            for event in engine.run(tasks):
+                _report(event, study, reporter)
+    return Runs(opened.path)
+
+
+def run_as_chosen(
+    study: Study,
+    store: str | Path,
+    choose: Callable[[Store, Reporter], Iterator[StoredCell]],
+    until: float,
+    workers: int | None = None,
+    *,
+    progress: bool = True,
+    engine: Engine | None = None,
+) -> Runs:
+    """Compute cells that are chosen as results come in, until a moment.
+
+    Args:
+        study: whose cells they are.
+        store: directory of the results; made if there is none.
+        choose: given the store, which is held for this run, and what shows progress, gives the next cell each time
+            that a worker is free. It adds them to the store, and notes the study there before the first. Where it
+            ends it is asked anew once all it gave have ended; it is over where it then gives none.
+        until: by ``time.monotonic``; local processes are stopped then, whatever they have in hand.
+        workers: as of ``run``.
+        progress: as of ``run``.
+        engine: as of ``run``; one that takes cells one by one, and ends by itself what it has begun.
+
+    Returns:
+        All results in the store.
+
+    Raises:
+        StoreError: as of ``run``.
+        StudyError: as of ``run``.
+    """
+    workers = _workers_for(study, workers)
+    supplies = supplies_of(study)
+    opened = Store.create(store, study)
+    with opened.locked(), make_reporter(None, progress) as reporter:
+        _say_what_differs(study, opened, opened.look_up(study))
+        engine = engine or LocalEngine(workers, None, until)
+        begun = True
+        while begun:
+            begun = False
+            chosen = choose(opened, reporter)
+            for event in engine.run(Task(study.compute, c.cell, c.directory, supplies) for c in chosen):
+                begun = True
+                _report(event, study, reporter)
+    return Runs(opened.path)
+
+
+def _workers_for(study: Study, workers: int | None) -> int:
     workers = default_workers() if workers is None else workers
     if workers < 1:
         raise StudyError(f"workers must be at least 1, got {workers}")
@@ -123,23 +188,26 @@ def run(
             f"the study {study.name!r} is defined in a script or notebook, where workers cannot import it; write "
             "it into a file and get it by find_study('my_study.py:Class')"
         )
-    supplies = supplies_of(study)
-    opened = Store.create(store, study)
-    with opened.locked():
-        planned = opened.plan(study)
-        to_do = pending(study, planned, retry_failed)
-        _say_what_differs(study, opened, planned)
-        for cell in to_do:
-            cell.forget_failure()
-        engine = engine or LocalEngine(min(workers, max(1, len(to_do))))
-        tasks = [Task(study.compute, c.cell, c.directory, supplies) for c in to_do]
-        with make_reporter(len(tasks), progress) as reporter:
-            for event in engine.run(tasks):
-                message = event.message
-                if event.state == "failed":
-                    message = StoredCell(event.task.cell, event.task.directory).failure()["message"]
-                reporter.advance(describe(event.task.cell, study.axes), event.state, message)
-    return Runs(opened.path)
+    return workers
+
+
+def _report(event: Event, study: Study, reporter: Reporter) -> None:
+    message = event.message
+    if event.state == "failed":
+        message = StoredCell(event.task.cell, event.task.directory).failure()["message"]
+    reporter.advance(describe(event.task.cell, study.axes), event.state, message)
+
+
+def _say_what_is_not_judged(opened: Store, to_do: Sequence[StoredCell]) -> None:
+    """Warn of seeds that no look at this store takes."""
+    looks: Mapping[str, Any] | None = opened.meta.get("looks")
+    if looks and (others := {cell.cell["seed"] for cell in to_do} - {*looks["seeds"]}):
+        warnings.warn(
+            f"{opened.path} was filled by looks at {len(looks['seeds'])} seeds: others, such as seed "
+            f"{min(others)}, are in no verdict over width; use a new store for them",
+            StudyWarning,
+            stacklevel=3,
+        )
 
 
 def try_cells(study: Study, cells: Sequence[Cell], limit: float) -> list[tuple[Cell, float]]:

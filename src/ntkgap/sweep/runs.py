@@ -20,6 +20,8 @@ class Runs:
         path: the same, as a ``Path``.
         study: name of the study.
         configuration: what the study was last asked to do.
+        looks: the ``schedule`` and ``seeds`` by which seeds were added where a verdict was open; None if all were
+            planned at once.
 
     Raises:
         StoreError: if there is no store at ``path``, or another version of ntkgap wrote it.
@@ -32,6 +34,7 @@ class Runs:
         self.version: int = store.meta["version"]
         self.axes: list[str] = store.meta.get("axes", [])
         self.configuration: dict[str, Any] = store.meta.get("configuration", {})
+        self.looks: dict[str, Any] | None = store.meta.get("looks")
         self.cells: list[StoredCell] = store.cells()
 
     def counts(self) -> Counter[str]:

@@ -17,10 +17,14 @@ def fault_of_meta(value: Any) -> str:
             "version": ("a whole number", _is_whole),
         },
     ) or _fault(
-        {"axes": [], "configuration": {}, **value},
+        {"axes": [], "configuration": {}, "looks": None, **value},
         {
             "axes": ("a list of texts", _is_texts),
             "configuration": ("a mapping, not too deep", lambda part: isinstance(part, dict) and _is_flat(part)),
+            "looks": (
+                "a mapping with a schedule of ascending seeds with ranks up to half and as many seeds",
+                _are_looks,
+            ),
         },
     )
 
@@ -81,6 +85,22 @@ def _is_text(value: Any) -> bool:
 
 def _is_texts(value: Any) -> bool:
     return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _are_looks(value: Any) -> bool:
+    """Whether a value says how seeds were added; a store whose seeds were planned at once says nothing."""
+    if value is None:
+        return True
+    if not isinstance(value, dict) or not {"schedule", "seeds"} <= set(value):
+        return False
+    schedule, seeds = value["schedule"], value["seeds"]
+    if not isinstance(schedule, list) or not isinstance(seeds, list) or not schedule:
+        return False
+    if not all(isinstance(look, list) and len(look) == 2 and all(map(_is_whole, look)) for look in schedule):
+        return False
+    counts = [n for n, _ in schedule]
+    ascending = counts == sorted(set(counts)) and all(1 <= k <= n // 2 for n, k in schedule)
+    return ascending and all(map(_is_whole, seeds)) and len(set(seeds)) == len(seeds) == counts[-1]
 
 
 def _is_whole(value: Any) -> bool:

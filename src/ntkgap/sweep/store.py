@@ -193,14 +193,28 @@ class Store:
 
     def look_up(self, study: Study) -> list[StoredCell]:
         """Every cell of a study as the store has it, without writing anything."""
-        return [StoredCell(cell, Path(self._project.open_job(identity(cell)).path)) for cell in study.cells()]
+        return [self.find(cell) for cell in study.cells()]
 
     def plan(self, study: Study) -> list[StoredCell]:
         """Note every cell of a study in the store, so that it shows as pending until it is computed."""
+        self.note(study)
         with self._writing():
-            self.meta |= {"axes": list(study.axes), "configuration": dict(study.configuration())}
-            write_json(self.path / META, self.meta)
             return [self._add(cell) for cell in study.cells()]
+
+    def note(self, study: Study, **more: Any) -> None:
+        """Write down what the study was asked to do, and more that readers of the store must know."""
+        with self._writing():
+            self.meta |= {"axes": list(study.axes), "configuration": dict(study.configuration()), **more}
+            write_json(self.path / META, self.meta)
+
+    def add(self, cell: Cell) -> StoredCell:
+        """Note a single cell, so that it shows as pending until it is computed."""
+        with self._writing():
+            return self._add(cell)
+
+    def find(self, cell: Cell) -> StoredCell:
+        """A cell as the store has it, without writing anything."""
+        return StoredCell(cell, Path(self._project.open_job(identity(cell)).path))
 
     def cells(self) -> list[StoredCell]:
         """Every cell the store knows, computed or not, ordered along the study's axes.

@@ -11,7 +11,10 @@ class Engine(Protocol):
     """Anything that computes tasks and tells what became of each."""
 
     def run(self, tasks: Iterable[Task]) -> Iterator[Event]:
-        """Compute ``tasks``, yielding an event as each ends."""
+        """Compute ``tasks``, yielding an event as each ends.
+
+        They may be chosen as results come in: take one only when it can be begun.
+        """
         ...
 
 

@@ -89,25 +89,29 @@ class LocalEngine:
     Args:
         workers: number of processes.
         limit: seconds from the first cell's beginning after which it stops, whatever is in hand; None for never.
+        until: moment (``time.monotonic``) at which it stops all the same; None for never.
     """
 
-    def __init__(self, workers: int, limit: float | None = None) -> None:
-        self.workers, self.limit = workers, limit
+    def __init__(self, workers: int, limit: float | None = None, until: float | None = None) -> None:
+        self.workers, self.limit, self.until = workers, limit, until
 
     def run(self, tasks: Iterable[Task]) -> Iterator[Event]:
-        """Compute ``tasks``, yielding an event as each ends.
+        """Compute ``tasks``, yielding an event as each ends; each is asked for when a worker is free.
 
         Raises:
             StoreError: if a worker cannot write its result.
         """
-        waiting = deque((task, 1) for task in tasks)
-        end = math.inf
+        feed, again = ((task, 1) for task in tasks), deque[tuple[Task, int]]()
+        end = math.inf if self.until is None else self.until
         attempts: dict[_Worker, int] = {}
         with selectors.DefaultSelector() as answers:
 
-            def start() -> None:
+            def take() -> tuple[Task, int] | None:
+                return again.popleft() if again else next(feed, None)
+
+            def start(task: Task, attempt: int) -> None:
                 worker = _Worker()
-                task, attempts[worker] = waiting.popleft()
+                attempts[worker] = attempt
                 answers.register(worker.process.stdout, selectors.EVENT_READ, worker)  # type: ignore[arg-type]
                 worker.assign(task)
 
@@ -117,8 +121,8 @@ class LocalEngine:
                 worker.end()
 
             try:
-                while waiting and len(attempts) < self.workers:
-                    start()
+                while len(attempts) < self.workers and (taken := take()):
+                    start(*taken)
                 while attempts and time.monotonic() < end:
                     for key, _ in answers.select(None if math.isinf(end) else max(0.0, end - time.monotonic())):
                         worker: _Worker = key.data
@@ -132,19 +136,19 @@ class LocalEngine:
                             if ended := outcome(task.directory):
                                 yield Event(task, ended)  # it died after its last word was written
                             elif attempt < MAX_ATTEMPTS:
-                                waiting.appendleft((task, attempt + 1))
+                                again.append((task, attempt + 1))
                             else:
                                 yield Event(task, "lost", f"its worker died {attempt} times: {cause}")
-                            if waiting:
-                                start()
+                            if taken := take():
+                                start(*taken)
                             continue
                         if answer["state"] == "begun":
                             end = min(end, time.monotonic() + (math.inf if self.limit is None else self.limit))
                             continue
                         if answer["state"] == "unwritable":
                             raise StoreError(answer["message"])
-                        if waiting:
-                            next_task, attempts[worker] = waiting.popleft()
+                        if taken := take():
+                            next_task, attempts[worker] = taken
                             worker.assign(next_task)
                         else:
                             dismiss(worker)
