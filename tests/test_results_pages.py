@@ -15,7 +15,7 @@ RESULTS = ROOT / "docs" / "results"
 sys.path.insert(0, str(RESULTS))
 import build  # noqa: E402
 import lint  # noqa: E402
-from published import PageError  # noqa: E402
+from cells import PageError  # noqa: E402
 from wording import FILTERS  # noqa: E402
 
 from ntkgap.studies.statistics import Interval  # noqa: E402

@@ -15,7 +15,8 @@ from typing import Any
 import jinja2
 import pandas as pd
 import yaml
-from published import PageError, Published
+from cells import PageError
+from published import Published
 from wording import FILTERS
 
 HERE = Path(__file__).parent
@@ -30,7 +31,7 @@ COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
 }
 # What a template may call, besides ``require`` and ``words``: of the page, and of its main results.
 OF_PAGE = ("run", "csv", "constant", "preset", "cited", "unpublished", "require_state")
-OF_RESULTS = tuple(name for name, found in vars(Published).items() if name[0] != "_" and callable(found))
+OF_RESULTS = tuple(name for name in dir(Published) if name[0] != "_" and callable(getattr(Published, name)))
 
 
 def pages() -> list[Path]:

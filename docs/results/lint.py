@@ -19,7 +19,7 @@ NOT_PROSE = re.compile(
 )
 # Calls whose arguments are addresses: they print what is found there, or raise.
 ADDRESSED = {*OF_PAGE, *OF_RESULTS, "query"}
-# What numbers may be multiplied, divided, lessened or raised by: the ways to per cent, to reciprocals and to excesses.
+# What a number may be multiplied, divided or lessened by: per cent, reciprocals, excesses.
 UNITS = (1, 2, 100)
 ARITHMETIC = (nodes.Mul, nodes.Div, nodes.Add, nodes.Sub, nodes.Pow)
 

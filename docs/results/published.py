@@ -1,146 +1,28 @@
-"""What a folder of published results says: cells, verdicts and settings, as the templates of the pages ask for them."""
+"""What a folder of published results says: its cells, and the verdicts on them."""
 
 import json
 import math
-from collections.abc import Iterable
-from functools import cached_property
+import re
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-import yaml
+from cells import Cells, PageError
 
-from ntkgap.errors import NtkgapError
-from ntkgap.studies.association import Association, Pair, rank_association
-from ntkgap.studies.statistics import Interval, PowerLaw, fit_power_law, median_confidence, median_interval
+from ntkgap.studies.statistics import Interval, zero_crossings
 from ntkgap.sweep.files import number
 
 
-class PageError(NtkgapError):
-    """A page that cannot be rendered: its data are missing, or say something else than its text."""
-
-
-class Published:
-    """One folder with ``results.csv`` and ``verdicts.json``, where it has them ``preset.yaml`` and ``curves.csv``.
-
-    Every method is a function of the templates. A place that has no cells is an error, so a width or a setting
-    that is printed is one that was measured.
+class Published(Cells):
+    """A folder with ``results.csv`` and ``verdicts.json``.
 
     Args:
         folder: the folder.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.frame = pd.read_csv(folder / "results.csv", low_memory=False)
+        super().__init__(folder)
         records = json.loads((folder / "verdicts.json").read_text(encoding="utf-8"))
         self.verdicts: list[dict[str, Any]] = [r for r in records if "variation" not in r]
-
-    def problem(self, name: str) -> str:
-        """The name of a problem, if there are cells of it."""
-        if name not in set(self.frame["problem"]):
-            raise PageError(f"{self.folder.name}/results.csv has no problem {name!r}")
-        return name
-
-    def widths(self, problem: str, *chosen: int) -> list[int]:
-        """The measured widths of a problem, or those chosen, if they were measured."""
-        found = sorted(int(w) for w in self._rows(problem, None, None)["width"].unique())
-        if missing := set(chosen) - set(found):
-            raise PageError(f"{problem} was not measured at width {min(missing)}; there are {found}")
-        return list(chosen) or found
-
-    def width(self, problem: str, chosen: int) -> int:
-        """A width, if it was measured."""
-        return self.widths(problem, chosen)[0]
-
-    def widest(self, problem: str) -> int:
-        """The largest measured width of a problem."""
-        return self.widths(problem)[-1]
-
-    def cells(self, condition: str = "", problem: str | None = None) -> int:
-        """How many cells meet a condition in the words of ``pandas.DataFrame.query``."""
-        frame = self.frame if problem is None else self.frame[self.frame["problem"] == self.problem(problem)]
-        return len(frame.query(condition) if condition else frame)
-
-    def core_minutes(self) -> float:
-        """Minutes that all cells took together, each on one core."""
-        return float(self.frame["seconds"].sum()) / 60
-
-    def seeds(self) -> int:
-        """How many seeds every place has; an error if they differ."""
-        counts = self.frame.groupby(["problem", "variation", "width"], dropna=False)["seed"].nunique()
-        return self._only(counts.unique(), "number of seeds")
-
-    def confidence(self) -> float:
-        """Probability that an interval of the page contains the median."""
-        return median_confidence(self.seeds())
-
-    def setting(self, name: str, *problems: str) -> Any:
-        """A setting that all these problems (all of the run, if none is named) share; variations left out."""
-        rows = self.frame[self.frame["variation"].isna()]
-        if problems:
-            rows = rows[rows["problem"].isin([self.problem(p) for p in problems])]
-        if name not in rows:
-            raise PageError(f"{self.folder.name}/results.csv has no setting {name!r}")
-        value = self._only(rows[name].dropna().unique(), name)
-        return json.loads(value) if isinstance(value, str) and value.startswith("[") else value
-
-    @cached_property
-    def preset(self) -> dict[str, Any]:
-        """The published preset, ``preset.yaml``."""
-        return yaml.safe_load((self.folder / "preset.yaml").read_text(encoding="utf-8"))
-
-    def measured(self, axis: str, problem: str) -> list[str]:
-        """The variations of a problem along an axis, as ``results.csv`` names them, by value."""
-        found = [name for name in self.variations(problem) if name.startswith(f"{axis}=")]
-        if not found:
-            raise PageError(f"{problem} was not varied along {axis}")
-        return sorted(found, key=_by_value)
-
-    def variations(self, problem: str) -> list[str]:
-        """All variations of a problem."""
-        rows = self.frame[self.frame["problem"] == self.problem(problem)]
-        return [str(name) for name in rows["variation"].dropna().unique()]
-
-    def values(self, quantity: str, problem: str, width: int, variation: str | None = None) -> pd.Series:
-        """A quantity by seed; arithmetic with another such series pairs the seeds."""
-        rows = self._rows(problem, width, variation)
-        if quantity not in rows:
-            raise PageError(f"{self.folder.name}/results.csv has no quantity {quantity!r}")
-        return rows.set_index("seed")[quantity].astype(float).sort_index()
-
-    def spread(self, values: pd.Series) -> Interval:
-        """Median over seeds with the interval of the verdicts."""
-        return median_interval(list(values))
-
-    def interval(self, quantity: str, problem: str, width: int, variation: str | None = None) -> Interval:
-        """Median over seeds of a quantity, with the interval of the verdicts."""
-        return self.spread(self.values(quantity, problem, width, variation))
-
-    def median(self, quantity: str, problem: str, width: int, variation: str | None = None) -> float:
-        """Median over seeds of a quantity."""
-        return self.interval(quantity, problem, width, variation).value
-
-    def at_widest(self, quantity: str, problem: str) -> float:
-        """Median over seeds of a quantity at the largest width."""
-        return self.median(quantity, problem, self.widest(problem))
-
-    def at_stop(
-        self, curve: str, problem: str, width: int, place: float, variation: str | None = None
-    ) -> Interval:
-        """Median of a published curve at one place, with its interval; see ``publish.py``."""
-        rows = self._select(self.curves, problem, width, variation)
-        rows = rows[(rows["curve"] == curve) & (rows["place"] == place)]
-        if rows.empty:
-            raise PageError(
-                f"{self.folder.name}/curves.csv has no {curve} of {problem}, width {width}, at {place}"
-            )
-        return self.spread(rows.set_index("seed")["value"])
-
-    @cached_property
-    def curves(self) -> pd.DataFrame:
-        """The published curves, one row a value."""
-        return pd.read_csv(self.folder / "curves.csv")
 
     def verdict(self, claim: str, problem: str) -> dict[str, Any]:
         """The published verdict on a claim."""
@@ -179,44 +61,33 @@ class Published:
             raise PageError(f"the verdict on {claim} of {problem} has no {part}")
         return Interval(*(float(number(record[key])) for key in ("value", "low", "high")))
 
-    def power_law(self, quantity: str, problem: str, *widths: int) -> PowerLaw:
-        """Power law in the width, fitted seed by seed."""
-        by_seed: dict[int, dict[int, float]] = {}
-        for width in self.widths(problem, *widths):
-            for seed, value in self.values(quantity, problem, width).items():
-                by_seed.setdefault(int(str(seed)), {})[width] = float(value)
-        law = fit_power_law(by_seed, len(self.widths(problem, *widths)))
-        if law is None:
-            raise PageError(f"{quantity} of {problem} has no power law")
-        return law
+    def judged_confidence(self, claim: str, problem: str) -> float:
+        """Confidence of the intervals of a verdict, as its sentence has it."""
+        sentence = self.verdict(claim, problem)["sentence"]
+        if not (found := re.search(r"(\d+)% interval", sentence)):
+            raise PageError(f"the verdict on {claim} of {problem} names no confidence")
+        return int(found[1]) / 100
 
-    def local_exponent(self, quantity: str, problem: str, narrow: int, wide: int) -> float:
-        """Exponent of the width between the medians at two widths."""
-        ratio = self.median(quantity, problem, wide) / self.median(quantity, problem, narrow)
-        return math.log(ratio) / math.log(wide / narrow)
+    def places(self, stem: str, problem: str) -> list[int]:
+        """The numbers that end the names of the claims of a family, such as ``width_helps_after_10``."""
+        names = [v["claim"] for v in self.verdicts if v["problem"] == problem]
+        return sorted(int(n.removeprefix(stem)) for n in names if n.startswith(stem) and n[len(stem) :].isdigit())
 
-    def rank_correlation(self, x: str, y: str, *problems: str, fixed_width: bool = False) -> Association:
-        """Spearman's correlation of two quantities within problems (and widths), with its interval over seeds."""
-        rows = self.frame[self.frame["variation"].isna() & (self.frame["state"] == "done")]
-        rows = rows[rows["problem"].isin(problems or rows["problem"].unique())]
-        return rank_association(
-            [
-                Pair(float(r[x]), float(r[y]), int(r["seed"]), (r["problem"], r["width"] if fixed_width else None))
-                for _, r in rows.iterrows()
-            ]
-        )
+    def where(self, stem: str, problem: str, state: str) -> list[int]:
+        """The places of a family of claims at which the verdict is such."""
+        return [place for place in self.places(stem, problem) if self.state(f"{stem}{place}", problem) == state]
 
-    def _rows(self, problem: str, width: int | None, variation: str | None) -> pd.DataFrame:
-        return self._select(self.frame, self.problem(problem), width, variation)
+    def medians(self, stem: str, problem: str, state: str) -> list[float]:
+        """The medians of a family of claims at those places."""
+        return [self.judged(f"{stem}{place}", problem).value for place in self.where(stem, problem, state)]
 
-    def _select(self, frame: pd.DataFrame, problem: str, width: int | None, variation: str | None) -> pd.DataFrame:
-        named = frame["variation"].isna() if variation is None else frame["variation"] == variation
-        rows = frame[(frame["problem"] == problem) & named]
-        if width is not None:
-            rows = rows[rows["width"] == width]
-        if rows.empty:
-            raise PageError(f"{self.folder.name} has no cells of {problem}, width {width}, variation {variation}")
-        return rows
+    def sign_change(self, stem: str, problem: str) -> Interval:
+        """Where along the places of a family of claims the median goes through zero for the first time."""
+        places = self.places(stem, problem)
+        found = zero_crossings(places, [self.judged(f"{stem}{place}", problem) for place in places])
+        if not found:
+            raise PageError(f"{stem}… of {problem} has one sign at all of {places}")
+        return found[0].at
 
     def _at(self, verdict: dict[str, Any], width: int | None) -> dict[str, Any]:
         points = {p["width"]: p for p in verdict["widths"]}
@@ -227,18 +98,3 @@ class Published:
                 f"{verdict['claim']} of {verdict['problem']} is judged at {sorted(points)}, not at {width}"
             )
         return points[width]
-
-    def _only(self, values: Iterable[Any], name: str) -> Any:
-        found = list(values)
-        if len(found) != 1:
-            raise PageError(f"{self.folder.name} has {len(found)} values of {name}, not one: {found[:5]}")
-        return found[0].item() if hasattr(found[0], "item") else found[0]
-
-
-def _by_value(variation: str) -> tuple[float, str]:
-    """Numbers by size, then words."""
-    value = variation.partition("=")[2]
-    try:
-        return float(value), ""
-    except ValueError:
-        return math.inf, value
