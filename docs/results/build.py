@@ -9,6 +9,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from importlib import import_module, resources
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ import pandas as pd
 import yaml
 from cells import PageError
 from published import Published
+from scipy.stats import mannwhitneyu
 from wording import FILTERS
+
+from ntkgap.studies.statistics import Interval, order_statistic_interval
 
 HERE = Path(__file__).parent
 TEMPLATE, PAGE = "page.md.j2", "README.md"
@@ -68,7 +72,7 @@ class Page:
 
     def constant(self, module: str, name: str) -> Any:
         """A convention that the program has as a constant."""
-        return getattr(import_module(module), name)
+        return attrgetter(name)(import_module(module))
 
     def preset(self, name: str, problem: str) -> dict[str, Any]:
         """The settings of a problem in one of the study's presets."""
@@ -115,6 +119,7 @@ class Page:
         )
         environment.filters |= FILTERS
         environment.globals = {"require": require, "words": words, "inf": math.inf}
+        environment.globals |= {"whole_range": whole_range, "rank_sum": rank_sum}
         environment.globals |= {name: getattr(self, name) for name in OF_PAGE}
         environment.globals |= {name: getattr(self.main, name) for name in OF_RESULTS}
         try:
@@ -137,6 +142,16 @@ def _line(error: Exception) -> int | None:
             line = trace.tb_lineno
         trace = trace.tb_next
     return line
+
+
+def whole_range(values: pd.Series) -> Interval:
+    """The median with the least and the largest value."""
+    return order_statistic_interval(list(values), 1)
+
+
+def rank_sum(a: pd.Series, b: pd.Series) -> float:
+    """p-value of the two-sided rank-sum test of Mann and Whitney."""
+    return float(mannwhitneyu(a, b).pvalue)
 
 
 def words(state: str, holds: str = "yes", fails: str = "no", undecided: str = "undecided") -> str:

@@ -39,6 +39,11 @@ class Cells:
             raise PageError(f"{self.folder.name}/results.csv has no problem {name!r}")
         return name
 
+    def problems(self) -> list[str]:
+        """All problems, in the order of the preset."""
+        order = {p["name"]: i for i, p in enumerate(self.preset["problems"])}
+        return sorted(self.frame["problem"].unique(), key=lambda name: order[name])
+
     def widths(self, problem: str, *chosen: int) -> list[int]:
         """The measured widths of a problem, or those chosen, if they were measured."""
         found = sorted(int(w) for w in self._rows(problem, None, None)["width"].unique())

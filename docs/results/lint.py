@@ -76,7 +76,7 @@ def _constants(node: nodes.Node) -> Iterator[tuple[int, str]]:
             yield from _constants(node.node)  # its arguments are numbers of digits
         case nodes.Getitem():
             yield from _constants(node.node)  # so are places in a list
-        case nodes.TemplateData():
+        case nodes.TemplateData() | nodes.Compare():  # a comparison prints no number of its own
             return
         case _ if isinstance(node, ARITHMETIC):
             for child in node.iter_child_nodes():

@@ -126,6 +126,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "points": _each(_decimals(100)),
     "whole": lambda value: plain(float(value), 0),
     "word": lambda value: WORDS[int(value)],
+    "short": lambda value: f"{value:g}".replace("-", "−"),
     "power_of_ten": power_of_ten,
     "fraction": fraction,
     "bold": bold,
