@@ -26,7 +26,7 @@ LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
 SHOWN = {
     "optimization": ("c_prime", "MLP (3 hidden layers), MNIST", 2048),
     "continual": ("gap_initial_long", "rotated MNIST, MLP (1 hidden layer)", 1024),
-    "uncertainty": ("bandit_theory_exploration", "wheel, MLP (1 hidden layer)", 1024),
+    "uncertainty": ("ntk_gp_width", "MLP (3 hidden layers), toy", 512),
 }
 
 

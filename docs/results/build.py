@@ -3,11 +3,10 @@
 ``python docs/results/build.py`` writes the pages, ``--check`` only says whether they are up to date.
 """
 
-import math
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module, resources
 from operator import attrgetter
 from pathlib import Path
@@ -18,22 +17,13 @@ import pandas as pd
 import yaml
 from cells import PageError
 from published import Published
-from scipy.stats import mannwhitneyu
+from sentences import GLOBALS
 from wording import FILTERS
-
-from ntkgap.studies.statistics import Interval, order_statistic_interval
 
 HERE = Path(__file__).parent
 TEMPLATE, PAGE = "page.md.j2", "README.md"
 LINE_WIDTH = 120
-COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
-    "<": lambda a, b: a < b,
-    "<=": lambda a, b: a <= b,
-    ">": lambda a, b: a > b,
-    ">=": lambda a, b: a >= b,
-    "==": lambda a, b: a == b,
-}
-# What a template may call, besides ``require`` and ``words``: of the page, and of its main results.
+# What a template may call, besides ``GLOBALS``: of the page, and of its main results.
 OF_PAGE = ("run", "csv", "constant", "preset", "cited", "unpublished", "require_state")
 OF_RESULTS = tuple(name for name in dir(Published) if name[0] != "_" and callable(getattr(Published, name)))
 
@@ -41,18 +31,6 @@ OF_RESULTS = tuple(name for name in dir(Published) if name[0] != "_" and callabl
 def pages() -> list[Path]:
     """The folders that have a page."""
     return sorted(template.parent for template in HERE.glob(f"*/{TEMPLATE}"))
-
-
-def require(sentence: str, left: Any, sign: str, right: Any) -> None:
-    """Let a sentence stand only if the data say so.
-
-    Raises:
-        PageError: naming the sentence and the numbers.
-    """
-    if not COMPARISONS[sign](left, right):
-        raise PageError(
-            f"the data do not say {sentence!r}: {left!r} {sign} {right!r} is false; rewrite the sentence"
-        )
 
 
 class Page:
@@ -118,8 +96,7 @@ class Page:
             extensions=["jinja2.ext.do"],
         )
         environment.filters |= FILTERS
-        environment.globals = {"require": require, "words": words, "inf": math.inf}
-        environment.globals |= {"whole_range": whole_range, "rank_sum": rank_sum}
+        environment.globals = dict(GLOBALS)
         environment.globals |= {name: getattr(self, name) for name in OF_PAGE}
         environment.globals |= {name: getattr(self.main, name) for name in OF_RESULTS}
         try:
@@ -142,21 +119,6 @@ def _line(error: Exception) -> int | None:
             line = trace.tb_lineno
         trace = trace.tb_next
     return line
-
-
-def whole_range(values: pd.Series) -> Interval:
-    """The median with the least and the largest value."""
-    return order_statistic_interval(list(values), 1)
-
-
-def rank_sum(a: pd.Series, b: pd.Series) -> float:
-    """p-value of the two-sided rank-sum test of Mann and Whitney."""
-    return float(mannwhitneyu(a, b).pvalue)
-
-
-def words(state: str, holds: str = "yes", fails: str = "no", undecided: str = "undecided") -> str:
-    """What a verdict is in the words of a sentence."""
-    return {"holds": holds, "fails": fails, "undecided": undecided}[state]
 
 
 def flow(text: str) -> str:

@@ -12,7 +12,7 @@ import yaml
 
 from ntkgap.errors import NtkgapError
 from ntkgap.studies.association import Association, Pair, rank_association
-from ntkgap.studies.statistics import Interval, PowerLaw, fit_power_law, median_confidence, median_interval
+from ntkgap.studies.statistics import Interval, median_confidence, median_interval
 
 
 class PageError(NtkgapError):
@@ -32,10 +32,12 @@ class Cells:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.frame = pd.read_csv(folder / "results.csv", low_memory=False)
+        self._problems = set(self.frame["problem"])
+        self._places = _places(self.frame)
 
     def problem(self, name: str) -> str:
         """The name of a problem, if there are cells of it."""
-        if name not in set(self.frame["problem"]):
+        if name not in self._problems:
             raise PageError(f"{self.folder.name}/results.csv has no problem {name!r}")
         return name
 
@@ -46,7 +48,8 @@ class Cells:
 
     def widths(self, problem: str, *chosen: int) -> list[int]:
         """The measured widths of a problem, or those chosen, if they were measured."""
-        found = sorted(int(w) for w in self._rows(problem, None, None)["width"].unique())
+        own = self.problem(problem)
+        found = sorted(width for name, variation, width in self._places if name == own and variation is None)
         if missing := set(chosen) - set(found):
             raise PageError(f"{problem} was not measured at width {min(missing)}; there are {found}")
         return list(chosen) or found
@@ -113,10 +116,13 @@ class Cells:
 
     def values(self, quantity: str, problem: str, width: int, variation: str | None = None) -> pd.Series:
         """A quantity by seed; arithmetic with another such series pairs the seeds."""
-        rows = self._rows(problem, width, variation)
-        if quantity not in rows:
+        rows = self._places.get((self.problem(problem), variation, width))
+        if rows is None:
+            raise PageError(f"{self.folder.name} has no cells of {problem}, width {width}, variation {variation}")
+        if quantity not in self.frame:
             raise PageError(f"{self.folder.name}/results.csv has no quantity {quantity!r}")
-        return rows.set_index("seed")[quantity].astype(float).sort_index()
+        by_seed = pd.Series(self.frame[quantity].to_numpy(float)[rows], index=self.frame["seed"].to_numpy()[rows])
+        return by_seed.sort_index()
 
     def spread(self, values: pd.Series) -> Interval:
         """Median over seeds with the interval of the verdicts."""
@@ -139,33 +145,19 @@ class Cells:
         values = self.frame[quantity]
         return float(values[values < math.inf].max())
 
-    def at_stop(
-        self, curve: str, problem: str, width: int, place: float, variation: str | None = None
-    ) -> Interval:
-        """Median of a published curve at one place, with its interval; see ``publish.py``."""
-        rows = self._select(self.curves, problem, width, variation)
-        rows = rows[(rows["curve"] == curve) & (rows["place"] == place)]
+    def curve(self, name: str, problem: str, width: int, place: float, variation: str | None = None) -> pd.Series:
+        """A published curve at one place by seed, for ``spread`` and arithmetic; see ``publish.py``."""
+        table = self.curves
+        rows = table.iloc[_places(table).get((problem, variation, width), [])]
+        rows = rows[(rows["curve"] == name) & (rows["place"] == place)]
         if rows.empty:
-            raise PageError(
-                f"{self.folder.name}/curves.csv has no {curve} of {problem}, width {width}, at {place}"
-            )
-        return self.spread(rows.set_index("seed")["value"])
+            raise PageError(f"{self.folder.name}/curves.csv has no {name} of {problem}, width {width}, at {place}")
+        return rows.set_index("seed")["value"].sort_index()
 
     @cached_property
     def curves(self) -> pd.DataFrame:
         """The published curves, one row a value."""
         return pd.read_csv(self.folder / "curves.csv")
-
-    def power_law(self, quantity: str, problem: str, *widths: int) -> PowerLaw:
-        """Power law in the width, fitted seed by seed."""
-        by_seed: dict[int, dict[int, float]] = {}
-        for width in self.widths(problem, *widths):
-            for seed, value in self.values(quantity, problem, width).items():
-                by_seed.setdefault(int(str(seed)), {})[width] = float(value)
-        law = fit_power_law(by_seed, len(self.widths(problem, *widths)))
-        if law is None:
-            raise PageError(f"{quantity} of {problem} has no power law")
-        return law
 
     def local_exponent(self, quantity: str, problem: str, narrow: int, wide: int) -> float:
         """Exponent of the width between the medians at two widths."""
@@ -183,23 +175,21 @@ class Cells:
             ]
         )
 
-    def _rows(self, problem: str, width: int | None, variation: str | None) -> pd.DataFrame:
-        return self._select(self.frame, self.problem(problem), width, variation)
-
-    def _select(self, frame: pd.DataFrame, problem: str, width: int | None, variation: str | None) -> pd.DataFrame:
-        named = frame["variation"].isna() if variation is None else frame["variation"] == variation
-        rows = frame[(frame["problem"] == problem) & named]
-        if width is not None:
-            rows = rows[rows["width"] == width]
-        if rows.empty:
-            raise PageError(f"{self.folder.name} has no cells of {problem}, width {width}, variation {variation}")
-        return rows
-
     def _only(self, values: Iterable[Any], name: str) -> Any:
         found = list(values)
         if len(found) != 1:
             raise PageError(f"{self.folder.name} has {len(found)} values of {name}, not one: {found[:5]}")
         return found[0].item() if hasattr(found[0], "item") else found[0]
+
+
+def _places(table: pd.DataFrame) -> dict[tuple[str, str | None, int], list[int]]:
+    """The rows of every problem, variation and width; None is the problem as it is."""
+    found: dict[tuple[str, str | None, int], list[int]] = {}
+    for i, (problem, variation, width) in enumerate(
+        zip(table["problem"], table["variation"], table["width"], strict=True)
+    ):
+        found.setdefault((problem, variation if isinstance(variation, str) else None, int(width)), []).append(i)
+    return found
 
 
 def _by_value(variation: str) -> tuple[float, str]:
