@@ -166,6 +166,17 @@ def test_numbers_are_written_alike(written, text):
     assert written == text
 
 
+def test_paragraphs_are_wrapped_and_tables_are_not():
+    long = " ".join(["word"] * 40)
+    text = build.flow(f"# Title\n\n{long}\n\n- {long}\n- two   words\n\n| {long} |\n\n```sh\n{long}\n```\n")
+    lines = text.splitlines()
+    assert lines[0] == "# Title"
+    assert max(len(line) for line in lines if line.startswith(("word", "-", "  "))) > 100
+    assert [line for line in lines if len(line) > build.LINE_WIDTH] == [f"| {long} |", long]
+    assert "- two words" in lines
+    assert lines[lines.index("- two words") - 1].startswith("  word")
+
+
 def test_no_entry_beside_the_pages_is_left_over():
     templates = {page: (page / build.TEMPLATE).read_text(encoding="utf-8") for page in PAGES}
     together = "\n".join(templates.values())
