@@ -6,7 +6,7 @@ STAMP    = $(VENV)/.installed
 PIP      = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint bench clean
+.PHONY: help setup run test lint bench pages clean
 
 help:            ## what the targets do
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -34,6 +34,9 @@ lint: $(STAMP)   ## style, types, and the floors of the house
 
 bench: $(STAMP)  ## speed and robustness, each against a peer or a limit
 	$(BIN)/python benchmarks/run_all.py
+
+pages: $(STAMP)  ## fill the results pages from their published files
+	$(BIN)/python docs/results/build.py
 
 clean:           ## remove what the targets made
 	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -136,7 +136,7 @@ def _study_page(runs: Runs, figures: Path | None) -> StudyPage:
             claim_drawings[claim.key] = _keep(figure, figures, f"{runs.study}-{claim.key}")
         drawings = []
         for spec in study.figures():
-            drawn = _draw(spec, cells)
+            drawn = draw(spec, cells)
             if drawn is not None:
                 drawings.append((spec, _keep(drawn, figures, f"{runs.study}-{spec.key}")))
         variations = []
@@ -165,7 +165,7 @@ def _study_page(runs: Runs, figures: Path | None) -> StudyPage:
     )
 
 
-def _draw(spec: StudyFigure, cells: Mapping[str, Sequence[Measured]]) -> Figure | None:
+def draw(spec: StudyFigure, cells: Mapping[str, Sequence[Measured]]) -> Figure | None:
     """The figure of a specification; None where nothing of what it shows was measured."""
     cells = {problem: found for problem, found in cells.items() if _shows(spec, found)}
     if not cells:

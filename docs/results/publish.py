@@ -1,0 +1,137 @@
+"""Copies from a finished store what a results page needs.
+
+``python docs/results/publish.py STORE FOLDER`` writes into the page's folder ``results.csv``, ``verdicts.json``,
+``preset.yaml``, ``curves.csv``, the pictures that its template shows, and every figure of the report as PDF. Then
+``python docs/results/build.py`` fills in the page, or names the first sentence that the new data do not support.
+"""
+
+import argparse
+import math
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+from build import TEMPLATE
+from matplotlib import pyplot as plt
+
+from ntkgap.reporting import report
+from ntkgap.reporting.figures import claim_figure, style
+from ntkgap.reporting.page import draw
+from ntkgap.reporting.summary import Scorecard
+from ntkgap.reporting.tables import results_table, write_tables
+from ntkgap.studies import assess, assess_variations, study_of
+from ntkgap.studies.assess import measured_cells
+from ntkgap.studies.measured import Measured
+from ntkgap.sweep import Runs
+from ntkgap.sweep.files import read_json, write_json
+
+DIGITS = 6
+DOTS_PER_INCH = 110
+# By study: curves with the curve of their places, or of other places.
+CURVES: dict[str, tuple[tuple[str, str], ...]] = {
+    "optimization": (),
+    "continual": (
+        *((name, "stops") for name in ("forgetting", "average", "train_score", "train_loss")),
+        *((f"drop_{part}", "stops") for part in ("total", "training", "matched")),
+        *((name, "scores_wanted") for name in ("forgetting_at_score", "train_score_at_score", "steps_to_score")),
+    ),
+    "uncertainty": tuple(
+        (f"bandit_schedule_{term}", "bandit_diagnosed")
+        for term in ("inflation", "noise", "norm", "confidence", "optimization", "linearization", "gamma")
+    ),
+}
+
+
+def publish(store: Path, folder: Path) -> None:
+    """Write what a page needs of a store.
+
+    Args:
+        store: where the run lies; it is only read.
+        folder: of the page.
+
+    Raises:
+        StoreError: if there is no store, or nothing is done in it.
+    """
+    runs = Runs(store)
+    folder.mkdir(parents=True, exist_ok=True)
+    publish_tables(runs, folder)
+    publish_pictures(runs, folder)
+    with tempfile.TemporaryDirectory() as made:
+        report(runs, Path(made) / "report.html", pdf=True)
+        shutil.rmtree(folder / "figures", ignore_errors=True)
+        shutil.copytree(Path(made) / "figures", folder / "figures")
+
+
+def publish_tables(runs: Runs, folder: Path) -> None:
+    """Write ``results.csv``, ``verdicts.json``, ``preset.yaml`` and, where there are any, ``curves.csv``."""
+    results_table([runs]).to_csv(folder / "results.csv", index=False, float_format=f"%.{DIGITS}g")
+    with tempfile.TemporaryDirectory() as made:
+        write_tables(Path(made), [runs], {runs.study: (assess(runs), assess_variations(runs))})
+        write_json(folder / "verdicts.json", rounded(read_json(Path(made) / "verdicts.json")))
+    preset = yaml.safe_dump(runs.configuration, sort_keys=False, allow_unicode=True, width=115)
+    (folder / "preset.yaml").write_text(preset, encoding="utf-8")
+    cells = [cell for found in measured_cells(runs).values() for cell in found]
+    rows = [row for cell in cells for row in curve_rows(cell, CURVES[runs.study])]
+    if rows:
+        columns = ["problem", "width", "seed", "variation", "curve", "place", "value"]
+        table = pd.DataFrame(rows, columns=columns)
+        table.to_csv(folder / "curves.csv", index=False, float_format=f"%.{DIGITS}g")
+
+
+def publish_pictures(runs: Runs, folder: Path) -> None:
+    """Draw the pictures that the template of a page shows, by the names of claims and figures."""
+    wanted = set(re.findall(r"\]\((\w+)\.png\)", (folder / TEMPLATE).read_text(encoding="utf-8")))
+    cells, card = measured_cells(runs), Scorecard.of(assess(runs))
+    with style():
+        drawn = {c.key: claim_figure(card.row(c), cells) for c in card.claims if c.key in wanted}
+        specs = [spec for spec in study_of(runs).figures() if spec.key in wanted]
+        drawn |= {spec.key: figure for spec in specs if (figure := draw(spec, cells)) is not None}
+        for key, figure in drawn.items():
+            figure.savefig(folder / f"{key}.png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+            plt.close(figure)
+    if missing := wanted - set(drawn):
+        print(f"not drawn, as this run has nothing to show: {', '.join(sorted(missing))}")
+
+
+def rounded(value: Any) -> Any:
+    """The same with six significant digits of every float."""
+    if isinstance(value, dict):
+        return {key: rounded(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [rounded(part) for part in value]
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) and math.isfinite(value) else value
+
+
+def curve_rows(cell: Measured, curves: Sequence[tuple[str, str]]) -> Iterator[tuple[Any, ...]]:
+    """One row a value, of all curves that a cell has."""
+    place = (cell.cell["problem"], cell.width, cell.seed, None)
+    for name, at in curves:
+        if name in cell.curves and at in cell.curves:
+            for x, y in zip(cell.curves[at], cell.curves[name], strict=True):
+                yield (*place, name, x, y)
+    for stop, forgotten in zip(cell.curves.get("stops", []), first_task_forgetting(cell.curves), strict=False):
+        yield (*place, "first_task_forgetting", stop, forgotten)
+
+
+def first_task_forgetting(curves: Mapping[str, list[float]]) -> list[float]:
+    """The best score of the first task before the last task was learned less its score in the end, by stop."""
+    found = []
+    for i in range(len(curves.get("stops", []))):
+        scores = np.asarray(curves[f"scores_{i}"])
+        of_first = scores.reshape(math.isqrt(scores.size), -1)[:, 0]  # [tasks learned, tasks]
+        found.append(float(of_first[:-1].max() - of_first[-1]))
+    return found
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("store", type=Path)
+    parser.add_argument("folder", type=Path)
+    arguments = parser.parse_args()
+    publish(arguments.store, arguments.folder)
