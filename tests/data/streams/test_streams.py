@@ -139,6 +139,20 @@ class TestTasksOfAllClasses:
             ng.load_stream(kind, n_train=n)
 
 
+@pytest.mark.parametrize("kind", ["rotated", "permuted"])
+def test_all_tasks_may_show_the_same_examples(kind):
+    still = {"rotated": {"angle": 0}, "permuted": {"fraction": 0}}[kind]
+    # As many as there are to draw: with examples of their own two tasks could not be had.
+    stream = ng.load_stream(kind, "digits", 1400, 50, tasks=3, same_examples=True, **still)
+    for task in stream.tasks[1:]:
+        torch.testing.assert_close(task.train.x, stream.tasks[0].train.x, rtol=0, atol=0)
+        torch.testing.assert_close(task.train.y, stream.tasks[0].train.y, rtol=0, atol=0)
+    with pytest.raises(DataError, match="tasks of 1400"):
+        ng.load_stream(kind, "digits", 1400, 50, tasks=3, **still)
+    turned = ng.load_stream(kind, "digits", 20, 50, tasks=3, same_examples=True)
+    assert not torch.equal(turned.tasks[0].train.x, turned.tasks[1].train.x)
+
+
 def test_rotation_by_right_angles_is_exact_and_by_others_bilinear():
     images = torch.rand(3, 2, 9, 9, generator=torch.Generator().manual_seed(0))
     assert rotate(images, 0) is images

@@ -21,6 +21,7 @@ def permuted(
     *,
     tasks: int = 5,
     fraction: float = 1.0,
+    same_examples: bool = False,
     scaling: str = "standardize",
     targets: str | None = None,
     flatten: bool = False,
@@ -32,7 +33,8 @@ def permuted(
 
     Entries are the pixels of images [n, C, H, W], of which all channels move together; of tables [n, d] and
     sequences [n, ...] all numbers of an example, each scaled as in its first place. Every task has training
-    examples of its own; all are tested on the same ones. Targets are classes or those of a regression.
+    examples of its own, if not asked otherwise; all are tested on the same ones. Targets are classes or those of a
+    regression.
 
     Args:
         data: ``"digits"``, ``"mnist"``, ``"fashion_mnist"`` or ``"cifar10"``; or one's own examples, as
@@ -42,6 +44,7 @@ def permuted(
         seed: of the draw and of the orders.
         tasks: T.
         fraction: of the entries that may change places, chosen anew for every task; 0 makes all tasks alike.
+        same_examples: whether all tasks show the same training examples; else each has its own.
         scaling: ``"standardize"``, ``"unit_norm"`` or ``"none"``.
         targets: of classes ``"one_hot"`` (if not given), ``"plus_minus"`` or, for two, ``"sign"``; of a regression
             ``"standardize"`` (if not given; by the first task's training targets) or ``"none"``.
@@ -58,9 +61,9 @@ def permuted(
     check_count("n_test", n_test)
     check_number("fraction", fraction, 0, 1, "of the entries that change places")
     look, source = Appearance(scaling, targets, flatten, shrink), source_of(data, root, target)
-    pool = source.draw_shares(tasks, n_train, n_test, seed)
+    pool = source.draw_shares(1 if same_examples else tasks, n_train, n_test, seed)
     pool = replace(pool, x_train=look.shrunk(pool.x_train), x_test=look.shrunk(pool.x_test))
-    shares = pool.shares(tasks)
+    shares = pool.shares(tasks, same_examples)
     if not source.has_images:  # the scale of a column moves with it: seconds are not scaled as metres are
         pool, look = look.scaled(pool, pool.x_train[shares[0]]), replace(look, scaling="none")
     n_classes = None if pool.classes is None else len(pool.classes)

@@ -33,7 +33,7 @@ class Pool:
     y_test: Tensor
     classes: Sequence[object] | None
 
-    def shares(self, tasks: int) -> list[Tensor]:
+    def shares(self, tasks: int, same: bool = False) -> list[Tensor]:
         """Which training examples each task gets: as many as any other, and some of every class.
 
         They are dealt out in the order of the draw. Its rounds of all classes begin and end inside tasks that are
@@ -42,14 +42,17 @@ class Pool:
 
         Args:
             tasks: T, which divide n.
+            same: give all of them to every task.
 
         Returns:
-            Indices of each task's examples, [n / T] each.
+            Indices of each task's examples, [n / T] each, or [n].
 
         Raises:
             DataError: if a task cannot have all classes.
         """
         labels = self.y_train
+        if same:
+            return self.shares(1) * tasks
         found = list(torch.arange(len(labels)).chunk(tasks))
         if self.classes is None:
             return found

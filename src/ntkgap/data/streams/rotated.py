@@ -24,6 +24,7 @@ def rotated(
     *,
     tasks: int = 5,
     angle: float = 22.5,
+    same_examples: bool = False,
     scaling: str = "standardize",
     targets: str | None = None,
     flatten: bool = False,
@@ -33,8 +34,8 @@ def rotated(
 ) -> TaskStream:
     """Task t shows images turned counter-clockwise by t·angle degrees.
 
-    Every task has training images of its own; all are tested on the same ones, turned. Targets are classes or
-    those of a regression.
+    Every task has training images of its own, if not asked otherwise; all are tested on the same ones, turned.
+    Targets are classes or those of a regression.
 
     Args:
         data: ``"digits"``, ``"mnist"``, ``"fashion_mnist"`` or ``"cifar10"``; or one's own images [n, C, H, W], as
@@ -44,6 +45,7 @@ def rotated(
         seed: of the draw.
         tasks: T.
         angle: from one task to the next; 0 makes all tasks alike, and the last must stay below a full turn.
+        same_examples: whether all tasks show the same training examples; else each has its own.
         scaling: ``"standardize"``, ``"unit_norm"`` or ``"none"``, after the rotation.
         targets: of classes ``"one_hot"`` (if not given), ``"plus_minus"`` or, for two, ``"sign"``; of a regression
             ``"standardize"`` (if not given; by the first task's training targets) or ``"none"``.
@@ -71,11 +73,11 @@ def rotated(
             f"{source.name} holds no images [n, C, H, W] to rotate; give x four axes (grey pictures [n, H, W] as "
             "x[:, None], flat ones by x.reshape(n, C, H, W)), or choose the kind 'permuted'"
         )
-    pool = source.draw_shares(tasks, n_train, n_test, seed)
+    pool = source.draw_shares(1 if same_examples else tasks, n_train, n_test, seed)
     x_train, x_test = look.shrunk(pool.x_train), look.shrunk(pool.x_test)
     n_classes = None if pool.classes is None else len(pool.classes)
     found = []
-    for t, own in enumerate(pool.shares(tasks)):
+    for t, own in enumerate(pool.shares(tasks, same_examples)):
         parts = (
             (rotate(x_train[own], t * angle), pool.y_train[own]),
             (rotate(x_test, t * angle), pool.y_test),
