@@ -62,7 +62,7 @@ def undrawn(monkeypatch):
     """Pages without their drawings, for tests of something else."""
     from ntkgap.reporting import page
 
-    for name in ("claim_figure", "axis_figure", "_draw"):
+    for name in ("claim_figure", "axis_figure", "draw"):
         monkeypatch.setattr(page, name, lambda *_: object())
     monkeypatch.setattr(page, "_keep", lambda *_: page.Drawing("<svg/>", None))
 
