@@ -334,8 +334,8 @@ class BaseStudy(BaseModel, ABC):
                 )
         elif name in cls.written:
             return dict(cls.written[name])
-        elif name in cls.presets():
-            (source,) = (file for file in cls._preset_files() if file.name == f"{name}.yaml")
+        elif found := [file for file in cls._preset_files() if file.name == f"{name}.yaml"]:
+            (source,) = found
         else:
             raise StudyError(
                 f"unknown preset {name!r} of the study {cls.name!r}; choose one of {', '.join(cls.presets())}, "
