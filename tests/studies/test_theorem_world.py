@@ -26,6 +26,7 @@ def measured(request):
         "problem": "the theorem's world",
         "model": {"architecture": "shallow", "nonlinearity": request.param},
         "data": {"name": "sphere", "n_train": 16, "n_test": 1, "options": {"dim": 32}},
+        "span": True,
         "natural_gradient": {"learning_rate": 0.5, "steps": 30},
         "gradient_descent": {"steps": 1},
     }
