@@ -81,6 +81,11 @@ if TYPE_CHECKING:
     from ntkgap.reporting import (
         report,
     )
+    from ntkgap.results import (
+        Runs,
+        decide,
+        run,
+    )
     from ntkgap.studies import (
         BaseProblem,
         BaseStudy,
@@ -92,13 +97,8 @@ if TYPE_CHECKING:
         Table,
         UncertaintyStudy,
         WidthFigure,
-        decide,
         find_study,
         predict_tasks,
-    )
-    from ntkgap.sweep import (
-        Runs,
-        run,
     )
     from ntkgap.theory import (
         FunctionSpaceTraining,
@@ -189,6 +189,11 @@ _HOMES = {
         "train_tasks",
     ),
     "reporting": ("report",),
+    "results": (
+        "Runs",
+        "decide",
+        "run",
+    ),
     "studies": (
         "BaseProblem",
         "BaseStudy",
@@ -200,13 +205,8 @@ _HOMES = {
         "Table",
         "UncertaintyStudy",
         "WidthFigure",
-        "decide",
         "find_study",
         "predict_tasks",
-    ),
-    "sweep": (
-        "Runs",
-        "run",
     ),
     "theory": (
         "FunctionSpaceTraining",

@@ -206,6 +206,27 @@ def _shows(spec: StudyFigure, found: Sequence[Measured]) -> bool:
             return True
 
 
+def figure_names(runs: Runs) -> list[str]:
+    """Keys of claims that were judged, then of the study's figures of which something was measured."""
+    measured = measured_cells(runs).values()
+    shown = [spec.key for spec in study_of(runs).figures() if any(_shows(spec, found) for found in measured)]
+    return [*dict.fromkeys(v.claim.key for v in assess(runs)), *shown]
+
+
+def figure_of(runs: Runs, name: str) -> Figure | None:
+    """The figure of a claim, or one of the study's own; None where nothing of this name was measured."""
+    rows = [v for v in assess(runs) if v.claim.key == name]
+    specs = [spec for spec in study_of(runs).figures() if spec.key == name]
+    with style():
+        if rows:
+            figure: Figure | None = claim_figure(rows, measured_cells(runs, all_seeds=True))
+        else:
+            figure = draw(specs[0], measured_cells(runs)) if specs else None
+    if figure is not None:
+        plt.close(figure)  # or else notebooks show it twice
+    return figure
+
+
 def _keep(figure: Figure, folder: Path | None, name: str) -> Drawing:
     if folder is not None:
         figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
