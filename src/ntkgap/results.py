@@ -79,7 +79,7 @@ class Runs(sweep.Runs):
         return pd.DataFrame(rows, columns=list(COLUMNS))
 
     def figures(self) -> list[str]:
-        """The names that ``plot`` takes: claims that were judged, then the study's own figures that can be drawn."""
+        """The names that ``plot`` takes: claims that were judged, then figures of the study."""
         from ntkgap.reporting.page import figure_names
 
         return figure_names(self)

@@ -202,8 +202,8 @@ def _shows(spec: StudyFigure, found: Sequence[Measured]) -> bool:
             return any("band_x" in cell.curves for cell in found)
         case MatrixFigure():
             return any(matrix.curve in cell.curves for matrix in spec.matrices for cell in found)
-        case _:
-            return True
+        case ComparisonFigure():
+            return any(line.measured in cell.curves for line in spec.lines for cell in found)
 
 
 def figure_names(runs: Runs) -> list[str]:
