@@ -74,12 +74,58 @@ def test_results_are_read_again_from_the_store(runs):
 
 
 def test_a_store_without_results_shows_itself(tmp_path):
-    class Nobody:
-        def run(self, tasks):
-            return iter(())
-
     study = ng.OptimizationStudy(seeds=[0], problems=[PROBLEM])
     runs = ng.run(study, tmp_path, engine=Nobody(), progress=False)
     assert "3 pending" in repr(runs)
     assert runs.verdicts().empty
     assert "3 pending" in runs._repr_html_()
+
+
+def test_runs_are_compared_by_their_verdicts(runs, tmp_path):
+    same = ng.compare_runs(runs, runs.path)
+    assert not same.changed.any()
+    assert not same.why.any()
+    assert len(same) == len(runs.verdicts())
+    other = {**PROBLEM, "natural_gradient": {"steps": 30, "learning_rate": 0.1}}
+    del other["variations"]
+    study = ng.OptimizationStudy(seeds=[*range(6)], problems=[other])
+    more = ng.run(study, tmp_path / "more", engine=Here(), progress=False)
+    both = ng.compare_runs(runs, more)
+    changed = both[both.changed]
+    assert list(both.changed) == sorted(both.changed, reverse=True)
+    alone = both.axis == "data.n_train"
+    assert set(both[alone].why) == {"judged in a alone"}
+    row = both[(both.claim == "kernel_constant") & (both["at"] == "16") & ~alone].iloc[0]
+    assert (row.seeds_a, row.seeds_b) == (2, 6)
+    for why in changed[changed.axis == "width"].why:
+        assert "natural_gradient.learning_rate 0.5 → 0.1" in why
+        assert "2 → 6 seeds" in why
+    assert len(changed[changed.axis == "width"])
+
+
+def test_runs_of_two_studies_are_not_compared(runs, tmp_path):
+    with pytest.raises(StoreError, match="no ntkgap store"):
+        ng.compare_runs(runs, tmp_path)
+    smoke = ng.ContinualStudy.preset("smoke", seeds=1)
+    other = ng.run(
+        smoke.model_copy(update={"problems": smoke.problems[:1]}), tmp_path / "c", engine=Nobody(), progress=False
+    )
+    with pytest.raises(StoreError, match="of the study 'optimization'"):
+        ng.compare_runs(runs, other)
+
+
+class Nobody:
+    """An engine that computes nothing."""
+
+    def run(self, tasks):
+        return iter(())
+
+
+def test_the_command_line_compares(runs, capsys, monkeypatch):
+    from ntkgap import cli
+
+    monkeypatch.setattr("sys.argv", ["ntkgap", "compare", str(runs.path), str(runs.path)])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 0
+    assert "verdicts differ" in capsys.readouterr().out

@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     )
     from ntkgap.results import (
         Runs,
+        compare_runs,
         decide,
         run,
     )
@@ -191,6 +192,7 @@ _HOMES = {
     "reporting": ("report",),
     "results": (
         "Runs",
+        "compare_runs",
         "decide",
         "run",
     ),
@@ -280,6 +282,7 @@ __all__ = [
     "as_matrix",
     "calibration",
     "classification_calibration",
+    "compare_runs",
     "coordinate_check",
     "critical_learning_rate",
     "decide",

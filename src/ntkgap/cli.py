@@ -1,4 +1,4 @@
-"""The command line: ``ntkgap run | report | status | presets``."""
+"""The command line: ``ntkgap run | report | status | compare | presets``."""
 
 import io
 import re
@@ -335,6 +335,32 @@ def status(
             table.add_row(Text(str(name)), widths, str(rows.seed.nunique()), *(str(c) for c in counts), seconds)
         console.print(table)
         _print_failures(runs.failures(), runs.axes, console)
+
+
+@app.command()
+def compare(
+    before: Annotated[Path, typer.Argument(help="A store, or the folder 'ntkgap run' made for them.")],
+    after: Annotated[Path, typer.Argument(help="Another one.")],
+) -> None:
+    """Say which verdicts differ between two runs, and why. Nothing is written."""
+    from ntkgap.results import compare_runs
+
+    console = _console()
+    others = {runs.study: runs for runs in _open(expanded(after))}
+    pairs = [(runs, others[runs.study]) for runs in _open(expanded(before)) if runs.study in others]
+    if not pairs:
+        raise StoreError(f"{before} and {after} have no study in common")
+    for one, two in pairs:
+        both = compare_runs(one, two)
+        changed = both[both.changed]
+        console.print(f"{one.study}: {len(changed)} of {len(both)} verdicts differ", style="bold")
+        if changed.empty:
+            continue
+        table = Table("problem", "claim", "at", "before", "after", "why")
+        for row in changed.fillna({"state_a": "–", "state_b": "–"}).itertuples():
+            shown = (row.problem, row.claim, f"{row.axis} = {row.at}", row.state_a, row.state_b, row.why)
+            table.add_row(*(Text(str(text)) for text in shown))
+        console.print(table)
 
 
 @app.command()
