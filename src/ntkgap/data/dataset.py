@@ -69,6 +69,11 @@ class Dataset:
                 f"units has shape {tuple(self.units.shape)}; it must be one a target, {self.n_outputs}"
             )
 
+    def __repr__(self) -> str:
+        kind = f"{self.n_outputs} targets" if self.n_classes is None else f"{self.n_classes} classes"
+        dtype = str(self.x.dtype).removeprefix("torch.")
+        return f"Dataset({len(self)} examples, x {list(self.x.shape[1:])}, {kind}, {dtype})"
+
     def __len__(self) -> int:
         return len(self.x)
 

@@ -366,3 +366,12 @@ def test_a_network_that_says_zero_is_as_good_as_chance_whatever_the_classes_are(
         assert both.tolist() == pytest.approx([1 / 3, 1 / 2], abs=EXACT)
     for sign in (-1.0, 1.0):
         assert score(torch.zeros(4, 1), ng.Dataset(torch.zeros(4, 2), torch.full((4, 1), sign), 2), [0]) == 0.5
+
+
+def test_streams_and_data_show_themselves_in_a_line():
+    stream = ng.load_stream("rotated", **SMALL, tasks=3, angle=30, flatten=True)
+    n = len(stream.tasks[0].train)
+    assert repr(stream.tasks[0].train) == f"Dataset({n} examples, x [64], 10 classes, float32)"
+    assert repr(stream.tasks[1]).startswith("Task('30°', ")
+    assert "3 tasks: 0°, 30°, 60°; Dataset(" in repr(stream)
+    assert "2 targets" in repr(ng.Dataset(torch.zeros(3, 1), torch.zeros(3, 2)))

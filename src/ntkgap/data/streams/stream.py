@@ -27,6 +27,10 @@ class Task:
     test: Dataset
     columns: tuple[int, ...]
 
+    def __repr__(self) -> str:
+        outputs = f"outputs {self.columns[0]} to {self.columns[-1]}"
+        return f"Task({self.name!r}, {len(self.train)} training and {len(self.test)} test examples, {outputs})"
+
 
 @dataclass(frozen=True)
 class TaskStream:
@@ -83,6 +87,11 @@ class TaskStream:
                 f"task {task.name!r} must name different outputs of the network, ascending from 0; "
                 f"got {task.columns}"
             )
+
+    def __repr__(self) -> str:
+        names = [task.name for task in self.tasks]
+        shown = ", ".join(names if len(names) <= 6 else [*names[:3], "…", names[-1]])
+        return f"TaskStream({self.name!r}, {len(self)} tasks: {shown}; {self.tasks[0].train!r} the first)"
 
     def __len__(self) -> int:
         return len(self.tasks)
