@@ -129,3 +129,11 @@ def test_the_command_line_compares(runs, capsys, monkeypatch):
         cli.main()
     assert end.value.code == 0
     assert "verdicts differ" in capsys.readouterr().out
+
+
+def test_warnings_of_a_run_point_at_the_caller(runs, tmp_path):
+    ng.run(ng.OptimizationStudy(seeds=[0], problems=[PROBLEM]), tmp_path, engine=Here(), progress=False)
+    other = {**PROBLEM, "natural_gradient": {"steps": 3}}
+    with pytest.warns(ng.errors.StudyWarning, match="another natural_gradient") as told:
+        ng.run(ng.OptimizationStudy(seeds=[0], problems=[other]), tmp_path, engine=Here(), progress=False)
+    assert told[0].filename == __file__

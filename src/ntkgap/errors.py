@@ -1,12 +1,21 @@
 """What can go wrong, in the user's words: every message says what was wrong, where, and what to do."""
 
 import re
+import sys
 
 
 def reason(error: BaseException, most: int = 200) -> str:
     """What another library's error says, in one line: its kind where it says nothing."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= most else f"{text[:most]}…"
+
+
+def callers_level() -> int:
+    """``stacklevel`` of a warning for the first caller outside of ntkgap, whatever is between."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] == "ntkgap":
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 LONGEST_WORD = 300

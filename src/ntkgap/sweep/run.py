@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ntkgap.errors import StudyError, StudyWarning
+from ntkgap.errors import StudyError, StudyWarning, callers_level
 from ntkgap.sweep.cell import Task
 from ntkgap.sweep.engines import Engine, Event, LocalEngine
 from ntkgap.sweep.progress import Reporter, make_reporter
@@ -60,7 +60,7 @@ def _say_what_differs(study: Study, opened: Store, planned: list[StoredCell]) ->
         f"{len(others)} cells in {opened.path} are of the same places with another {names}{changed}; they stay, "
         "and are shown apart from the new ones",
         StudyWarning,
-        stacklevel=3,
+        stacklevel=callers_level(),
     )
 
 
@@ -206,7 +206,7 @@ def _say_what_is_not_judged(opened: Store, to_do: Sequence[StoredCell]) -> None:
             f"{opened.path} was filled by looks at {len(looks['seeds'])} seeds: others, such as seed "
             f"{min(others)}, are in no verdict over width; use a new store for them",
             StudyWarning,
-            stacklevel=3,
+            stacklevel=callers_level(),
         )
 
 
@@ -235,5 +235,7 @@ def try_cells(study: Study, cells: Sequence[Cell], limit: float) -> list[tuple[C
         for one in tried:
             if one.state == "failed":
                 where = describe(one.cell, study.axes)
-                warnings.warn(f"{where} failed: {one.failure()['message']}", StudyWarning, stacklevel=2)
+                warnings.warn(
+                    f"{where} failed: {one.failure()['message']}", StudyWarning, stacklevel=callers_level()
+                )
         return [(one.cell, one.result()["seconds"]) for one in tried if one.state == "done"]
