@@ -78,6 +78,10 @@ if TYPE_CHECKING:
         import_accuracy_matrix,
         train_tasks,
     )
+    from ntkgap.practice.monitor import (
+        Monitor,
+        compare_checkpoints,
+    )
     from ntkgap.reporting import (
         report,
     )
@@ -188,6 +192,10 @@ _HOMES = {
         "import_accuracy_matrix",
         "train_tasks",
     ),
+    "practice.monitor": (
+        "Monitor",
+        "compare_checkpoints",
+    ),
     "reporting": ("report",),
     "studies": (
         "BaseProblem",
@@ -255,6 +263,7 @@ __all__ = [
     "KernelDynamics",
     "KernelTime",
     "LinearizedLaplace",
+    "Monitor",
     "NTKConv2d",
     "NTKLinear",
     "NTKOperator",
@@ -280,6 +289,7 @@ __all__ = [
     "as_matrix",
     "calibration",
     "classification_calibration",
+    "compare_checkpoints",
     "coordinate_check",
     "critical_learning_rate",
     "decide",

@@ -1,0 +1,71 @@
+"""Time: what training takes, what looking takes, and what may still be looked at."""
+
+from collections.abc import Iterable
+from time import perf_counter
+
+from ntkgap.errors import StudyError
+
+
+class Budget:
+    """Keeps the time of looking below a fraction of the time of training.
+
+    Training is what passes between the end of one look and the beginning of the next. Where the number of steps is
+    known, the fraction is of the whole training, foretold from the steps so far, and every observation is given an
+    equal part of it; else it is of the time that has passed.
+
+    Args:
+        fraction: 0.05 for five per cent; None for no limit.
+
+    Attributes:
+        training: seconds.
+        spent: seconds.
+        costs: seconds of each part when it was last done.
+    """
+
+    def __init__(self, fraction: float | None) -> None:
+        number = isinstance(fraction, int | float) and not isinstance(fraction, bool)
+        if fraction is not None and not (number and 0 <= fraction < float("inf")):
+            raise StudyError(
+                f"budget must be a fraction of the training time such as 0.05, or None, got {fraction!r}"
+            )
+        self.fraction = fraction
+        self.training = self.spent = 0.0
+        self.costs: dict[str, float] = {}
+        self._plan: tuple[int, int] | None = None
+        self._done = self._step = 0
+        self._since = perf_counter()
+
+    def plan(self, total_steps: int, observations: int) -> None:
+        """Say how long training will be, and how often it will be looked at."""
+        self._plan = total_steps, observations
+
+    def enter(self, step: int) -> None:
+        """A look begins after this step."""
+        now = perf_counter()
+        self.training += now - self._since
+        self._since, self._step = now, step
+
+    def leave(self) -> None:
+        """A look ends."""
+        now = perf_counter()
+        self.spent += now - self._since
+        self._since = now
+        self._done += 1
+
+    def restart(self) -> None:
+        """Training begins now."""
+        self._since = perf_counter()
+
+    def affords(self, parts: Iterable[str]) -> bool:
+        """Whether these parts fit into what is left, beside what this look has taken so far."""
+        if self.fraction is None:
+            return True
+        wanted = sum(self.costs[part] for part in parts)
+        return self.spent + (perf_counter() - self._since) + wanted <= self.fraction * self._basis()
+
+    def _basis(self) -> float:
+        if self._plan is None or not self._step:
+            return self.training
+        total, observations = self._plan
+        foretold = self.training * max(total / self._step, 1.0)
+        return max(self.training, foretold * min(1.0, (self._done + 1) / observations))
