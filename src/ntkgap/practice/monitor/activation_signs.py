@@ -44,6 +44,8 @@ def outputs_and_signs(network: nn.Module, x: Any) -> tuple[Tensor, Signs]:
     twin = replicate(network, {name: t.detach() for name, t in held.items()})
     recorder = _Recorder()
     for name, module in twin.named_modules():
+        # A replica may share its tables of hooks with the original.
+        vars(module).update({key: held.copy() for key, held in vars(module).items() if "_hooks" in key})
         module.register_forward_pre_hook(recorder.entering(name))
         module.register_forward_hook(recorder.leaving, always_call=True)
     args, kwargs = call_arguments(network, x)

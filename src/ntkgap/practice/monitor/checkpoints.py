@@ -68,7 +68,7 @@ def compare_checkpoints(
     """
     old, new = _network(before, model, "before"), _network(after, model, "after")
     _check_alike(old, new)
-    dtype = precision_for(old)
+    dtype = precision_for(old, x)
     start, now = start_network(old, dtype), present_network(new, dtype)
     for name, network in (("before", start), ("after", now)):
         if not all_finite(network):

@@ -30,7 +30,7 @@ class Monitor:
 
     θ_0 is the network as it is now: an initialization, or a pretrained network that is fine-tuned. All
     quantities are of the network in evaluation mode, with the running statistics of the time, over the parameters
-    that require grad now; the network, its gradients, the optimizer and the random state of the process are only read.
+    that require grad now; network, gradients, optimizer and the random state of the process are only read.
 
     =====================  =======================================================================================
     loss                   as given to ``observe``, else of the probe if ``loss`` and ``y`` are given
@@ -49,8 +49,8 @@ class Monitor:
 
     Kernels are of all outputs where n·C ≤ 256, else along random combinations of the outputs
     (``sampling_errors``); kappa_max is then a lower bound by power iteration. Networks of at most 100 000
-    parameters are measured in float64, others in float32 (``dtype``). Sources: Fort et al. 2020; Chizat, Oyallon,
-    Bach 2019; Cohen et al. 2021.
+    parameters are measured in float64, others in float32 (``dtype`` says which). Sources: Fort et al. 2020;
+    Chizat, Oyallon, Bach 2019; Cohen et al. 2021.
 
     Args:
         model: any network that treats its examples one by one in evaluation mode.
@@ -68,6 +68,7 @@ class Monitor:
     Attributes:
         notes: what was left out and why, in sentences.
         construction_seconds: time of the look at θ_0, which does not count against the budget.
+        dtype: precision of the measurement.
         diverged: the step at which a loss or parameter was not finite; None if none was.
 
     Raises:
@@ -107,16 +108,14 @@ class Monitor:
         self._budget = Budget(budget)
         self._model, self._optimizer = model, optimizer
         self._identity = Identity(model, optimizer)
-        self._dtype = precision_for(model)
-        self._start = start_network(model, self._dtype)
+        self.dtype = precision_for(model, x)
+        self._start = start_network(model, self.dtype)
         given = dict(model.named_parameters())
         settings = ProbeSettings(outputs, seed, curvature=True, batch_size=batch_size)
         held_out = ProbeSettings(outputs, seed, curvature=False)
-        self._probes = {"": Probe(self._start, x, y, loss, settings, given, "x", self._dtype)}
+        self._probes = {"": Probe(self._start, x, y, loss, settings, given, "x", self.dtype)}
         if x_test is not None:
-            self._probes["_test"] = Probe(
-                self._start, x_test, y_test, loss, held_out, given, "x_test", self._dtype
-            )
+            self._probes["_test"] = Probe(self._start, x_test, y_test, loss, held_out, given, "x_test", self.dtype)
         self._rows: list[dict[str, float]] = []
         self._layers: list[dict[str, Any]] = []
         self._errors: list[dict[str, float]] = []
@@ -155,7 +154,7 @@ class Monitor:
         given = math.nan if loss is None else _number(loss)
         self._budget.enter(step)
         row: dict[str, float] = {"step": step} | dict.fromkeys(self.columns, math.nan) | {"loss": given}
-        now = present_network(self._model, self._dtype)
+        now = present_network(self._model, self.dtype)
         if not all_finite(now) or (loss is not None and not math.isfinite(given)):
             what = "the loss" if all_finite(now) else "a parameter or buffer"
             self._note(f"step {step}: {what} is not finite; the training has diverged, and nothing was measured")
@@ -260,7 +259,7 @@ class Monitor:
         return [(name, part) for name, probe in self._probes.items() for part in probe.parts]
 
     def _look_at_start(self) -> None:
-        now = present_network(self._model, self._dtype)
+        now = present_network(self._model, self.dtype)
         for name, probe in self._probes.items():
             probe.iterations = 10  # where nothing is known of the leading direction
             measured = probe.measure(now, probe.parts)
@@ -328,9 +327,8 @@ class Monitor:
             self.notes.append(sentence)
 
 
-def _number(loss: object) -> float:
-    if isinstance(loss, Tensor) and loss.numel() == 1:
-        return float(loss.detach())
-    if isinstance(loss, int | float) or hasattr(loss, "__float__"):
-        return float(loss)
-    raise StudyError(f"loss= of observe takes one number, got {type(loss).__name__}")
+def _number(loss: Any) -> float:
+    try:
+        return float(loss.detach() if isinstance(loss, Tensor) else loss)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise StudyError(f"loss= of observe takes one number, got {type(loss).__name__} ({error})") from error

@@ -10,6 +10,7 @@ from torch.utils import _pytree as tree
 from ntkgap.errors import ModelError
 from ntkgap.kernels.empirical.refusals import refuse_coupling_layers, refuse_foreign_modules
 from ntkgap.kernels.empirical.selection import select_parameters
+from ntkgap.models.calls import call_arguments
 from ntkgap.models.substitution import replicate, unwrapped
 from ntkgap.practice.linearized.snapshot import snapshot
 
@@ -17,14 +18,26 @@ from ntkgap.practice.linearized.snapshot import snapshot
 SMALL = 100_000
 
 
-def precision_for(model: nn.Module) -> torch.dtype:
-    """The precision that a network is measured in: float64 if it is small or in float64, else float32."""
+def precision_for(model: nn.Module, x: Any) -> torch.dtype:
+    """The precision that a network is measured in.
+
+    float64 if the network is in float64, or small and computes in it on inputs x; else float32.
+    """
     parameters = list(model.parameters())
-    small = sum(p.numel() for p in parameters) <= SMALL
-    return torch.float64 if small or any(p.dtype == torch.float64 for p in parameters) else torch.float32
+    if any(p.dtype == torch.float64 for p in parameters):
+        return torch.float64
+    if sum(p.numel() for p in parameters) > SMALL:
+        return torch.float32
+    try:
+        twin = present_network(model, torch.float64)
+        args, kwargs = call_arguments(twin, private_inputs(x, torch.float64))
+        twin(*args, **kwargs)
+    except Exception:  # its forward casts to another type, or does not take x, which is reported later
+        return torch.float32
+    return torch.float64
 
 
-def start_network(model: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:
+def start_network(model: nn.Module, dtype: torch.dtype) -> nn.Module:
     """A copy of the network as it is now, in evaluation mode, which later training does not reach.
 
     Raises:
@@ -33,16 +46,15 @@ def start_network(model: nn.Module, dtype: torch.dtype | None = None) -> nn.Modu
     if not isinstance(model, nn.Module):
         raise ModelError(f"a network is an nn.Module, got {type(model).__name__}")
     refuse_foreign_modules(unwrapped(model))
-    copy = snapshot(unwrapped(model)).eval().to(dtype or precision_for(model))
+    copy = snapshot(unwrapped(model)).eval().to(dtype)
     refuse_coupling_layers(copy)
     select_parameters(copy)
     return copy
 
 
-def present_network(model: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:
+def present_network(model: nn.Module, dtype: torch.dtype) -> nn.Module:
     """A replica of the network in evaluation mode that shares its memory where it can; for use at once."""
     model = unwrapped(model)
-    dtype = dtype or precision_for(model)
     # A table with max_norm is rescaled in place whenever it is read: that must happen to a copy.
     writes = any(getattr(m, "max_norm", None) is not None for m in model.modules())
     values: dict[str, Tensor] = {}

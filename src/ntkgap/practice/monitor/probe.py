@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ntkgap.errors import DataError, ModelError
+from ntkgap.kernels.empirical.inputs import Inputs
 from ntkgap.practice.monitor.activation_signs import (
     outputs_and_signs,
     signs_changed,
@@ -104,6 +105,7 @@ class Probe:
         dtype: torch.dtype,
     ) -> None:
         self._start, self._settings = start, settings
+        Inputs.of(x, f"the probe {name}")  # refuses what holds no examples
         self._x = private_inputs(x, dtype)
         try:
             self._linearization = Linearization(start, self._x, given)
