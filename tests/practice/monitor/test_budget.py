@@ -11,7 +11,7 @@ from ntkgap.practice.monitor import budget as budget_module
 from ntkgap.practice.monitor import equal_ratio_steps
 from ntkgap.practice.monitor import probe as probe_module
 from ntkgap.practice.monitor.linearization_gap import Linearization
-from ntkgap.practice.monitor.sampled_outputs import SampledOutputs
+from ntkgap.practice.monitor.probe_kernel import ProbeKernel
 
 X = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
 
@@ -38,7 +38,7 @@ def clock(monkeypatch):
         return slow
 
     monkeypatch.setattr(Linearization, "product", taking(1.0, Linearization.product))
-    monkeypatch.setattr(SampledOutputs, "kernels", taking(4.0, SampledOutputs.kernels))
+    monkeypatch.setattr(ProbeKernel, "at", taking(4.0, ProbeKernel.at))
     return clock
 
 

@@ -1,6 +1,6 @@
 """Time: what training takes, what looking takes, and what may still be looked at."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from time import perf_counter
 
 from ntkgap.errors import StudyError
@@ -10,8 +10,9 @@ class Budget:
     """Keeps the time of looking below a fraction of the time of training.
 
     Training is what passes between the end of one look and the beginning of the next. Where the number of steps is
-    known, the fraction is of the whole training, foretold from the steps so far, and every observation is given an
-    equal part of it; else it is of the time that has passed.
+    known, the fraction is of the whole training, foretold from the steps so far: what a complete last observation
+    takes is set aside if that is possible, and the others are given equal parts of the rest. Else the fraction is
+    of the time that has passed.
 
     Args:
         fraction: 0.05 for five per cent; None for no limit.
@@ -31,6 +32,7 @@ class Budget:
         self.fraction = fraction
         self.training = self.spent = 0.0
         self.costs: dict[str, float] = {}
+        self._invested: dict[str, float] = {}
         self._plan: tuple[int, int] | None = None
         self._done = self._step = 0
         self._since = perf_counter()
@@ -56,16 +58,30 @@ class Budget:
         """Training begins now."""
         self._since = perf_counter()
 
+    def measured(self, seconds: Mapping[str, float]) -> None:
+        """What parts have taken."""
+        self.costs |= seconds
+        for part, taken in seconds.items():
+            self._invested[part] = self._invested.get(part, 0.0) + taken
+
+    def in_turn(self, parts: Iterable[str]) -> list[str]:
+        """Parts in the order in which they are due, such that in the long run each is given the same time."""
+        return sorted(parts, key=lambda part: self._invested.get(part, 0.0) + self.costs[part])
+
     def affords(self, parts: Iterable[str]) -> bool:
         """Whether these parts fit into what is left, beside what this look has taken so far."""
         if self.fraction is None:
             return True
         wanted = sum(self.costs[part] for part in parts)
-        return self.spent + (perf_counter() - self._since) + wanted <= self.fraction * self._basis()
+        return self.spent + (perf_counter() - self._since) + wanted <= self._limit(self.fraction)
 
-    def _basis(self) -> float:
+    def _limit(self, fraction: float) -> float:
         if self._plan is None or not self._step:
-            return self.training
+            return fraction * self.training
         total, observations = self._plan
-        foretold = self.training * max(total / self._step, 1.0)
-        return max(self.training, foretold * min(1.0, (self._done + 1) / observations))
+        whole = fraction * self.training * max(total / self._step, 1.0)
+        if self._step >= total:
+            return whole
+        complete = sum(self.costs.values())
+        free = whole - complete if complete <= whole else whole
+        return free * max(min(1.0, (self._done + 1) / observations), self._step / total)

@@ -119,7 +119,6 @@ class Monitor:
         self._rows: list[dict[str, float]] = []
         self._layers: list[dict[str, Any]] = []
         self._errors: list[dict[str, float]] = []
-        self._done = dict.fromkeys(self._parts(), 0)
         self._schedule: list[int] | None = None
         self.notes: list[str] = []
         self.diverged: int | None = None
@@ -255,9 +254,6 @@ class Monitor:
 
     # Inside
 
-    def _parts(self) -> list[tuple[str, str]]:
-        return [(name, part) for name, probe in self._probes.items() for part in probe.parts]
-
     def _look_at_start(self) -> None:
         now = present_network(self._model, self.dtype)
         for name, probe in self._probes.items():
@@ -299,16 +295,14 @@ class Monitor:
             self._note(f"step {step}: left out to keep the budget: {', '.join(left)}")
 
     def _measured(self, name: str, probe: Probe, now: nn.Module, complete: bool) -> Measured:
-        """What the budget allows; what was done least often comes first, and is saved for where it is too dear."""
-        chosen: list[str] = []
-        for part in sorted(probe.parts[1:], key=lambda part: self._done[name, part]):
-            if not complete and not self._budget.affords([f"{p}{name}" for p in ("outputs", *chosen, part)]):
+        """What the budget allows, in turn; the next one is saved for where it is too dear as yet."""
+        chosen = [f"outputs{name}"]
+        for part in self._budget.in_turn(f"{part}{name}" for part in probe.parts[1:]):
+            if not complete and not self._budget.affords([*chosen, part]):
                 break
             chosen.append(part)
-        found = probe.measure(now, chosen)
-        for part, seconds in found.seconds.items():
-            self._budget.costs[f"{part}{name}"] = seconds
-            self._done[name, part] += 1
+        found = probe.measure(now, [part.removesuffix(name) for part in chosen])
+        self._budget.measured({f"{part}{name}": seconds for part, seconds in found.seconds.items()})
         return found
 
     def _stability(self, kappa: float) -> float:

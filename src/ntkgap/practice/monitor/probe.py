@@ -20,6 +20,7 @@ from ntkgap.practice.monitor.kernel_movement import kernel_movement, shares_by_l
 from ntkgap.practice.monitor.kernel_shape import alignment, effective_rank
 from ntkgap.practice.monitor.linearization_gap import Linearization, gap
 from ntkgap.practice.monitor.networks import private_inputs, same_numbers, step_taken
+from ntkgap.practice.monitor.probe_kernel import ProbeKernel
 from ntkgap.practice.monitor.sampled_outputs import SampledOutputs
 from ntkgap.practice.monitor.targets import ProbeLoss, target_columns
 
@@ -122,7 +123,8 @@ class Probe:
         if self.loss:
             self.loss(self._outputs)
         self._sampled = SampledOutputs.drawn(matrix, self.targets, settings.outputs, settings.seed)
-        self._kernels = self._sampled.kernels(start, self._x)
+        self._kernel = ProbeKernel(self._sampled, self._x)
+        self._kernels = self._kernel.at_start(start)
         if len(self._kernels) * next(iter(self._kernels.values())).numel() > KEPT:
             self._kernels = {"": _sum(self._kernels)}
         self._leading = LeadingCurvature(self._linearization)
@@ -181,7 +183,7 @@ class Probe:
         found.values["linearization_gap"] = gap(outputs - self._outputs, linear)
 
     def _look_at_kernel(self, now: nn.Module, outputs: Tensor, found: Measured) -> None:
-        kernels = self._sampled.kernels(now, self._x, layerwise=set(self._kernels) != {""})
+        kernels = self._kernel.at(now, layerwise=set(self._kernels) != {""})
         kernel, reference = _sum(kernels), _sum(self._kernels)
         moved = kernel_movement(kernel, reference, self._sampled)
         found.values |= {"kernel_change": moved.change, "kernel_distance": moved.distance}

@@ -7,13 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ntkgap.kernels import empirical_ntk
 from ntkgap.models.calls import call_arguments, output_tensor
 
 #: Rows of K, n·C, up to which it is had in full; and about how many there are where outputs are sampled.
 FULL_ROWS, SAMPLED_ROWS = 256, 64
-#: Bytes for what a kernel needs beyond the network.
-MEMORY = 10**9
 
 
 class Combined(nn.Module):
@@ -71,23 +68,15 @@ class SampledOutputs:
             combinations = torch.cat([combinations, targets.to(outputs)[:, None]], 1)
         return cls(combinations, wanted, targets is not None)
 
-    def kernels(self, network: nn.Module, x: Any, layerwise: bool = True) -> dict[str, Tensor]:
-        """The kernel of each layer, [n, n, s, s], by the name of the module; with one name "" where not layerwise.
-
-        Args:
-            network: in evaluation mode.
-            x: the probe.
-            layerwise: whether layers are kept apart.
-        """
+    def asked(self, network: nn.Module, x: Any) -> tuple[nn.Module, Any]:
+        """A network and inputs whose whole kernel is the one along the combinations, [n, n, s, s]."""
         if self.combinations is None:
-            found = empirical_ntk(network, x, layerwise=True, memory_budget=MEMORY) if layerwise else None
-            return found or {"": empirical_ntk(network, x, memory_budget=MEMORY)}
+            return network, x
         args, kwargs = call_arguments(network, x)
-        inputs = {"combinations": self.combinations, **kwargs} if kwargs else (self.combinations, *args)
-        if not layerwise:
-            return {"": empirical_ntk(Combined(network), inputs, memory_budget=MEMORY)}
-        parts = empirical_ntk(Combined(network), inputs, memory_budget=MEMORY, layerwise=True)
-        return {name.removeprefix("network").removeprefix("."): k for name, k in parts.items()}
+        return Combined(network), {"combinations": self.combinations, **kwargs} if kwargs else (
+            self.combinations,
+            *args,
+        )
 
     def weighted(self, kernel: Tensor) -> Tensor:
         """Entries scaled so that their plain Frobenius products are estimates of those of the whole kernels."""
