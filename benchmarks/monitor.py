@@ -1,8 +1,8 @@
 """What watching a training costs, beside hand-written ``torch.func`` code for the same quantities in the same run.
 
-``python benchmarks/monitor.py [overhead] [by_hand] [memory]``
+``python benchmarks/monitor.py [overhead] [by_hand] [memory]``, ``--probe 8`` for a smaller probe
 
-overhead: WideResNet-16-2 (GroupNorm) on 32×32 images at batch 64, 100 steps, 8 observations, probe 32.
+overhead: WideResNet-16-2 (GroupNorm) on 32×32 images at batch 64, 100 steps, 8 observations.
 by_hand: one observation of everything, ours and by hand: Jacobians by ``vmap(jacrev)``, the gap by ``jvp``, the
 curvature from the kernel. For the WideResNet also along the sampled outputs.
 memory: growth of resident memory for a network of 10⁷ parameters, in a fresh process.
@@ -102,10 +102,10 @@ def compare(name: str, build: Callable[[], tuple[nn.Module, Tensor]], repeat: in
         )
 
 
-def overhead(steps: int = 100) -> None:
+def overhead(steps: int, k: int) -> None:
     torch.manual_seed(0)
     model, probe = wide_resnet()
-    y = torch.randint(0, 10, (32,))
+    probe, y = probe[:k], torch.randint(0, 10, (k,))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     monitor = ng.Monitor(model, probe, y, loss=LOSS, optimizer=optimizer)
     with monitor.watching(steps, observations=8):
@@ -158,9 +158,10 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", help="some of overhead, by_hand, memory; all by default")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--probe", type=int, default=32)
     given = parser.parse_args()
     parts = {
-        "overhead": lambda: overhead(given.steps),
+        "overhead": lambda: overhead(given.steps, given.probe),
         "by_hand": lambda: hand_table(given.repeat),
         "memory": memory,
     }

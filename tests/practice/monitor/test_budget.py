@@ -62,7 +62,7 @@ def test_everything_where_it_is_cheap(clock):
     assert monitor.overhead == pytest.approx(15 / 400)
 
 
-@pytest.mark.parametrize("seconds", [0.1, 1.0, 5.0, 20.0])
+@pytest.mark.parametrize("seconds", [0.4, 1.0, 5.0, 20.0])
 @pytest.mark.parametrize("fraction", [0.01, 0.05, 0.5])
 def test_the_budget_is_kept(clock, seconds, fraction):
     monitor = watched(clock, seconds, [1, 2, 4, 8, 16, 32, 64], budget=fraction)
@@ -75,6 +75,13 @@ def test_the_budget_is_kept(clock, seconds, fraction):
     total = 64 * seconds * fraction
     if total > 5:  # what there is room for is used
         assert monitor.overhead > 0.4 * min(fraction, 35 / (64 * seconds))
+
+
+def test_a_short_training_counts_as_twenty_seconds(clock):
+    monitor = watched(clock, 0.001, [1, 2, 4], budget=0.5)
+    assert monitor.to_pandas()["kernel_change"].notna().sum() == 1  # the last, complete look takes 5 of 10 seconds
+    assert monitor._budget.spent <= 10
+    assert watched(clock, 0.001, [1, 2, 4], budget=0.04)._budget.spent == 0
 
 
 def test_expensive_quantities_take_turns(clock):

@@ -5,6 +5,11 @@ from time import perf_counter
 
 from ntkgap.errors import StudyError
 
+#: Seconds that a training counts at least: a look at a small network may take longer than its whole training.
+SHORTEST = 20.0
+#: Factor by which a part may take longer than the last time.
+MARGIN = 1.1
+
 
 class Budget:
     """Keeps the time of looking below a fraction of the time of training.
@@ -12,7 +17,7 @@ class Budget:
     Training is what passes between the end of one look and the beginning of the next. Where the number of steps is
     known, the fraction is of the whole training, foretold from the steps so far: what a complete last observation
     takes is set aside if that is possible, and the others are given equal parts of the rest. Else the fraction is
-    of the time that has passed.
+    of the time that has passed. A training counts as 20 seconds at least.
 
     Args:
         fraction: 0.05 for five per cent; None for no limit.
@@ -72,16 +77,16 @@ class Budget:
         """Whether these parts fit into what is left, beside what this look has taken so far."""
         if self.fraction is None:
             return True
-        wanted = sum(self.costs[part] for part in parts)
+        wanted = MARGIN * sum(self.costs[part] for part in parts)
         return self.spent + (perf_counter() - self._since) + wanted <= self._limit(self.fraction)
 
     def _limit(self, fraction: float) -> float:
         if self._plan is None or not self._step:
-            return fraction * self.training
+            return fraction * max(self.training, SHORTEST)
         total, observations = self._plan
-        whole = fraction * self.training * max(total / self._step, 1.0)
+        whole = fraction * max(self.training * max(total / self._step, 1.0), SHORTEST)
         if self._step >= total:
             return whole
-        complete = sum(self.costs.values())
+        complete = MARGIN * sum(self.costs.values())
         free = whole - complete if complete <= whole else whole
         return free * max(min(1.0, (self._done + 1) / observations), self._step / total)

@@ -59,7 +59,7 @@ class Monitor:
         x_test: held-out examples; columns that end in ``_test`` are of these.
         loss: the loss of the training, a function of outputs and targets, or ``"squared"``, ``"cross_entropy"``.
         optimizer: for the stability ratio, and to watch.
-        budget: fraction of the training time that observations may take; None for no limit.
+        budget: fraction of the training time (20 s at least) that observations may take; None for no limit.
         y_test: targets of the held-out examples.
         batch_size: of the training; the curvature of a loss that is a sum grows with it.
         outputs: number of random combinations of the outputs; by default as above.
