@@ -121,10 +121,14 @@ def overhead(steps: int, k: int) -> None:
     print(f"seconds: a step {monitor._budget.training / steps:.2f}, parts {costs}")
 
 
-def memory() -> None:
+def memory(network: str) -> None:
     torch.manual_seed(0)
-    model, x = ng.WideResNet(3, 10, width=128, depth=2, parametrization="standard", normalization="group"), None
-    x, y = torch.randn(32, 3, 32, 32), torch.randint(0, 10, (32,))
+    if network == "mlp":
+        model, x = ng.MLP(784, 10, width=2000, depth=3, parametrization="standard"), torch.randn(32, 784)
+    else:  # WideResNet-16-8
+        model = ng.WideResNet(3, 10, width=128, depth=2, parametrization="standard", normalization="group")
+        x = torch.randn(32, 3, 32, 32)
+    y = torch.randint(0, 10, (32,))
     torch.nn.functional.cross_entropy(model(x[:2]), y[:2]).backward()
     before = resident_peak()
     monitor = ng.Monitor(model, x, y, loss=LOSS, budget=None)
@@ -136,8 +140,8 @@ def memory() -> None:
     monitor.observe(1)
     parameters = sum(p.numel() for p in model.parameters())
     print(
-        f"{parameters / 1e6:.1f}·10⁶ parameters, probe 32: resident memory grew by {built - before:.0f} MB at "
-        f"construction, {resident_peak() - before:.0f} MB in all; one look {time.perf_counter() - begun:.1f} s"
+        f"{network}, {parameters / 1e6:.1f}·10⁶ parameters, probe 32: resident memory grew by "
+        f"{built - before:.0f} MB at construction, {resident_peak() - before:.0f} MB in all; one look {time.perf_counter() - begun:.1f} s"
     )
 
 
@@ -159,11 +163,12 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--probe", type=int, default=32)
+    parser.add_argument("--network", choices=["mlp", "wide_resnet"], default="mlp", help="for memory")
     given = parser.parse_args()
     parts = {
         "overhead": lambda: overhead(given.steps, given.probe),
         "by_hand": lambda: hand_table(given.repeat),
-        "memory": memory,
+        "memory": lambda: memory(given.network),
     }
     for part in given.parts or parts:
         if len(given.parts) == 1:

@@ -56,10 +56,10 @@ def watched(clock, seconds_a_step, steps, **arguments):
 
 
 def test_everything_where_it_is_cheap(clock):
-    monitor = watched(clock, 100.0, [1, 2, 4])
+    monitor = watched(clock, 200.0, [1, 2, 4])
     assert monitor.to_pandas()[["kernel_change", "linearization_gap"]].notna().all(axis=None)
     assert not any("left out" in note for note in monitor.notes)
-    assert monitor.overhead == pytest.approx(15 / 400)
+    assert monitor.overhead == pytest.approx(15 / 800)
 
 
 @pytest.mark.parametrize("seconds", [0.4, 1.0, 5.0, 20.0])

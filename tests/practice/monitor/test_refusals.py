@@ -29,7 +29,7 @@ Y = torch.tensor([0, 1, 2, 0, 1])
         ({"x": X[:0]}, DataError, "the probe x has shape .0, 4.; at least one example"),
         ({"y": Y[:3]}, DataError, "y has shape .3,., but the probe holds 5"),
         ({"y": Y + 1}, DataError, "class numbers 1 … 3, the model has 3"),
-        ({"y": torch.zeros(5, 2)}, DataError, "does not fit 3 outputs"),
+        ({"y": torch.zeros(5, 2)}, DataError, "does not fit outputs of shape .5, 3"),
         ({"y_test": Y}, StudyError, "without x_test"),
         ({"y": Y, "loss": "hinge"}, StudyError, "unknown loss 'hinge'"),
         ({"y": Y, "loss": 3}, StudyError, "loss= takes a name or a function"),

@@ -8,6 +8,7 @@ import pandas as pd
 from torch import nn
 
 from ntkgap.errors import ModelError, StudyError, reason
+from ntkgap.kernels.modes import neutral
 from ntkgap.models.substitution import unwrapped
 from ntkgap.practice.checks import check_network
 from ntkgap.practice.linearized.snapshot import snapshot
@@ -36,6 +37,7 @@ class CheckpointComparison(dict[str, float]):
         self.layers, self.errors, self.notes = layers, errors, notes
 
 
+@neutral()
 def compare_checkpoints(
     before: nn.Module | Mapping[str, Any],
     after: nn.Module | Mapping[str, Any],
@@ -75,8 +77,9 @@ def compare_checkpoints(
             raise ModelError(
                 f"{name} holds NaN or infinite numbers; the training has diverged: take an earlier one"
             )
-    probe = Probe(start, x, y, loss, ProbeSettings(outputs, seed, batch_size=batch_size), {}, "x", dtype)
-    probe.iterations = ITERATIONS
+    probe = Probe(
+        start, x, y, loss, ProbeSettings(outputs, seed, ITERATIONS, batch_size=batch_size), {}, "x", dtype
+    )
     found = probe.measure(now, probe.parts)
     values = dict.fromkeys(record.QUANTITIES, math.nan) | {"parameter_change": parameter_change(start, now)}
     del values["stability_ratio"]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ntkgap.errors import StudyError
+from ntkgap.kernels.modes import neutral
 from ntkgap.practice.checks import check_count, check_network
 from ntkgap.practice.monitor import record
 from ntkgap.practice.monitor.budget import Budget
@@ -23,6 +24,10 @@ from ntkgap.practice.monitor.steps import equal_ratio_steps, is_power_of_two
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+#: Iterations for the largest curvature at θ_0, where outputs are sampled.
+ITERATIONS = 5
 
 
 class Monitor:
@@ -83,6 +88,7 @@ class Monitor:
         0.0
     """
 
+    @neutral()
     def __init__(
         self,
         model: nn.Module,
@@ -128,6 +134,7 @@ class Monitor:
 
     # Observing
 
+    @neutral()
     def observe(self, step: int, loss: Any = None, *, complete: bool = False) -> dict[str, float]:
         """Look at the network after so many steps.
 
@@ -257,11 +264,9 @@ class Monitor:
     def _look_at_start(self) -> None:
         now = present_network(self._model, self.dtype)
         for name, probe in self._probes.items():
-            probe.iterations = 10  # where nothing is known of the leading direction
-            measured = probe.measure(now, probe.parts)
-            probe.iterations = 1
-            again = probe.measure(now, probe.parts)  # what it takes once everything is warm
-            self._budget.costs |= {f"{part}{name}": seconds for part, seconds in again.seconds.items()}
+            measured = probe.measure_start(ITERATIONS)
+            timed = probe.measure(now, probe.parts)  # for what it takes once everything is warm
+            self._budget.costs |= {f"{part}{name}": seconds for part, seconds in timed.seconds.items()}
             probe.at_start = measured
             if probe.sampling:
                 self._note(f"kernels{name} are estimated from {probe.sampling}; see sampling_errors()")

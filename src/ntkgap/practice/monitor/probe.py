@@ -1,5 +1,6 @@
 """Everything that is measured on one set of examples, from what was kept of θ_0."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from ntkgap.errors import DataError, ModelError
 from ntkgap.kernels.empirical.inputs import Inputs
 from ntkgap.practice.monitor.activation_signs import (
+    Signs,
     outputs_and_signs,
     signs_changed,
     signs_changed_by_layer,
@@ -78,7 +80,6 @@ class Probe:
         targets: [k, C], or None.
         loss: of the outputs, or None.
         at_start: what was found at θ_0, if that is known.
-        iterations: of the power iteration at the next look.
 
     Args:
         start: the network at θ_0, in evaluation mode.
@@ -118,7 +119,7 @@ class Probe:
                 f"{type(start).__name__} returns one number; outputs [n, ...] are needed, one an example"
             )
         matrix = self._outputs.reshape(len(self._outputs), -1)
-        self.targets = None if y is None else target_columns(y, matrix, name.replace("x", "y"))
+        self.targets = None if y is None else target_columns(y, self._outputs, name.replace("x", "y"))
         self.loss = None if loss is None or y is None else ProbeLoss(loss, y)
         if self.loss:
             self.loss(self._outputs)
@@ -129,7 +130,6 @@ class Probe:
             self._kernels = {"": _sum(self._kernels)}
         self._leading = LeadingCurvature(self._linearization)
         self.at_start: Measured | None = None
-        self.iterations = settings.iterations
 
     @property
     def parts(self) -> list[str]:
@@ -166,10 +166,7 @@ class Probe:
             return replace(self.at_start, seconds={})
         found, since = Measured(), perf_counter()
         outputs, signs = outputs_and_signs(now, self._x)
-        found.values["signs_changed"] = signs_changed(self._signs, signs)
-        found.layers["signs_changed"] = signs_changed_by_layer(self._signs, signs)
-        if self.loss:
-            found.values["loss"] = float(self.loss(outputs))
+        self._look_at_outputs(outputs, signs, found)
         looks = {"gap": self._look_at_gap, "kernel": self._look_at_kernel, "curvature": self._look_at_curvature}
         found.seconds["outputs"] = perf_counter() - since
         for part in (p for p in self.parts if p in chosen and p in looks):
@@ -178,12 +175,34 @@ class Probe:
             found.seconds[part] = perf_counter() - since
         return found
 
+    def measure_start(self, iterations: int) -> Measured:
+        """What there is to say of θ_0, to be given again where nothing has moved; all of it is known by now.
+
+        Args:
+            iterations: of the power iteration, which has nothing to start from.
+        """
+        found = Measured()
+        self._look_at_outputs(self._outputs, self._signs, found)
+        found.values["linearization_gap"] = math.nan
+        self._judge_kernels(self._kernels, self._outputs, found)
+        if "curvature" in self.parts:
+            self._look_at_curvature(self._start, self._outputs, found, iterations)
+        return found
+
+    def _look_at_outputs(self, outputs: Tensor, signs: Signs, found: Measured) -> None:
+        found.values["signs_changed"] = signs_changed(self._signs, signs)
+        found.layers["signs_changed"] = signs_changed_by_layer(self._signs, signs)
+        if self.loss:
+            found.values["loss"] = float(self.loss(outputs))
+
     def _look_at_gap(self, now: nn.Module, outputs: Tensor, found: Measured) -> None:
         linear = self._linearization.product(step_taken(self._start, now))
         found.values["linearization_gap"] = gap(outputs - self._outputs, linear)
 
     def _look_at_kernel(self, now: nn.Module, outputs: Tensor, found: Measured) -> None:
-        kernels = self._kernel.at(now, layerwise=set(self._kernels) != {""})
+        self._judge_kernels(self._kernel.at(now, layerwise=set(self._kernels) != {""}), outputs, found)
+
+    def _judge_kernels(self, kernels: dict[str, Tensor], outputs: Tensor, found: Measured) -> None:
         kernel, reference = _sum(kernels), _sum(self._kernels)
         moved = kernel_movement(kernel, reference, self._sampled)
         found.values |= {"kernel_change": moved.change, "kernel_distance": moved.distance}
@@ -198,9 +217,11 @@ class Probe:
             product = self.loss.curvature(outputs) if self.loss else None
             found.values["kappa_max"] = curvature_of_kernel(kernel, product, outputs.shape) * self._scale(outputs)
 
-    def _look_at_curvature(self, now: nn.Module, outputs: Tensor, found: Measured) -> None:
+    def _look_at_curvature(
+        self, now: nn.Module, outputs: Tensor, found: Measured, iterations: int | None = None
+    ) -> None:
         product = self.loss.curvature(outputs) if self.loss else None
-        leading = self._leading.iterate(now, self._x, product, outputs, self.iterations)
+        leading = self._leading.iterate(now, self._x, product, outputs, iterations or self._settings.iterations)
         found.values["kappa_max"] = leading * self._scale(outputs)
         found.errors["kappa_max"] = self._leading.residual
 

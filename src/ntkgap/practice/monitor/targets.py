@@ -13,28 +13,39 @@ from ntkgap.practice.losses import LOSSES, name_of
 
 
 def target_columns(y: Any, outputs: Tensor, name: str = "y") -> Tensor:
-    """Targets [n, C] for outputs [n, C]: class numbers become one-hot rows.
+    """Targets laid out as the outputs are, [n, C]; class numbers become one-hot rows.
+
+    Args:
+        y: a number for each output, or a class number for each example, or for each place where classes are the
+            last or the second axis of the outputs.
+        outputs: in the shape in which the network returns them, [n, ...].
+        name: for messages.
 
     Raises:
         DataError: if they do not fit the outputs.
     """
-    n, classes = outputs.shape
-    y = torch.as_tensor(y, device=outputs.device)
-    if len(y.shape) == 0 or len(y) != n:
+    try:
+        y = torch.as_tensor(y, device=outputs.device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"{name} holds no numbers ({reason(error)}); give a tensor") from error
+    n, shape = len(outputs), outputs.shape
+    if y.ndim == 0 or len(y) != n:
         raise DataError(f"{name} has shape {tuple(y.shape)}, but the probe holds {n} examples")
-    if y.numel() == n * classes and (y.is_floating_point() or classes > 1 or y.dtype == torch.bool):
-        return y.reshape(n, classes).to(outputs)
-    if y.numel() == n and not y.is_floating_point() and classes > 1:
-        if int(y.min()) < 0 or int(y.max()) >= classes:
-            raise DataError(
-                f"{name} holds the class numbers {int(y.min())} … {int(y.max())}, the model has {classes} outputs"
-            )
-        return F.one_hot(y.reshape(n).long(), classes).to(outputs)
-    if y.numel() == n * classes:
-        return y.reshape(n, classes).to(outputs)
+    whole = not y.is_floating_point() and y.dtype != torch.bool
+    for axis in (outputs.ndim - 1, 1):
+        places = shape[:axis] + shape[axis + 1 :]
+        if whole and outputs.ndim > 1 and shape[axis] > 1 and y.numel() == places.numel() and y.numel() >= n:
+            low, high = int(y.min()), int(y.max())
+            if low < 0 or high >= shape[axis]:
+                raise DataError(
+                    f"{name} holds the class numbers {low} … {high}, the model has {shape[axis]} outputs"
+                )
+            return F.one_hot(y.reshape(places).long(), shape[axis]).movedim(-1, axis).reshape(n, -1).to(outputs)
+    if y.numel() == outputs.numel():
+        return y.reshape(n, -1).to(outputs)
     raise DataError(
-        f"{name} has shape {tuple(y.shape)}, which does not fit {classes} outputs of {n} examples; give class "
-        "numbers [n], or one number for each output"
+        f"{name} has shape {tuple(y.shape)}, which does not fit outputs of shape {tuple(shape)}; give class "
+        "numbers, or one number for each output"
     )
 
 
@@ -63,8 +74,8 @@ class ProbeLoss:
 
     def _of(self, outputs: Tensor, y: Tensor) -> Tensor:
         if self._columns:
-            outputs = outputs.reshape(len(outputs), -1)
             y = target_columns(y, outputs)
+            outputs = outputs.reshape(len(outputs), -1)
         elif y.is_floating_point():
             y = y.to(outputs.dtype)
             # Outputs [n, 1] less targets [n] would be [n, n].
