@@ -139,9 +139,10 @@ def memory(network: str) -> None:
     begun = time.perf_counter()
     monitor.observe(1)
     parameters = sum(p.numel() for p in model.parameters())
+    seconds = time.perf_counter() - begun
     print(
         f"{network}, {parameters / 1e6:.1f}·10⁶ parameters, probe 32: resident memory grew by "
-        f"{built - before:.0f} MB at construction, {resident_peak() - before:.0f} MB in all; one look {time.perf_counter() - begun:.1f} s"
+        f"{built - before:.0f} MB at construction, {resident_peak() - before:.0f} MB in all; a look {seconds:.0f} s"
     )
 
 

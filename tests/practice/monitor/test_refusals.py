@@ -153,15 +153,37 @@ def test_parameters_that_are_not_finite():
     assert monitor.diverged == 4
 
 
-def test_outputs_that_overflow():
-    model = net()
-    monitor = ng.Monitor(model, X, budget=None)
+@pytest.mark.parametrize(("size", "says"), [(1e30, "outputs on the probe are not finite"), (1e11, "overflows")])
+def test_outputs_and_kernels_that_overflow(size, says):
+    model = ng.MLP(4, 3, width=400, depth=2)  # in float32
+    monitor = ng.Monitor(model, X, Y, budget=None)
     with torch.no_grad():
         for p in model.parameters():
-            p.fill_(1e30)
-        model[2].weight *= 1e8
+            p.fill_(size)
     found = monitor.observe(1)
-    assert not any(math.isinf(value) for value in found.values())
+    assert math.isnan(found["kernel_change"])
+    assert any(says in note for note in monitor.notes)
+    assert (monitor.diverged == 1) == (size == 1e30)
+
+
+class Root(nn.Module):
+    """Defined for positive parameters alone, of which some are small."""
+
+    def __init__(self):
+        super().__init__()
+        self.squares = nn.Parameter(torch.tensor([1e-3, 10.0, 10.0, 10.0]))
+
+    def forward(self, x):
+        return torch.tanh(x * self.squares.sqrt()).sum(1)
+
+
+def test_a_network_that_is_not_defined_beside_its_start():
+    model = Root()
+    torch.manual_seed(0)
+    monitor = ng.Monitor(model, X, budget=None)
+    with torch.no_grad():
+        model.squares += 1.0
+    assert monitor.observe(1)["kernel_change"] > 0
 
 
 def test_watching_needs_the_optimizer():

@@ -74,18 +74,16 @@ def compare_checkpoints(
     start, now = start_network(old, dtype), present_network(new, dtype)
     for name, network in (("before", start), ("after", now)):
         if not all_finite(network):
-            raise ModelError(
-                f"{name} holds NaN or infinite numbers; the training has diverged: take an earlier one"
-            )
-    probe = Probe(
-        start, x, y, loss, ProbeSettings(outputs, seed, ITERATIONS, batch_size=batch_size), {}, "x", dtype
-    )
+            raise ModelError(f"{name} holds NaN or infinite numbers; take a checkpoint from before it diverged")
+    settings = ProbeSettings(outputs, seed, ITERATIONS, batch_size=batch_size)
+    probe = Probe(start, x, y, loss, settings, {}, "x", dtype)
     found = probe.measure(now, probe.parts)
     values = dict.fromkeys(record.QUANTITIES, math.nan) | {"parameter_change": parameter_change(start, now)}
     del values["stability_ratio"]
     layers = {"parameter_change": parameter_change_by_layer(start, now)} | found.layers
     rows = record.layer_frame(record.layer_rows(0, layers)).drop(columns="step")
     notes = [f"kernels are estimated from {probe.sampling}"] if probe.sampling else []
+    notes += found.faults
     return CheckpointComparison(values | found.values, rows, found.errors, notes)
 
 

@@ -288,6 +288,11 @@ class Monitor:
             for quantity, value in found.values.items():
                 if quantity != "loss" or name or math.isnan(row["loss"]):
                     row[f"{quantity}{name}"] = value
+            for fault in found.faults:
+                self._note(f"step {step}: {fault}")
+            if found.faults and not found.values:
+                self.diverged = step if self.diverged is None else self.diverged
+                continue
             if not name:
                 layers |= found.layers
             if found.errors:

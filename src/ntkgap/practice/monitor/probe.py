@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ntkgap.errors import DataError, ModelError
+from ntkgap.errors import DataError, KernelError, ModelError
 from ntkgap.kernels.empirical.inputs import Inputs
 from ntkgap.practice.monitor.activation_signs import (
     Signs,
@@ -46,12 +46,14 @@ class Measured:
         layers: quantity -> layer -> value.
         errors: standard errors, by quantity.
         seconds: by part.
+        faults: why a part is not there, in sentences.
     """
 
     values: dict[str, float] = field(default_factory=dict)
     layers: dict[str, dict[str, float]] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -166,12 +168,17 @@ class Probe:
             return replace(self.at_start, seconds={})
         found, since = Measured(), perf_counter()
         outputs, signs = outputs_and_signs(now, self._x)
+        if not torch.isfinite(outputs).all():
+            return Measured(faults=["the outputs on the probe are not finite"])
         self._look_at_outputs(outputs, signs, found)
         looks = {"gap": self._look_at_gap, "kernel": self._look_at_kernel, "curvature": self._look_at_curvature}
         found.seconds["outputs"] = perf_counter() - since
         for part in (p for p in self.parts if p in chosen and p in looks):
             since = perf_counter()
-            looks[part](now, outputs, found)
+            try:
+                looks[part](now, outputs, found)
+            except KernelError as error:
+                found.faults.append(str(error))
             found.seconds[part] = perf_counter() - since
         return found
 

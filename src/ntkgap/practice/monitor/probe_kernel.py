@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ntkgap.errors import NtkgapError
 from ntkgap.kernels import RepeatedKernel
 from ntkgap.models.substitution import replicate
 from ntkgap.practice.monitor.sampled_outputs import SampledOutputs
@@ -24,11 +25,13 @@ class ProbeKernel:
         sampled: which outputs.
         x: the probe.
         repeated: knows the structure of the network's gradients.
+        trusted: whether it is believed, or proved every time.
     """
 
     sampled: SampledOutputs
     x: Any
     repeated: RepeatedKernel = field(default_factory=lambda: RepeatedKernel(MEMORY))
+    trusted: bool = True
 
     def at_start(self, start: nn.Module) -> dict[str, Tensor]:
         """K_0 by the name of the layer, [n, n, s, s], proved there and at a point beside it.
@@ -36,12 +39,15 @@ class ProbeKernel:
         Where a parameter is zero, gradients of others may vanish (the first factor of a low-rank correction), and
         nothing can be proved of them.
         """
-        self._named(self.repeated.prove, nudged(start), True)
+        try:
+            self._named(self.repeated.prove, nudged(start), True)
+        except NtkgapError:  # the network is not defined there
+            self.trusted = False
         return self._named(self.repeated.prove, start, True)
 
     def at(self, now: nn.Module, layerwise: bool = True) -> dict[str, Tensor]:
         """K_t by the name of the layer; with one name "" where layers are not kept apart."""
-        return self._named(self.repeated, now, layerwise)
+        return self._named(self.repeated if self.trusted else self.repeated.prove, now, layerwise)
 
     def _named(self, kernel: Any, network: nn.Module, layerwise: bool) -> dict[str, Tensor]:
         asked, inputs = self.sampled.asked(network, self.x)
