@@ -142,7 +142,7 @@ def memory(network: str) -> None:
     seconds = time.perf_counter() - begun
     print(
         f"{network}, {parameters / 1e6:.1f}·10⁶ parameters, probe 32: resident memory grew by "
-        f"{built - before:.0f} MB at construction, {resident_peak() - before:.0f} MB in all; a look {seconds:.0f} s"
+        f"{built - before:.0f} MB at construction, {resident_peak() - before:.0f} MB in all; look {seconds:.0f} s"
     )
 
 

@@ -311,7 +311,11 @@ class Monitor:
             if not complete and not self._budget.affords([*chosen, part]):
                 break
             chosen.append(part)
-        found = probe.measure(now, [part.removesuffix(name) for part in chosen])
+        found = probe.measure(
+            now,
+            [part.removesuffix(name) for part in chosen],
+            lambda part: complete or self._budget.affords([f"{part}{name}"]),
+        )
         self._budget.measured({f"{part}{name}": seconds for part, seconds in found.seconds.items()})
         return found
 

@@ -1,7 +1,7 @@
 """Everything that is measured on one set of examples, from what was kept of θ_0."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
@@ -157,12 +157,15 @@ class Probe:
         n, _, classes = self._sampled.combinations.shape
         return f"{self._sampled.samples} random combinations of the {classes} outputs for each of {n} examples"
 
-    def measure(self, now: nn.Module, chosen: Collection[str]) -> Measured:
+    def measure(
+        self, now: nn.Module, chosen: Collection[str], still: Callable[[str], bool] = lambda _: True
+    ) -> Measured:
         """Look at θ_t; where nothing has moved, all of what was found at θ_0 is given.
 
         Args:
             now: the network at θ_t, in evaluation mode.
             chosen: parts besides ``"outputs"``, which the others need.
+            still: whether there is still time for a part, asked before it begins.
         """
         if self.at_start is not None and same_numbers(self._start, now):
             return replace(self.at_start, seconds={})
@@ -174,6 +177,8 @@ class Probe:
         looks = {"gap": self._look_at_gap, "kernel": self._look_at_kernel, "curvature": self._look_at_curvature}
         found.seconds["outputs"] = perf_counter() - since
         for part in (p for p in self.parts if p in chosen and p in looks):
+            if not still(part):
+                continue
             since = perf_counter()
             try:
                 looks[part](now, outputs, found)
