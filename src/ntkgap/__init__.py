@@ -78,6 +78,10 @@ if TYPE_CHECKING:
         import_accuracy_matrix,
         train_tasks,
     )
+    from ntkgap.practice.monitor import (
+        Monitor,
+        compare_checkpoints,
+    )
     from ntkgap.reporting import (
         report,
     )
@@ -189,6 +193,10 @@ _HOMES = {
         "import_accuracy_matrix",
         "train_tasks",
     ),
+    "practice.monitor": (
+        "Monitor",
+        "compare_checkpoints",
+    ),
     "reporting": ("report",),
     "results": (
         "Runs",
@@ -257,6 +265,7 @@ __all__ = [
     "KernelDynamics",
     "KernelTime",
     "LinearizedLaplace",
+    "Monitor",
     "NTKConv2d",
     "NTKLinear",
     "NTKOperator",
@@ -282,6 +291,7 @@ __all__ = [
     "as_matrix",
     "calibration",
     "classification_calibration",
+    "compare_checkpoints",
     "compare_runs",
     "coordinate_check",
     "critical_learning_rate",

@@ -299,4 +299,13 @@ def test_known_layers_are_copied_without_following_their_attributes(module, foll
     for ours, theirs in zip(replica.modules(), module.modules(), strict=True):
         assert ours is not theirs
         assert ours._parameters is not theirs._parameters
+        ours.register_forward_hook(print)
+        ours.register_forward_pre_hook(print, with_kwargs=True)
+        ours.register_full_backward_hook(print)
+        ours.register_buffer("mine", torch.zeros(1), persistent=False)
+        assert not theirs._forward_hooks or followed
+        assert not theirs._forward_pre_hooks_with_kwargs
+        assert not theirs._backward_hooks
+        assert "mine" not in dict(theirs.named_buffers(recurse=False))
+        assert "mine" not in theirs._non_persistent_buffers_set
         assert all(ours._parameters[k] is p for k, p in theirs._parameters.items())

@@ -23,6 +23,14 @@ _BACKWARD_HOOKS = ("_backward_hooks", "_backward_pre_hooks")
 # Modules defined there hold tensors and modules in their tables alone.
 _KNOWN = ("torch.nn.modules.", "ntkgap.models.")
 _HOOKS = (*_BACKWARD_HOOKS, "_forward_hooks", "_forward_pre_hooks")
+# Of a replica for itself: a hook that is set on it must not land on the original.
+_OWN_TABLES = (
+    *_HOOKS,
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_forward_pre_hooks_with_kwargs",
+    "_non_persistent_buffers_set",
+)
 
 
 def replicate(module: Module, tensors: Mapping[str, Tensor] | None = None, copied: bool = False) -> Module:
@@ -104,6 +112,8 @@ def _shallow(module: Module, given: Mapping[str, Tensor]) -> Module:
         own = vars(copy)
         own.update(held)
         own["_compiled_call_impl"] = None
+        for table in _OWN_TABLES:
+            own[table] = held[table].copy()
         for table in ("_parameters", "_buffers"):
             own[table] = {key: value(prefix + key, tensor) for key, tensor in held[table].items()}
         own["_modules"] = {

@@ -13,7 +13,7 @@ the memory (``plan``, ``ntk``). What is too large to form is an operator (``oper
 from ntkgap.kernels.empirical.jacobian import Jacobian, jacobian
 from ntkgap.kernels.empirical.ntk import as_matrix, empirical_ntk, plan_ntk
 from ntkgap.kernels.empirical.operator import JacobianChange, KernelChange, NTKOperator
-from ntkgap.kernels.empirical.repeated import RepeatedJacobian
+from ntkgap.kernels.empirical.repeated import RepeatedJacobian, RepeatedKernel
 
 __all__ = [
     "Jacobian",
@@ -21,6 +21,7 @@ __all__ = [
     "KernelChange",
     "NTKOperator",
     "RepeatedJacobian",
+    "RepeatedKernel",
     "as_matrix",
     "empirical_ntk",
     "jacobian",

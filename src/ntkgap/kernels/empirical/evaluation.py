@@ -26,7 +26,8 @@ class Evaluation:
     """The network at some examples, ready for backward passes.
 
     With ``strict`` what was not planned for is not done: ``terms`` raises :class:`Replanned` where the recipe does
-    not hold, before it takes the memory of the fallback. ``room``: see ``structured_terms``.
+    not hold, before it takes the memory of the fallback. ``room``: see ``structured_terms``. ``proved``: the
+    factors were compared with autograd before, at these inputs and other parameters, and are not again.
 
     Attributes:
         outputs: f(x; θ), [n, C], without a graph.
@@ -34,16 +35,22 @@ class Evaluation:
     """
 
     def __init__(
-        self, point: Point, x: Inputs, recipe: Recipe, strict: bool = False, room: int = TOGETHER
+        self,
+        point: Point,
+        x: Inputs,
+        recipe: Recipe,
+        strict: bool = False,
+        room: int = TOGETHER,
+        proved: bool = False,
     ) -> None:
         self._point, self._strict, self._planned, self._room = point, strict, recipe.fallback.keys(), room
         self._made = trace(point, x, recipe.decided)
         self.recipe = recipe.matching(self._made)
         self.outputs = self._made.outputs.detach()
-        if len(x) >= 3:
+        if len(x) >= 3 and not proved:
             rows = torch.tensor([len(x) // 2, len(x) - 1], device=point.device)
             check_separate(point, self._made, rows, point.values(x[rows]))
-        self._proved = False
+        self._proved = proved
 
     def terms(self, along: Tensor, examples_first: bool = False) -> dict[str, Term]:
         """Gradients of combinations of the outputs, one merged term a parameter.

@@ -14,7 +14,7 @@ from ntkgap.kernels.empirical.differentiable import differentiable_kernel
 from ntkgap.kernels.empirical.evaluation import Evaluation, Replanned
 from ntkgap.kernels.empirical.plan import Plan, make_plan
 from ntkgap.kernels.empirical.point import Point
-from ntkgap.kernels.empirical.recipe import find_recipe
+from ntkgap.kernels.empirical.recipe import Recipe, find_recipe
 from ntkgap.kernels.empirical.selection import ParameterSelection
 from ntkgap.kernels.memory import check_budget, free_memory
 from ntkgap.kernels.modes import neutral
@@ -134,7 +134,7 @@ def empirical_ntk(
             )
         _check_options(outputs, memory_budget)
         return differentiable_kernel(model, x1, x2, outputs, parameters, dtype)
-    job = _Job(model, x1, x2, outputs, parameters, memory_budget, dtype)
+    job = KernelJob(model, x1, x2, outputs, parameters, memory_budget, dtype)
     if explain:
         print(job.plan)
     return job.run(progress, layerwise)
@@ -151,7 +151,7 @@ def plan_ntk(
     dtype: torch.dtype | None = None,
 ) -> Plan:
     """The plan that :func:`empirical_ntk` would follow, with the same arguments; ``print`` it."""
-    return _Job(model, x1, x2, outputs, parameters, memory_budget, dtype).plan
+    return KernelJob(model, x1, x2, outputs, parameters, memory_budget, dtype).plan
 
 
 def _check_options(outputs: str, memory_budget: int | None) -> None:
@@ -160,7 +160,7 @@ def _check_options(outputs: str, memory_budget: int | None) -> None:
     check_budget(memory_budget)
 
 
-class _Job:
+class KernelJob:
     """One call of :func:`empirical_ntk`: what is to be done, and the loop over blocks that does it."""
 
     @neutral()
@@ -173,13 +173,15 @@ class _Job:
         parameters: ParameterSelection,
         memory_budget: int | None,
         dtype: torch.dtype | None,
+        recipe: Recipe | None = None,
     ) -> None:
         _check_options(outputs, memory_budget)
         self.point = Point(model, parameters, dtype)
         self.symmetric = x2 is None or x2 is x1
         self.x1 = self.point.inputs(x1, "x1")
         self.x2 = self.x1 if x2 is None or self.symmetric else self.point.inputs(x2, "x2")
-        self.recipe1 = self.recipe2 = find_recipe(self.point, self.x1, prove=False)
+        self._proved = recipe is not None  # at other parameters, for x1 alone
+        self.recipe1 = self.recipe2 = recipe or find_recipe(self.point, self.x1, prove=False)
         if self.x2.kind != self.x1.kind:
             self.recipe2 = find_recipe(self.point, self.x2, prove=False)
         if self.recipe1.classes != self.recipe2.classes:
@@ -211,6 +213,11 @@ class _Job:
             return aside(lambda: self._finished(progress, layerwise))
         return self._finished(progress, layerwise)
 
+    def leave_to_fallback(self, left: dict[str, str]) -> None:
+        """Plan again with these parameters, given with the reason, left to the fallback."""
+        self.recipe1, self.recipe2 = self.recipe1.without(left), self.recipe2.without(left)
+        self.plan = self._planned()
+
     def _is_small(self) -> bool:
         """By about how many operations there are: in the contractions, and in passes forward and backward."""
         shapes, examples = self.recipe1.shapes.values(), len(self.x1) + (0 if self.symmetric else len(self.x2))
@@ -225,9 +232,8 @@ class _Job:
             try:
                 return self._run(progress, layerwise)
             except Replanned as found:
-                left = found.recipe.fallback
-                self.recipe1, self.recipe2 = self.recipe1.without(left), self.recipe2.without(left)
-                self.plan = self._planned()
+                self._proved = False
+                self.leave_to_fallback(found.recipe.fallback)
 
     def _run(self, progress: bool, layerwise: bool) -> Tensor | dict[str, Tensor]:
         """Loop over pairs of blocks."""
@@ -244,13 +250,17 @@ class _Job:
         for i, j in tracked(list(self._pairs()), "empirical NTK", progress):
             if held is None or held[0] != i:
                 held = None  # frees the last block before the next is evaluated
-                rows = Evaluation(self.point, self.x1[i], self.recipe1, strict=True, room=room)
+                rows = Evaluation(
+                    self.point, self.x1[i], self.recipe1, strict=True, room=room, proved=self._proved
+                )
                 held = (i, rows, _Held(self.outputs, self.plan.classes))
             _, rows, cache = held
             same = self.symmetric and i == j
             columns = rows
             if not same:
-                columns = Evaluation(self.point, self.x2[j], self.recipe2, strict=True, room=room)
+                columns = Evaluation(
+                    self.point, self.x2[j], self.recipe2, strict=True, room=room, proved=self._proved
+                )
             for chosen, along in self._combinations():
                 terms1 = cache.terms(rows, along)
                 terms2 = terms1 if same else columns.terms(along, self.outputs == "mean")

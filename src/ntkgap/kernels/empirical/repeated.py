@@ -1,12 +1,13 @@
-"""Jacobians of one network again and again, at other inputs and now and then at other parameters."""
+"""Jacobians and kernels of one network again and again: what was proved once is believed, and watched."""
 
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ntkgap.kernels.empirical.collect import structured_terms, trace
 from ntkgap.kernels.empirical.jacobian import Jacobian, jacobian_at, keep_private
+from ntkgap.kernels.empirical.ntk import KernelJob
 from ntkgap.kernels.empirical.point import Point
 from ntkgap.kernels.empirical.recipe import Recipe, find_recipe
 from ntkgap.kernels.empirical.terms import merged
@@ -67,3 +68,41 @@ class RepeatedJacobian:
         terms = {name: merged(found) for name, found in uses.items()}
         keep_private(terms, [*x.tensors, *self._point.leaves.values(), *self._point.constants.values()])
         return Jacobian(made.outputs.detach(), terms, shapes, recipe)
+
+
+class RepeatedKernel:
+    """The kernel of a network at the same inputs as it is trained.
+
+    ``empirical_ntk`` proves the factors against autograd in every call, for as much as a backward pass and their
+    product. Here that is done by ``prove``; a later call only checks that the forward pass does what the proved
+    ones did, and takes the full way where it does not. Prove it at points where no gradient vanishes: at a zero
+    there is nothing to see.
+
+    Args:
+        memory_budget: bytes to use; by default half of what is free.
+    """
+
+    def __init__(self, memory_budget: int | None = None) -> None:
+        self._budget = memory_budget
+        self._recipe: Recipe | None = None
+
+    def prove(self, model: nn.Module, x: Any, layerwise: bool = False) -> dict[str, Tensor]:
+        """The kernel with all proofs; parameters that fell back before, fall back.
+
+        Raises:
+            ModelError, DataError, KernelError: as ``empirical_ntk``.
+        """
+        return self._run(model, x, layerwise, proved=False)
+
+    def __call__(self, model: nn.Module, x: Any, layerwise: bool = False) -> dict[str, Tensor]:
+        """The full kernel, [n, n, C, C], by the name of the layer, "" for all where they are not kept apart."""
+        return self._run(model, x, layerwise, proved=self._recipe is not None)
+
+    def _run(self, model: nn.Module, x: Any, layerwise: bool, proved: bool) -> dict[str, Tensor]:
+        recipe = self._recipe if proved else None
+        job = KernelJob(model, x, None, "full", None, self._budget, None, recipe)
+        if not proved and self._recipe is not None:
+            job.leave_to_fallback(self._recipe.fallback)
+        found = job.run(False, layerwise)
+        self._recipe = job.recipe1
+        return found if isinstance(found, dict) else {"": found}
