@@ -214,12 +214,10 @@ def generalise(
         findings.leave_out("there is no trained linearized model", ratios["twin"])
     else:
         predictions["twin"] = outputs_of(twin[0], pair.test.x).double()
-    residual = pair.y - pair.start
-    left = float((pair.end - pair.y).square().sum() / residual.square().sum()) if recipe.squared else LEFT
+    left = float((pair.end - pair.y).square().sum() / pair.y.square().sum()) if recipe.squared else LEFT
     for name, model in (("kernel_start", pair.before), ("kernel_end", pair.after)):
         try:
-            added = kernel_predictions(model, pair.x, residual, pair.x_test, left)
-            predictions[name] = pair.start_test + added
+            predictions[name] = kernel_predictions(model, pair.x, pair.y, pair.x_test, left)
         except NtkgapError as error:
             findings.leave_out(str(error), ratios[name])
     losses = {name: _loss(recipe.loss, found, y_test) for name, found in predictions.items()}

@@ -23,7 +23,7 @@ class DefaultTraining(Spec):
     fraction_of_critical: float = Field(default=0.1, gt=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     batch_size: int = Field(default=128, ge=1)
-    steps: int = Field(default=300, ge=1)
+    steps: int = Field(default=200, ge=1)
 
     def describe(self) -> str:
         """In a few words."""

@@ -14,19 +14,19 @@ MOST_FLOPS = 5e11
 LONGEST = 1e6
 
 
-def kernel_predictions(model: nn.Module, x: Tensor, residual: Tensor, x_test: Tensor, left: float) -> Tensor:
-    r"""What kernel regression adds to f_0 on new points, with the mean kernel K = Σ_c K_cc/C of a network.
+def kernel_predictions(model: nn.Module, x: Tensor, y: Tensor, x_test: Tensor, left: float) -> Tensor:
+    r"""What kernel regression from zero says of new points, with the mean kernel K = Σ_c K_cc/C of a network.
 
-    .. math:: K(x, X) K^{-1} (I - e^{-Kt}) (y - f_0)
+    .. math:: K(x, X) K^{-1} (I - e^{-Kt}) y
 
-    with t such that ‖e^{−Kt}(y − f_0)‖² is a given part of ‖y − f_0‖², at the latest 10⁶/κ_max.
+    with t such that ‖e^{−Kt}y‖² is a given part of ‖y‖², at the latest 10⁶/κ_max.
 
     Args:
         model: in evaluation mode, float64; its kernel is taken at its present parameters.
         x: training inputs, [n, ...].
-        residual: y − f_0, [n, C].
+        y: targets, [n, C].
         x_test: new points, [m, ...].
-        left: the part of the squared residual that is left.
+        left: the part of the squared targets that is left.
 
     Returns:
         [m, C].
@@ -44,7 +44,7 @@ def kernel_predictions(model: nn.Module, x: Tensor, residual: Tensor, x_test: Te
     kappa = kappa.clamp(min=0.0)
     if not float(kappa[-1]) > 0:
         raise KernelError("the kernel is zero")
-    coefficients = modes.T @ residual.double()
+    coefficients = modes.T @ y.double()
     t = stopping_time(kappa, coefficients.square().sum(dim=1), left)
     # (1 − e^{−κt})/κ, which is t where κ vanishes.
     shrunk = torch.where(kappa * t > 1e-12, -torch.expm1(-kappa * t) / kappa.clamp(min=1e-300), t)
