@@ -79,6 +79,8 @@ if TYPE_CHECKING:
         train_tasks,
     )
     from ntkgap.reporting import (
+        Diagnosis,
+        diagnose,
         report,
     )
     from ntkgap.studies import (
@@ -87,6 +89,7 @@ if TYPE_CHECKING:
         Claim,
         ContinualStudy,
         CurveFigure,
+        DiagnosisStudy,
         Findings,
         OptimizationStudy,
         Table,
@@ -188,13 +191,18 @@ _HOMES = {
         "import_accuracy_matrix",
         "train_tasks",
     ),
-    "reporting": ("report",),
+    "reporting": (
+        "Diagnosis",
+        "diagnose",
+        "report",
+    ),
     "studies": (
         "BaseProblem",
         "BaseStudy",
         "Claim",
         "ContinualStudy",
         "CurveFigure",
+        "DiagnosisStudy",
         "Findings",
         "OptimizationStudy",
         "Table",
@@ -241,6 +249,8 @@ __all__ = [
     "ConvNet",
     "CurveFigure",
     "Dataset",
+    "Diagnosis",
+    "DiagnosisStudy",
     "Epochs",
     "Evidence",
     "Findings",
@@ -284,6 +294,7 @@ __all__ = [
     "critical_learning_rate",
     "decide",
     "describe",
+    "diagnose",
     "empirical_ntk",
     "find_study",
     "import_accuracy_matrix",

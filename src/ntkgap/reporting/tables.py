@@ -1,5 +1,6 @@
 """Tables that other programs read: ``results.csv`` and ``verdicts.json``."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,30 @@ def verdict_record(verdict: Verdict) -> dict[str, Any]:
         "p": verdict.p,
         "widths": [{"width": r.width, **_point(r)} for r in verdict.widths],
     }
+
+
+def verdict_frame(study: str, verdicts: Sequence[Verdict]) -> pd.DataFrame:
+    """One row a claim, problem and width: study, problem, claim, axis, at, state, value, low, high, limit, seeds."""
+    rows = []
+    for verdict in verdicts:
+        for result in verdict.widths:
+            i = result.interval
+            rows.append(
+                {
+                    "study": study,
+                    "problem": verdict.problem,
+                    "claim": verdict.claim.key,
+                    "axis": "width",
+                    "at": result.width,
+                    "state": result.state,
+                    "value": i.value if i else math.nan,
+                    "low": i.low if i else math.nan,
+                    "high": i.high if i else math.nan,
+                    "limit": verdict.claim.threshold,
+                    "seeds": result.n_seeds,
+                }
+            )
+    return pd.DataFrame(rows)
 
 
 def axis_record(verdict: AxisVerdict) -> dict[str, Any]:

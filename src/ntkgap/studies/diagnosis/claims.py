@@ -32,7 +32,12 @@ class Tolerances(Spec):
 
 def make_claims(tolerances: Tolerances) -> list[Claim]:
     """The claims of a diagnosis: whether anything can be said, whether the regime holds, what is gained by it."""
-    return [*_of_training(tolerances), *_of_regime(tolerances), *_of_predictions(tolerances), *_of_tests(tolerances)]
+    return [
+        *_of_training(tolerances),
+        *_of_regime(tolerances),
+        *_of_predictions(tolerances),
+        *_of_tests(tolerances),
+    ]
 
 
 def _of_training(tolerances: Tolerances) -> list[Claim]:
@@ -193,7 +198,12 @@ def _of_tests(tolerances: Tolerances) -> list[Claim]:
     for key, title, what, caveat in (
         ("twin", "The linearized model generalises as well as the network", "linearized model", ""),
         ("kernel_start", "Kernel regression with K(θ₀) does, too", "regression with K(θ₀)", how),
-        ("kernel_end", "Kernel regression with the kernel after training does, too", "regression with K(θ_T)", how),
+        (
+            "kernel_end",
+            "Kernel regression with the kernel after training does, too",
+            "regression with K(θ_T)",
+            how,
+        ),
     ):
         claims.append(
             Claim(

@@ -164,7 +164,9 @@ def train_twin(
         curve = train(twin, pair.train, generator=Generator().manual_seed(seed), **recipe.settings)
     except NtkgapError as error:
         own = problem.train is not None and problem.train.fit is not None
-        cause = "your training function does not take the linearized model" if own else "there is no linearized model"
+        cause = (
+            "your training function does not take the linearized model" if own else "there is no linearized model"
+        )
         return None, f"{cause}: {error}"
     if curve.stopped:
         findings.notes.append(f"the linearized model: {curve.stopped}")

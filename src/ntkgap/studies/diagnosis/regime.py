@@ -74,18 +74,24 @@ def regime_of(verdicts: Mapping[str, Verdict]) -> Regime:
     n_seeds = min(v.widths[-1].n_seeds for v in small.values())
     caution = "from a single seed, without an interval" if n_seeds < 2 else ""
     if reason := _not_trained(verdicts):
-        return Regime("not trained enough", reason, "from which width the kernel regime holds cannot be told", caution)
+        return Regime(
+            "not trained enough", reason, "from which width the kernel regime holds cannot be told", caution
+        )
     unstable = _unstable(verdicts)
     below = {key: _high(v.widths[-1]) < v.claim.threshold for key, v in small.items()}
     if all(below.values()) and not unstable:
-        shown = " and ".join(_shown(key, v.widths[-1]) for key, v in small.items() if key != "linearization_gap_test")
+        shown = " and ".join(
+            _shown(key, v.widths[-1]) for key, v in small.items() if key != "linearization_gap_test"
+        )
         return Regime("kernel", f"{_at(small)}{shown}, both below their limits", _found(small), caution)
     if rich := _rich(small):
         key, verdict = rich
         trend = "" if verdict.trend is None else f" and does not fall with width (exponent {_slope(verdict)})"
         several = len(verdict.widths) > 1
         reason = f"{_at(small)}{_shown(key, verdict.widths[-1])}{trend}" + (f"; {unstable}" if unstable else "")
-        never = "no width is named from which the kernel regime would hold" if several else "a single width was tried"
+        never = (
+            "no width is named from which the kernel regime would hold" if several else "a single width was tried"
+        )
         return Regime("feature learning", reason, never, caution)
     if unstable:
         return Regime("mixed", unstable, "no width is named, for the step size decides, not the width", caution)
@@ -148,7 +154,11 @@ def _found(small: Mapping[str, Verdict]) -> str:
         if not all(_high(r) < limit for r, limit in zip(results, limits, strict=True)):
             break
         start = width
-    return f"it holds from width {start} on" if start > widths[0] else f"it holds at every width tried, from {start} on"
+    return (
+        f"it holds from width {start} on"
+        if start > widths[0]
+        else f"it holds at every width tried, from {start} on"
+    )
 
 
 def _would_hold(above: list[Verdict]) -> str:
@@ -160,9 +170,7 @@ def _would_hold(above: list[Verdict]) -> str:
         if verdict.extrapolated is None:
             return f"from which width the kernel regime would hold cannot be told: {verdict.obstacle}"
         brackets.append(verdict.extrapolated)
-    latest = Interval(
-        max(b.value for b in brackets), max(b.low for b in brackets), max(b.high for b in brackets)
-    )
+    latest = Interval(max(b.value for b in brackets), max(b.low for b in brackets), max(b.high for b in brackets))
     return f"extrapolated, the kernel regime would hold from width {width_text(latest)}"
 
 

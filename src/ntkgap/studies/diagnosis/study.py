@@ -50,6 +50,11 @@ class DiagnosisStudy(BaseStudy):
         return contest_table(cells)
 
     @classmethod
+    def title(cls) -> str:
+        """What a reader calls the study, in a heading."""
+        return "The diagnosis"
+
+    @classmethod
     def _with_training(cls, configuration: dict[str, Any], train: Any) -> dict[str, Any]:
         settings = TrainSpec.of(train)
         return configuration | {
