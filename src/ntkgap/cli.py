@@ -276,8 +276,8 @@ def diagnose(
         str,
         typer.Argument(
             help="Your network: my_model.py:build or package.module:build, a function of width that returns an "
-            "nn.Module (it may ask for in_shape, in_features, in_channels, n_outputs and generator by these names), "
-            "or a network as it is, without --width."
+            "nn.Module (it may ask for in_shape, in_features, in_channels, n_outputs and generator by these "
+            "names), or a network as it is, without --width."
         ),
     ],
     data: Annotated[
@@ -285,9 +285,7 @@ def diagnose(
         typer.Option(help="Your data: mine.npz:x,y, mine.csv, mine.parquet, or a name; digits if not given."),
     ] = None,
     target: Annotated[str | None, typer.Option(help="Column of the targets in a .csv or .parquet file.")] = None,
-    width: Annotated[
-        str | None, typer.Option(help="Widths, like 64,256,1024, which are tried if not given.")
-    ] = None,
+    width: Annotated[str | None, typer.Option(help="Widths; 64,256,1024 if not given.")] = None,
     store: Annotated[
         str | None,
         typer.Option(help="Directory of results and page; by default runs/diagnosis. Running again resumes."),
@@ -295,9 +293,9 @@ def diagnose(
     train: Annotated[
         str | None,
         typer.Option(
-            help="Your training: my_train.py:fit, a function (model, data, seed) -> None that trains in place. It is "
-            "called on your network and on its linearized model. If not given: SGD with momentum 0.9 on the squared "
-            "error, at a tenth of the critical rate, 200 steps."
+            help="Your training: my_train.py:fit, a function (model, data, seed) -> None that trains in place. It "
+            "is called on your network and on its linearized model. If not given: SGD with momentum 0.9 on the "
+            "squared error, at a tenth of the critical rate, 200 steps."
         ),
     ] = None,
     n_train: Annotated[
@@ -319,8 +317,8 @@ def diagnose(
 
     Trains your network at every width, and its linearized model beside it with the same steps on the same batches.
     Prints one sentence: the regime (kernel, mixed, feature learning, or not trained enough), the reason with its
-    number, and the width from which the kernel regime holds or would hold, if that can be told. Then the scorecard,
-    then the path of the page with everything that was measured.
+    number, and the width from which the kernel regime holds or would hold, if that can be told. Then the
+    scorecard, then the path of the page with everything that was measured.
 
     Examples:
     - `ntkgap diagnose my_model.py:build --data mine.npz:x,y --width 64,256,1024 --store runs/mine`

@@ -52,8 +52,8 @@ def diagnose(
 
     .. math:: \frac{\lVert f_T - f_0 - J_0(\theta_T - \theta_0) \rVert}{\lVert f_T - f_0 \rVert}
 
-    by the rule of ``ntkgap.studies.diagnosis.regime``. Sources: Jacot et al. 2018; Chizat, Oyallon, Bach 2019; Lee et
-    al. 2019; Fort et al. 2020.
+    by the rule of ``ntkgap.studies.diagnosis.regime``. Sources: Jacot et al. 2018; Chizat, Oyallon, Bach 2019;
+    Lee et al. 2019; Fort et al. 2020.
 
     Args:
         model: a function ``build(width)`` that returns an ``nn.Module``, its place ``"my_model.py:build"``, or a
@@ -62,8 +62,8 @@ def diagnose(
             digits if not given.
         widths: 64, 256 and 1024 if not given.
         seeds: how many, or which.
-        train: how you train: a function (model, data, seed) -> None or a mapping as of ``BaseStudy.preset``. If not
-            given, SGD with momentum 0.9 on ½‖f − y‖² at a tenth of the critical rate, 200 steps.
+        train: how you train: a function (model, data, seed) -> None or a mapping as of ``BaseStudy.preset``. If
+            not given, SGD with momentum 0.9 on ½‖f − y‖² at a tenth of the critical rate, 200 steps.
         target: name of the column of targets of a table.
         n_train: training examples; of your data three quarters if not given, and no more than 800.
         n_test: test examples; of your data a quarter if not given, and no more than 256.

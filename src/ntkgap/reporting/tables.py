@@ -49,7 +49,10 @@ def verdict_record(verdict: Verdict) -> dict[str, Any]:
 
 
 def verdict_frame(study: str, verdicts: Sequence[Verdict]) -> pd.DataFrame:
-    """One row a claim, problem and width: study, problem, claim, axis, at, state, value, low, high, limit, seeds."""
+    """One row a claim and width.
+
+    Columns: study, problem, claim, axis, at, state, value (median), low, high, limit, seeds.
+    """
     rows = []
     for verdict in verdicts:
         for result in verdict.widths:

@@ -1,5 +1,7 @@
 """What the kernel regime says of a training run, as claims that a measurement can refute."""
 
+from functools import partial
+
 from pydantic import Field
 
 from ntkgap.studies.claim import Claim
@@ -91,8 +93,9 @@ def _of_training(tolerances: Tolerances) -> list[Claim]:
 def _of_regime(tolerances: Tolerances) -> list[Claim]:
     matched = "Measured after this training: another length of training, another verdict."
     shrinks = "shrinks like m^(−1/2) in NTK and standard parametrisation, not in mean-field and μP"
-    gap = dict(
-        statement="f_T is f_0 + J_0(θ_T − θ_0): to first order in the parameters, by one Jacobian-vector product.",
+    gap = partial(
+        Claim,
+        statement="f_T is f_0 + J_0(θ_T − θ_0), to first order in the parameters: one Jacobian-vector product.",
         source="Chizat, Oyallon, Bach 2019; Lee et al. 2019, Theorem 2.1",
         kind="consequence",
         threshold=tolerances.gap,
@@ -136,19 +139,17 @@ def _of_regime(tolerances: Tolerances) -> list[Claim]:
             caveat=matched,
             exponent=-0.5,
         ),
-        Claim(
+        gap(
             key="linearization_gap",
             title="The trained network is linear in its parameters",
             quantity="linearization_gap",
             label=label,
-            **gap,
         ),
-        Claim(
+        gap(
             key="linearization_gap_test",
             title="So it is on test points",
             quantity="linearization_gap_test",
             label=f"{label} on test points",
-            **gap,
         ),
     ]
 
@@ -191,8 +192,8 @@ def _of_predictions(tolerances: Tolerances) -> list[Claim]:
 
 def _of_tests(tolerances: Tolerances) -> list[Claim]:
     how = (
-        "Kernel regression uses the mean kernel over outputs and stops where it fits the training targets as closely "
-        "as the network."
+        "Kernel regression uses the mean kernel over outputs and stops where it fits the training targets as "
+        "closely as the network."
     )
     claims = []
     for key, title, what, caveat in (

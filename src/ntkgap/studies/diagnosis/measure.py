@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from ntkgap.errors import KernelError, ModelError, NtkgapError
 from ntkgap.kernels import as_matrix, infinite_width, jacobian, kernel_distance, relative_change, target_alignment
 from ntkgap.models.normalization import set_statistics
 from ntkgap.practice import TrainingCurve, linearize, train
-from ntkgap.practice.losses import Loss
+from ntkgap.practice.losses import LOSSES, Loss
 from ntkgap.practice.modes import modes_differ
 from ntkgap.studies.diagnosis.problem import DiagnosisProblem
 from ntkgap.studies.diagnosis.quantities import (
@@ -56,15 +57,17 @@ def measure(problem: DiagnosisProblem, width: int, seed: int) -> Findings:
     curve = train(trained, train_data, generator=Generator().manual_seed(seed), **recipe.settings)
     findings.add_stop("training", curve)
     trained.eval()
-    unit = abs(curve.losses[0]) or 1.0
     lost = curve.stopped is not None
+    pair = Pair(network, trained, train_data, test_data)
+    if not lost:
+        recipe = judged(problem, recipe, pair, curve)
+    unit = abs(curve.losses[0]) or 1.0
     findings.curves["loss"] = [loss / unit for loss in curve.losses]
     findings.scalars |= {
         "n_parameters": sum(p.numel() for p in network.parameters()),
         "steps": len(curve.losses) - 1,
         "loss_fall": -math.inf if lost else (curve.losses[0] - curve.losses[-1]) / unit,
     }
-    pair = Pair(network, trained, train_data, test_data)
     watch_stability(recipe, pair, lost, findings)
     compare_kernels(problem, pair, lost, findings)
     compare_outputs(pair, lost, findings)
@@ -91,6 +94,24 @@ class Pair:
         self.y = train_data.y.double()
         self.start, self.start_test = outputs_of(self.before, self.x), outputs_of(self.before, self.x_test)
         self.end, self.end_test = outputs_of(self.after, self.x), outputs_of(self.after, self.x_test)
+
+
+def judged(problem: DiagnosisProblem, recipe: Recipe, pair: Pair, curve: TrainingCurve) -> Recipe:
+    """The recipe with the loss by which a training function is judged, which nobody says that it descends.
+
+    Of classes it is the one of squared loss and cross-entropy that fell by the larger part, unless the user names
+    another; the curve, its values before and after, is then of that loss.
+    """
+    spec = problem.train
+    classes = pair.train.n_classes is not None and pair.train.n_outputs > 1
+    if spec is None or spec.fit is None or spec.loss != "squared" or not classes:
+        return recipe
+    loss = LOSSES["cross_entropy"]
+    first, last = _loss(loss, pair.start, pair.y), _loss(loss, pair.end, pair.y)
+    if first <= 0 or last / first >= curve.losses[-1] / (curve.losses[0] or 1.0):
+        return recipe
+    curve.losses[:] = [first, last]
+    return replace(recipe, loss=loss, squared=False, settings=recipe.settings | {"loss": "cross_entropy"})
 
 
 def watch_stability(recipe: Recipe, pair: Pair, lost: bool, findings: Findings) -> None:
@@ -164,9 +185,7 @@ def train_twin(
         curve = train(twin, pair.train, generator=Generator().manual_seed(seed), **recipe.settings)
     except NtkgapError as error:
         own = problem.train is not None and problem.train.fit is not None
-        cause = (
-            "your training function does not take the linearized model" if own else "there is no linearized model"
-        )
+        cause = "your function does not train the linearized model" if own else "there is no linearized model"
         return None, f"{cause}: {error}"
     if curve.stopped:
         findings.notes.append(f"the linearized model: {curve.stopped}")

@@ -1,4 +1,4 @@
-"""How a cell is trained: by the user's settings or function, or by the default; and the step that stability asks of."""
+"""How a cell is trained, by the user's settings or by the default, and the largest stable step."""
 
 import math
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ def recipe_of(problem: DiagnosisProblem, network: nn.Module, x: Tensor, n_output
         kappa = largest_eigenvalue(network, x)
         critical = 2 * (1 + own.momentum) / kappa if kappa > 0 else math.nan
         rate = own.fraction_of_critical * critical
-        settings = {
+        settings: dict[str, Any] = {
             "optimizer": "sgd",
             "loss": "squared",
             "learning_rate": rate / factor,

@@ -1,15 +1,16 @@
-"""In which regime a network was trained: a rule on the verdicts, with its reason and the width that would change it.
+"""In which regime a network was trained: a rule on the verdicts, with its reason and the width that matters.
 
 The first of these that applies, all numbers with their intervals over seeds:
 
-1. *not trained enough*: at the largest width it is not sure that the training loss fell by 10 % and that the outputs
-   moved by 5 % of their distance from the targets. A network that learned nothing is close to its linearized model
-   for that reason alone. A training that diverged is one of these.
-2. *kernel*: at the largest width the kernel's change and the linearization gaps on training and test points are all
-   below their limits (10 %), and the step is not past the edge of stability.
-3. *feature learning*: at every width the change of the kernel, or at every width the linearization gap, is above one
-   half, and does not fall clearly with width. "Clearly" is an exponent below −0.1 over its whole interval: from one
-   half to the limit of 10 % it would take ten million times the width at that pace; theory's is −½.
+1. *not trained enough*: at the largest width it is not sure that the training loss fell by 10 % and that the
+   outputs moved by 5 % of their distance from the targets. A network that learned nothing is close to its
+   linearized model for that reason alone. A training that diverged is one of these.
+2. *kernel*: at the largest width the kernel's change and the linearization gaps on training and test points are
+   all below their limits (10 %), and the step is not past the edge of stability.
+3. *feature learning*: at every width the change of the kernel, or at every width the linearization gap, is above
+   one half, and does not fall clearly with width: theory's exponent −½ is outside the interval of the measured
+   one, and −0.1 or more is inside, at which pace it would take ten million times the width to come from one half
+   to the limit of 10 %.
 4. *mixed*: everything else. Past the edge of stability, where the linearized model diverges, that is the reason.
 
 The limits are conventions. With one seed intervals are points, and the sentence says so.
@@ -25,11 +26,15 @@ from ntkgap.studies.verdict import Verdict, WidthResult, number, width_text
 
 Name = Literal["kernel", "mixed", "feature learning", "not trained enough"]
 
+ONE_WIDTH = "a single width was tried"
+
 # Above it a change is no perturbation.
 RICH = 0.5
 
-# An exponent of the width that is not told from zero in practice.
-FLAT = -0.1
+# An exponent of the width that is not told from zero in practice, and the one that theory says.
+FLAT, THEORY = -0.1, -0.5
+
+UNKNOWN = "from which width the kernel regime would hold"
 
 # What the kernel regime says is small, with the words for it.
 SMALL = {
@@ -72,26 +77,26 @@ def regime_of(verdicts: Mapping[str, Verdict]) -> Regime:
     """
     small = {key: verdicts[key] for key in SMALL if key in verdicts}
     n_seeds = min(v.widths[-1].n_seeds for v in small.values())
-    caution = "from a single seed, without an interval" if n_seeds < 2 else ""
+    cautions = ["from a single seed, without an interval"] if n_seeds < 2 else []
+    if "linearization_gap" not in small:
+        cautions.append("the linearization gap was not measured")
+    caution = "; ".join(cautions)
     if reason := _not_trained(verdicts):
-        return Regime(
-            "not trained enough", reason, "from which width the kernel regime holds cannot be told", caution
-        )
+        return Regime("not trained enough", reason, f"{UNKNOWN} cannot be told", caution)
     unstable = _unstable(verdicts)
     below = {key: _high(v.widths[-1]) < v.claim.threshold for key, v in small.items()}
     if all(below.values()) and not unstable:
         shown = " and ".join(
             _shown(key, v.widths[-1]) for key, v in small.items() if key != "linearization_gap_test"
         )
-        return Regime("kernel", f"{_at(small)}{shown}, both below their limits", _found(small), caution)
+        limits = ", ".join(sorted({number(v.claim.threshold) for v in small.values()}))
+        return Regime("kernel", f"{_at(small)}{shown}, below the limit {limits}", _found(small), caution)
     if rich := _rich(small):
         key, verdict = rich
         trend = "" if verdict.trend is None else f" and does not fall with width (exponent {_slope(verdict)})"
         several = len(verdict.widths) > 1
         reason = f"{_at(small)}{_shown(key, verdict.widths[-1])}{trend}" + (f"; {unstable}" if unstable else "")
-        never = (
-            "no width is named from which the kernel regime would hold" if several else "a single width was tried"
-        )
+        never = "no width would change that, as far as these tell" if several else ONE_WIDTH
         return Regime("feature learning", reason, never, caution)
     if unstable:
         return Regime("mixed", unstable, "no width is named, for the step size decides, not the width", caution)
@@ -125,10 +130,8 @@ def _unstable(verdicts: Mapping[str, Verdict]) -> str:
         return ""
     last = stable.widths[-1]
     assert last.interval is not None
-    return (
-        f"at width {last.width} the step is {_text(last.interval)} times the largest at which the kernel regime is "
-        "stable"
-    )
+    times = f"{_text(last.interval)} times the largest"
+    return f"at width {last.width} the step is {times} at which the kernel regime is stable"
 
 
 def _rich(small: Mapping[str, Verdict]) -> tuple[str, Verdict] | None:
@@ -137,16 +140,28 @@ def _rich(small: Mapping[str, Verdict]) -> tuple[str, Verdict] | None:
         verdict = small.get(key)
         if verdict is None or any(_low(result) <= RICH for result in verdict.widths):
             continue
-        if verdict.trend is None or verdict.trend.slope.high > FLAT:
+        if _stays(verdict):
             return key, verdict
     return None
+
+
+def _stays(verdict: Verdict) -> bool:
+    """Whether a quantity does not clearly fall: theory's exponent is excluded, and a flat one is not."""
+    if verdict.trend is not None:
+        slope = verdict.trend.slope
+        return slope.low > THEORY and slope.high > FLAT
+    first, last = verdict.widths[0], verdict.widths[-1]
+    if first is last:
+        return True
+    # Too few seeds for an interval: the medians are nearer to a flat law than to theory's.
+    return math.log(_value(last) / _value(first)) / math.log(last.width / first.width) > THEORY / 2
 
 
 def _found(small: Mapping[str, Verdict]) -> str:
     """The smallest width from which on all that is to be small is so."""
     widths = [result.width for result in next(iter(small.values())).widths]
     if len(widths) == 1:
-        return "a single width was tried"
+        return ONE_WIDTH
     start = widths[-1]
     for width in reversed(widths):
         results = [r for v in small.values() for r in v.widths if r.width == width]
@@ -166,9 +181,9 @@ def _would_hold(above: list[Verdict]) -> str:
     brackets: list[Interval] = []
     for verdict in above:
         if verdict.state != "fails":
-            return f"from which width the kernel regime would hold cannot be told: {_open(verdict)}"
+            return f"{UNKNOWN} cannot be told: {_open(verdict)}"
         if verdict.extrapolated is None:
-            return f"from which width the kernel regime would hold cannot be told: {verdict.obstacle}"
+            return f"{UNKNOWN} cannot be told: {verdict.obstacle}"
         brackets.append(verdict.extrapolated)
     latest = Interval(max(b.value for b in brackets), max(b.low for b in brackets), max(b.high for b in brackets))
     return f"extrapolated, the kernel regime would hold from width {width_text(latest)}"

@@ -37,8 +37,8 @@ def kernel_predictions(model: nn.Module, x: Tensor, y: Tensor, x_test: Tensor, l
     needed = plan_ntk(model, x, outputs="mean").flops + plan_ntk(model, x_test, x, outputs="mean").flops
     if needed > MOST_FLOPS:
         raise KernelError(
-            f"the kernel of all {len(x)} training examples takes {needed:.0e} operations, and {MOST_FLOPS:.0e} are "
-            "spent on it at most; use fewer examples (n_train)"
+            f"the kernel of all {len(x)} training examples takes {needed:.0e} operations, and {MOST_FLOPS:.0e} "
+            "are spent on it at most; use fewer examples (n_train)"
         )
     kappa, modes = torch.linalg.eigh(empirical_ntk(model, x, outputs="mean").double())
     kappa = kappa.clamp(min=0.0)
@@ -53,7 +53,7 @@ def kernel_predictions(model: nn.Module, x: Tensor, y: Tensor, x_test: Tensor, l
 
 
 def stopping_time(kappa: Tensor, squares: Tensor, left: float) -> float:
-    """t at which Σ e^{−2κt}c² is a part of Σ c², between 0 and 10⁶/κ_max.
+    """The time t at which Σ e^{−2κt}c² is a part of Σ c², between 0 and 10⁶/κ_max.
 
     Args:
         kappa: eigenvalues, [n].

@@ -24,8 +24,8 @@ def answers(verdicts: Sequence[Verdict]) -> Table:
     return Table(
         key="regime",
         title="In which regime is the network trained?",
-        caption="At the largest width tried; numbers are medians over seeds with intervals. The rule and its limits: "
-        "docs/diagnose.md.",
+        caption="At the largest width tried; numbers are medians over seeds with intervals. The rule and its "
+        "limits: docs/diagnose.md.",
         columns=("", "regime", "because", "the kernel regime"),
         rows=tuple((problem, r.name, f"{r.reason}.", f"{r.outlook}.") for problem, r in found.items()),
     )
@@ -43,9 +43,9 @@ def contest_table(cells: Mapping[str, Sequence[Measured]]) -> list[Table]:
                 Table(
                     key=f"contest-{i}",
                     title=f"Who generalises best: {problem}, width {widest}",
-                    caption="Test loss as a multiple of the network's; score is the part of test examples whose class "
-                    "is told. Kernel regressions use the mean kernel over outputs and stop where they fit the "
-                    "training targets as closely as the network does (beside a loss of logits: where 1 % of the "
+                    caption="Test loss as a multiple of the network's; score is the part of test examples whose "
+                    "class is told. Kernel regressions use the mean kernel over outputs and stop where they fit "
+                    "the training targets as closely as the network does (beside other losses: where 1 % of the "
                     "squared residual is left). Best: in so many seeds the smallest loss, or else the largest "
                     "score.",
                     columns=("", "test loss / network's", "test score", "best"),
@@ -116,8 +116,8 @@ def figures() -> list[StudyFigure]:
         CurveFigure(
             key="curves",
             title="The training loss: predicted and measured",
-            caption="Relative to its start; median and range over seeds. Dashed: the linearized model after the same "
-            "steps on the same batches.",
+            caption="Relative to its start; median and range over seeds. Dashed: the linearized model after the "
+            "same steps on the same batches.",
             x_label="step",
             y_label="L / L₀",
             measured="loss",

@@ -21,8 +21,8 @@ from ntkgap.studies.verdict import Verdict
 class DiagnosisStudy(BaseStudy):
     """Does the kernel regime describe this network, trained in this way?
 
-    Measures, for every width and seed, a network before and after its training beside its linearized model after the
-    same steps on the same batches; ``diagnose`` does it in one line.
+    Measures, for every width and seed, a network before and after its training beside its linearized model after
+    the same steps on the same batches; ``diagnose`` does it in one line.
 
     Attributes:
         tolerances: how close is close enough.
