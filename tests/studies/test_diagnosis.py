@@ -18,6 +18,7 @@ from ntkgap.studies.diagnosis.quantities import (
     parameter_change,
 )
 from ntkgap.studies.diagnosis.regression import kernel_predictions, stopping_time
+from tests.studies.clear_cut import clear_cut
 from tests.studies.diagnosed import diagnosed, regime_from, study
 from tests.tolerances import EXACT, ITERATED
 
@@ -153,6 +154,12 @@ def test_an_extrapolated_width_is_a_bracket_within_reach():
 # Networks whose regime is known, five seeds each.
 
 
+@pytest.fixture
+def rule_alone(in_process, monkeypatch):
+    """Cells in this process, without what the rule does not see."""
+    monkeypatch.setattr(measuring, "generalise", lambda *args: None)
+
+
 @pytest.mark.usefixtures("in_process")
 def test_a_linear_model_is_in_the_kernel_regime(tmp_path, digits):
     found = ng.diagnose(nn.Linear(64, 10), digits, seeds=5, store=tmp_path / "runs", progress=False)
@@ -169,37 +176,38 @@ def digits():
     return train.x, train.y.argmax(dim=1)
 
 
-@pytest.mark.usefixtures("in_process")
+@pytest.mark.usefixtures("rule_alone")
 def test_a_lazy_network_is_in_the_kernel_regime(tmp_path):
-    found = diagnosed(tmp_path, LAZY, [64, 256])
+    found = diagnosed(tmp_path, LAZY, [64, 256], n_train=12, steps=50)
     assert found.regime == "kernel"
     assert "it holds at every width" in found.sentence
 
 
-@pytest.mark.usefixtures("in_process")
+@pytest.mark.usefixtures("rule_alone")
 @pytest.mark.parametrize("rich", [{"gamma0": 1.0}, {"parametrization": "mup"}], ids=["gamma0", "mup"])
 def test_a_rich_network_learns_features_at_every_width(rich, tmp_path):
-    found = diagnosed(tmp_path, rich, [64, 256, 1024])
+    found = diagnosed(tmp_path, rich, [64, 256, 1024], n_train=12, steps=50)
     assert found.regime == "feature learning"
     assert "extrapolated" not in found.sentence
 
 
-@pytest.mark.usefixtures("in_process")
+@pytest.mark.usefixtures("rule_alone")
 def test_standard_parametrization_comes_nearer_to_the_kernel_regime_with_width(tmp_path):
-    found = diagnosed(tmp_path, {"parametrization": "standard", "depth": 2}, [128, 512, 2048], steps=40)
+    model = {"parametrization": "standard", "depth": 2}
+    found = diagnosed(tmp_path, model, [256, 2048], steps=25, n_train=8, probe=4)
     assert found.regime in ("kernel", "mixed")
     trend = next(v.trend for v in found._verdicts if v.claim.key == "linearization_gap")
     assert -0.9 < trend.slope.value < -0.3
 
 
-@pytest.mark.usefixtures("in_process")
+@pytest.mark.usefixtures("rule_alone")
 def test_ten_tiny_steps_tell_nothing(tmp_path):
     tiny = {"optimizer": "gd", "learning_rate": 1e-6, "steps": 10}
     found = diagnosed(tmp_path, {}, [64, 256], train=tiny)
     assert found.regime == "not trained enough"
 
 
-@pytest.mark.usefixtures("in_process")
+@pytest.mark.usefixtures("rule_alone")
 def test_past_the_edge_of_stability_is_not_the_kernel_regime(tmp_path):
     found = diagnosed(tmp_path, {}, [64, 256], fraction_of_critical=1.5, momentum=0.0)
     assert found.regime in ("mixed", "feature learning")
@@ -207,15 +215,13 @@ def test_past_the_edge_of_stability_is_not_the_kernel_regime(tmp_path):
     assert (found.to_pandas().stability > 1).all()
 
 
-def test_no_clear_cut_network_is_taken_for_its_opposite(tmp_path, monkeypatch, in_process):
+@pytest.mark.usefixtures("rule_alone")
+@pytest.mark.parametrize("number", range(4))
+def test_no_clear_cut_network_is_taken_for_its_opposite(number, tmp_path):
     """A few of what benchmarks/diagnose.py does two hundred times."""
-    from tests.studies.clear_cut import clear_cut
-
-    monkeypatch.setattr(measuring, "generalise", lambda *args: None)  # nothing that the rule sees
-    for i in range(6):
-        half, settings = clear_cut(i)
-        found = diagnosed(tmp_path / str(i), seeds=3, **settings)
-        assert found.regime != {"lazy": "feature learning", "rich": "kernel"}[half], (settings, found.sentence)
+    half, settings = clear_cut(number)
+    found = diagnosed(tmp_path, seeds=3, **settings)
+    assert found.regime != {"lazy": "feature learning", "rich": "kernel"}[half], found.sentence
 
 
 # Trainings.
