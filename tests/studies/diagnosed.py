@@ -32,7 +32,13 @@ def diagnosed(store, *args, **settings):
 def regime_from(**numbers):
     """The regime of made-up numbers, ``{width: values of seeds}`` by key of a claim; trained well if not said."""
     widths = numbers["kernel_constant"]
-    usual = {"learned": 0.9, "moved": 0.9, "linearization_gap": 0.01, "linearization_gap_test": 0.01, "stable": 0.1}
+    usual = {
+        "learned": 0.9,
+        "moved": 0.9,
+        "linearization_gap": 0.01,
+        "linearization_gap_test": 0.01,
+        "stable": 0.1,
+    }
     for key, value in usual.items():
         numbers.setdefault(key, {w: [value * (1 + 0.01 * s) for s in range(len(v))] for w, v in widths.items()})
     return regime_of(

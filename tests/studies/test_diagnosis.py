@@ -125,10 +125,14 @@ def test_feature_learning_is_large_at_every_width_and_does_not_fall():
     assert regime_from(kernel_constant={64: [0.9]}).name == "feature learning"
     assert "single seed" in regime_from(kernel_constant={64: [0.9]}).sentence
     assert regime_from(kernel_constant=wide(0.2, 0.2), linearization_gap=wide(0.8, 0.9)).name == "feature learning"
-    assert regime_from(kernel_constant=wide(2.0, 0.6, seeds=2)).name == "mixed"  # medians fall, without an interval
+    assert (
+        regime_from(kernel_constant=wide(2.0, 0.6, seeds=2)).name == "mixed"
+    )  # medians fall, without an interval
 
 
-@pytest.mark.parametrize("few", [{"learned": wide(0.5, 0.05)}, {"moved": wide(0.5, 0.02)}, {"learned": wide(0.5, 0.1)}])
+@pytest.mark.parametrize(
+    "few", [{"learned": wide(0.5, 0.05)}, {"moved": wide(0.5, 0.02)}, {"learned": wide(0.5, 0.1)}]
+)
 def test_what_was_not_trained_is_never_in_the_kernel_regime(few):
     found = regime_from(kernel_constant=wide(1e-6, 1e-6), **few)
     assert found.name == "not trained enough"
@@ -282,9 +286,7 @@ def test_what_the_kernel_knows_nothing_of_is_not_asked():
     assert adam["scalars"]["prediction_gap"] > 0
 
 
-@pytest.mark.parametrize(
-    ("loss", "scale"), [("squared", 1.0), ("MSELoss", 2 / (24 * 10))], ids=["sum", "mean"]
-)
+@pytest.mark.parametrize(("loss", "scale"), [("squared", 1.0), ("MSELoss", 2 / (24 * 10))], ids=["sum", "mean"])
 def test_the_step_is_measured_against_the_kernel(loss, scale):
     """η_critical = 2(1 + μ)/κ_max of ½‖f − y‖²; a mean of squares over nC numbers has 2/(nC) of its kernel."""
     rate = 1e-3 / scale
