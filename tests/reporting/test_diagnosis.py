@@ -1,5 +1,6 @@
 """``ng.diagnose`` and ``ntkgap diagnose``: what is shown of a diagnosis, and what is refused."""
 
+import html
 import re
 
 import numpy as np
@@ -69,7 +70,7 @@ def test_a_diagnosis_shows_all_its_parts(found, tmp_path):
     page = found.report(tmp_path / "page")
     text = page.read_text()
     assert "The diagnosis" in text
-    assert found.found.reason.split("[")[0] in text
+    assert found.found.reason.split("[")[0] in html.unescape(text)
     assert "The diagnosis promise" not in text
 
 

@@ -1,4 +1,4 @@
-"""The diagnosis on networks whose regime is known, its rule on made-up numbers, and its parts beside dense algebra."""
+"""The diagnosis on networks of a known regime, its rule on made-up numbers, its parts beside dense algebra."""
 
 import copy
 import math
@@ -47,7 +47,8 @@ def dense_jacobian(model, x):
 
 def test_the_gap_is_that_of_the_dense_jacobian(moved):
     before, after, x = moved
-    step = torch.cat([(q - p).detach().reshape(-1) for p, q in zip(before.parameters(), after.parameters())])
+    pairs = zip(before.parameters(), after.parameters(), strict=True)
+    step = torch.cat([(q - p).detach().reshape(-1) for p, q in pairs])
     start, end = before(x).detach(), after(x).detach()
     change = (dense_jacobian(before, x) @ step).reshape(end.shape)
     expected = float((end - start - change).norm() / (end - start).norm())
