@@ -138,7 +138,7 @@ def _rich(small: Mapping[str, Verdict]) -> tuple[str, Verdict] | None:
     """What is above one half at every width and does not fall clearly, if anything is."""
     for key in ("kernel_constant", "linearization_gap"):
         verdict = small.get(key)
-        if verdict is None or any(_low(result) <= RICH for result in verdict.widths):
+        if verdict is None or not all(RICH < _low(result) < math.inf for result in verdict.widths):
             continue
         if _stays(verdict):
             return key, verdict
