@@ -2,8 +2,8 @@
 
 Run: ``python benchmarks/diagnose.py [--times 200] [--no-clock]``. The table counts regimes over random networks
 and trainings of two clear-cut halves: lazy (antisymmetric start, α of 30 and more) must never be "feature
-learning", rich (γ0 of 1 and more, trained to fit) never "kernel". Then the wall time of ``ntkgap diagnose`` on 1000 images of
-16 × 16, three widths, five seeds, two workers: to stay below five minutes.
+learning", rich (γ0 of 1 and more, trained to fit) never "kernel". Then the wall time of ``ntkgap diagnose`` on
+1000 images of 16 × 16, three widths, five seeds, two workers: to stay below five minutes.
 """
 
 import argparse
