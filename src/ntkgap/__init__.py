@@ -83,6 +83,8 @@ if TYPE_CHECKING:
         compare_checkpoints,
     )
     from ntkgap.reporting import (
+        Diagnosis,
+        diagnose,
         report,
     )
     from ntkgap.results import (
@@ -97,6 +99,7 @@ if TYPE_CHECKING:
         Claim,
         ContinualStudy,
         CurveFigure,
+        DiagnosisStudy,
         Findings,
         OptimizationStudy,
         Table,
@@ -197,7 +200,11 @@ _HOMES = {
         "Monitor",
         "compare_checkpoints",
     ),
-    "reporting": ("report",),
+    "reporting": (
+        "Diagnosis",
+        "diagnose",
+        "report",
+    ),
     "results": (
         "Runs",
         "compare_runs",
@@ -210,6 +217,7 @@ _HOMES = {
         "Claim",
         "ContinualStudy",
         "CurveFigure",
+        "DiagnosisStudy",
         "Findings",
         "OptimizationStudy",
         "Table",
@@ -251,6 +259,8 @@ __all__ = [
     "ConvNet",
     "CurveFigure",
     "Dataset",
+    "Diagnosis",
+    "DiagnosisStudy",
     "Epochs",
     "Evidence",
     "Findings",
@@ -297,6 +307,7 @@ __all__ = [
     "critical_learning_rate",
     "decide",
     "describe",
+    "diagnose",
     "empirical_ntk",
     "find_study",
     "import_accuracy_matrix",

@@ -1,4 +1,4 @@
-"""The command line: ``ntkgap run | report | status | compare | presets``."""
+"""The command line: ``ntkgap run | report | status | diagnose | compare | presets``."""
 
 import io
 import re
@@ -33,7 +33,7 @@ app = typer.Typer(
 )
 
 LONGEST_RANGE = 100_000
-STUDY_NAMES = ("optimization", "uncertainty", "continual")  # ours; others are found when they are named
+STUDY_NAMES = ("optimization", "uncertainty", "continual")  # the promises; others are found when they are named
 SEED_HELP = "Seeds: '0:5' for 0 to 4, or '0,3,7'; in place of the preset's."
 
 
@@ -127,8 +127,8 @@ def run(
     study: Annotated[
         str | None,
         typer.Argument(
-            help=f"Which study ({', '.join(STUDY_NAMES)}, an installed one, or my_study.py:Class); all three if "
-            "not given."
+            help=f"Which study ({', '.join(STUDY_NAMES)}, diagnosis, an installed one, or my_study.py:Class); the "
+            "first three if not given."
         ),
     ] = None,
     preset: Annotated[
@@ -198,7 +198,7 @@ def run(
     - `ntkgap run --model my_model.py:build --data mine.npz:images,labels --width 16,64 --store runs/mine`
     """
     from ntkgap.reporting import print_preview, print_scorecard, report
-    from ntkgap.studies import assess, assess_variations, find_study, not_asked
+    from ntkgap.studies import assess, assess_variations, find_study, not_asked, study_of
     from ntkgap.studies import decide as decide_study
     from ntkgap.sweep import run as run_study
 
@@ -260,9 +260,7 @@ def run(
             _say_how_to_resume(chosen, path, deciding=budget is not None)
             raise typer.Exit(130) from None
     for runs in finished:
-        print_scorecard(
-            assess(runs), console, f"The {runs.study} promise", assess_variations(runs), not_asked(runs)
-        )
+        print_scorecard(assess(runs), console, study_of(runs).title(), assess_variations(runs), not_asked(runs))
     if any(r.counts()["done"] for r in finished):
         console.print("writing the report …")
         page = report(finished, folder / "report.html")
@@ -270,6 +268,95 @@ def run(
     if budget is not None:
         _say_what_is_open(finished, console)
     _exit_with_failures(studies, stores, deciding=budget is not None)
+
+
+@app.command()
+def diagnose(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Your network: my_model.py:build or package.module:build, a function of width that returns an "
+            "nn.Module (it may ask for in_shape, in_features, in_channels, n_outputs and generator by these "
+            "names), or a network as it is, without --width."
+        ),
+    ],
+    data: Annotated[
+        str | None,
+        typer.Option(help="Your data: mine.npz:x,y, mine.csv, mine.parquet, or a name; digits if not given."),
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="Column of the targets in a .csv or .parquet file.")] = None,
+    width: Annotated[str | None, typer.Option(help="Widths; 64,256,1024 if not given.")] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(help="Directory of results and page; by default runs/diagnosis. Running again resumes."),
+    ] = None,
+    train: Annotated[
+        str | None,
+        typer.Option(
+            help="Your training: my_train.py:fit, a function (model, data, seed) -> None that trains in place. It "
+            "is called on your network and on its linearized model. If not given: SGD with momentum 0.9 on the "
+            "squared error, at a tenth of the critical rate, 200 steps."
+        ),
+    ] = None,
+    n_train: Annotated[
+        int | None, typer.Option(help="Training examples; three quarters of yours if not given, at most 800.")
+    ] = None,
+    n_test: Annotated[
+        int | None, typer.Option(help="Test examples; a quarter of yours if not given, at most 256.")
+    ] = None,
+    seed: Annotated[str | None, typer.Option(help="Seeds: '0:5' for 0 to 4, or '0,3,7'.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="So many seeds, from 0; 6 if not given.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes; by default one a core.")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Compute failed cells again.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what would be computed, in what time and memory."),
+    ] = False,
+) -> None:
+    """Is your training in the kernel regime, and from which width would it be?
+
+    Trains your network at every width, and its linearized model beside it with the same steps on the same batches.
+    Prints one sentence: the regime (kernel, mixed, feature learning, or not trained enough), the reason with its
+    number, and the width from which the kernel regime holds or would hold, if that can be told. Then the
+    scorecard, then the path of the page with everything that was measured.
+
+    Examples:
+    - `ntkgap diagnose my_model.py:build --data mine.npz:x,y --width 64,256,1024 --store runs/mine`
+    - `ntkgap diagnose my_model.py:build --data mine.npz:x,y --train my_train.py:fit --dry-run`
+    - `ntkgap diagnose my_model.py:network --data mine.csv --target price` - one network, without a width
+    """
+    from ntkgap.reporting import Diagnosis, print_preview
+    from ntkgap.reporting import report as write_report
+    from ntkgap.studies.diagnosis.own import diagnosis_of
+    from ntkgap.sweep import run as run_study
+
+    folder = Path("runs") / "diagnosis" if store is None else expanded(store)
+    study = diagnosis_of(
+        model,
+        data,
+        widths=parse_integers(width, "width"),
+        seeds=_seeds(seed, seeds),
+        train=train,
+        target=target,
+        n_train=n_train,
+        n_test=n_test,
+    )
+    console = _console()
+    if dry_run:
+        print_preview(study, folder, console, workers=workers, retry_failed=retry_failed)
+        return
+    try:
+        runs = run_study(study, folder, workers, retry_failed=retry_failed)
+    except KeyboardInterrupt:
+        _say_how_to_resume(study, folder, deciding=False)
+        raise typer.Exit(130) from None
+    if runs.counts()["done"]:
+        found = Diagnosis(runs)
+        console.print(Text(found.sentence, style="bold"), soft_wrap=True)
+        found.print_scorecard(console)
+        console.print("writing the report …")
+        console.print(f"report: {write_report(runs, folder / 'report.html')}", soft_wrap=True, highlight=False)
+    _exit_with_failures([study], [folder], deciding=False)
 
 
 @app.command()
@@ -289,7 +376,7 @@ def report(
     """Write the report of finished or running studies again."""
     from ntkgap.reporting import print_scorecard
     from ntkgap.reporting import report as write_report
-    from ntkgap.studies import assess, assess_variations, find_study, not_asked
+    from ntkgap.studies import assess, assess_variations, find_study, not_asked, study_of
 
     for place in study or ():
         find_study(place)
@@ -297,9 +384,7 @@ def report(
     found = [runs for path in stores for runs in _open(path)]
     console = _console()
     for runs in found:
-        print_scorecard(
-            assess(runs), console, f"The {runs.study} promise", assess_variations(runs), not_asked(runs)
-        )
+        print_scorecard(assess(runs), console, study_of(runs).title(), assess_variations(runs), not_asked(runs))
     console.print("writing the report …")
     page = write_report(found, out or stores[0] / "report.html", pdf=pdf)
     console.print(f"report: {page}", soft_wrap=True, highlight=False)

@@ -1,4 +1,4 @@
-"""A user's own networks, of twelve kinds, through all three studies; failures stay in their cells."""
+"""A user's own networks, of twelve kinds, through all studies; failures stay in their cells."""
 
 import math
 
@@ -10,7 +10,7 @@ from torch import nn
 import ntkgap as ng
 from tests.studies.factories import KINDS, fails_at_six, no_width, returns_nan, two_outputs
 
-STUDIES = [ng.OptimizationStudy, ng.UncertaintyStudy, ng.ContinualStudy]
+STUDIES = [ng.OptimizationStudy, ng.UncertaintyStudy, ng.ContinualStudy, ng.DiagnosisStudy]
 MLP = {"architecture": "mlp"}
 TINY = {
     "optimization": [
@@ -28,6 +28,7 @@ TINY = {
          "training": {"fraction_of_critical": 0.5, "steps": [1, 3]},
          "methods": {"joint": True, "ogd": 2, "replay": 2}},
     ],
+    "diagnosis": [{"name": "MLP, digits", "training": {"steps": 3}, "probe": 4}],
 }  # fmt: skip
 
 
@@ -63,7 +64,12 @@ def cells_of(study, factory, presets):
 @pytest.mark.parametrize("factory", KINDS, ids=lambda f: f.__name__)
 def test_a_factory_goes_through_a_study(study, factory, presets):
     cells = cells_of(study, factory, presets)
-    expected = {"optimization": 1, "uncertainty": 1 if factory is two_outputs else 2, "continual": 1}
+    expected = {
+        "optimization": 1,
+        "uncertainty": 1 if factory is two_outputs else 2,
+        "continual": 1,
+        "diagnosis": 1,
+    }
     assert len({cell["problem"] for cell in cells}) == expected[study.name]
     for cell in cells:
         if cell["width"] == 6:  # at another width nothing is new but for the factory that fails there

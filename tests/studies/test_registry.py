@@ -79,7 +79,8 @@ def test_an_installed_study_is_found_by_its_entry_point(monkeypatch, tmp_path):
     monkeypatch.setattr(registry, "entry_points", lambda group: points if group == registry.GROUP else [])
     registry._installed.cache_clear()
     try:
-        assert study_names() == ["optimization", "uncertainty", "continual", "two_draws", "broken", "no_study"]
+        ours = ["optimization", "uncertainty", "continual", "diagnosis"]
+        assert study_names() == [*ours, "two_draws", "broken", "no_study"]
         study = find_study("two_draws")
         assert study.compute == "installed_study:TwoDraws.compute_cell"
         assert known_study("two_draws") is study

@@ -64,6 +64,7 @@ class StudyPage:
     """What the template shows of one study."""
 
     runs: Runs
+    title: str
     verdicts: list[Verdict]
     axis_verdicts: list[AxisVerdict]
     card: Scorecard
@@ -145,6 +146,7 @@ def _study_page(runs: Runs, figures: Path | None) -> StudyPage:
     done = [Measured.of(c) for c in runs.cells if c.state == "done"]
     return StudyPage(
         runs=runs,
+        title=study.title(),
         verdicts=verdicts,
         axis_verdicts=axis_verdicts,
         card=card,

@@ -1,11 +1,13 @@
 """Tables that other programs read: ``results.csv`` and ``verdicts.json``."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from ntkgap.studies import assess, assess_variations
 from ntkgap.studies.axes import AxisVerdict
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.statistics import Interval
@@ -45,6 +47,35 @@ def verdict_record(verdict: Verdict) -> dict[str, Any]:
         "p": verdict.p,
         "widths": [{"width": r.width, **_point(r)} for r in verdict.widths],
     }
+
+
+COLUMNS = ("study", "problem", "claim", "axis", "at", "state", "value", "low", "high", "limit", "seeds")
+
+
+def verdict_frame(runs: Runs) -> pd.DataFrame:
+    """One row for each claim, problem and place on an axis.
+
+    Returns:
+        Columns ``study``, ``problem`` and ``claim`` (its key); ``axis`` (``"width"`` or a setting such as
+        ``"model.depth"``) and ``at`` (the place on it); ``state``: ``"holds"`` or ``"fails"`` if the whole
+        interval is on that side of the limit, else ``"inconclusive"``; ``value``, ``low`` and ``high``: the
+        median over seeds and its interval, NaN where nothing could be decided; ``limit``: the claim's
+        threshold; ``seeds``: their number.
+    """
+    places: list[tuple[str, Claim, str, Any, WidthResult]] = []
+    for verdict in assess(runs):
+        places += [(verdict.problem, verdict.claim, "width", r.width, r) for r in verdict.widths]
+    for other in assess_variations(runs):
+        along = other.along
+        places += [(along.problem, other.claim, along.axis, at, r) for at, r in other.results.items()]
+    rows = []
+    for problem, claim, axis, at, result in places:
+        state = "inconclusive" if result.state == "undecided" else result.state
+        interval = result.interval
+        numbers = (interval.value, interval.low, interval.high) if interval else (math.nan,) * 3
+        row = (runs.study, problem, claim.key, axis, at, state, *numbers, claim.threshold, result.n_seeds)
+        rows.append(row)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def axis_record(verdict: AxisVerdict) -> dict[str, Any]:

@@ -1,24 +1,20 @@
 """Results of a study as Python shows them: verdicts as a table, figures, and a line or a table for themselves."""
 
-import math
 from collections.abc import Callable
 from functools import wraps
 from html import escape
-from typing import TYPE_CHECKING, Any, ParamSpec, Self
+from typing import TYPE_CHECKING, ParamSpec, Self
 
 import pandas as pd
 
 from ntkgap import studies, sweep
 from ntkgap.errors import StoreError
-from ntkgap.studies import AxisVerdict, Claim, Verdict, assess, assess_variations
-from ntkgap.studies.verdict import WidthResult
+from ntkgap.studies import AxisVerdict, Verdict, assess, assess_variations
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 P = ParamSpec("P")
-
-COLUMNS = ("study", "problem", "claim", "axis", "at", "state", "value", "low", "high", "limit", "seeds")
 
 
 class Runs(sweep.Runs):
@@ -54,29 +50,16 @@ class Runs(sweep.Runs):
         return [*assess(self), *assess_variations(self)]
 
     def verdicts(self) -> pd.DataFrame:
-        """One row for each claim, problem and place on an axis.
+        """One row for each claim, problem and place on an axis; columns as of ``reporting.tables.verdict_frame``.
 
         Returns:
-            Columns ``study``, ``problem`` and ``claim`` (its key); ``axis`` (``"width"`` or a setting such as
-            ``"model.depth"``) and ``at`` (the place on it); ``state``: ``"holds"`` or ``"fails"`` if the whole
-            interval is on that side of the limit, else ``"inconclusive"``; ``value``, ``low`` and ``high``: the
-            median over seeds and its interval, NaN where nothing could be decided; ``limit``: the claim's
-            threshold; ``seeds``: their number.
+            ``study``, ``problem``, ``claim``; ``axis`` and ``at``; ``state`` (``"holds"``, ``"fails"`` or
+            ``"inconclusive"``); the median ``value`` with its interval from ``low`` to ``high``; the claim's
+            ``limit``; the number of ``seeds``.
         """
-        places: list[tuple[str, Claim, str, Any, WidthResult]] = []
-        for verdict in assess(self):
-            places += [(verdict.problem, verdict.claim, "width", r.width, r) for r in verdict.widths]
-        for other in assess_variations(self):
-            along = other.along
-            places += [(along.problem, other.claim, along.axis, at, r) for at, r in other.results.items()]
-        rows = []
-        for problem, claim, axis, at, result in places:
-            state = "inconclusive" if result.state == "undecided" else result.state
-            interval = result.interval
-            numbers = (interval.value, interval.low, interval.high) if interval else (math.nan,) * 3
-            row = (self.study, problem, claim.key, axis, at, state, *numbers, claim.threshold, result.n_seeds)
-            rows.append(row)
-        return pd.DataFrame(rows, columns=list(COLUMNS))
+        from ntkgap.reporting.tables import verdict_frame
+
+        return verdict_frame(self)
 
     def figures(self) -> list[str]:
         """The names that ``plot`` takes: claims that were judged, then figures of the study."""

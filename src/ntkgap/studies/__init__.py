@@ -6,6 +6,7 @@ from ntkgap.studies.base import BaseStudy
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.continual import ContinualStudy, predict_tasks
 from ntkgap.studies.deciding import decide
+from ntkgap.studies.diagnosis import DiagnosisStudy
 from ntkgap.studies.figures import CurveFigure, Table, WidthFigure
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.optimization import OptimizationStudy
@@ -22,6 +23,7 @@ __all__ = [
     "Claim",
     "ContinualStudy",
     "CurveFigure",
+    "DiagnosisStudy",
     "Findings",
     "NotAsked",
     "OptimizationStudy",

@@ -182,6 +182,11 @@ class BaseStudy(BaseModel, ABC):
         raise StudyError(f"the study {cls.name!r} trains as its presets say and takes no train=")
 
     @classmethod
+    def title(cls) -> str:
+        """What a reader calls the study, in a heading."""
+        return f"The {cls.name} promise"
+
+    @classmethod
     def concerns(cls, preset: str, problems: Sequence[str] | None = None) -> bool:
         """Whether a preset is one of this study, with problems whose names contain one of these texts."""
         try:

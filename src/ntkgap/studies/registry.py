@@ -8,6 +8,7 @@ from pathlib import Path
 from ntkgap.errors import StudyError
 from ntkgap.studies.base import BaseStudy
 from ntkgap.studies.continual import ContinualStudy
+from ntkgap.studies.diagnosis import DiagnosisStudy
 from ntkgap.studies.optimization import OptimizationStudy
 from ntkgap.studies.uncertainty import UncertaintyStudy
 from ntkgap.sweep.sources import describe_error, load_file
@@ -16,7 +17,7 @@ from ntkgap.sweep.sources import describe_error, load_file
 GROUP = "ntkgap.studies"
 
 STUDIES: dict[str, type[BaseStudy]] = {
-    study.name: study for study in (OptimizationStudy, UncertaintyStudy, ContinualStudy)
+    study.name: study for study in (OptimizationStudy, UncertaintyStudy, ContinualStudy, DiagnosisStudy)
 }
 
 _GIVEN: dict[str, tuple[str, type[BaseStudy]]] = {}

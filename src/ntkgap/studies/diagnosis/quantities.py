@@ -1,0 +1,69 @@
+"""What is read off a network before and after its training, each a number with a formula."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from ntkgap.kernels import NTKOperator
+from ntkgap.models.calls import output_tensor
+from ntkgap.practice import linearize
+
+# Examples that go through a network at once.
+CHUNK = 256
+
+# κ_max is told apart from the limit of stability, not more.
+EIGENVALUE_TOLERANCE = 1e-3
+
+
+def outputs_of(model: nn.Module, x: Tensor) -> Tensor:
+    """f(x), [n, C], in the mode the network is in."""
+    with torch.no_grad():
+        parts = [output_tensor(model, model(part)).reshape(len(part), -1) for part in x.split(CHUNK)]
+    return torch.cat(parts)
+
+
+def linearized_at(before: nn.Module, after: nn.Module) -> nn.Module:
+    """f(·; θ₀) + J(·; θ₀)(θ − θ₀), with θ₀ the parameters of the first network and θ those of the second."""
+    twin = linearize(before)
+    with torch.no_grad():
+        for p, q in zip(twin.parameters(), after.parameters(), strict=True):
+            p.copy_(q)
+    return twin
+
+
+def linearization_gap(start: Tensor, end: Tensor, linearized: Tensor) -> float:
+    r"""Which part of what training changed is not linear in the parameters.
+
+    .. math:: \frac{\lVert f_T - f_0 - J_0(\theta_T - \theta_0) \rVert}{\lVert f_T - f_0 \rVert}
+
+    Exact, by one Jacobian-vector product; 0 for a model that is linear in its parameters.
+
+    Args:
+        start: f_0, [n, C].
+        end: f_T, [n, C].
+        linearized: f_0 + J_0(θ_T − θ_0), [n, C].
+
+    Returns:
+        The gap; NaN where training changed nothing.
+    """
+    moved = (end - start).norm()
+    return float((end - linearized).norm() / moved) if moved > 0 else float("nan")
+
+
+def parameter_change(before: nn.Module, after: nn.Module) -> float:
+    """‖θ_T − θ₀‖/‖θ₀‖ of the parameters that are trained."""
+    pairs = [(p, q) for p, q in zip(before.parameters(), after.parameters(), strict=True) if p.requires_grad]
+    moved = sum(float((p - q).detach().double().square().sum()) for p, q in pairs)
+    size = sum(float(p.detach().double().square().sum()) for p, _ in pairs)
+    return float((moved / size) ** 0.5) if size else float("nan")
+
+
+def largest_eigenvalue(model: nn.Module, x: Tensor) -> float:
+    """κ_max of the kernel on these examples and all outputs, by Lanczos."""
+    return float(NTKOperator(model, x).spectral_norm(tolerance=EIGENVALUE_TOLERANCE, max_steps=100))
+
+
+def in_float64(model: nn.Module) -> nn.Module:
+    """A copy in float64 and evaluation mode."""
+    return copy.deepcopy(model).double().eval()
