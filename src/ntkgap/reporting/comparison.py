@@ -16,8 +16,8 @@ from ntkgap.reporting.figures import (
     panels,
     plain,
     power_of_ten,
-    seed_range,
 )
+from ntkgap.reporting.ranges import seed_range
 from ntkgap.studies.figures import ComparisonFigure, Line
 from ntkgap.studies.measured import Measured
 

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from ntkgap.practice.coordinates import OUTPUT, CoordinateCheck, Exponent
-from ntkgap.reporting.figures import LIMIT, log_axis, panels, seed_range
+from ntkgap.reporting.figures import LIMIT, log_axis, panels
+from ntkgap.reporting.ranges import seed_range
 
 
 def coordinate_figure(check: CoordinateCheck, max_layers: int = 6) -> Figure:

@@ -17,6 +17,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from ntkgap.reporting.fonts import font_families
 from ntkgap.reporting.marks import COLOURS
+from ntkgap.reporting.ranges import seed_range
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.figures import CurveFigure, WidthFigure
 from ntkgap.studies.measured import Measured
@@ -303,18 +304,6 @@ def _draw_limit(ax: Axes, curves: list[list[float]], log_y: bool, x: Sequence[fl
         _, middle, _ = seed_range(curves, log_y)
         at = range(len(middle)) if x is None else x
         ax.plot(at, middle, ":", color=THEORY, lw=1.8, label="theory: infinite width")
-
-
-def seed_range(curves: list[list[float]], positive: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Least, median and largest value over seeds at every step; NaN where no seed got so far."""
-    table = np.full((len(curves), max(map(len, curves))), np.nan)
-    for row, curve in zip(table, curves, strict=True):
-        row[: len(curve)] = curve
-    table[~np.isfinite(table) | (positive & (table <= 0))] = np.nan
-    drawable = ~np.isnan(table).all(axis=0)
-    summary = np.full((3, table.shape[1]), np.nan)
-    summary[:, drawable] = np.nanquantile(table[:, drawable], [0, 0.5, 1], axis=0)
-    return summary[0], summary[1], summary[2]
 
 
 def to_svg(figure: Figure, prefix: str) -> str:

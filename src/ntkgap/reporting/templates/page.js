@@ -1,0 +1,184 @@
+"use strict";
+(() => {
+  const specs = JSON.parse(document.getElementById("specs").textContent);
+  const root = document.documentElement;
+  const style = name => getComputedStyle(root).getPropertyValue(name).trim();
+  const plots = new Map(); // element -> {view, log}
+
+  // Vega-Lite with the page's colours; drag and shift + wheel zoom where there is a mouse.
+  function prepared(id, log, big) {
+    const text = JSON.stringify(specs[id]).replaceAll('"@ink"', `"${style("--ink")}"`).replaceAll('"@soft"', `"${style("--soft")}"`);
+    const spec = JSON.parse(text);
+    if (log !== undefined) setScale(spec, log ? "log" : "linear");
+    if (big && typeof spec.height === "number") spec.height = Math.max(260, innerHeight * 0.62);
+    const fine = matchMedia("(pointer: fine)").matches;
+    if (spec.usermeta.zoom && (big || fine)) {
+      const zoom = big ? "wheel!" : "wheel![event.shiftKey]";
+      const layer = spec.layer.at(-1);
+      layer.params = [{ name: "grid", select: { type: "interval", zoom }, bind: "scales" }];
+    }
+    return spec;
+  }
+
+  function setScale(part, type) {
+    if (Array.isArray(part)) part.forEach(p => setScale(p, type));
+    else if (part && typeof part === "object") {
+      const y = part.encoding && part.encoding.y;
+      if (y && y.scale) { y.scale = { ...y.scale, type }; delete y.scale.zero; if (type === "log") y.scale.nice = false; }
+      Object.values(part).forEach(p => setScale(p, type));
+    }
+  }
+
+  function config() {
+    const ink = style("--ink"), soft = style("--soft"), line = style("--line");
+    const title = { titleColor: ink, titleFontWeight: "normal", labelColor: soft };
+    return {
+      font: "system-ui, sans-serif", background: null, view: { stroke: line },
+      axis: { ...title, gridColor: line, domainColor: soft, tickColor: soft, gridOpacity: .6, labelFontSize: 11, titleFontSize: 12 },
+      legend: { ...title, labelColor: ink, labelFontSize: 11, symbolStrokeWidth: 2, rowPadding: 1 },
+    };
+  }
+
+  async function draw(box, id, log, big) {
+    const old = plots.get(box);
+    if (old) old.view.finalize();
+    box.replaceChildren();
+    const inner = box.appendChild(document.createElement("div"));
+    const { view } = await vegaEmbed(inner, prepared(id, log, big), { renderer: "svg", actions: false, ast: true, config: config(), tooltip: { theme: dark() ? "dark" : "light" } });
+    plots.set(box, { view, log });
+    box.style.minHeight = "0";
+    box.dataset.drawn = "";
+    return view;
+  }
+
+  function tools(box, id) {
+    const bar = document.createElement("div");
+    bar.className = "tools";
+    bar.role = "group";
+    bar.setAttribute("aria-label", "Tools of this chart");
+    const title = box.parentElement.querySelector("figcaption").textContent;
+    const file = `ntkgap-${id}`.replace(/[^\w-]+/g, "-");
+    const actions = {
+      "log / linear": async () => draw(box, id, !isLog(box, id)),
+      "enlarge": () => enlarge(id, title, isLog(box, id)),
+      "data": () => table(id, title),
+      "CSV": () => save(`${file}.csv`, new Blob(["\ufeff", specs[id].data.values], { type: "text/csv" })),
+      "SVG": async () => save(`${file}.svg`, new Blob([await plots.get(box).view.toSVG()], { type: "image/svg+xml" })),
+      "PNG": async () => saveUrl(`${file}.png`, await plots.get(box).view.toImageURL("png", 3)),
+    };
+    for (const [name, run] of Object.entries(actions)) {
+      if (name === "log / linear" && !specs[id].usermeta.y) continue;
+      const button = bar.appendChild(document.createElement("button"));
+      button.type = "button";
+      button.textContent = name;
+      button.addEventListener("click", run);
+    }
+    box.after(bar);
+  }
+
+  const isLog = (box, id) => plots.get(box).log ?? specs[id].usermeta.log;
+
+  function save(name, blob) {
+    const url = URL.createObjectURL(blob);
+    saveUrl(name, url);
+    setTimeout(() => URL.revokeObjectURL(url), 5000);
+  }
+
+  function saveUrl(name, url) {
+    const link = document.createElement("a");
+    link.download = name;
+    link.href = url;
+    link.click();
+  }
+
+  const dialog = document.getElementById("big"), inside = dialog.querySelector("div");
+  function open(title) {
+    const heading = document.createElement("h3");
+    heading.textContent = title;
+    inside.replaceChildren(heading);
+    dialog.showModal();
+    return inside;
+  }
+
+  async function enlarge(id, title, log) {
+    const box = open(title).appendChild(document.createElement("div"));
+    box.className = "chart";
+    await draw(box, id, log, true);
+    const note = inside.appendChild(document.createElement("p"));
+    note.className = "note";
+    note.textContent = "Wheel: zoom; drag: move; double click: back.";
+  }
+
+  function table(id, title) {
+    const box = open(title).appendChild(document.createElement("div"));
+    box.className = "scroll";
+    const grid = box.appendChild(document.createElement("table"));
+    grid.className = "numbers listed";
+    vega.read(specs[id].data.values, { type: "csv" }).forEach((row, i) => {
+      if (!i) Object.keys(row).forEach(name => { grid.insertRow(grid.rows.length ? 0 : -1).cells; const cell = document.createElement("th"); cell.textContent = name; grid.rows[0].append(cell); });
+      const line = grid.insertRow();
+      Object.values(row).forEach(text => { line.insertCell().textContent = text; });
+    });
+  }
+
+  // Charts are drawn when they come near the window.
+  const seen = new IntersectionObserver(entries => {
+    for (const { isIntersecting, target } of entries) if (isIntersecting) { seen.unobserve(target); start(target); }
+  }, { rootMargin: "400px" });
+  async function start(box) {
+    if (plots.has(box) || box.dataset.started) return;
+    box.dataset.started = "";
+    await draw(box, box.dataset.chart);
+    tools(box, box.dataset.chart);
+  }
+  const charts = [...document.querySelectorAll(".chart")];
+  charts.forEach(box => seen.observe(box));
+
+  // Links lead into folded sections.
+  function unfold() {
+    const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!target) return;
+    for (let part = target; part; part = part.parentElement) if (part.tagName === "DETAILS") part.open = true;
+    const contents = document.querySelector(".bar details");
+    if (contents) contents.open = false;
+    target.scrollIntoView();
+  }
+  addEventListener("hashchange", unfold);
+  document.addEventListener("click", event => { // also where the address stays the same
+    const link = event.target.closest && event.target.closest('a[href^="#"]');
+    if (link && link.getAttribute("href") === location.hash) unfold();
+  });
+  document.addEventListener("toggle", event => { // the address of what is open
+    const part = event.target;
+    if (part.open && part.id && part.matches("details.part") && part.querySelector("summary:focus")) history.replaceState(null, "", `#${part.id}`);
+  }, true);
+  document.addEventListener("keydown", event => {
+    if (event.key === "Escape") document.querySelector(".bar details").open = false;
+  });
+  unfold();
+
+  // Dark and light.
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const dark = () => (root.dataset.theme ?? (system.matches ? "dark" : "light")) === "dark";
+  const redraw = () => plots.forEach(({ log }, box) => box.isConnected && draw(box, box.dataset.chart, log));
+  system.addEventListener("change", redraw);
+  const theme = document.getElementById("theme");
+  theme.hidden = false;
+  theme.addEventListener("click", () => { root.dataset.theme = dark() ? "light" : "dark"; redraw(); });
+
+  // All open, for searching and for paper.
+  const parts = () => document.querySelectorAll("main details");
+  const all = document.getElementById("unfold");
+  all.hidden = false;
+  all.addEventListener("click", () => {
+    const open = all.textContent === "open all";
+    parts().forEach(part => { part.open = open; });
+    all.textContent = open ? "close all" : "open all";
+  });
+  let folded = [];
+  addEventListener("beforeprint", () => {
+    folded = [...parts()].filter(part => !part.open);
+    folded.forEach(part => { part.open = true; });
+  });
+  addEventListener("afterprint", () => folded.forEach(part => { part.open = false; }));
+})();
