@@ -40,10 +40,17 @@ GLOSSARY: dict[str, str] = {
     "chance": "Each answer rests on a few seeds; among many answers some may be wrong by chance alone.",
 }
 # Also found in these forms.
-_FORMS = {"forget": "forget(?:s|ting|ten)?", "ensemble": "ensembles?", "Gaussian process": "Gaussian process(?:es)?"}
+_FORMS = {
+    "forget": "forget(?:s|ting|ten)?",
+    "ensemble": "ensembles?",
+    "Gaussian process": "Gaussian process(?:es)?",
+}
 _PATTERN = re.compile(
     r"(?<!\w)(?:"
-    + "|".join(f"(?P<t{i}>{_FORMS.get(t, re.escape(t))})" for i, t in sorted(enumerate(GLOSSARY), key=lambda p: -len(p[1])))
+    + "|".join(
+        f"(?P<t{i}>{_FORMS.get(t, re.escape(t))})"
+        for i, t in sorted(enumerate(GLOSSARY), key=lambda p: -len(p[1]))
+    )
     + r")(?!\w)"
 )
 

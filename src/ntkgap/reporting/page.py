@@ -61,9 +61,9 @@ class StudyPage:
     not_asked: list[NotAsked]
     described: dict[str, str]
 
-    def strip(self, axis: WidthAxis) -> Strip:
-        """The first picture."""
-        return Strip.of(self.study, self.card, axis)
+    def strip(self, axis: WidthAxis, columns: int) -> Strip:
+        """The first picture, with room for so many columns."""
+        return Strip.of(self.study, self.card, axis, columns)
 
 
 def report(runs: Runs | Sequence[Runs], path: str | Path = "report.html", *, pdf: bool = False) -> Path:
@@ -84,7 +84,7 @@ def report(runs: Runs | Sequence[Runs], path: str | Path = "report.html", *, pdf
         StoreError: if no cell is done yet, those that are can be judged on nothing, or the files cannot be
             written.
     """
-    all_runs = [runs] if isinstance(runs, Runs) else list(runs)
+    all_runs = [r.snapshot() for r in ([runs] if isinstance(runs, Runs) else runs)]
     path = expanded(path)
     if not any(r.counts()["done"] for r in all_runs):
         raise StoreError(

@@ -1,4 +1,4 @@
-"""The page as HTML: templates, styles and scripts, and the charts' specifications as data in it."""
+"""The page as HTML: templates, styles and scripts, and what charts show as data in it."""
 
 import base64
 import functools
@@ -34,7 +34,7 @@ def render(pages: Sequence["StudyPage"], versions: Mapping[str, str], pdf: bool)
         pdf: whether figures lie beside it as PDFs.
     """
     charts = _Charts()
-    scripts = [*library(), _text("templates", "page.js")]
+    scripts = [*library(), _text("templates", "charts.js"), _text("templates", "page.js")]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("ntkgap.reporting"),
         autoescape=True,
@@ -48,6 +48,7 @@ def render(pages: Sequence["StudyPage"], versions: Mapping[str, str], pdf: bool)
     return environment.get_template("report.html.j2").render(
         pages=pages,
         axis=axis,
+        columns=max((len(page.card.problems) for page in pages), default=0),
         charts=charts,
         colours=COLOURS,
         dark_colours=DARK_COLOURS,
@@ -77,23 +78,23 @@ def _text(folder: str, name: str) -> str:
 
 
 class _Charts:
-    """Gathers the specifications of charts while the page is written, each under the name of its place."""
+    """Gathers what charts show while the page is written, each under the name of its place."""
 
     def __init__(self) -> None:
-        self._specs: dict[str, dict[str, Any]] = {}
+        self._records: dict[str, dict[str, Any]] = {}
 
     def add(self, name: str, panel: Panel | MatrixPanel) -> str:
-        """Keep a panel's specification.
+        """Keep a panel.
 
         Returns:
             The name.
         """
-        self._specs[name] = panel.spec()
+        self._records[name] = panel.record()
         return name
 
     @property
     def json(self) -> Markup:
         """All of them as data in a script element, which nothing in them can end."""
-        text = json.dumps(self._specs, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text = json.dumps(self._records, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         escapes = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
         return Markup(text.translate({ord(k): v for k, v in escapes.items()}))

@@ -22,5 +22,6 @@ def terminal_text(text: str) -> str:
 def _controls(character: str) -> bool:
     """Whether a character is a control character, or turns the direction in which text is read."""
     return character not in "\n" and (
-        unicodedata.category(character) == "Cc" or character in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+        unicodedata.category(character) == "Cc"
+        or character in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
     )

@@ -3,24 +3,22 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
 from ntkgap.reporting.marks import mark, width_mark
 from ntkgap.reporting.summary import Scorecard
 from ntkgap.studies.base import BaseStudy
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.statistics import Interval
-from ntkgap.studies.verdict import Verdict, number
+from ntkgap.studies.verdict import State, Verdict, number
 
 # Of a study that names no headlines.
 MAX_ROWS = 5
 # More networks than these have numbers for names above the picture.
 MAX_NAMED = 4
 # An extrapolated width further out than so many times the largest tested is drawn at the edge.
-FURTHEST = 30.0
+FURTHEST = 2.0
 LEFT, RIGHT = 3.0, 97.0
-
-State = Literal["holds", "partly", "unmet", "fails", "undecided"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class WidthAxis:
     def ticks(self) -> list[tuple[float, str]]:
         """Places and names of powers of ten, every second one where there are many."""
         first, last = math.ceil(math.log10(self.low)), math.floor(math.log10(self.high))
-        powers = range(first, last + 1, 1 if last - first < 3 else 2)
+        powers = range(first, last + 1, 1 if last - first < 2 else 2)
         return [(self.place(10.0**p), f"{10**p}" if p < 4 else "10" + _raised(p)) for p in powers]
 
 
@@ -124,9 +122,7 @@ class Answer:
         look = mark(verdict).style
         words = {"holds": "yes", "partly": f"from {verdict.holds_from}", "undecided": "inconclusive"}
         word = words.get(look, "no")
-        return cls(
-            verdict.claim, look, word, verdict.sentence, _segments(verdict, axis), _crossing(verdict, axis)
-        )
+        return cls(verdict.claim, look, word, verdict.sentence, _segments(verdict, axis), _crossing(verdict, axis))
 
 
 def _segments(verdict: Verdict, axis: WidthAxis) -> list[Segment]:
@@ -179,20 +175,22 @@ class Strip:
     Attributes:
         study: its name.
         promise: what theory promises, in a sentence; may be empty.
-        finding: what was found, in a sentence.
+        finding: outcomes, each with the statements of which it is true.
         problems: names of the networks, with the smallest and the largest width of each.
         rows: the questions that matter most.
         others: the other questions.
         axis: of all pictures of the page.
+        columns: how many columns there is room for, so that pictures of several studies stand below each other.
     """
 
     study: str
     promise: str
-    finding: str
+    finding: list[tuple[str, str]]
     problems: list[tuple[str, int, int]]
     rows: list[Row]
     others: list[Row]
     axis: WidthAxis
+    columns: int
 
     @property
     def named(self) -> bool:
@@ -200,7 +198,7 @@ class Strip:
         return len(self.problems) <= MAX_NAMED
 
     @classmethod
-    def of(cls, study: BaseStudy, card: Scorecard, axis: WidthAxis) -> Self:
+    def of(cls, study: BaseStudy, card: Scorecard, axis: WidthAxis, columns: int) -> Self:
         """The picture of a study's verdicts."""
         groups: dict[str, list[Claim]] = {}
         for claim in card.claims:
@@ -215,6 +213,7 @@ class Strip:
             [rows[q] for q in chosen],
             [row for q, row in rows.items() if q not in chosen],
             axis,
+            max(columns, len(card.problems)) if columns <= MAX_NAMED else len(card.problems),
         )
 
 
@@ -228,20 +227,24 @@ def _answer(card: Scorecard, claims: Sequence[Claim], problem: str, axis: WidthA
     return None if verdict is None else Answer.of(verdict, axis)
 
 
-def finding(card: Scorecard, groups: Sequence[Sequence[Claim]]) -> str:
-    """What was found, in a sentence: on how many networks each headline is true at the largest width judged.
+def finding(card: Scorecard, groups: Sequence[Sequence[Claim]]) -> list[tuple[str, str]]:
+    """What was found at the largest width judged: outcomes, each with the headlines of which it is true.
 
     Args:
         card: the verdicts.
         groups: claims that ask the same question.
     """
-    clauses = []
+    found: dict[str, list[str]] = {}
     for claims in groups:
-        verdicts = [v for p in card.problems if (v := _verdict(card, claims, p)) is not None]
-        held, unknown = (sum(v.state == state for v in verdicts) for state in ("holds", "undecided"))
-        count = f"{held} of {len(verdicts)}" + ("" if clauses else f" network{'s' if len(verdicts) > 1 else ''}")
-        if unknown:
-            count += f" ({unknown} inconclusive)"
-        text = claims[0].headline or f"“{claims[0].question}” is answered yes on {{}}"
-        clauses.append(text.replace("{}", count))
-    return f"Measured, at the largest width: {'; '.join(clauses)}." if clauses else ""
+        states = [v.state for p in card.problems if (v := _verdict(card, claims, p)) is not None]
+        found.setdefault(_outcome(states), []).append(claims[0].headline or claims[0].title)
+    return [(outcome, ", ".join(texts)) for outcome, texts in found.items()]
+
+
+def _outcome(states: Sequence[State]) -> str:
+    """What became of a claim on several networks."""
+    n, held, failed = len(states), states.count("holds"), states.count("fails")
+    if not held and not failed:
+        return "Inconclusive"
+    word, count = ("Confirmed", held) if held else ("Refuted", failed)
+    return word if count == n else f"{word} on {count} of {n}"

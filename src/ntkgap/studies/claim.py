@@ -38,8 +38,7 @@ class Claim:
         question: what a reader without the field's words would ask, answered by yes or no; ``title`` if not given.
             Claims with the same question, about problems of different kinds, share a row of the report's first
             picture.
-        headline: the answer as part of a sentence, with ``{}`` for "2 of 3": a claim that has one is in the first
-            picture.
+        headline: the statement in a few plain words; a claim that has one is in the first picture.
         tie: a value within this part of the threshold (of 1 for a threshold of zero) is at the threshold, on
             neither side: rounding must not decide a verdict.
 

@@ -1,4 +1,4 @@
-"""Charts of the page: what was measured as panels of series, and these as Vega-Lite specifications."""
+"""Charts of the page: what was measured as panels of series, which the page's script draws."""
 
 from ntkgap.reporting.charts.panel import Panel, Series
 

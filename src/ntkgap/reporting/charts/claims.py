@@ -67,7 +67,9 @@ def _theory(verdict: Verdict) -> list[Series]:
         line = [last.interval.value * (w / last.width) ** claim.exponent for w in widths]
         found.append(Series(f"theory: ∝ width^{claim.exponent:.3g}", THEORY, widths, line, dash=(2, 3)))
     if fit is not None:
-        span = [float(w) for w in np.geomspace(fitted_widths([r.width for r in verdict.widths])[0], widths[-1], 12)]
+        span = [
+            float(w) for w in np.geomspace(fitted_widths([r.width for r in verdict.widths])[0], widths[-1], 12)
+        ]
         e = fit.exponent
         name = f"fit: ∝ width^({e.value:.2f} [{e.low:.2f}, {e.high:.2f}])"
         found.append(Series(name, SOFT, span, [fit(w) for w in span], dash=(7, 3, 2, 3)))

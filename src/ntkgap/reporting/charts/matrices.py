@@ -10,9 +10,6 @@ import numpy as np
 from ntkgap.studies.figures import MatrixFigure
 from ntkgap.studies.measured import Measured
 
-# Entries darker than this part of the scale are written in white.
-DARK = 60
-
 
 @dataclass(frozen=True)
 class MatrixPanel:
@@ -33,7 +30,9 @@ class MatrixPanel:
 
     def csv(self) -> str:
         """Row, column and entry, from one on."""
-        lines = [f"{t + 1},{s + 1},{'' if math.isnan(v) else f'{v:.4g}'}" for (t, s), v in np.ndenumerate(self.entries)]
+        lines = [
+            f"{t + 1},{s + 1},{'' if math.isnan(v) else f'{v:.4g}'}" for (t, s), v in np.ndenumerate(self.entries)
+        ]
         return "\n".join(["row,column,percent", *lines]) + "\n"
 
     @property
@@ -43,32 +42,9 @@ class MatrixPanel:
         lines = "; ".join(f"{i + 1}: {row}" for i, row in enumerate(rows))
         return f"{self.title}: percent by {self.y_label} (rows) and {self.x_label}. {lines}"
 
-    def spec(self) -> dict[str, Any]:
-        """The matrix as Vega-Lite, with its entries in it."""
-        x = {"field": "column", "type": "ordinal", "title": self.x_label, "axis": {"labelAngle": 0}}
-        y = {"field": "row", "type": "ordinal", "title": self.y_label}
-        scale = {"domain": [0, 100], "scheme": "blues"}
-        colour = {"field": "percent", "type": "quantitative", "scale": scale, "legend": None}
-        text = {"condition": {"test": f"datum.percent > {DARK}", "value": "white"}, "value": "#22222a"}
-        parse = {"row": "number", "column": "number", "percent": "number"}
-        shown = [{"field": name, "type": "quantitative"} for name in parse]
-        value = {"field": "percent", "type": "quantitative", "format": ".0f"}
-        return {
-            "width": "container",
-            "height": {"step": 30},
-            "autosize": {"type": "fit-x", "contains": "padding"},
-            "data": {"values": self.csv(), "format": {"type": "csv", "parse": parse}},
-            "encoding": {"x": x, "y": y},
-            "layer": [
-                {"mark": {"type": "rect"}, "encoding": {"color": colour, "tooltip": shown}},
-                {
-                    "transform": [{"filter": "isValid(datum.percent)"}],
-                    "mark": {"type": "text", "fontSize": 11, "tooltip": None},
-                    "encoding": {"text": value, "color": text},
-                },
-            ],
-            "usermeta": {"y": False, "log": False, "zoom": False},
-        }
+    def record(self) -> dict[str, Any]:
+        """What the page's script makes a chart of (``templates/charts.js``)."""
+        return {"matrix": len(self.entries), "x": self.x_label, "y": self.y_label, "csv": self.csv()}
 
 
 def matrix_panels(spec: MatrixFigure, cells: Mapping[str, Sequence[Measured]]) -> list[MatrixPanel]:

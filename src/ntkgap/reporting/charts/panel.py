@@ -1,17 +1,16 @@
-"""One panel of a figure: series over one axis, as data, as words and as a Vega-Lite specification."""
+"""One panel of a figure: series over one axis, as data and as words."""
 
 import csv
+import functools
 import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ntkgap.reporting.charts.colours import LIMIT
 from ntkgap.reporting.safe import spreadsheet_text
 from ntkgap.studies.verdict import number
 
-HEIGHT = 230
 DIGITS = 5
 COLUMNS = ("series", "x", "y", "low", "high")
 SOLID: tuple[int, ...] = ()
@@ -94,6 +93,7 @@ class Panel:
     y_range: tuple[float, float] | None = None
     note: str = ""
 
+    @functools.cached_property
     def rows(self) -> list[tuple[str, float, float, float | None, float | None]]:
         """Name, x, y, low and high of every point that has a place on the axes."""
         found = []
@@ -114,7 +114,7 @@ class Panel:
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for name, *numbers in self.rows():
+        for name, *numbers in self.rows:
             digits = ("" if v is None else f"{v:.{DIGITS}g}" for v in numbers)
             writer.writerow([name, *digits])
         return out.getvalue()
@@ -123,7 +123,7 @@ class Panel:
     def words(self) -> str:
         """The panel for those who do not see it: what every series does from its first to its last point."""
         parts = [f"{self.title}: {self.y_label} over {self.x_label}"]
-        rows = self.rows()
+        rows = self.rows
         for series in self.series:
             own = [(x, y) for name, x, y, _, _ in rows if name == series.name]
             if own and series.kind != "seeds":
@@ -132,147 +132,20 @@ class Panel:
         parts += [f"{rule.name}: {number(rule.at)}" for rule in self.rules]
         return ". ".join([*parts, self.note] if self.note else parts)
 
-    def spec(self) -> dict[str, Any]:
-        """The panel as Vega-Lite, with its points in it."""
-        rows = self.rows()
-        x = {"field": "x", "type": "quantitative", "title": self.x_label, "scale": self._x_scale(rows)}
-        x["axis"] = {"format": "~g", "labelOverlap": "greedy", "grid": False} | (
-            {"values": list(self.x_ticks)} if self.x_ticks else {}
-        )
-        y = {"field": "y", "type": "quantitative", "title": self.y_label, "scale": self._y_scale(rows)}
-        y["axis"] = {"format": "~g", "labelOverlap": "greedy", "tickCount": 6}
+    def record(self) -> dict[str, Any]:
+        """What the page's script makes a chart of (``templates/charts.js``)."""
+        values = [v for row in self.rows for v in row[2:] if v is not None]
+        levels = [rule.at for rule in self.rules if not rule.vertical]
         return {
-            "width": "container",
-            "height": HEIGHT,
-            "autosize": {"type": "fit-x", "contains": "padding"},
-            "data": {"values": self.csv(), "format": {"type": "csv", "parse": dict.fromkeys(COLUMNS[1:], "number")}},
-            "layer": [*self._tint(y), *self._bands(x, y), *self._rules(x, y), *self._lines(x, y), *self._marks(x, y)],
-            "usermeta": {
-                "y": self._switch([r[2] for r in rows], [r.at for r in self.rules if not r.vertical]),
-                "log": self.y_log,
-                "zoom": True,
-            },
+            "x": self.x_label,
+            "y": self.y_label,
+            "x_log": self.x_log,
+            "y_log": self.y_log,
+            "may_log": bool(values) and min([*values, *levels]) > 0,
+            "ticks": list(self.x_ticks),
+            "range": None if self.y_range is None else list(self.y_range),
+            "holds": self.holds,
+            "series": [[s.name, s.colour, list(s.dash), s.kind, len(s.low) > 0] for s in self.series],
+            "rules": [[r.name, r.at, list(r.dash), r.vertical] for r in self.rules],
+            "csv": self.csv(),
         }
-
-    def _switch(self, values: Sequence[float], rules: Sequence[float]) -> bool:
-        """Whether the vertical axis can be logarithmic as well as linear."""
-        return bool(values) and all(v > 0 for v in (*values, *rules))
-
-    def _x_scale(self, rows: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
-        scale: dict[str, Any] = {"type": "log" if self.x_log else "linear", "nice": False}
-        places = [row[1] for row in rows] + [rule.at for rule in self.rules if rule.vertical]
-        if places and min(places) < max(places):
-            low, high = min(places), max(places)
-            if self.x_log:
-                room = (high / low) ** 0.04
-                scale["domain"] = [low / room, high * room]
-            else:
-                scale["domain"] = [low, high]
-        return scale
-
-    def _y_scale(self, rows: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
-        scale: dict[str, Any] = {"type": "log" if self.y_log else "linear"}
-        if self.y_range is not None:
-            scale |= {"domain": list(self.y_range), "nice": False}
-            return scale
-        values = [v for row in rows for v in row[2:] if v is not None]
-        values += [rule.at for rule in self.rules if not rule.vertical]
-        if self.y_log:
-            scale |= {"nice": False, "padding": 10}
-        elif values:
-            scale["zero"] = min(values) >= 0 and min(values) < 0.4 * max(values)
-        return scale
-
-    def _names(self) -> tuple[list[str], list[str], list[list[int]]]:
-        """Names, colours and dashes of all that is in the legend."""
-        entries = {s.name: (s.colour, s.dash) for s in self.series} | {
-            r.name: (LIMIT, r.dash) for r in self.rules if r.name
-        }
-        return list(entries), [c for c, _ in entries.values()], [list(d) or [1, 0] for _, d in entries.values()]
-
-    def _colour(self) -> dict[str, Any]:
-        names, colours, _ = self._names()
-        return {
-            "field": "series",
-            "type": "nominal",
-            "title": None,
-            "scale": {"domain": names, "range": colours},
-            "legend": {"orient": "bottom", "columns": {"expr": "max(1, floor(width / 190))"}, "labelLimit": 400},
-        }
-
-    def _dashes(self) -> dict[str, Any]:
-        names, _, dashes = self._names()
-        return {"field": "series", "type": "nominal", "title": None, "scale": {"domain": names, "range": dashes}}
-
-    def _only(self, *kinds: Kind, ends: bool = False) -> list[dict[str, Any]] | None:
-        """Keep series of some kinds, or those with intervals; None where there is none."""
-        names = [s.name for s in self.series if s.kind in kinds and (s.low or not ends)]
-        return [{"filter": {"field": "series", "oneOf": names}}] if names else None
-
-    def _tint(self, y: dict[str, Any]) -> list[dict[str, Any]]:
-        if self.holds is None or not self.rules:
-            return []
-        edge = {"value": "height" if self.holds == "below" else 0}
-        place = {"datum": self.rules[0].at, "type": "quantitative", "scale": y["scale"]}
-        mark = {"type": "rect", "color": "#0072b2", "opacity": 0.07, "clip": True, "tooltip": None}
-        full = {"x": {"value": 0}, "x2": {"value": "width"}}
-        return [{"data": {"values": [{}]}, "mark": mark, "encoding": {**full, "y": place, "y2": edge}}]
-
-    def _bands(self, x: dict[str, Any], y: dict[str, Any]) -> list[dict[str, Any]]:
-        chosen = self._only("line", "marked", ends=True)
-        if chosen is None:
-            return []
-        valid = [{"filter": "isValid(datum.low) && isValid(datum.high)"}]
-        ends = {"y": {**y, "field": "low"}, "y2": {"field": "high"}}
-        mark = {"type": "area", "opacity": 0.18, "clip": True, "tooltip": None}
-        encoding = {"x": x, **ends, "color": self._colour()}
-        return [{"transform": chosen + valid, "mark": mark, "encoding": encoding}]
-
-    def _rules(self, x: dict[str, Any], y: dict[str, Any]) -> list[dict[str, Any]]:
-        found = []
-        for rule in self.rules:
-            channel, axis = ("x", x) if rule.vertical else ("y", y)
-            place = {"datum": rule.at, "type": "quantitative", "scale": axis["scale"]}
-            encoding: dict[str, Any] = {channel: place}
-            mark: dict[str, Any] = {"type": "rule", "strokeDash": list(rule.dash), "strokeWidth": 1.3, "clip": True}
-            if rule.name:
-                encoding["color"] = {**self._colour(), "datum": rule.name}
-                del encoding["color"]["field"]
-            else:
-                mark["color"] = LIMIT
-            found.append({"data": {"values": [{}]}, "mark": {**mark, "tooltip": None}, "encoding": encoding})
-        return found
-
-    def _lines(self, x: dict[str, Any], y: dict[str, Any]) -> list[dict[str, Any]]:
-        chosen = self._only("line", "marked")
-        if chosen is None:
-            return []
-        mark = {"type": "line", "strokeWidth": 1.8, "clip": True, "tooltip": None}
-        encoding = {"x": x, "y": y, "color": self._colour(), "strokeDash": self._dashes()}
-        return [{"transform": chosen, "mark": mark, "encoding": encoding}]
-
-    def _marks(self, x: dict[str, Any], y: dict[str, Any]) -> list[dict[str, Any]]:
-        """Dots that say their numbers where a pointer is over them; those of plain lines are not seen."""
-        tooltip = [
-            {"field": "series", "type": "nominal", "title": "series"},
-            {"field": "x", "type": "quantitative", "title": self.x_label, "format": "~g"},
-            {"field": "y", "type": "quantitative", "title": self.y_label, "format": ".4~g"},
-        ]
-        ends = [
-            {"field": "low", "type": "quantitative", "title": "low", "format": ".4~g"},
-            {"field": "high", "type": "quantitative", "title": "high", "format": ".4~g"},
-        ]
-        looks: tuple[tuple[Kind, dict[str, Any]], ...] = (
-            ("seeds", {"size": 14, "opacity": 0.45}),
-            ("points", {"size": 34, "opacity": 0.9}),
-            ("marked", {"size": 42, "opacity": 1}),
-            ("line", {"size": 90, "opacity": 0}),
-        )
-        found = []
-        for kind, look in looks:
-            if chosen := self._only(kind):
-                shown = tooltip + (ends if self._only(kind, ends=True) else [])
-                mark = {"type": "point", "filled": True, "clip": True, **look}
-                encoding = {"x": x, "y": y, "color": self._colour(), "tooltip": shown}
-                found.append({"transform": chosen, "mark": mark, "encoding": encoding})
-        return found

@@ -1,32 +1,15 @@
 "use strict";
 (() => {
-  const specs = JSON.parse(document.getElementById("specs").textContent);
+  const records = JSON.parse(document.getElementById("records").textContent);
   const root = document.documentElement;
   const style = name => getComputedStyle(root).getPropertyValue(name).trim();
   const plots = new Map(); // element -> {view, log}
 
-  // Vega-Lite with the page's colours; drag and shift + wheel zoom where there is a mouse.
+  // With the page's colours; drag and wheel zoom where there is a mouse.
   function prepared(id, log, big) {
-    const text = JSON.stringify(specs[id]).replaceAll('"@ink"', `"${style("--ink")}"`).replaceAll('"@soft"', `"${style("--soft")}"`);
-    const spec = JSON.parse(text);
-    if (log !== undefined) setScale(spec, log ? "log" : "linear");
-    if (big && typeof spec.height === "number") spec.height = Math.max(260, innerHeight * 0.62);
-    const fine = matchMedia("(pointer: fine)").matches;
-    if (spec.usermeta.zoom && (big || fine)) {
-      const zoom = big ? "wheel!" : "wheel![event.shiftKey]";
-      const layer = spec.layer.at(-1);
-      layer.params = [{ name: "grid", select: { type: "interval", zoom }, bind: "scales" }];
-    }
-    return spec;
-  }
-
-  function setScale(part, type) {
-    if (Array.isArray(part)) part.forEach(p => setScale(p, type));
-    else if (part && typeof part === "object") {
-      const y = part.encoding && part.encoding.y;
-      if (y && y.scale) { y.scale = { ...y.scale, type }; delete y.scale.zero; if (type === "log") y.scale.nice = false; }
-      Object.values(part).forEach(p => setScale(p, type));
-    }
+    const zoom = big ? "wheel!" : matchMedia("(pointer: fine)").matches && "wheel![event.shiftKey]";
+    const spec = JSON.stringify(chartOf(records[id], log, big && Math.max(260, innerHeight * .6), zoom));
+    return JSON.parse(spec.replaceAll('"@ink"', `"${style("--ink")}"`).replaceAll('"@soft"', `"${style("--soft")}"`));
   }
 
   function config() {
@@ -62,12 +45,12 @@
       "log / linear": async () => draw(box, id, !isLog(box, id)),
       "enlarge": () => enlarge(id, title, isLog(box, id)),
       "data": () => table(id, title),
-      "CSV": () => save(`${file}.csv`, new Blob(["\ufeff", specs[id].data.values], { type: "text/csv" })),
+      "CSV": () => save(`${file}.csv`, new Blob(["\ufeff", records[id].csv], { type: "text/csv" })),
       "SVG": async () => save(`${file}.svg`, new Blob([await plots.get(box).view.toSVG()], { type: "image/svg+xml" })),
       "PNG": async () => saveUrl(`${file}.png`, await plots.get(box).view.toImageURL("png", 3)),
     };
     for (const [name, run] of Object.entries(actions)) {
-      if (name === "log / linear" && !specs[id].usermeta.y) continue;
+      if (name === "log / linear" && !records[id].may_log) continue;
       const button = bar.appendChild(document.createElement("button"));
       button.type = "button";
       button.textContent = name;
@@ -76,7 +59,7 @@
     box.after(bar);
   }
 
-  const isLog = (box, id) => plots.get(box).log ?? specs[id].usermeta.log;
+  const isLog = (box, id) => plots.get(box).log;
 
   function save(name, blob) {
     const url = URL.createObjectURL(blob);
@@ -114,7 +97,7 @@
     box.className = "scroll";
     const grid = box.appendChild(document.createElement("table"));
     grid.className = "numbers listed";
-    vega.read(specs[id].data.values, { type: "csv" }).forEach((row, i) => {
+    vega.read(records[id].csv, { type: "csv" }).forEach((row, i) => {
       if (!i) Object.keys(row).forEach(name => { grid.insertRow(grid.rows.length ? 0 : -1).cells; const cell = document.createElement("th"); cell.textContent = name; grid.rows[0].append(cell); });
       const line = grid.insertRow();
       Object.values(row).forEach(text => { line.insertCell().textContent = text; });
@@ -128,7 +111,7 @@
   async function start(box) {
     if (plots.has(box) || box.dataset.started) return;
     box.dataset.started = "";
-    await draw(box, box.dataset.chart);
+    await draw(box, box.dataset.chart, records[box.dataset.chart].y_log);
     tools(box, box.dataset.chart);
   }
   const charts = [...document.querySelectorAll(".chart")];

@@ -87,7 +87,7 @@ def _width(stops: Sequence[int], scores: Sequence[float], own_function: bool) ->
             after(stop),
             hardly,
             diverged,
-            f"wider networks forget less after {steps(stop)} a task on {{}}" if stop == min(stops) else "",
+            f"wider networks forget less after {steps(stop)}" if stop == min(stops) else "",
         )
         for stop in stops
     ]
@@ -101,7 +101,7 @@ def _width(stops: Sequence[int], scores: Sequence[float], own_function: bool) ->
                 OF_OWN_FUNCTION,
                 hardly,
                 diverged,
-                "wider networks forget less under your training on {}",
+                "wider networks forget less under your training",
             )
         )
     by_score = [
@@ -136,12 +136,12 @@ def _width(stops: Sequence[int], scores: Sequence[float], own_function: bool) ->
         claim(
             "width_helps_converged",
             "Width helps where training has converged",
-            "once training has converged",
+            "at convergence",
             f"Stopped after the most steps, and converged, the network forgets less than {narrow}.",
             "drop_converged",
             f"Training counts as converged where {learned}.",
             f"it has not converged ({learned}), or no narrower network has",
-            "once converged on {}",
+            "wider ones forget less at convergence",
         ),
     ]
 
@@ -185,7 +185,7 @@ def _foretold() -> list[Claim]:
             key="forgetting_foretold",
             title="The kernel at the start foretells how much is forgotten after long training",
             question="Does theory predict how much is forgotten?",
-            headline="theory predicts how much is forgotten on {}",
+            headline="theory predicts how much is forgotten",
             statement="Forgetting is that of kernel regression with K(θ₀), stopped after the same steps.",
             source=f"{BENNANI}, section 4",
             kind="consequence",
@@ -229,7 +229,7 @@ def _guarantees() -> list[Claim]:
             key="ogd_keeps",
             title="Orthogonal gradients keep what was learned",
             question="Do orthogonal gradients keep what was learned?",
-            headline="orthogonal gradients keep what was learned on {}",
+            headline="orthogonal gradients keep what was learned",
             statement="With orthogonal gradient descent, whose directions are those of all outputs at stored "
             "examples, tasks keep their score on these.",
             source=f"{BENNANI}, theorem 2",

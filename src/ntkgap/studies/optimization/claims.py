@@ -132,8 +132,8 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
         Claim(
             key="gd_curve",
             title="Gradient descent follows the kernel's predicted loss curve",
-            question="Does gradient descent follow the predicted loss?",
-            headline="the loss falls as predicted on {}",
+            question="Does the training loss fall as predicted?",
+            headline="the loss falls as predicted",
             statement="√L_t follows the curve of the constant kernel K(θ₀) at every step.",
             source="Jacot, Gabriel, Hongler 2018; Lee et al. 2019, Theorem 2.1",
             kind="consequence",
@@ -165,8 +165,8 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
         Claim(
             key="linearised_twin",
             title="The trained network predicts what its linearised twin predicts",
-            question="Does the network predict what its linearized model predicts?",
-            headline="predictions are those of the linearized model on {}",
+            question="Does it predict what its linearized model does?",
+            headline="networks predict what their linearized models do",
             statement="On test points, f_T agrees with the first-order twin trained for the same time.",
             source="Lee et al. 2019, Theorem 2.1",
             kind="consequence",

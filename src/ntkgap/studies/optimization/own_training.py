@@ -132,8 +132,8 @@ def own_training_claims(curve: float, kernel: float, twin: float) -> list[Claim]
         Claim(
             key="own_curve",
             title="Your training follows the kernel's predicted loss",
-            question="Does your training follow the predicted loss?",
-            headline="your loss falls as predicted on {}",
+            question="Does your training loss fall as predicted?",
+            headline="your loss falls as predicted",
             statement="L_t follows the loss of the linearized model under the same steps on the same batches.",
             source=source,
             kind="consequence",
@@ -163,8 +163,8 @@ def own_training_claims(curve: float, kernel: float, twin: float) -> list[Claim]
         Claim(
             key="own_predictions",
             title="Your trained network predicts what the kernel predicts",
-            question="Does your trained network predict what theory predicts?",
-            headline="your predictions are the predicted ones on {}",
+            question="Does your network predict what theory says?",
+            headline="your networks predict what theory says",
             statement="On test points, f_T agrees with the linearized model after the same steps.",
             source=source,
             kind="consequence",

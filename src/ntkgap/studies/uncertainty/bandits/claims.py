@@ -27,8 +27,8 @@ def claims() -> list[Claim]:
         Claim(
             key="schedule_of_theory",
             title="Theory's exploration schedule explores as well as a tuned constant",
-            question="Exploring: is theory's rule as good as a tuned constant?",
-            headline="theory's exploration rule is as good as a tuned constant on {}",
+            question="Is theory's exploration rule as good as a tuned one?",
+            headline="theory's exploration rule is as good as a tuned one",
             statement="NeuralUCB with γ_t as the regret theorem wants it has no more regret than with the best "
             "constant.",
             source=f"{NEURAL_UCB}, algorithm 1 and equation 5.1; Wenger, Dangel, Kristiadi 2023",
@@ -61,8 +61,8 @@ def claims() -> list[Claim]:
         Claim(
             key="evidence_explores",
             title="Evidence explores as well as a tuned constant",
-            question="Exploring: is the bonus set by the evidence as good as a tuned one?",
-            headline="the one set by the evidence on {}",
+            question="Is exploration set by the evidence as good as tuned?",
+            headline="exploration set by the evidence is as good",
             statement="Laplace-UCB whose prior precision and noise maximise the evidence has no more regret than "
             "NeuralUCB with the best constant.",
             source="Wenger, Dangel, Kristiadi 2023, section on uncertainty; Immer et al. 2021",

@@ -22,12 +22,12 @@ def claims() -> list[Claim]:
 def _beside_ensembles() -> list[Claim]:
     found = []
     for name, what, plain, headline, source in (
-        ("class_laplace_evidence", "Laplace", "Laplace", "Laplace is on {}", DAXBERGER),
+        ("class_laplace_evidence", "Laplace", "Laplace", "Laplace is as good as an ensemble", DAXBERGER),
         (
             "class_ntk_gp_evidence",
             "The NTK-GP",
             "one Gaussian process",
-            "one Gaussian process is as good as an ensemble on {}",
+            "one Gaussian process is as good as an ensemble",
             WENGER,
         ),
     ):
@@ -35,7 +35,7 @@ def _beside_ensembles() -> list[Claim]:
             Claim(
                 key=f"{name}_nll",
                 title=f"{what} gives classes as good probabilities as the deep ensemble",
-                question=f"Are probabilities of {plain} as good as an ensemble's?",
+                question=f"Is {plain} as good as an ensemble?",
                 headline=headline,
                 statement=f"{what}: the negative log probability of test classes is no larger.",
                 source=source,

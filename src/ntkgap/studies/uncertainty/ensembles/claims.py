@@ -48,8 +48,8 @@ def _moments() -> list[Claim]:
         Claim(
             key="ensemble_covariance",
             title="The ensemble's covariance is that of infinite width",
-            question="Do ensembles spread as infinite width predicts?",
-            headline="ensembles spread as predicted on {}",
+            question="Do ensembles spread as predicted?",
+            headline="ensembles spread as predicted",
             statement="On test points the covariance over members is the infinite ensemble's at the same step.",
             source=LEE,
             kind="consequence",
@@ -152,15 +152,15 @@ def _payoff() -> list[Claim]:
             "ntk_gp_evidence",
             "NTK-GP (evidence)",
             "one Gaussian process",
-            "one Gaussian process is as good as an ensemble on {}",
+            "one Gaussian process is as good as an ensemble",
         ),
-        ("laplace_evidence", "linearised Laplace (evidence)", "Laplace", "Laplace is on {}"),
+        ("laplace_evidence", "linearised Laplace (evidence)", "Laplace", "Laplace is as good as an ensemble"),
     ):
         found += [
             Claim(
                 key=f"{name}_nll",
                 title=f"{what}: densities as good as the deep ensemble's",
-                question=f"Are probabilities of {plain} as good as an ensemble's?",
+                question=f"Is {plain} as good as an ensemble?",
                 headline=headline,
                 statement=f"The negative log density of test targets under the {what} is no larger.",
                 source=WENGER,
@@ -178,7 +178,7 @@ def _payoff() -> list[Claim]:
             Claim(
                 key=f"{name}_crps",
                 title=f"{what}: predictions as sharp as the deep ensemble's",
-                question=f"Are predictions of {plain} as sharp as an ensemble's?",
+                question=f"Is {plain} as sharp as an ensemble?",
                 statement=f"The continuous ranked probability score of the {what} is no larger.",
                 source=WENGER,
                 kind="payoff",
