@@ -1,18 +1,33 @@
 "use strict";
 // From what a panel shows (reporting/charts/panel.py) to Vega-Lite.
 const chartOf = (() => {
+  // The table of a panel as objects; d3's own reader writes code, which the page does not allow.
+  function rows(csv) {
+    const lines = [[""]];
+    for (const [, text, end] of csv.matchAll(/("(?:[^"]|"")*"|[^",\n]*)([,\n]|$)/g)) {
+      lines.at(-1)[lines.at(-1).length - 1] = text.startsWith('"') ? text.slice(1, -1).replaceAll('""', '"') : text;
+      if (end === ",") lines.at(-1).push("");
+      else if (end === "\n") lines.push([""]);
+    }
+    const [names, ...found] = lines.filter(line => line.length > 1);
+    const value = (name, text) => name === "series" ? text : text === "" ? null : +text;
+    return found.map(line => Object.fromEntries(line.map((text, i) => [names[i], value(names[i], text)])));
+  }
+
+  // d3's own labels are as short as the step between ticks: 10 would be 1e+1.
+  const labelExpr = "datum.value != 0 && (abs(datum.value) < 1e-3 || abs(datum.value) >= 1e5) ? format(datum.value, '~e') : format(datum.value, '~g')";
   const number = (field, title, format) => ({ field, type: "quantitative", title, format });
 
-  function panel(record, log, height, zoom) {
+  function panel(record, log, wide, height, zoom) {
     const names = [], colours = [], dashes = [];
     for (const [name, colour, dash] of [...record.series, ...record.rules.map(([n, , d]) => [n, "@ink", d])]) {
       if (name) { names.push(name); colours.push(colour); dashes.push(dash.length ? dash : [1, 0]); }
     }
     const nominal = range => ({ field: "series", type: "nominal", title: null, scale: { domain: names, range } });
-    const legend = { orient: "bottom", columns: { signal: "max(1, floor(width / 230))" }, labelLimit: 420, symbolType: "stroke", symbolSize: 250 };
+    const legend = { orient: "bottom", columns: Math.max(1, Math.floor(wide / (8.5 * Math.max(...names.map(name => name.length)) + 20))), labelLimit: 420, symbolType: "stroke", symbolSize: 250, symbolOpacity: 1, offset: 6 };
     const color = { ...nominal(colours), legend }, strokeDash = nominal(dashes);
-    const x = { field: "x", type: "quantitative", title: record.x, scale: xScale(record), axis: { format: "~g", labelOverlap: "greedy", grid: false, ...(record.ticks.length && { values: record.ticks }) } };
-    const y = { field: "y", type: "quantitative", title: record.y, scale: yScale(record, log), axis: { format: log ? "~g" : "", labelOverlap: "greedy", tickCount: 6 } };
+    const x = { field: "x", type: "quantitative", title: record.x, scale: xScale(record), axis: { labelExpr, labelOverlap: "greedy", grid: false, ...(record.ticks.length && { values: record.ticks }) } };
+    const y = { field: "y", type: "quantitative", title: record.y, scale: yScale(record, log), axis: { labelExpr, labelOverlap: "greedy", tickCount: 6 } };
     const only = (test, more = []) => {
       const oneOf = record.series.filter(test).map(([name]) => name);
       return oneOf.length && [{ filter: { field: "series", oneOf } }, ...more];
@@ -41,13 +56,12 @@ const chartOf = (() => {
       layer.push({ transform, mark: { type: "point", filled: true, clip: true, size, opacity }, encoding: { x, y, color, tooltip } });
     }
     if (zoom && layer.length) layer.at(-1).params = [{ name: "grid", select: { type: "interval", zoom }, bind: "scales" }];
-    const parse = { x: "number", y: "number", low: "number", high: "number" };
-    return { height: height || 230, data: { values: record.csv, format: { type: "csv", parse } }, layer };
+    return { height: height || 230, data: { values: rows(record.csv) }, layer };
   }
 
   // Room at both ends, so that marks are not cut.
   function xScale({ x_log, csv, rules }) {
-    const places = [...vega.read(csv, { type: "csv" }).map(row => +row.x), ...rules.filter(rule => rule[3]).map(rule => rule[1])];
+    const places = [...rows(csv).map(row => row.x), ...rules.filter(rule => rule[3]).map(rule => rule[1])];
     const low = Math.min(...places), high = Math.max(...places);
     const scale = { type: x_log ? "log" : "linear", nice: false };
     if (!(low < high)) return scale;
@@ -64,8 +78,8 @@ const chartOf = (() => {
   function matrix(record, height) {
     const percent = "percent";
     return {
-      height: height || { step: 30 },
-      data: { values: record.csv, format: { type: "csv", parse: { row: "number", column: "number", percent: "number" } } },
+      height: height || 30 * record.matrix,
+      data: { values: rows(record.csv) },
       encoding: { x: { field: "column", type: "ordinal", title: record.x, axis: { labelAngle: 0 } }, y: { field: "row", type: "ordinal", title: record.y } },
       layer: [
         { mark: { type: "rect" }, encoding: { color: { field: percent, type: "quantitative", scale: { domain: [0, 100], scheme: "blues" }, legend: null }, tooltip: ["row", "column", percent].map(name => ({ field: name, type: "quantitative" })) } },
@@ -74,9 +88,10 @@ const chartOf = (() => {
     };
   }
 
-  return (record, log, height, zoom) => ({
+  const chart = (record, log, wide, height, zoom) => ({
     $schema: "https://vega.github.io/schema/vega-lite/v6.json",
     width: "container", autosize: { type: "fit-x", contains: "padding" },
-    ...(record.matrix ? matrix(record, height) : panel(record, log, height, zoom)),
+    ...(record.matrix ? matrix(record, height) : panel(record, log, wide, height, zoom)),
   });
+  return Object.assign(chart, { rows });
 })();

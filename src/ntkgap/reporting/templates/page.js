@@ -5,18 +5,22 @@
   const style = name => getComputedStyle(root).getPropertyValue(name).trim();
   const plots = new Map(); // element -> {view, log}
 
-  // With the page's colours; drag and wheel zoom where there is a mouse.
-  function prepared(id, log, big) {
+  // What leaves the page is dark on white, whatever the page is.
+  const PAPER = { "--ink": "#1d1d21", "--soft": "#55555f", "--line": "#d9d9e0" };
+  const here = name => style(name), paper = name => PAPER[name];
+
+  // In the colours that are asked for; drag and wheel zoom where there is a mouse.
+  function prepared(id, log, big, wide, colour) {
     const zoom = big ? "wheel!" : matchMedia("(pointer: fine)").matches && "wheel![event.shiftKey]";
-    const spec = JSON.stringify(chartOf(records[id], log, big && Math.max(260, innerHeight * .6), zoom));
-    return JSON.parse(spec.replaceAll('"@ink"', `"${style("--ink")}"`).replaceAll('"@soft"', `"${style("--soft")}"`));
+    const spec = JSON.stringify(chartOf(records[id], log, wide, big && Math.max(260, innerHeight * .6), zoom));
+    return JSON.parse(spec.replaceAll('"@ink"', `"${colour("--ink")}"`).replaceAll('"@soft"', `"${colour("--soft")}"`));
   }
 
-  function config() {
-    const ink = style("--ink"), soft = style("--soft"), line = style("--line");
+  function config(colour) {
+    const ink = colour("--ink"), soft = colour("--soft"), line = colour("--line");
     const title = { titleColor: ink, titleFontWeight: "normal", labelColor: soft };
     return {
-      font: "system-ui, sans-serif", background: null, view: { stroke: line },
+      font: "system-ui, sans-serif", background: colour === paper ? "white" : null, view: { stroke: line },
       axis: { ...title, gridColor: line, domainColor: soft, tickColor: soft, gridOpacity: .6, labelFontSize: 11, titleFontSize: 12 },
       legend: { ...title, labelColor: ink, labelFontSize: 11, symbolStrokeWidth: 2, rowPadding: 1 },
     };
@@ -27,7 +31,7 @@
     if (old) old.view.finalize();
     box.replaceChildren();
     const inner = box.appendChild(document.createElement("div"));
-    const { view } = await vegaEmbed(inner, prepared(id, log, big), { renderer: "svg", actions: false, ast: true, config: config(), tooltip: { theme: dark() ? "dark" : "light" } });
+    const { view } = await vegaEmbed(inner, prepared(id, log, big, box.clientWidth, here), { renderer: "svg", actions: false, ast: true, config: config(here), tooltip: { theme: dark() ? "dark" : "light" } });
     plots.set(box, { view, log });
     box.style.minHeight = "0";
     box.dataset.drawn = "";
@@ -46,8 +50,8 @@
       "enlarge": () => enlarge(id, title, isLog(box, id)),
       "data": () => table(id, title),
       "CSV": () => save(`${file}.csv`, new Blob(["\ufeff", records[id].csv], { type: "text/csv" })),
-      "SVG": async () => save(`${file}.svg`, new Blob([await plots.get(box).view.toSVG()], { type: "image/svg+xml" })),
-      "PNG": async () => saveUrl(`${file}.png`, await plots.get(box).view.toImageURL("png", 3)),
+      "SVG": () => onPaper(box, id, async view => save(`${file}.svg`, new Blob([await view.toSVG()], { type: "image/svg+xml" }))),
+      "PNG": () => onPaper(box, id, async view => saveUrl(`${file}.png`, await view.toImageURL("png", 3))),
     };
     for (const [name, run] of Object.entries(actions)) {
       if (name === "log / linear" && !records[id].may_log) continue;
@@ -57,6 +61,17 @@
       button.addEventListener("click", run);
     }
     box.after(bar);
+  }
+
+  async function onPaper(box, id, use) {
+    const sheet = document.body.appendChild(document.createElement("div"));
+    sheet.style.cssText = `position: fixed; left: -200vw; width: ${Math.max(box.clientWidth, 460)}px`;
+    const inner = sheet.appendChild(document.createElement("div"));
+    const spec = prepared(id, isLog(box, id), false, sheet.clientWidth, paper);
+    const { view } = await vegaEmbed(inner, spec, { renderer: "svg", actions: false, ast: true, config: config(paper), tooltip: false });
+    await use(view);
+    view.finalize();
+    sheet.remove();
   }
 
   const isLog = (box, id) => plots.get(box).log;
@@ -97,11 +112,12 @@
     box.className = "scroll";
     const grid = box.appendChild(document.createElement("table"));
     grid.className = "numbers listed";
-    vega.read(records[id].csv, { type: "csv" }).forEach((row, i) => {
-      if (!i) Object.keys(row).forEach(name => { grid.insertRow(grid.rows.length ? 0 : -1).cells; const cell = document.createElement("th"); cell.textContent = name; grid.rows[0].append(cell); });
-      const line = grid.insertRow();
-      Object.values(row).forEach(text => { line.insertCell().textContent = text; });
-    });
+    const rows = chartOf.rows(records[id].csv), head = grid.createTHead().insertRow(), body = grid.createTBody();
+    for (const name of Object.keys(rows[0] ?? {})) head.appendChild(document.createElement("th")).textContent = name;
+    for (const row of rows) {
+      const line = body.insertRow();
+      for (const value of Object.values(row)) line.insertCell().textContent = value ?? "";
+    }
   }
 
   // Charts are drawn when they come near the window.
