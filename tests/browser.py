@@ -9,8 +9,17 @@ from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
-CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--remote-debugging-pipe", "--no-first-run")
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--hide-scrollbars",
+    "--remote-debugging-pipe",
+    "--no-first-run",
+)
 
 
 class Browser:
@@ -60,12 +69,16 @@ class Browser:
 
     def open(self, page: Path, width: int, height: int, theme: str = "light") -> None:
         """Show a file in a window of some size; returns once it is loaded."""
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+        )
         feature = {"name": "prefers-color-scheme", "value": theme}
         self.call("Emulation.setEmulatedMedia", features=[feature])
         self.call("Page.navigate", url="about:blank")
         self.call("Page.navigate", url=page.resolve().as_uri())
-        self.run("new Promise(done => document.readyState == 'complete' ? done() : addEventListener('load', done))")
+        self.run(
+            "new Promise(done => document.readyState == 'complete' ? done() : addEventListener('load', done))"
+        )
 
     def run(self, script: str) -> Any:
         """The value of an expression on the page, awaited if it is a promise."""
@@ -107,5 +120,7 @@ class Browser:
                 self.complaints.append(str(details.get("exception", {}).get("description", details["text"])))
             case "Log.entryAdded" if found["entry"]["level"] in ("error", "warning"):
                 self.complaints.append(found["entry"]["text"])
-            case "Network.requestWillBeSent" if not found["request"]["url"].startswith(("file:", "data:", "blob:", "about:")):
+            case "Network.requestWillBeSent" if not found["request"]["url"].startswith(
+                ("file:", "data:", "blob:", "about:")
+            ):
                 self.complaints.append(f"asked the network for {found['request']['url']}")

@@ -5,9 +5,9 @@ import re
 from markupsafe import Markup, escape
 
 GLOSSARY: dict[str, str] = {
-    "NTK": "Neural tangent kernel: how much one gradient step on one input changes the output at another. At "
+    "NTK": "Neural tangent kernel: how much a gradient step on one input changes the output at another. At "
     "infinite width it does not change in training, and predicts training exactly.",
-    "linearized model": "The network's first-order Taylor expansion in its parameters at the start. Training it is "
+    "linearized model": "The network's first-order expansion in its parameters at the start. Training it is "
     "a linear problem, solved by the NTK.",
     "kernel": "Here the neural tangent kernel (NTK) on the training examples: inner products of the gradients of "
     "outputs.",
@@ -18,7 +18,7 @@ GLOSSARY: dict[str, str] = {
     "Gaussian process": "A probability distribution over functions. The NTK gives the one that an ensemble of "
     "infinitely wide networks is.",
     "Laplace": "The Laplace approximation: uncertainty of one trained network from the curvature of its loss.",
-    "evidence": "The probability of the training data under a model (marginal likelihood). Settings of the greatest "
+    "evidence": "Probability of the training data under a model (marginal likelihood). Settings of the greatest "
     "evidence need no validation data.",
     "Exploring": "In a bandit game the network chooses among arms, sees the reward of the chosen one alone, and "
     "must try arms it is unsure of.",
@@ -31,8 +31,8 @@ GLOSSARY: dict[str, str] = {
     "forget": "Accuracy on earlier tasks that is lost while later tasks are learned.",
     "condition": "A sufficient condition of a theorem. Where it is not met, the theorem says nothing; the network "
     "may still behave as predicted.",
-    "C′": "How much the network's gradients change, relative to the smallest eigenvalue of the kernel; the theorem "
-    "on natural gradient needs it below ½.",
+    "C′": "How much the network's gradients change, relative to the kernel's smallest eigenvalue; the theorem on "
+    "natural gradient needs it below ½.",
     "Gram matrix": "The kernel's values on all pairs of training examples.",
     "interval": "Range that contains the median over seeds with the stated probability.",
     "seeds": "Random numbers of one repetition: start of the network, and data where they are drawn.",

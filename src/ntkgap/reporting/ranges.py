@@ -12,6 +12,7 @@ def seed_range(curves: list[list[float]], positive: bool) -> tuple[np.ndarray, n
     drawable = ~np.isnan(table).all(axis=0)
     summary = np.full((3, table.shape[1]), np.nan)
     # Each by itself: numpy's quantiles of tables with gaps take a hundred times longer.
-    for row, of in zip(summary, (np.nanmin, np.nanmedian, np.nanmax), strict=True):
-        row[drawable] = of(table[:, drawable], axis=0)
+    summary[0, drawable] = np.nanmin(table[:, drawable], axis=0)
+    summary[1, drawable] = np.nanmedian(table[:, drawable], axis=0)
+    summary[2, drawable] = np.nanmax(table[:, drawable], axis=0)
     return summary[0], summary[1], summary[2]

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Self
 
 from ntkgap.reporting.marks import mark, width_mark
@@ -128,7 +129,7 @@ class Answer:
 def _segments(verdict: Verdict, axis: WidthAxis) -> list[Segment]:
     """Each width reaches half-way to its neighbours."""
     widths = [float(r.width) for r in verdict.widths]
-    middles = [math.sqrt(a * b) for a, b in zip(widths, widths[1:], strict=False)]
+    middles = [math.sqrt(a * b) for a, b in pairwise(widths)]
     ends = [axis.place(middle) for middle in middles]
     starts, stops = [axis.place(widths[0]) - 2, *ends], [*ends, axis.place(widths[-1]) + 2]
     found = []

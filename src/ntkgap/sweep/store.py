@@ -94,7 +94,7 @@ class ReadCell(StoredCell):
     """A cell whose files are read once, when they are first asked for, and then stay as they were."""
 
     @functools.cached_property
-    def state(self) -> str:  # type: ignore[override]
+    def state(self) -> str:
         """``"done"``, ``"failed"`` or ``"pending"``."""
         return super().state
 

@@ -41,7 +41,9 @@ def test_the_page_answers_and_shows_everything(folder, runs):
     claims = ng.UncertaintyStudy.preset("smoke").claims()
     for claim in claims:
         assert claim.title in page
-    assert page.count("<svg") == len(claims) + len(ng.UncertaintyStudy.preset("smoke").figures())
+    figures = ng.UncertaintyStudy.preset("smoke").figures()
+    for key in (*(claim.key for claim in claims), *(f"figure-{figure.key}" for figure in figures)):
+        assert f'data-chart="uncertainty-{key}-1"' in page
     records = json.loads((folder / "verdicts.json").read_text())
     assert {r["claim"] for r in records} == {claim.key for claim in claims}
 

@@ -36,6 +36,11 @@ class MatrixPanel:
         return "\n".join(["row,column,percent", *lines]) + "\n"
 
     @property
+    def empty(self) -> bool:
+        """Whether no entry is a number."""
+        return bool(np.isnan(self.entries).all())
+
+    @property
     def words(self) -> str:
         """The matrix for those who do not see it."""
         rows = [", ".join("none" if math.isnan(v) else f"{v:.0f}" for v in row) for row in self.entries]

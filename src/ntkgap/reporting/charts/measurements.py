@@ -116,8 +116,10 @@ def _curve(
     low, middle, high = seed_range(curves, positive)
     at = thinned(len(middle), even)
     places = [float(i) if x is None else x[i] for i in at]
-    ends = ([float(low[i]) for i in at], [float(high[i]) for i in at]) if band else ((), ())
-    return Series(name, colour, places, [float(middle[i]) for i in at], *ends, dash=dash)
+    own, ends_low, ends_high = ([float(v[i]) for i in at] for v in (middle, low, high))
+    if not band:
+        return Series(name, colour, places, own, dash=dash)
+    return Series(name, colour, places, own, ends_low, ends_high, dash=dash)
 
 
 def thinned(n: int, even: bool) -> list[int]:
@@ -221,6 +223,7 @@ def band_panels(spec: BandFigure, cells: Cells) -> list[Panel]:
     widest = by_width[max(by_width)]
     reach = [edge for name in widest if name.endswith("_std") for edge in _edges(widest, name[5:-4])]
     ends = (min(min(e) for e in reach), max(max(e) for e in reach))
+    where = f"{problem}, seed {seed}"
     panels = []
     for row, colour in zip(spec.rows, BANDS, strict=False):
         for width, curves in sorted(by_width.items()):
@@ -229,12 +232,12 @@ def band_panels(spec: BandFigure, cells: Cells) -> list[Panel]:
                 series = [_band(f"{row.label}, mean ± 2 standard deviations", colour, curves, row.measured)]
             series += _outlined("the same at infinite width", INK, curves, row.limit)
             title = f"{row.label}, width {width}"
-            note = "" if series[0].low else "Not drawn: it diverged"
+            note = where if series[0].low else f"{where}. Not drawn: it diverged"
             panels.append(_band_panel(title, spec, curves, series, ends, note))
         series = [_band(row.limit_label, colour, widest, row.limit)]
         if row.outline is not None:
             series += _outlined(row.outline_label, INK, widest, row.outline)
-        panels.append(_band_panel(f"{row.label}, infinite width", spec, widest, series, ends, ""))
+        panels.append(_band_panel(f"{row.label}, infinite width", spec, widest, series, ends, where))
     return panels
 
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ntkgap.reporting.safe import spreadsheet_text
 from ntkgap.studies.verdict import number
+from ntkgap.texts import spreadsheet_text
 
 DIGITS = 5
 COLUMNS = ("series", "x", "y", "low", "high")
@@ -118,6 +118,11 @@ class Panel:
             digits = ("" if v is None else f"{v:.{DIGITS}g}" for v in numbers)
             writer.writerow([name, *digits])
         return out.getvalue()
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing has a place on the axes."""
+        return not self.rows
 
     @property
     def words(self) -> str:
