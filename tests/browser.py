@@ -1,5 +1,6 @@
 """A headless Chromium that tests steer through a pipe: pages as people see them."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -34,16 +35,17 @@ class Browser:
         self._profile = tempfile.TemporaryDirectory(prefix="ntkgap-browser-", ignore_cleanup_errors=True)
         theirs, self._out = os.pipe()
         self._in, answers = os.pipe()
-        # The browser reads commands from its third file and writes answers to its fourth.
-        command = ["sh", "-c", f'exec "$0" "$@" 3<&{theirs} 4>&{answers}', CHROMIUM, *FLAGS]
+        # The browser reads commands from file 3 and writes answers to file 4.
+        high = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (theirs, answers)]
         self._process = subprocess.Popen(
-            [*command, f"--user-data-dir={self._profile.name}", "about:blank"],
-            pass_fds=(theirs, answers),
+            [CHROMIUM, *FLAGS, f"--user-data-dir={self._profile.name}", "about:blank"],
+            preexec_fn=lambda: (os.dup2(high[0], 3), os.dup2(high[1], 4)),
+            pass_fds=(3, 4),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        os.close(theirs)
-        os.close(answers)
+        for end in (theirs, answers, *high):
+            os.close(end)
         self._buffer, self._last = b"", 0
         self.complaints: list[str] = []
         self._session: str | None = None
@@ -52,6 +54,7 @@ class Browser:
         self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
+        self.call("Emulation.setFocusEmulationEnabled", enabled=True)
 
     def call(self, method: str, **parameters: Any) -> Any:
         """One command of the DevTools protocol; what it returns."""

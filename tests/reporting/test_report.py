@@ -67,8 +67,12 @@ def test_the_page_shows_every_verdict_and_figure(folder, runs):
     assert sum(verdict.trend is not None for verdict in verdicts) > len(verdicts) / 2
     claims = {v.claim.key for v in verdicts}
     figures = {f.key for f in ng.OptimizationStudy.preset("smoke").figures()} - {"own_curves"}
-    drawn = set(re.findall(r'data-chart="optimization-(.+?)-\d+"', page))
-    assert drawn == claims | {f"figure-{key}" for key in figures}
+    assert set(re.findall(r'<details class="part" id="optimization-figure-(.+?)"', page)) == figures
+    for key in claims | {f"figure-{key}" for key in figures}:
+        section = page.partition(f'id="optimization-{key}"')[2].partition("</figure>")[0]
+        # Seconds of so small a race leave open who was first, with every seed.
+        empty = key == "natural_gradient_seconds" and "Nothing to draw" in section
+        assert empty or f'data-chart="optimization-{key}-1" role="img" aria-label=' in section
     records = json.loads(re.search(r'id="records">(.*?)</script>', page).group(1))
     assert set(records) == set(re.findall(r'data-chart="(.+?)"', page))
     for key in claims:
@@ -78,7 +82,7 @@ def test_the_page_shows_every_verdict_and_figure(folder, runs):
 
 def test_of_several_runs_all_answers_come_first_and_nothing_overwrites_another(runs, tmp_path):
     alone = ng.report(runs, tmp_path / "alone.html").read_text()
-    assert ".pdf" not in alone
+    assert "figures/" not in alone
     assert not (tmp_path / "figures").exists()  # PDFs are written on request
     text = ng.report([runs, runs], tmp_path / "both.html").read_text()
     strips = [m.start() for m in re.finditer('class="study"', text)]

@@ -140,6 +140,8 @@ class Panel:
     def record(self) -> dict[str, Any]:
         """What the page's script makes a chart of (``templates/charts.js``)."""
         values = [v for row in self.rows for v in row[2:] if v is not None]
+        drawn = {row[0] for row in self.rows}
+        banded = {row[0] for row in self.rows if None not in row}
         levels = [rule.at for rule in self.rules if not rule.vertical]
         return {
             "x": self.x_label,
@@ -150,7 +152,9 @@ class Panel:
             "ticks": list(self.x_ticks),
             "range": None if self.y_range is None else list(self.y_range),
             "holds": self.holds,
-            "series": [[s.name, s.colour, list(s.dash), s.kind, len(s.low) > 0] for s in self.series],
+            "series": [
+                [s.name, s.colour, list(s.dash), s.kind, s.name in banded] for s in self.series if s.name in drawn
+            ],
             "rules": [[r.name, r.at, list(r.dash), r.vertical] for r in self.rules],
             "csv": self.csv(),
         }
