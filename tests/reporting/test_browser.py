@@ -66,13 +66,15 @@ def test_the_first_screen_holds_every_answer(page, browser, width, height):
 
 OVERLAPS = """(() => {
   const boxes = [];
-  for (const cell of document.querySelectorAll('.study th:not(.ask), .study .cell .word, .study .said, .study text')) {
+  const texts = '.study th:not(.ask), .study .cell .word, .study .said, .study text';
+  for (const cell of document.querySelectorAll(texts)) {
     const style = getComputedStyle(cell);
     const range = document.createRange();
     range.selectNodeContents(cell);
     if (style.clipPath !== 'none' || style.visibility === 'hidden') continue;
     for (const box of range.getClientRects()) {
-      if (box.width > 1 && box.height > 1) boxes.push([cell, box.left, box.top, box.right, box.bottom, cell.textContent]);
+      const seen = box.width > 1 && box.height > 1;
+      if (seen) boxes.push([cell, box.left, box.top, box.right, box.bottom, cell.textContent]);
     }
   }
   const found = [];

@@ -23,6 +23,7 @@ from ntkgap.studies.figures import CurveFigure, WidthFigure
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.statistics import median_interval
 from ntkgap.studies.verdict import Verdict, fitted_widths
+from ntkgap.texts import terminal_text
 
 MEASURED, THEORY, LIMIT = "#1f4e79", "#8a5a00", "#b3372f"
 PANEL_WIDTH, PANEL_HEIGHT = 4.6, 3.3
@@ -59,8 +60,8 @@ def style() -> AbstractContextManager[None]:
 
 
 def plain(name: str) -> str:
-    """What users call things, as it is: matplotlib would set what stands between dollars as a formula."""
-    return name.replace("$", r"\$")
+    """What users call things: between dollars it would be a formula, and control characters have no glyph."""
+    return terminal_text(name).replace("$", r"\$")
 
 
 def panels(n: int) -> tuple[Figure, list[Axes]]:
