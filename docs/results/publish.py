@@ -22,7 +22,8 @@ from matplotlib import pyplot as plt
 
 from ntkgap.reporting import report
 from ntkgap.reporting.drawings import draw
-from ntkgap.reporting.figures import claim_figure, style
+from ntkgap.reporting.figures import claim_figure
+from ntkgap.reporting.style import style
 from ntkgap.reporting.summary import Scorecard
 from ntkgap.reporting.tables import csv_text, results_table, write_tables
 from ntkgap.studies import assess, assess_variations, study_of

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from ntkgap.reporting.figures import LIMIT, MEASURED, log_axis, mark_missing, plain, shade_where_it_holds
+from ntkgap.reporting.figures import log_axis, mark_missing, plain, shade_where_it_holds
+from ntkgap.reporting.style import LIMIT, MEASURED
 from ntkgap.reporting.variations import AxisSection, most_moved
 from ntkgap.studies.axes import AxisVerdict, MeasuredAxis
 from ntkgap.studies.variations import value_text

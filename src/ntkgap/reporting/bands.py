@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ntkgap.reporting.figures import THEORY, plain
+from ntkgap.reporting.figures import plain
+from ntkgap.reporting.style import THEORY
 from ntkgap.studies.figures import BandFigure, BandRow
 from ntkgap.studies.measured import Measured
 

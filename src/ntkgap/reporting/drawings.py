@@ -11,10 +11,11 @@ from ntkgap.reporting.axis_figure import axis_figure
 from ntkgap.reporting.bands import band_figure
 from ntkgap.reporting.charts.study import shows
 from ntkgap.reporting.comparison import comparison_figure
-from ntkgap.reporting.figures import claim_figure, curve_figure, style, width_figure
+from ntkgap.reporting.figures import claim_figure, curve_figure, width_figure
 from ntkgap.reporting.gains import gain_figure
 from ntkgap.reporting.matrices import matrix_figure
 from ntkgap.reporting.scatter import scatter_figure
+from ntkgap.reporting.style import style
 from ntkgap.reporting.summary import Scorecard
 from ntkgap.reporting.variations import AxisSection
 from ntkgap.studies import assess, study_of
