@@ -20,7 +20,8 @@ from matplotlib import pyplot as plt
 import ntkgap as ng
 from ntkgap.practice import coordinate_check
 from ntkgap.practice.coordinates import OUTPUT, CoordinateCheck
-from ntkgap.reporting.figures import LIMIT, log_axis, style
+from ntkgap.reporting.figures import log_axis
+from ntkgap.reporting.style import LIMIT, style
 
 WIDTHS = (64, 128, 256, 512, 1024)
 SEEDS, STEPS = 8, 3

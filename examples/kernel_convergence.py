@@ -25,7 +25,8 @@ from torch import Tensor, nn
 
 import ntkgap as ng
 from ntkgap.models import ConvNet, WideResNet
-from ntkgap.reporting.figures import LIMIT, MEASURED, THEORY, log_axis, panels, style
+from ntkgap.reporting.figures import log_axis, panels
+from ntkgap.reporting.style import LIMIT, MEASURED, THEORY, style
 from ntkgap.studies.statistics import PowerLaw, fit_power_law, median_interval
 
 OUTPUTS, SEEDS = 8, 48

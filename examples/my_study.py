@@ -77,6 +77,8 @@ class TwoDraws(ng.BaseStudy):
             ng.Claim(
                 key="same_kernel",
                 title="Two draws start with the same kernel",
+                question="Does the start not matter?",
+                headline="two draws start with the same kernel",
                 statement="K(θ₀) does not depend on the random weights.",
                 source="Jacot, Gabriel, Hongler 2018, theorem 1",
                 kind="consequence",

@@ -58,15 +58,5 @@ def in_process(monkeypatch):
 
 
 @pytest.fixture
-def undrawn(monkeypatch):
-    """Pages without their drawings, for tests of something else."""
-    from ntkgap.reporting import page
-
-    for name in ("claim_figure", "axis_figure", "draw"):
-        monkeypatch.setattr(page, name, lambda *_: object())
-    monkeypatch.setattr(page, "_keep", lambda *_: page.Drawing("<svg/>", None))
-
-
-@pytest.fixture
 def generator():
     return torch.Generator().manual_seed(0)

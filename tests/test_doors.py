@@ -90,7 +90,7 @@ def test_printing_into_a_console_of_ones_own(here):
     assert text.count(name) >= 4
 
 
-def test_a_tilde_is_the_home_everywhere(here, capsys, undrawn, in_process):
+def test_a_tilde_is_the_home_everywhere(here, capsys, in_process):
     (here / "home/mine.yaml").write_text(PRESET.format(name="mine"))
     said(capsys, "run", "optimization", "--preset=~/mine.yaml", "--store=~/a", "--workers=1")
     assert (here / "home/a/ntkgap.json").is_file()
@@ -138,7 +138,7 @@ def test_a_message_is_one_line_of_what_can_be_read():
     assert str(StudyError("as it is, with  two spaces")) == "as it is, with  two spaces"
 
 
-def test_a_result_without_what_a_page_needs_is_named(here, undrawn, in_process):
+def test_a_result_without_what_a_page_needs_is_named(here, in_process):
     study = ng.OptimizationStudy.preset("smoke", problems=["shallow"], widths=[4, 8], seeds=[0])
     runs = ng.run(study, "store", workers=1, progress=False)
     file = next(Path("store").rglob("result.json"))

@@ -21,10 +21,11 @@ from build import TEMPLATE
 from matplotlib import pyplot as plt
 
 from ntkgap.reporting import report
-from ntkgap.reporting.figures import claim_figure, style
-from ntkgap.reporting.page import draw
+from ntkgap.reporting.drawings import draw
+from ntkgap.reporting.figures import claim_figure
+from ntkgap.reporting.style import style
 from ntkgap.reporting.summary import Scorecard
-from ntkgap.reporting.tables import results_table, write_tables
+from ntkgap.reporting.tables import csv_text, results_table, write_tables
 from ntkgap.studies import assess, assess_variations, study_of
 from ntkgap.studies.assess import measured_cells
 from ntkgap.studies.measured import Measured
@@ -70,7 +71,8 @@ def publish(store: Path, folder: Path) -> None:
 
 def publish_tables(runs: Runs, folder: Path) -> None:
     """Write ``results.csv``, ``verdicts.json``, ``preset.yaml`` and, where there are any, ``curves.csv``."""
-    results_table([runs]).to_csv(folder / "results.csv", index=False, float_format=f"%.{DIGITS}g")
+    table = csv_text(results_table([runs]), float_format=f"%.{DIGITS}g")
+    (folder / "results.csv").write_text(table, encoding="utf-8")
     with tempfile.TemporaryDirectory() as made:
         write_tables(Path(made), [runs], {runs.study: (assess(runs), assess_variations(runs))})
         write_json(folder / "verdicts.json", rounded(read_json(Path(made) / "verdicts.json")))

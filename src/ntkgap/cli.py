@@ -1,6 +1,7 @@
 """The command line: ``ntkgap run | report | status | diagnose | compare | presets``."""
 
 import io
+import os
 import re
 import sys
 import time
@@ -17,6 +18,7 @@ from rich.text import Text
 from ntkgap import __version__
 from ntkgap.errors import NtkgapError, StoreError, StudyError
 from ntkgap.paths import expanded, is_file, is_folder
+from ntkgap.texts import PlainConsole
 
 if TYPE_CHECKING:
     from ntkgap.studies.base import BaseStudy
@@ -108,8 +110,8 @@ def _seeds(seed: str | None, seeds: int | None) -> "list[int] | int | None":
 
 
 def _console(*, stderr: bool = False) -> Console:
-    """Prints what users call things as they call it: nothing in it is markup or stands for a picture."""
-    return Console(stderr=stderr, markup=False, emoji=False)
+    """Prints what users call things as they call it."""
+    return PlainConsole(stderr=stderr)
 
 
 @app.callback(invoke_without_command=True)
@@ -259,11 +261,13 @@ def run(
         except KeyboardInterrupt:
             _say_how_to_resume(chosen, path, deciding=budget is not None)
             raise typer.Exit(130) from None
+    # Files first: what is wrong with the terminal must not lose them.
+    page = None
+    if any(r.counts()["done"] for r in finished):
+        page = report(finished, folder / "report.html")
     for runs in finished:
         print_scorecard(assess(runs), console, study_of(runs).title(), assess_variations(runs), not_asked(runs))
-    if any(r.counts()["done"] for r in finished):
-        console.print("writing the report …")
-        page = report(finished, folder / "report.html")
+    if page is not None:
         console.print(f"report: {page}", soft_wrap=True, highlight=False)
     if budget is not None:
         _say_what_is_open(finished, console)
@@ -382,11 +386,10 @@ def report(
         find_study(place)
     stores = [expanded(path) for path in stores]
     found = [runs for path in stores for runs in _open(path)]
+    page = write_report(found, out or stores[0] / "report.html", pdf=pdf)
     console = _console()
     for runs in found:
         print_scorecard(assess(runs), console, study_of(runs).title(), assess_variations(runs), not_asked(runs))
-    console.print("writing the report …")
-    page = write_report(found, out or stores[0] / "report.html", pdf=pdf)
     console.print(f"report: {page}", soft_wrap=True, highlight=False)
 
 
@@ -550,6 +553,13 @@ def main() -> None:
         app()
     except NtkgapError as error:
         _console(stderr=True).print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
+        sys.exit(1)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # Of the terminal: a full device, say. Files are written before anything is printed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _console(stderr=True).print(f"error: cannot print: {error}; all files are written", soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
         _console(stderr=True).print("interrupted; run the same command to resume")

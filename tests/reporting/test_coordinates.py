@@ -6,7 +6,7 @@ from matplotlib import pyplot as plt
 
 from ntkgap.practice import CoordinateCheck
 from ntkgap.reporting.coordinates import coordinate_figure
-from ntkgap.reporting.figures import style
+from ntkgap.reporting.style import style
 
 
 @pytest.fixture

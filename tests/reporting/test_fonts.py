@@ -7,8 +7,8 @@ from matplotlib import font_manager
 from matplotlib import pyplot as plt
 from matplotlib.ft2font import FT2Font
 
-from ntkgap.reporting.figures import style
 from ntkgap.reporting.fonts import FAMILY, font_families
+from ntkgap.reporting.style import style
 
 TEXT = "‖K(θ₀) − Θ‖ ∝ m^(−½), √λ_min ≥ η·10⁻⁵ … AVAT, Bézout: L\u0302_t"
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 
-from ntkgap.reporting.figures import style
 from ntkgap.reporting.scatter import scatter_figure
+from ntkgap.reporting.style import style
 from ntkgap.studies.figures import ScatterFigure
 from tests.studies.cells import cell
 

@@ -259,7 +259,7 @@ def test_progress_says_what_is_being_decided(monkeypatch, tmp_path, capsys):
     assert "18/18" in err
 
 
-def test_the_page_says_so_too(run, tmp_path, undrawn):
+def test_the_page_says_so_too(run, tmp_path):
     WORLD["a"] = by_width({8: off(0, 1), 16: off(0)})
     runs, _ = run(study(("p", (8, 16))))
     assert "looks at 6, 12 and 20; error 2.1 % a side" in ng.report(runs, tmp_path / "report.html").read_text()

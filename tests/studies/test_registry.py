@@ -35,7 +35,7 @@ def write(tmp_path, monkeypatch):
     return write
 
 
-def test_the_example_runs_end_to_end(tmp_path, undrawn):
+def test_the_example_runs_end_to_end(tmp_path):
     study = find_study(f"{EXAMPLE}:TwoDraws").preset("small", widths=[4, 8], seeds=2)
     runs = ng.run(study, tmp_path / "draws", workers=1, progress=False)
     assert runs.failures() == []

@@ -96,7 +96,7 @@ def test_what_a_preset_names_is_asked_for_in_a_sentence(folder, monkeypatch, cap
     assert not (folder / "mine").exists()
 
 
-def test_results_are_read_without_the_factory_or_the_data(folder, monkeypatch, capsys, undrawn):
+def test_results_are_read_without_the_factory_or_the_data(folder, monkeypatch, capsys):
     def build(width, in_features, n_outputs):
         return nn.Sequential(nn.Flatten(), nn.Linear(in_features, width), nn.ReLU(), nn.Linear(width, n_outputs))
 

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ntkgap.reporting.figures import THEORY
+from ntkgap.reporting.figures import plain
+from ntkgap.reporting.style import THEORY
 from ntkgap.studies.figures import BandFigure, BandRow
 from ntkgap.studies.measured import Measured
 
@@ -116,4 +117,6 @@ def _legend(figure: Figure, problem: str, seed: int) -> None:
         Line2D([], [], color=TRUTH, lw=1, label="true function"),
         Line2D([], [], color="black", ls="", marker="o", ms=3, label="training examples"),
     ]
-    figure.legend(handles=handles, loc="lower center", ncols=4, title=f"{problem}, seed {seed}", title_fontsize=8)
+    figure.legend(
+        handles=handles, loc="lower center", ncols=4, title=f"{plain(problem)}, seed {seed}", title_fontsize=8
+    )

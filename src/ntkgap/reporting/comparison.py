@@ -8,16 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from ntkgap.reporting.figures import (
-    LIMIT,
-    PANEL_WIDTH,
-    label_rows,
-    log_axis,
-    panels,
-    plain,
-    power_of_ten,
-    seed_range,
-)
+from ntkgap.reporting.figures import label_rows, legend_columns, log_axis, panels, plain, power_of_ten
+from ntkgap.reporting.ranges import seed_range
+from ntkgap.reporting.style import LIMIT
 from ntkgap.studies.figures import ComparisonFigure, Line
 from ntkgap.studies.measured import Measured
 
@@ -65,7 +58,7 @@ def comparison_figure(spec: ComparisonFigure, cells: Mapping[str, Sequence[Measu
 def _legend_below(figure: Figure, axes: Sequence[Axes]) -> None:
     """One legend for all panels, below them: there are too many curves for room beside them."""
     handles = {label: h for ax in axes for h, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    columns = 2 * round(figure.get_figwidth() / PANEL_WIDTH)
+    columns = legend_columns([*handles], figure.get_figwidth())
     extra = 0.1 + 0.17 * math.ceil(len(handles) / columns)
     width, height = figure.get_size_inches()
     margins = figure.subplotpars
@@ -116,4 +109,4 @@ def _draw(
         if predicted:
             _, theory, _ = seed_range(predicted, positive=True)
             own = label(f"{line.label}, {by}", len(predicted))
-            ax.plot(range(1, len(theory)), theory[1:], dashes, color=colour, lw=1.1, label=own)
+            ax.plot(range(1, len(theory)), theory[1:], dashes, color=colour, lw=1.3, label=own, zorder=3)

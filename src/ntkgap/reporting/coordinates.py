@@ -9,7 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from ntkgap.practice.coordinates import OUTPUT, CoordinateCheck, Exponent
-from ntkgap.reporting.figures import LIMIT, log_axis, panels, seed_range
+from ntkgap.reporting.figures import log_axis, panels
+from ntkgap.reporting.ranges import seed_range
+from ntkgap.reporting.style import LIMIT
 
 
 def coordinate_figure(check: CoordinateCheck, max_layers: int = 6) -> Figure:

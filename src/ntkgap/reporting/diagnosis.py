@@ -14,9 +14,10 @@ from rich.console import Console
 
 from ntkgap.errors import StoreError, StudyError
 from ntkgap.paths import expanded
-from ntkgap.reporting.figures import claim_figure, style, to_svg
+from ntkgap.reporting.figures import claim_figure
 from ntkgap.reporting.marks import COLOURS, mark
 from ntkgap.reporting.page import draw, report
+from ntkgap.reporting.style import style
 from ntkgap.reporting.tables import verdict_frame
 from ntkgap.reporting.terminal import print_scorecard
 from ntkgap.studies import assess, assess_variations, not_asked, study_of
@@ -219,7 +220,10 @@ class Diagnosis:
                 f"<td>{html.escape(_number(verdict))}</td><td>{last.width}</td></tr>"
             )
         head = "<tr><th>theory says</th><th>verdict</th><th>number</th><th>width</th></tr>"
-        picture = to_svg(self.plot("changes"), "diagnosis")
+        drawn = io.StringIO()
+        self.plot("changes").savefig(drawn, format="svg")
+        picture = drawn.getvalue()
+        picture = picture[picture.index("<svg") :]
         return f"<p><strong>{html.escape(self.sentence)}</strong></p>{picture}<table>{head}{''.join(rows)}</table>"
 
 

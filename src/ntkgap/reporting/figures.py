@@ -1,13 +1,9 @@
 """Figures: measurement and theory on one log-width axis, fit for a paper."""
 
-import io
 import math
-import re
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -15,60 +11,34 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from ntkgap.reporting.fonts import font_families
 from ntkgap.reporting.marks import COLOURS
+from ntkgap.reporting.ranges import seed_range
+from ntkgap.reporting.style import LIMIT, MEASURED, REFERENCES, THEORY, ordered_colours
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.figures import CurveFigure, WidthFigure
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.statistics import median_interval
 from ntkgap.studies.verdict import Verdict, fitted_widths
+from ntkgap.texts import terminal_text
 
-MEASURED, THEORY, LIMIT = "#1f4e79", "#8a5a00", "#b3372f"
-PANEL_WIDTH, PANEL_HEIGHT = 4.6, 3.3
+PANEL_WIDTH, PANEL_HEIGHT, FULL_WIDTH = 4.6, 3.3, 6.9
+# Room for labels, below and above a panel.
+BELOW, ABOVE = 0.48, 0.3
 DASHES = ("--", ":", "-.", (0, (6, 2, 1, 2, 1, 2)))
-
-# A legend of more lines than this needs room of its own.
-MANY_LINES = 3
-
-STYLE: Any = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e6e6ea",
-    "grid.linewidth": 0.6,
-    "axes.edgecolor": "#55555c",
-    "axes.titlesize": 9.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titley": 1.0,  # given, or else each title is placed by measuring all there is around its panel
-    "legend.frameon": True,
-    "legend.edgecolor": "none",
-    "legend.framealpha": 0.75,
-    "legend.fontsize": 8,
-    "lines.linewidth": 1.6,
-    "pdf.fonttype": 42,
-    "svg.hashsalt": "ntkgap",
-}
-
-
-def style() -> AbstractContextManager[None]:
-    """The look of all figures, as a context."""
-    return mpl.rc_context({**STYLE, "font.family": font_families()})
 
 
 def plain(name: str) -> str:
-    """What users call things, as it is: matplotlib would set what stands between dollars as a formula."""
-    return name.replace("$", r"\$")
+    """What users call things: between dollars it would be a formula, and control characters have no glyph."""
+    return terminal_text(name).replace("$", r"\$")
 
 
 def panels(n: int) -> tuple[Figure, list[Axes]]:
-    """Make n panels, three in a row at most, and four as two rows of two."""
+    """Make n panels, three in a row at most, four as two rows of two, and one of a text's full width."""
     columns = 2 if n == 4 else min(n, 3)
     rows = math.ceil(n / columns)
     # Fixed margins, in inches: measuring every label to find the least ones takes longer than drawing the figure.
-    left, right, bottom, top, gap = 0.75, 0.12, 0.48, 0.3, 0.62
-    width, height = PANEL_WIDTH * columns, PANEL_HEIGHT * rows
+    left, right, bottom, top, gap = 0.75, 0.12, BELOW, ABOVE, 0.62
+    width, height = FULL_WIDTH if n == 1 else PANEL_WIDTH * columns, PANEL_HEIGHT * rows
     figure, grid = plt.subplots(rows, columns, figsize=(width, height), squeeze=False)
     figure.subplots_adjust(
         left / width,
@@ -81,6 +51,37 @@ def panels(n: int) -> tuple[Figure, list[Axes]]:
     for unused in grid.flat[n:]:
         unused.remove()
     return figure, list(grid.flat[:n])
+
+
+def legends_below(figure: Figure, axes: Sequence[Axes]) -> None:
+    """A legend under every panel, in as many columns as fit; the figure grows by its height."""
+    labels = [ax.get_legend_handles_labels()[1] for ax in axes]
+    panel = axes[0].get_position().width * figure.get_figwidth()
+    columns = legend_columns([label for own in labels for label in own], panel)
+    lines = max(math.ceil(len(own) / columns) for own in labels)
+    extra = 0.17 * lines + 0.06
+    rows = round(figure.get_figheight() / PANEL_HEIGHT)
+    height = rows * (PANEL_HEIGHT + extra)
+    inside = PANEL_HEIGHT - BELOW - ABOVE
+    figure.set_figheight(height)
+    figure.subplots_adjust(
+        bottom=(BELOW + extra) / height, top=1 - ABOVE / height, hspace=(BELOW + extra + ABOVE) / inside
+    )
+    for ax, own in zip(axes, labels, strict=True):
+        if own:
+            ax.legend(loc="upper left", bbox_to_anchor=(0, -BELOW / inside), borderaxespad=0, ncols=columns)
+
+
+def legend_columns(labels: Sequence[str], width: float) -> int:
+    """How many columns of such labels fit into so many inches."""
+    return max(1, int(width / (0.062 * max(map(len, labels), default=1) + 0.45)))
+
+
+def keep_from_negative(ax: Axes, values: Sequence[float]) -> None:
+    """End a linear axis at zero where no number is negative."""
+    low, high = ax.get_ylim()
+    if ax.get_yscale() == "linear" and low < 0 < high and all(not v < 0 for v in values):
+        ax.set_ylim(0, high)
 
 
 def label_rows(axes: Sequence[Axes], label: str) -> None:
@@ -128,6 +129,7 @@ def claim_figure(verdicts: Sequence[Verdict], cells: Mapping[str, Sequence[Measu
         seeds = [(c.width, c.scalars[quantity]) for c in cells[verdict.problem] if quantity in c.scalars]
         _claim_panel(ax, verdict, seeds)
     label_rows(axes, verdicts[0].claim.label)
+    legends_below(figure, axes)
     return figure
 
 
@@ -155,9 +157,9 @@ def _claim_panel(ax: Axes, verdict: Verdict, seeds: list[tuple[int, float]]) -> 
     _draw_theory(ax, verdict)
     ax.axhline(claim.threshold, color=LIMIT, ls="--", lw=1.1, label=f"limit {claim.threshold:g}")
     _tick_widths(ax, [r.width for r in verdict.widths])
+    keep_from_negative(ax, [claim.threshold, *(v for _, v in finite)])
     shade_where_it_holds(ax, claim)
     mark_missing(ax, seeds)
-    ax.legend(loc="best")
 
 
 def _draw_theory(ax: Axes, verdict: Verdict) -> None:
@@ -223,21 +225,29 @@ def width_figure(spec: WidthFigure, cells: Mapping[str, Sequence[Measured]]) -> 
             log_axis(ax)
         values = [(c.width, c.scalars[spec.measured]) for c in found if spec.measured in c.scalars]
         _draw_over_width(ax, values, spec.log_y, MEASURED, "-", spec.measured_label, marker="o")
-        for (name, label), dashes in zip(spec.references, DASHES, strict=False):
+        drawn = [value for _, value in values]
+        for (name, label), dashes, colour in zip(spec.references, DASHES, REFERENCES, strict=False):
             others = [(c.width, c.scalars[name]) for c in found if name in c.scalars]
-            _draw_over_width(ax, others, spec.log_y, THEORY, dashes, label)
+            drawn += [value for _, value in others]
+            _draw_over_width(ax, others, spec.log_y, colour, dashes, label, above=True)
         _tick_widths(ax, sorted({width for width, _ in values}))
         if missing := sorted({width for width, value in values if not _has_place(value, spec.log_y)}):
             _mark(ax, missing, 0.03, "not for every seed")
-        if len(ax.get_legend_handles_labels()[0]) > MANY_LINES:
-            ax.margins(y=0.25)  # room, or the legend hides one of the lines
-        ax.legend(loc="best")
+        keep_from_negative(ax, drawn)
     label_rows(axes, spec.y_label)
+    legends_below(figure, axes)
     return figure
 
 
 def _draw_over_width(
-    ax: Axes, values: list[tuple[int, float]], log_y: bool, colour: str, line: Any, label: str, marker: str = ""
+    ax: Axes,
+    values: list[tuple[int, float]],
+    log_y: bool,
+    colour: str,
+    line: Any,
+    label: str,
+    marker: str = "",
+    above: bool = False,
 ) -> None:
     """Median and interval at every width at which each seed has a place on the axis."""
     by_width: dict[int, list[float]] = {}
@@ -247,7 +257,16 @@ def _draw_over_width(
     if not drawable:
         return
     widths, intervals = list(drawable), list(drawable.values())
-    ax.plot(widths, [i.value for i in intervals], marker=marker, ls=line, color=colour, ms=4.5, label=label)
+    ax.plot(
+        widths,
+        [i.value for i in intervals],
+        marker=marker,
+        ls=line,
+        color=colour,
+        ms=4.5,
+        label=label,
+        zorder=3 if above else 2,
+    )
     ax.fill_between(widths, [i.low for i in intervals], [i.high for i in intervals], color=colour, alpha=0.15)
 
 
@@ -273,7 +292,7 @@ def curve_figure(spec: CurveFigure, cells: Mapping[str, Sequence[Measured]], max
             log_axis(ax)
         widths = sorted({c.width for c in found})
         chosen = [widths[round(i)] for i in np.linspace(0, len(widths) - 1, min(max_widths, len(widths)))]
-        colours = mpl.colormaps["viridis_r"](np.linspace(0.12, 0.95, len(chosen)))
+        colours = ordered_colours(len(chosen))
         for width, colour in zip(chosen, colours, strict=True):
             of_width = [c.curves for c in found if c.width == width]
             low, middle, high = seed_range([c[spec.measured] for c in of_width], spec.log_y)
@@ -283,7 +302,7 @@ def curve_figure(spec: CurveFigure, cells: Mapping[str, Sequence[Measured]], max
             if spec.predicted is not None and all(spec.predicted in c for c in of_width):
                 _, predicted, _ = seed_range([c[spec.predicted] for c in of_width], spec.log_y)
                 at = range(len(predicted)) if spec.x is None else of_width[0][spec.x]
-                ax.plot(at, predicted, "--", color=colour, lw=1.1)
+                ax.plot(at, predicted, "--", color=colour, lw=1.3, zorder=3)
         if spec.limit is not None:
             widest = [c.curves for c in found if c.width == widths[-1]]
             limits = [curves[spec.limit] for curves in widest if spec.limit in curves]
@@ -292,8 +311,8 @@ def curve_figure(spec: CurveFigure, cells: Mapping[str, Sequence[Measured]], max
             ax.axhline(spec.level, color=LIMIT, ls="--", lw=1.1, label=spec.level_label)
         if spec.predicted is not None and any(spec.predicted in c.curves for c in found):
             ax.plot([], [], "--", color="#555", lw=1.1, label=spec.predicted_label)
-        ax.legend(loc="best")
     label_rows(axes, spec.y_label)
+    legends_below(figure, axes)
     return figure
 
 
@@ -302,28 +321,4 @@ def _draw_limit(ax: Axes, curves: list[list[float]], log_y: bool, x: Sequence[fl
     if curves:
         _, middle, _ = seed_range(curves, log_y)
         at = range(len(middle)) if x is None else x
-        ax.plot(at, middle, ":", color=THEORY, lw=1.8, label="theory: infinite width")
-
-
-def seed_range(curves: list[list[float]], positive: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Least, median and largest value over seeds at every step; NaN where no seed got so far."""
-    table = np.full((len(curves), max(map(len, curves))), np.nan)
-    for row, curve in zip(table, curves, strict=True):
-        row[: len(curve)] = curve
-    table[~np.isfinite(table) | (positive & (table <= 0))] = np.nan
-    drawable = ~np.isnan(table).all(axis=0)
-    summary = np.full((3, table.shape[1]), np.nan)
-    summary[:, drawable] = np.nanquantile(table[:, drawable], [0, 0.5, 1], axis=0)
-    return summary[0], summary[1], summary[2]
-
-
-def to_svg(figure: Figure, prefix: str) -> str:
-    """The figure as an ``<svg>`` element whose ids do not collide with those of other figures on a page."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": "ntkgap"})
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
-    svg = re.sub(r'(xlink:href="|url\()#', rf"\1#{prefix}-", svg)
-    size = f'style="max-width: {96 * figure.get_figwidth():.0f}px" '
-    return re.sub(r'<svg ([^>]*?)width="[^"]*" height="[^"]*"', rf"<svg {size}\1", svg, count=1)
+        ax.plot(at, middle, ":", color=LIMIT, lw=1.8, label="theory: infinite width", zorder=3)

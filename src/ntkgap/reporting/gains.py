@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ntkgap.reporting.figures import LIMIT, MEASURED, label_rows, log_axis, panels, plain
+from ntkgap.reporting.figures import label_rows, legends_below, log_axis, panels, plain
+from ntkgap.reporting.style import LIMIT, MEASURED
 from ntkgap.studies.figures import GainFigure
 from ntkgap.studies.measured import Measured, median_curve
 from ntkgap.studies.statistics import zero_crossings
@@ -26,8 +27,8 @@ def gain_figure(spec: GainFigure, cells: Mapping[str, Sequence[Measured]]) -> Fi
         log_axis(ax, horizontal=True)
         ax.axhline(0, color=LIMIT, lw=1.1)
         _draw(ax, spec, found)
-        ax.legend(loc="best")
     label_rows(axes, spec.y_label)
+    legends_below(figure, axes)
     return figure
 
 

@@ -19,12 +19,20 @@ class Mark:
     style: str
 
 
+# Told apart by readers with any colour vision; legible as text, on light ground and on dark.
 COLOURS = {
-    "holds": "#1a7f5a",
-    "partly": "#7a8b1c",
-    "unmet": "#c2701c",
-    "fails": "#b3372f",
-    "undecided": "#7d7d86",
+    "holds": "#0067a3",
+    "partly": "#007480",
+    "unmet": "#8a6100",
+    "fails": "#b84300",
+    "undecided": "#66666f",
+}
+DARK_COLOURS = {
+    "holds": "#63b5f0",
+    "partly": "#4fc3c7",
+    "unmet": "#dcb14c",
+    "fails": "#ff9055",
+    "undecided": "#a5a5b0",
 }
 TERMINAL = {
     "holds": "green",

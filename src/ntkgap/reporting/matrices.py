@@ -8,7 +8,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ntkgap.reporting.figures import MEASURED, THEORY, plain
+from ntkgap.reporting.figures import plain
+from ntkgap.reporting.style import MEASURED, THEORY
 from ntkgap.studies.figures import Matrix, MatrixFigure
 from ntkgap.studies.measured import Measured
 

@@ -3,12 +3,11 @@
 import math
 from collections.abc import Mapping, Sequence
 
-import matplotlib as mpl
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ntkgap.reporting.figures import LIMIT, label_rows, log_axis, panels, plain
+from ntkgap.reporting.figures import label_rows, legends_below, log_axis, panels, plain
+from ntkgap.reporting.style import LIMIT, ordered_colours
 from ntkgap.studies.figures import ScatterFigure
 from ntkgap.studies.measured import Measured
 
@@ -34,7 +33,7 @@ def scatter_figure(spec: ScatterFigure, cells: Mapping[str, Sequence[Measured]])
         points = [(c.width, c.scalars[spec.x], c.scalars[spec.y]) for c in found]
         _view(ax, spec, points)
         widths = sorted({width for width, _, _ in points})
-        colours = mpl.colormaps["viridis_r"](np.linspace(0.12, 0.95, len(widths)))
+        colours = ordered_colours(len(widths))
         for width, colour in zip(widths, colours, strict=True):
             _draw_width(ax, [(x, y) for w, x, y in points if w == width], colour, f"width {width}")
         undecided = sum(math.isnan(x) or math.isnan(y) for _, x, y in points)
@@ -43,8 +42,8 @@ def scatter_figure(spec: ScatterFigure, cells: Mapping[str, Sequence[Measured]])
         ax.axvline(spec.x_limit, color=LIMIT, ls="--", lw=1.1)
         ax.axhline(spec.y_limit, color=LIMIT, ls="--", lw=1.1)
         _name_quadrants(ax, spec)
-        ax.legend(loc="best", fontsize=7, handletextpad=0.3)
     label_rows(axes, spec.y_label)
+    legends_below(figure, axes)
     return figure
 
 

@@ -1,5 +1,6 @@
 """The verdicts of a study in a few sentences and one table, for page and terminal alike."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ntkgap.studies.claim import Claim
@@ -109,3 +110,22 @@ def seeds_note(verdicts: list[Verdict]) -> str:
     plural = "s" if n > 1 else ""
     reached = f"with {n} seed{plural} their confidence is {median_confidence(n):.0%}"
     return f"{note}; {reached}: add seeds (--seeds 6) for more."
+
+
+def how_sure(cards: Sequence[Scorecard]) -> str:
+    """On what the answers of a page rest, and how many of them may be wrong, in two sentences."""
+    results = [r for card in cards for v in card.cells.values() for r in v.widths]
+    if not results:
+        return ""
+    least, most = min(r.n_seeds for r in results), max(r.n_seeds for r in results)
+    seeds = f"{least} seed{'s' if least > 1 else ''}" if least == most else f"{least} to {most} seeds"
+    rest = f"How sure: an answer is given where the interval over {seeds} lies on one side of the limit."
+    if least < 2:
+        return f"How sure: not at all where there is one seed ({seeds}); add seeds."
+    wrong = sum(card.discoveries.expected_wrong for card in cards)
+    judged = sum(card.discoveries.n_verdicts for card in cards)
+    confidence = min(r.confidence for r in results)
+    return (
+        f"{rest} Each interval is right with probability {confidence:.0%} or more; up to {wrong:.0f} of {judged} "
+        "answers may be wrong by chance."
+    )

@@ -13,7 +13,8 @@ from ntkgap.studies.claim import Claim
 from ntkgap.studies.statistics import Interval
 from ntkgap.studies.verdict import Verdict, WidthResult
 from ntkgap.sweep import Runs
-from ntkgap.sweep.files import write_json
+from ntkgap.sweep.files import write_atomically, write_json
+from ntkgap.texts import spreadsheet_text
 
 
 def results_table(all_runs: Sequence[Runs]) -> pd.DataFrame:
@@ -25,6 +26,23 @@ def results_table(all_runs: Sequence[Runs]) -> pd.DataFrame:
         others.insert(0, "study", runs.study)
         frames.append(others)
     return pd.concat(frames, ignore_index=True)
+
+
+def csv_text(table: pd.DataFrame, **options: Any) -> str:
+    """A table as CSV in which a spreadsheet computes nothing.
+
+    Args:
+        table: any.
+        options: further ones of ``DataFrame.to_csv``.
+    """
+
+    def as_text(value: Any) -> Any:
+        return spreadsheet_text(value) if isinstance(value, str) else value
+
+    plain = table.rename(columns=as_text)
+    texts = [name for name, kind in table.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)]
+    plain = plain.assign(**{as_text(name): table[name].map(as_text) for name in texts})
+    return str(plain.to_csv(index=False, **options))
 
 
 def verdict_record(verdict: Verdict) -> dict[str, Any]:
@@ -146,7 +164,7 @@ def write_tables(
     folder: Path, all_runs: Sequence[Runs], verdicts: Mapping[str, tuple[Sequence[Verdict], Sequence[AxisVerdict]]]
 ) -> None:
     """Write ``results.csv`` and ``verdicts.json`` into a folder; verdicts by study, over width and other axes."""
-    results_table(all_runs).to_csv(folder / "results.csv", index=False)
+    write_atomically(folder / "results.csv", csv_text(results_table(all_runs)))
     records = []
     for study, (over_width, along_axes) in verdicts.items():
         records += [{"study": study, **verdict_record(v)} for v in over_width]

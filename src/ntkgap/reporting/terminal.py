@@ -14,6 +14,7 @@ from ntkgap.studies.axes import AxisVerdict
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.discoveries import control
 from ntkgap.studies.verdict import Verdict
+from ntkgap.texts import terminal_text
 
 
 def print_scorecard(
@@ -31,9 +32,13 @@ def print_scorecard(
     else:
         console.print("No cell is done yet, so there is nothing to judge.")
     for claim in unasked:
-        console.print(Text(f"{claim.problem}: {claim.claim.title}: {claim.sentence}", style="dim"), soft_wrap=True)
+        console.print(
+            _text(f"{claim.problem}: {claim.claim.title}: {claim.sentence}", style="dim"), soft_wrap=True
+        )
     for section in axis_sections(variations, {}):
-        console.print(Text.assemble((f"{section.along.problem}, ", "bold"), axis_line(section)))
+        console.print(
+            _text(f"{section.along.problem}, ", style="bold").append(terminal_text(axis_line(section)), "not bold")
+        )
     if verdicts:
         console.print(Text(f"{seeds_note(verdicts)} {control(verdicts).sentence}".strip(), style="dim"))
 
@@ -46,12 +51,12 @@ def _print_card(verdicts: list[Verdict], console: Console, title: str) -> None:
     for problem in card.problems:
         narrowest, widest = card.widths(problem)
         widths = f"width {widest}" if narrowest == widest else f"width {narrowest} … {widest}"
-        table.add_column(Text(f"{problem}\n{widths}"))
+        table.add_column(_text(f"{problem}\n{widths}"))
     for claim in card.claims:
-        table.add_row(Text(claim.title), *(_cell(card, claim, problem) for problem in card.problems))
+        table.add_row(_text(claim.title), *(_cell(card, claim, problem) for problem in card.problems))
     console.print(table)
     for problem in card.problems:
-        console.print(Text.assemble((f"{problem}: ", "bold"), bottom_line(card, problem)))
+        console.print(_text(f"{problem}: ", style="bold").append(bottom_line(card, problem), "not bold"))
 
 
 def _cell(card: Scorecard, claim: Claim, problem: str) -> Text:
@@ -71,3 +76,8 @@ def _cell(card: Scorecard, claim: Claim, problem: str) -> Text:
         width_look = width_mark(verdict, result)
         text.append(width_look.symbol, style=TERMINAL[width_look.style])
     return text
+
+
+def _text(text: str, style: str = "") -> Text:
+    """What users call things, whatever is in it."""
+    return Text(terminal_text(text), style=style)

@@ -51,7 +51,8 @@ def problem_names(runs: Runs) -> dict[str, str]:
     names = {}
     for directory, s in by_directory.items():
         variants = groups[s["problem"]]
-        differing = [k for k in s if len({json.dumps(v.get(k), sort_keys=True) for v in variants}) > 1]
+        several = len(variants) > 1
+        differing = [k for k in s if several and len({json.dumps(v.get(k), sort_keys=True) for v in variants}) > 1]
         extra = ", ".join(f"{k} {json.dumps(s[k])}" for k in differing)
         names[directory] = s["problem"] + (f" ({extra})" if extra else "")
     return names

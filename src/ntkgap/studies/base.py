@@ -43,6 +43,8 @@ class BaseStudy(BaseModel, ABC):
     A problem may vary other settings too, at one width: those cells carry the setting and its value under
     ``"variation"``, which is empty for all others. What theory says along such an axis stands in ``axis_notes``.
 
+    What theory promises is said in one short sentence in ``promise``, for readers who do not know the field.
+
     A study that compares networks of one seed over width, in ``complete``, says so by ``compares_widths``: where a
     verdict on such a comparison is open, seeds are then added at the narrower widths too.
 
@@ -58,6 +60,7 @@ class BaseStudy(BaseModel, ABC):
     version: ClassVar[int] = 1
     compute: ClassVar[str]
     axes: ClassVar[Sequence[str]] = ("problem", "width", "seed", "variation")
+    promise: ClassVar[str] = ""
     axis_notes: ClassVar[Mapping[str, str]] = {}
     written: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     compares_widths: ClassVar[bool] = False

@@ -35,6 +35,10 @@ class Claim:
         optional: whether some problems do not measure the quantity; elsewhere its absence is an error.
         slowest_exponent: where theory's exponent depends on the network, the one nearest to zero: extrapolation
             goes no slower. ``exponent`` if not given.
+        question: what a reader without the field's words would ask, answered by yes or no; ``title`` if not given.
+            Claims with the same question, about problems of different kinds, share a row of the report's first
+            picture.
+        headline: the statement in a few plain words; a claim that has one is in the first picture.
         tie: a value within this part of the threshold (of 1 for a threshold of zero) is at the threshold, on
             neither side: rounding must not decide a verdict.
 
@@ -60,6 +64,8 @@ class Claim:
     log_scale: bool = True
     optional: bool = False
     slowest_exponent: float | None = None
+    question: str = ""
+    headline: str = ""
     tie: float = 1e-9
 
     def __post_init__(self) -> None:
@@ -73,6 +79,8 @@ class Claim:
                 f"the claim {self.key!r} has the threshold {self.threshold:g}, which has no logarithm; "
                 "give a positive one, or log_scale=False"
             )
+        if not self.question:
+            object.__setattr__(self, "question", self.title)
         if self.tie < 0:
             raise StudyError(f"the tie of the claim {self.key!r} must not be negative, got {self.tie}")
 

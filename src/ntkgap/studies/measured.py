@@ -60,7 +60,13 @@ class Measured:
         return cls(
             stored.cell,
             _Found(stored, {k: float(number(v)) for k, v in result["scalars"].items()}),
-            _Found(stored, {k: [float(number(v)) for v in curve] for k, curve in result["curves"].items()}),
+            _Found(
+                stored,
+                {
+                    k: [v if type(v) is float else float(number(v)) for v in curve]
+                    for k, curve in result["curves"].items()
+                },
+            ),
             result["notes"],
             result["diverged"],
             result["seconds"],

@@ -40,10 +40,22 @@ def write_atomically(path: Path, text: str) -> None:
     Raises:
         OSError: if the directory cannot be written to; the old file, if any, is untouched.
     """
+    write_bytes_atomically(path, text.encode("utf-8"))
+
+
+def write_bytes_atomically(path: Path, content: bytes) -> None:
+    """The same for a file of bytes. A link at ``path`` is replaced by the file; where it leads is untouched.
+
+    Raises:
+        OSError: if the directory cannot be written to; the old file, if any, is untouched.
+    """
     temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        # Made anew: a link that stands there is not followed.
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -16,6 +16,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from ntkgap.texts import PlainConsole
+
 
 class Reporter:
     """Told of every cell that ends, as a context manager around the sweep; this one says nothing."""
@@ -111,7 +113,7 @@ def make_reporter(total: int | None, progress: bool) -> Reporter:
         total: number of cells; None if it will be told bit by bit.
         progress: whether it is wanted.
     """
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
     if not progress or total == 0:
         return Reporter()
     return Bar(console, total or 0) if console.is_terminal else Lines(console, total or 0)

@@ -1,13 +1,14 @@
 """The results in a store, as tables and curves."""
 
 from collections import Counter
+from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 
 from ntkgap.sweep.files import number
-from ntkgap.sweep.store import Store, StoredCell, flatten
+from ntkgap.sweep.store import ReadCell, Store, StoredCell, flatten
 
 
 class Runs:
@@ -36,6 +37,14 @@ class Runs:
         self.configuration: dict[str, Any] = store.meta.get("configuration", {})
         self.looks: dict[str, Any] | None = store.meta.get("looks")
         self.cells: list[StoredCell] = store.cells()
+
+    def snapshot(self) -> Self:
+        """The same results as they are now: of a store that grows meanwhile, every part tells the same."""
+        found = copy(self)
+        found.cells = [ReadCell(c.cell, c.directory) for c in self.cells]
+        for cell in found.cells:
+            _ = cell.state  # now, and not when it is first asked for
+        return found
 
     def counts(self) -> Counter[str]:
         """How many cells are done, failed and pending."""

@@ -11,6 +11,7 @@ killed at any moment.
 """
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,23 @@ class StoredCell:
     def forget_failure(self) -> None:
         """Make a failed cell pending again."""
         (self.directory / FAILURE).unlink(missing_ok=True)
+
+
+class ReadCell(StoredCell):
+    """A cell whose files are read once, when they are first asked for, and then stay as they were."""
+
+    @functools.cached_property
+    def state(self) -> str:
+        """``"done"``, ``"failed"`` or ``"pending"``."""
+        return super().state
+
+    @functools.cached_property
+    def _result(self) -> Result:
+        return super().result()
+
+    def result(self) -> Result:
+        """What a computed cell yielded."""
+        return self._result
 
 
 class Store:

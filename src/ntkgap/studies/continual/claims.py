@@ -39,10 +39,21 @@ def steps(count: int) -> str:
 
 
 def _width(stops: Sequence[int], scores: Sequence[float], own_function: bool) -> list[Claim]:
-    def claim(key: str, title: str, statement: str, quantity: str, caveat: str, undecidable: str) -> Claim:
+    def claim(
+        key: str,
+        title: str,
+        when: str,
+        statement: str,
+        quantity: str,
+        caveat: str,
+        undecidable: str,
+        headline: str = "",
+    ) -> Claim:
         return Claim(
             key=key,
             title=title,
+            question=f"Do wider networks forget less {when}?",
+            headline=headline,
             statement=statement,
             source=f"{MIRZADEH}; {WENGER}",
             kind="payoff",
@@ -71,10 +82,12 @@ def _width(stops: Sequence[int], scores: Sequence[float], own_function: bool) ->
         claim(
             f"width_helps_after_{stop}",
             f"Width helps after {steps(stop)} a task",
+            f"after {steps(stop)} a task",
             f"Stopped after {steps(stop)} a task, the network forgets less than {narrow}.",
             after(stop),
             hardly,
             diverged,
+            f"wider networks forget less after {steps(stop)}" if stop == min(stops) else "",
         )
         for stop in stops
     ]
@@ -83,16 +96,19 @@ def _width(stops: Sequence[int], scores: Sequence[float], own_function: bool) ->
             claim(
                 "width_helps_own",
                 "Width helps under your training",
+                "under your training",
                 f"Trained by your function, the network forgets less than {narrow}.",
                 OF_OWN_FUNCTION,
                 hardly,
                 diverged,
+                "wider networks forget less under your training",
             )
         )
     by_score = [
         claim(
             f"width_helps_{at_score(score).removeprefix('drop_')}",
             f"Width helps at a training score of {100 * score:.6g} %",
+            f"at a training score of {100 * score:.6g} %",
             f"Every task left as soon as its training set scores {100 * score:.6g} %, the network forgets less "
             f"than {narrow}.",
             at_score(score),
@@ -108,6 +124,7 @@ def _width(stops: Sequence[int], scores: Sequence[float], own_function: bool) ->
         claim(
             "width_helps_matched",
             "Width helps at matched training",
+            "at the same training loss",
             f"At the same training loss the network forgets less than {narrow}.",
             "drop_matched_long",
             "At the longest stopping time. The better trained of the two is taken at the earlier time at which it "
@@ -119,10 +136,12 @@ def _width(stops: Sequence[int], scores: Sequence[float], own_function: bool) ->
         claim(
             "width_helps_converged",
             "Width helps where training has converged",
+            "at convergence",
             f"Stopped after the most steps, and converged, the network forgets less than {narrow}.",
             "drop_converged",
             f"Training counts as converged where {learned}.",
             f"it has not converged ({learned}), or no narrower network has",
+            "wider ones forget less at convergence",
         ),
     ]
 
@@ -140,6 +159,7 @@ def _foretold() -> list[Claim]:
                 Claim(
                     key=f"{name}_foretells_{when}",
                     title=f"The kernel {which} foretells what is left after {word} training",
+                    question=f"Does the kernel {which} predict what is left after {word} training?",
                     statement=f"Accuracies of tasks learned so far are those of kernel regression with {symbol}, "
                     "one task after the other, stopped after the same number of steps.",
                     source=f"{BENNANI}, section 4; {JACOT}",
@@ -164,6 +184,8 @@ def _foretold() -> list[Claim]:
         Claim(
             key="forgetting_foretold",
             title="The kernel at the start foretells how much is forgotten after long training",
+            question="Does theory predict how much is forgotten?",
+            headline="theory predicts how much is forgotten",
             statement="Forgetting is that of kernel regression with K(θ₀), stopped after the same steps.",
             source=f"{BENNANI}, section 4",
             kind="consequence",
@@ -185,6 +207,7 @@ def _still() -> list[Claim]:
         Claim(
             key="kernel_still_long",
             title="The kernel does not move while a task is learned",
+            question="Is the kernel nearly constant while a task is learned?",
             statement="From one switch of tasks to the next the kernel on test inputs stays as it is.",
             source=JACOT,
             kind="consequence",
@@ -205,6 +228,8 @@ def _guarantees() -> list[Claim]:
         Claim(
             key="ogd_keeps",
             title="Orthogonal gradients keep what was learned",
+            question="Do orthogonal gradients keep what was learned?",
+            headline="orthogonal gradients keep what was learned",
             statement="With orthogonal gradient descent, whose directions are those of all outputs at stored "
             "examples, tasks keep their score on these.",
             source=f"{BENNANI}, theorem 2",
@@ -222,6 +247,7 @@ def _guarantees() -> list[Claim]:
         Claim(
             key="heads_keep",
             title="Tasks with heads of their own do not forget",
+            question="Do tasks with an output layer of their own keep what was learned?",
             statement="Where no two tasks use the same output, nothing is forgotten after long training.",
             source="the infinite-width kernel couples no two outputs (" + JACOT + ")",
             kind="consequence",

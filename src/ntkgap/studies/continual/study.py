@@ -33,6 +33,7 @@ class ContinualStudy(BaseStudy):
 
     name: ClassVar[str] = "continual"
     version: ClassVar[int] = 3  # theory is not asked about batch statistics, nor about steps of Adam
+    promise: ClassVar[str] = "Theory: the NTK predicts how much a wide network forgets of earlier tasks."
     compares_widths: ClassVar[bool] = True
     axis_notes: ClassVar[Mapping[str, str]] = {
         "stream.angle": "A similarity: tasks a small angle apart are nearly one. Theory asks for no order; most "

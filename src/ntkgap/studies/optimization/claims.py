@@ -38,6 +38,7 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
         Claim(
             key="gram_positive_definite",
             title="The Gram matrix is positive definite at initialisation",
+            question="Can all training outputs be moved independently at the start (a condition)?",
             statement="λ_min(K(θ₀)) > 0: the outputs on all training examples can be moved independently.",
             source="Zhang, Martens, Grosse 2019, Theorem 1, condition 1",
             kind="condition",
@@ -54,6 +55,7 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
         Claim(
             key="jacobian_stable",
             title="The Jacobian is stable along the natural-gradient path",
+            question="Do gradients change little along natural gradient's path (a condition)?",
             statement="C′ = 3‖J(θ) − J(θ₀)‖₂/√λ_min(K(θ₀)) stays below ½ along the path.",
             source="Zhang, Martens, Grosse 2019, Theorem 1, condition 2",
             kind="condition",
@@ -74,6 +76,7 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
         Claim(
             key="jacobian_stable_in_ball",
             title="The Jacobian is stable in the theorem's whole ball",
+            question="Do gradients change little anywhere near the start (a condition)?",
             statement="C′ stays below ½ for all ‖θ − θ₀‖ ≤ R = 3‖f(θ₀) − y‖/√λ_min(K(θ₀)).",
             source="Zhang, Martens, Grosse 2019, Theorem 1, condition 2",
             kind="condition",
@@ -92,6 +95,7 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
         Claim(
             key="kernel_at_limit",
             title="The kernel at initialisation is that of infinite width",
+            question="Is the kernel at the start that of infinite width?",
             statement="K(θ₀) no longer depends on the random weights: it is Θ, from the recursion over layers.",
             source="Jacot, Gabriel, Hongler 2018, Theorem 1; Arora et al. 2019, Theorem 3.1",
             kind="consequence",
@@ -109,6 +113,7 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
         Claim(
             key="ngd_rate",
             title="Natural gradient descent follows its predicted rate",
+            question="Is natural gradient descent as fast as predicted?",
             statement="The squared residual shrinks by (1 − η)² a step (for damping λ: as the kernel predicts).",
             source="Zhang, Martens, Grosse 2019, section 3; linearised dynamics",
             kind="consequence",
@@ -127,6 +132,8 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
         Claim(
             key="gd_curve",
             title="Gradient descent follows the kernel's predicted loss curve",
+            question="Does the training loss fall as predicted?",
+            headline="the loss falls as predicted",
             statement="√L_t follows the curve of the constant kernel K(θ₀) at every step.",
             source="Jacot, Gabriel, Hongler 2018; Lee et al. 2019, Theorem 2.1",
             kind="consequence",
@@ -142,6 +149,7 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
         Claim(
             key="kernel_constant",
             title="The kernel stays put during training",
+            question="Is the kernel nearly constant in training?",
             statement="‖K(θ_T) − K(θ₀)‖_F is small against ‖K(θ₀)‖_F after gradient descent.",
             source="Jacot, Gabriel, Hongler 2018, Theorem 2; Lee et al. 2019",
             kind="consequence",
@@ -157,6 +165,8 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
         Claim(
             key="linearised_twin",
             title="The trained network predicts what its linearised twin predicts",
+            question="Does it predict what its linearized model does?",
+            headline="networks predict what their linearized models do",
             statement="On test points, f_T agrees with the first-order twin trained for the same time.",
             source="Lee et al. 2019, Theorem 2.1",
             kind="consequence",

@@ -132,6 +132,8 @@ def own_training_claims(curve: float, kernel: float, twin: float) -> list[Claim]
         Claim(
             key="own_curve",
             title="Your training follows the kernel's predicted loss",
+            question="Does your training loss fall as predicted?",
+            headline="your loss falls as predicted",
             statement="L_t follows the loss of the linearized model under the same steps on the same batches.",
             source=source,
             kind="consequence",
@@ -146,6 +148,7 @@ def own_training_claims(curve: float, kernel: float, twin: float) -> list[Claim]
         Claim(
             key="own_kernel",
             title="The kernel stays put while you train",
+            question="Is the kernel nearly constant while you train?",
             statement="‖K(θ_T) − K(θ₀)‖_F is small against ‖K(θ₀)‖_F after your training.",
             source="Jacot, Gabriel, Hongler 2018, Theorem 2",
             kind="consequence",
@@ -160,6 +163,8 @@ def own_training_claims(curve: float, kernel: float, twin: float) -> list[Claim]
         Claim(
             key="own_predictions",
             title="Your trained network predicts what the kernel predicts",
+            question="Does your network predict what theory says?",
+            headline="your networks predict what theory says",
             statement="On test points, f_T agrees with the linearized model after the same steps.",
             source=source,
             kind="consequence",

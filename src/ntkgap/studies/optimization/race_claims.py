@@ -23,6 +23,8 @@ def make_race_claims() -> list[Claim]:
         Claim(
             key="natural_gradient_steps",
             title="Natural gradient needs fewer steps than first-order training",
+            question="Does natural gradient need fewer steps?",
+            headline="natural gradient saves steps",
             statement="The best natural gradient reaches the target in fewer steps than the best of gradient "
             "descent, tuned SGD and tuned Adam.",
             source=SOURCE,
@@ -39,6 +41,8 @@ def make_race_claims() -> list[Claim]:
         Claim(
             key="natural_gradient_seconds",
             title="Natural gradient pays in seconds",
+            question="Does natural gradient need less time?",
+            headline="natural gradient saves time",
             statement="The best natural gradient reaches the target in less time than the best of gradient "
             "descent, tuned SGD and tuned Adam.",
             source=SOURCE,

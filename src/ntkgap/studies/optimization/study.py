@@ -38,6 +38,7 @@ class OptimizationStudy(BaseStudy):
 
     name: ClassVar[str] = "optimization"
     version: ClassVar[int] = 4  # the rate of natural gradient is judged on its worst step
+    promise: ClassVar[str] = "Theory: a wide network trains like its linearized model (NTK)."
     axis_notes: ClassVar[Mapping[str, str]] = AXIS_NOTES
 
     problems: Sequence[OptimizationProblem] = Field(min_length=1)

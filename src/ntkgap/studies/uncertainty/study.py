@@ -43,6 +43,7 @@ class UncertaintyStudy(BaseStudy):
 
     name: ClassVar[str] = "uncertainty"
     version: ClassVar[int] = 2
+    promise: ClassVar[str] = "Theory: an ensemble of wide networks is a Gaussian process."
 
     problems: Sequence[Annotated[UncertaintyProblem, Field(discriminator="kind")]] = Field(min_length=1)
 

@@ -27,6 +27,8 @@ def claims() -> list[Claim]:
         Claim(
             key="schedule_of_theory",
             title="Theory's exploration schedule explores as well as a tuned constant",
+            question="Is theory's exploration rule as good as a tuned one?",
+            headline="theory's exploration rule is as good as a tuned one",
             statement="NeuralUCB with γ_t as the regret theorem wants it has no more regret than with the best "
             "constant.",
             source=f"{NEURAL_UCB}, algorithm 1 and equation 5.1; Wenger, Dangel, Kristiadi 2023",
@@ -42,6 +44,7 @@ def claims() -> list[Claim]:
         Claim(
             key="schedule_of_limit",
             title="The schedule's infinite-width limit explores as well as a tuned constant",
+            question="Exploring: is the rule's infinite-width limit as good as a tuned constant?",
             statement="NeuralUCB with lim γ_t = ν√(log det Z_t/det λI − 2 log δ) + √λ S has no more regret than "
             "with the best constant.",
             source=f"{NEURAL_UCB}, equation 5.1 for m, J → ∞",
@@ -58,6 +61,8 @@ def claims() -> list[Claim]:
         Claim(
             key="evidence_explores",
             title="Evidence explores as well as a tuned constant",
+            question="Is exploration set by the evidence as good as tuned?",
+            headline="exploration set by the evidence is as good",
             statement="Laplace-UCB whose prior precision and noise maximise the evidence has no more regret than "
             "NeuralUCB with the best constant.",
             source="Wenger, Dangel, Kristiadi 2023, section on uncertainty; Immer et al. 2021",
@@ -73,6 +78,7 @@ def claims() -> list[Claim]:
         Claim(
             key="evidence_bonus_pays",
             title="The bonus that evidence sets pays",
+            question="Exploring: is the bonus set by the evidence better than none?",
             statement="Laplace-UCB has less regret than its twin that fits precision and noise by the same "
             "evidence, but always takes the arm of the largest mean.",
             source="Wenger, Dangel, Kristiadi 2023, section on uncertainty; the twin is a control of ours",
@@ -90,6 +96,7 @@ def claims() -> list[Claim]:
         Claim(
             key="schedule_near_limit",
             title="The schedule has come down to its infinite-width limit",
+            question="Exploring: has the rule come down to its infinite-width limit (a condition)?",
             statement=f"γ_T is at most {SCHEDULE:g} times its limit m, J → ∞.",
             source=f"{NEURAL_UCB}, equation 5.1 and the condition on m in theorem 4.5",
             kind="condition",
@@ -108,6 +115,7 @@ def claims() -> list[Claim]:
         Claim(
             key="bounds_hold",
             title="The confidence bounds of the limit hold the true rewards",
+            question="Exploring: do the confidence bounds contain the true rewards?",
             statement="With probability 1 − δ, |f(x) − E r(x)| ≤ γ_t σ_t(x) for every arm and round.",
             source=f"{NEURAL_UCB}, lemma 5.3 in the limit m, J → ∞",
             kind="consequence",
@@ -123,6 +131,7 @@ def claims() -> list[Claim]:
         Claim(
             key="network_follows_kernel_bandit",
             title="The network explores as its infinite-width kernel does",
+            question="Exploring: does the network play as its infinite-width kernel does?",
             statement="NeuralUCB has the regret of NTK-UCB with the analytic kernel, both with a tuned constant.",
             source="Kassraie, Krause 2022; Jacot, Gabriel, Hongler 2018",
             kind="consequence",
@@ -138,6 +147,7 @@ def claims() -> list[Claim]:
         Claim(
             key="reward_kernel_constant",
             title="The reward network's kernel stays put while it explores",
+            question="Exploring: is the kernel nearly constant?",
             statement="The Gram matrix of seen gradients changes little from θ₀ to the end of the game.",
             source=f"{NEURAL_UCB}, lemma 5.1 and B.3 (m large); Jacot, Gabriel, Hongler 2018",
             kind="consequence",
@@ -152,6 +162,7 @@ def claims() -> list[Claim]:
         Claim(
             key="network_beats_linear",
             title="Neural exploration beats a linear bandit",
+            question="Exploring: does the network beat a linear model?",
             statement="NeuralUCB has less regret than LinUCB, both with a tuned constant and means that are "
             "updated in the same rounds.",
             source=f"{NEURAL_UCB}, section 7",

@@ -21,14 +21,22 @@ def claims() -> list[Claim]:
 
 def _beside_ensembles() -> list[Claim]:
     found = []
-    for name, what, source in (
-        ("class_laplace_evidence", "Laplace", DAXBERGER),
-        ("class_ntk_gp_evidence", "The NTK-GP", WENGER),
+    for name, what, plain, headline, source in (
+        ("class_laplace_evidence", "Laplace", "Laplace", "Laplace is as good as an ensemble", DAXBERGER),
+        (
+            "class_ntk_gp_evidence",
+            "The NTK-GP",
+            "one Gaussian process",
+            "one Gaussian process is as good as an ensemble",
+            WENGER,
+        ),
     ):
         found += [
             Claim(
                 key=f"{name}_nll",
                 title=f"{what} gives classes as good probabilities as the deep ensemble",
+                question=f"Is {plain} as good as an ensemble?",
+                headline=headline,
                 statement=f"{what}: the negative log probability of test classes is no larger.",
                 source=source,
                 kind="payoff",
@@ -44,6 +52,7 @@ def _beside_ensembles() -> list[Claim]:
             Claim(
                 key=f"{name}_ece",
                 title=f"{what} is as well calibrated on classes as the deep ensemble",
+                question=f"Is {plain} as well calibrated on classes as an ensemble?",
                 statement=f"{what}: the expected calibration error is no larger.",
                 source=source,
                 kind="payoff",
@@ -64,6 +73,7 @@ def _beside_its_network() -> Claim:
     return Claim(
         key="class_laplace_improves",
         title="Laplace improves on the probabilities of its own network",
+        question="Does Laplace improve on its network alone?",
         statement="The negative log probability of test classes is smaller than that of the network alone.",
         source=DAXBERGER,
         kind="payoff",

@@ -31,6 +31,7 @@ def _moments() -> list[Claim]:
         Claim(
             key="ensemble_mean",
             title="The ensemble's mean is that of infinite width",
+            question="Is the mean of an ensemble the predicted one?",
             statement="On test points the mean over members is the infinite ensemble's at the same step.",
             source=LEE,
             kind="consequence",
@@ -47,6 +48,8 @@ def _moments() -> list[Claim]:
         Claim(
             key="ensemble_covariance",
             title="The ensemble's covariance is that of infinite width",
+            question="Do ensembles spread as predicted?",
+            headline="ensembles spread as predicted",
             statement="On test points the covariance over members is the infinite ensemble's at the same step.",
             source=LEE,
             kind="consequence",
@@ -63,6 +66,7 @@ def _moments() -> list[Claim]:
         Claim(
             key="ensemble_early",
             title="It is so early in training, too",
+            question="Are mean and spread the predicted ones early in training?",
             statement="After the first observed steps mean and covariance are those of infinite width.",
             source=LEE,
             kind="consequence",
@@ -82,6 +86,7 @@ def _draws() -> list[Claim]:
         Claim(
             key="ensemble_draw",
             title="The members cannot be told from draws of the predicted Gaussian",
+            question="Are the members like draws of the predicted Gaussian?",
             statement="At every observed step the Gaussian of the members' moments is as near to the predicted "
             "one as that of so many draws is.",
             source=LEE,
@@ -98,6 +103,7 @@ def _draws() -> list[Claim]:
         Claim(
             key="ensemble_z_score",
             title="The mean is right to within its own sampling error at every point",
+            question="Is the mean right to within sampling error at every point?",
             statement="The z-scores √M(m̂ − m)/σ of the ensemble's mean have the size of draws'.",
             source=LEE,
             kind="consequence",
@@ -118,6 +124,7 @@ def _coverage() -> list[Claim]:
         Claim(
             key=f"{name}_covers",
             title=f"Intervals of {what} cover what they say",
+            question=f"Do 95 % intervals of {what} contain what they should?",
             statement=f"At least {COVERED:.0%} of the test targets lie in the 95 % intervals of {what}.",
             source=source,
             kind="payoff",
@@ -140,14 +147,21 @@ def _coverage() -> list[Claim]:
 
 def _payoff() -> list[Claim]:
     found = []
-    for name, what in (
-        ("ntk_gp_evidence", "NTK-GP (evidence)"),
-        ("laplace_evidence", "linearised Laplace (evidence)"),
+    for name, what, plain, headline in (
+        (
+            "ntk_gp_evidence",
+            "NTK-GP (evidence)",
+            "one Gaussian process",
+            "one Gaussian process is as good as an ensemble",
+        ),
+        ("laplace_evidence", "linearised Laplace (evidence)", "Laplace", "Laplace is as good as an ensemble"),
     ):
         found += [
             Claim(
                 key=f"{name}_nll",
                 title=f"{what}: densities as good as the deep ensemble's",
+                question=f"Is {plain} as good as an ensemble?",
+                headline=headline,
                 statement=f"The negative log density of test targets under the {what} is no larger.",
                 source=WENGER,
                 kind="payoff",
@@ -164,6 +178,7 @@ def _payoff() -> list[Claim]:
             Claim(
                 key=f"{name}_crps",
                 title=f"{what}: predictions as sharp as the deep ensemble's",
+                question=f"Is {plain} as sharp as an ensemble?",
                 statement=f"The continuous ranked probability score of the {what} is no larger.",
                 source=WENGER,
                 kind="payoff",
