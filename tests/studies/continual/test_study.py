@@ -175,7 +175,11 @@ def test_the_page_answers_and_shows_everything(runs, tmp_path):
     study = tiny()
     for claim in study.claims():
         assert claim.title in page
-    assert page.count("<svg") == len(study.claims()) + len(study.figures())
+    keys = [claim.key for claim in study.claims()] + [f"figure-{figure.key}" for figure in study.figures()]
+    for key in keys:
+        section = page.partition(f'id="continual-{key}"')[2].partition("</figure>")[0]
+        assert f'data-chart="continual-{key}-1"' in section or "Nothing to draw" in section
+    assert page.count('data-chart="') > 3 * page.count("Nothing to draw")
 
 
 def test_matrices_show_what_was_measured(runs):
