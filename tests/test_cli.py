@@ -1,3 +1,4 @@
+import functools
 import json
 import re
 import signal
@@ -304,7 +305,9 @@ def test_several_studies_share_the_time(command, monkeypatch):
 
 def test_ctrl_c_finishes_cleanly_and_says_how_to_resume(tmp_path):
     arguments = [sys.executable, "-m", "ntkgap", "run", "--preset", "smoke", "--seed", "0:40", "--store", "s"]
-    process = subprocess.Popen(arguments, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    # A shell that starts tests in the background has them ignore the signal, and children inherit that.
+    listening = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(arguments, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=listening)
     for line in process.stderr:
         if re.match(r" *3/", line):
             break
