@@ -251,9 +251,9 @@ def test_a_smaller_grid_is_not_blamed_for_cells_it_does_not_ask_for(command, tmp
 
 
 def test_decide_adds_seeds_where_a_verdict_is_open(command, tmp_path):
-    """Six seeds are done in a second or two, and some claims are open."""
+    """Six seeds leave some claims open; twenty end it long before the budget does, on a slow machine too."""
     arguments = ("run", "optimization", "--preset", "smoke", "--problem", "shallow", "--width", "16")
-    status, out, err = command(*arguments, "--decide", "4s")
+    status, out, err = command(*arguments, "--decide", "90s")
     assert status == 0, err
     assert "6 seeds everywhere" in err
     assert re.search(

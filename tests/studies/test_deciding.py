@@ -344,5 +344,5 @@ def test_ctrl_c_keeps_what_is_done(run):
 
 
 def test_the_module_has_a_name_of_its_own():
-    assert importlib.import_module("ntkgap.studies.deciding").decide is ng.decide
+    assert importlib.import_module("ntkgap.studies.deciding").decide is ng.decide.__wrapped__
     assert drawn.Drawn is Drawn
