@@ -355,11 +355,11 @@ def diagnose(
         _say_how_to_resume(study, folder, deciding=False)
         raise typer.Exit(130) from None
     if runs.counts()["done"]:
+        page = write_report(runs, folder / "report.html")
         found = Diagnosis(runs)
         console.print(Text(found.sentence, style="bold"), soft_wrap=True)
         found.print_scorecard(console)
-        console.print("writing the report …")
-        console.print(f"report: {write_report(runs, folder / 'report.html')}", soft_wrap=True, highlight=False)
+        console.print(f"report: {page}", soft_wrap=True, highlight=False)
     _exit_with_failures([study], [folder], deciding=False)
 
 

@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 import ntkgap as ng
+from ntkgap.practice.monitor.linearization_gap import gap
+from ntkgap.practice.monitor.parameter_change import parameter_change
 from ntkgap.studies.diagnosis import measure as measuring
 from ntkgap.studies.diagnosis.quantities import (
     largest_eigenvalue,
-    linearization_gap,
     linearized_at,
     outputs_of,
-    parameter_change,
 )
 from ntkgap.studies.diagnosis.regression import kernel_predictions, stopping_time
 from tests.studies.clear_cut import clear_cut
@@ -52,12 +52,12 @@ def test_the_gap_is_that_of_the_dense_jacobian(moved):
     start, end = before(x).detach(), after(x).detach()
     change = (dense_jacobian(before, x) @ step).reshape(end.shape)
     expected = float((end - start - change).norm() / (end - start).norm())
-    found = linearization_gap(start, end, outputs_of(linearized_at(before, after), x))
+    found = gap(end - start, outputs_of(linearized_at(before, after), x) - start)
     assert found == pytest.approx(expected, rel=ITERATED)
     assert expected > 0.01
     size = torch.cat([p.detach().reshape(-1) for p in before.parameters()]).norm()
     assert parameter_change(before, after) == pytest.approx(float(step.norm() / size), rel=EXACT)
-    assert math.isnan(linearization_gap(start, start, start))
+    assert math.isnan(gap(start - start, start - start))
 
 
 def test_the_largest_eigenvalue_is_that_of_the_dense_kernel(moved):

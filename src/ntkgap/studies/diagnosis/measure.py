@@ -15,14 +15,14 @@ from ntkgap.models.normalization import set_statistics
 from ntkgap.practice import TrainingCurve, linearize, train
 from ntkgap.practice.losses import LOSSES, Loss
 from ntkgap.practice.modes import modes_differ
+from ntkgap.practice.monitor.linearization_gap import gap
+from ntkgap.practice.monitor.parameter_change import parameter_change
 from ntkgap.studies.diagnosis.problem import DiagnosisProblem
 from ntkgap.studies.diagnosis.quantities import (
     in_float64,
     largest_eigenvalue,
-    linearization_gap,
     linearized_at,
     outputs_of,
-    parameter_change,
 )
 from ntkgap.studies.diagnosis.recipe import Recipe, recipe_of
 from ntkgap.studies.diagnosis.regression import kernel_predictions
@@ -164,9 +164,9 @@ def compare_outputs(pair: Pair, lost: bool, findings: Findings) -> None:
     try:
         linear = linearized_at(pair.before, pair.after)
         findings.scalars |= {
-            "linearization_gap": linearization_gap(pair.start, pair.end, outputs_of(linear, pair.x)),
-            "linearization_gap_test": linearization_gap(
-                pair.start_test, pair.end_test, outputs_of(linear, pair.x_test)
+            "linearization_gap": gap(pair.end - pair.start, outputs_of(linear, pair.x) - pair.start),
+            "linearization_gap_test": gap(
+                pair.end_test - pair.start_test, outputs_of(linear, pair.x_test) - pair.start_test
             ),
         }
     except NtkgapError as error:

@@ -32,33 +32,6 @@ def linearized_at(before: nn.Module, after: nn.Module) -> nn.Module:
     return twin
 
 
-def linearization_gap(start: Tensor, end: Tensor, linearized: Tensor) -> float:
-    r"""Which part of what training changed is not linear in the parameters.
-
-    .. math:: \frac{\lVert f_T - f_0 - J_0(\theta_T - \theta_0) \rVert}{\lVert f_T - f_0 \rVert}
-
-    Exact, by one Jacobian-vector product; 0 for a model that is linear in its parameters.
-
-    Args:
-        start: f_0, [n, C].
-        end: f_T, [n, C].
-        linearized: f_0 + J_0(θ_T − θ_0), [n, C].
-
-    Returns:
-        The gap; NaN where training changed nothing.
-    """
-    moved = (end - start).norm()
-    return float((end - linearized).norm() / moved) if moved > 0 else float("nan")
-
-
-def parameter_change(before: nn.Module, after: nn.Module) -> float:
-    """‖θ_T − θ₀‖/‖θ₀‖ of the parameters that are trained."""
-    pairs = [(p, q) for p, q in zip(before.parameters(), after.parameters(), strict=True) if p.requires_grad]
-    moved = sum(float((p - q).detach().double().square().sum()) for p, q in pairs)
-    size = sum(float(p.detach().double().square().sum()) for p, _ in pairs)
-    return float((moved / size) ** 0.5) if size else float("nan")
-
-
 def largest_eigenvalue(model: nn.Module, x: Tensor) -> float:
     """κ_max of the kernel on these examples and all outputs, by Lanczos."""
     return float(NTKOperator(model, x).spectral_norm(tolerance=EIGENVALUE_TOLERANCE, max_steps=100))
