@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from ntkgap.models.normalization import FrozenBatchNorm2d, activation, freeze_statistics, set_statistics
+from tests.tolerances import EXACT
 
 
 def network():
@@ -24,8 +25,8 @@ def test_fresh_layers_get_the_statistics_of_the_inputs(x):
     set_statistics(net, x)
     seen = net[0](x)
     mean, var = seen.mean((0, 2, 3)), seen.var((0, 2, 3))  # unbiased, as torch keeps it
-    torch.testing.assert_close(net[1][0].running_mean, mean, rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(net[1][0].running_var, var, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(net[1][0].running_mean, mean, rtol=EXACT, atol=EXACT)
+    torch.testing.assert_close(net[1][0].running_var, var, rtol=EXACT, atol=EXACT)
     assert net[1][0].momentum == nn.BatchNorm2d(1).momentum
     assert not any(m.training for m in net.modules())
 
