@@ -19,7 +19,7 @@ from ntkgap.studies.verdict import Verdict
 from ntkgap.sweep import Runs, Store, run_as_chosen
 from ntkgap.sweep.engines import Engine
 from ntkgap.sweep.progress import Reporter
-from ntkgap.sweep.store import StoredCell
+from ntkgap.sweep.stored import StoredCell
 
 
 def decide(

@@ -8,7 +8,7 @@ from typing import Any, NoReturn, Self
 from ntkgap.errors import StoreError
 from ntkgap.studies.statistics import Interval, median_interval
 from ntkgap.sweep.files import number
-from ntkgap.sweep.store import REMEDY, StoredCell
+from ntkgap.sweep.stored import REMEDY, StoredCell
 
 # What is appended to a scalar's name where a cell knows between which bounds it lies.
 LOW, HIGH = "_low", "_high"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ntkgap.errors import NtkgapError, StudyError
-from ntkgap.sweep.files import write_json
+from ntkgap.sweep.files import is_there, write_json
 from ntkgap.sweep.sources import load_file
 from ntkgap.sweep.study import Cell, Supplies
 
@@ -35,10 +35,14 @@ class Task:
 
 
 def outcome(directory: Path) -> str | None:
-    """What has come of the cell in a directory: ``"done"``, ``"failed"``, or None if nothing yet."""
-    if (directory / RESULT).is_file():
+    """What has come of the cell in a directory: ``"done"``, ``"failed"``, or None if nothing yet.
+
+    Raises:
+        OSError: if one may not look.
+    """
+    if is_there(directory / RESULT):
         return "done"
-    return "failed" if (directory / FAILURE).is_file() else None
+    return "failed" if is_there(directory / FAILURE) else None
 
 
 def resolve(name: str) -> Any:
@@ -55,18 +59,21 @@ def resolve(name: str) -> Any:
         raise StudyError(f"cannot find {name!r}: {error}") from error
 
 
-def compute_cell(task: Task, begin: Callable[[], None] = lambda: None) -> str:
+def compute_cell(
+    task: Task, begin: Callable[[], None] = lambda: None, find: Callable[[str], Any] = resolve
+) -> str:
     """Compute a cell, write ``result.json`` or ``failure.json``, and say ``"done"`` or ``"failed"``.
 
     Args:
         task: the cell.
         begin: called when all is imported: the seconds of a cell count from there.
+        find: gives the function of a name.
 
     Raises:
         OSError: if the file cannot be written.
     """
     try:
-        function = resolve(task.compute)
+        function = find(task.compute)
         begin()
         start = time.perf_counter()
         result = function(task.cell, task.supplies) if task.supplies else function(task.cell)

@@ -12,7 +12,8 @@ from ntkgap.sweep.cell import Task
 from ntkgap.sweep.engines import Engine, Event, LocalEngine
 from ntkgap.sweep.progress import Reporter, make_reporter
 from ntkgap.sweep.runs import Runs
-from ntkgap.sweep.store import Store, StoredCell, flatten
+from ntkgap.sweep.store import Store, flatten
+from ntkgap.sweep.stored import StoredCell
 from ntkgap.sweep.study import Cell, Study, Supplies, describe
 
 

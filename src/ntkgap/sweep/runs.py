@@ -8,7 +8,8 @@ from typing import Any, Self
 import pandas as pd
 
 from ntkgap.sweep.files import number
-from ntkgap.sweep.store import ReadCell, Store, StoredCell, flatten
+from ntkgap.sweep.store import Store, flatten
+from ntkgap.sweep.stored import ReadCell, StoredCell
 
 
 class Runs:

@@ -4,6 +4,7 @@ Started as a program of its own (``engines/start.py``) rather than through ``mul
 notebooks need no ``if __name__ == "__main__"`` guard.
 """
 
+import functools
 import json
 import os
 import queue
@@ -12,7 +13,7 @@ import threading
 import warnings
 from pathlib import Path
 
-from ntkgap.sweep.cell import Task, compute_cell
+from ntkgap.sweep.cell import Task, compute_cell, resolve
 from ntkgap.sweep.study import Supplies
 
 
@@ -33,6 +34,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a model prints must not look like an answer
     tasks: queue.Queue[Task] = queue.Queue()
+    find = functools.cache(resolve)  # a file that changes meanwhile is not loaded again: one run, one code
     threading.Thread(target=_read_tasks, args=(tasks,), daemon=True).start()
 
     def say(state: str, message: str = "") -> None:
@@ -41,6 +43,6 @@ def main() -> None:
     while True:
         task = tasks.get()
         try:
-            say(compute_cell(task, lambda: say("begun")))
+            say(compute_cell(task, lambda: say("begun"), find))
         except OSError as error:
             say("unwritable", f"cannot write to {task.directory}: {error}")
