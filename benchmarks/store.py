@@ -90,7 +90,7 @@ def main() -> None:
     study = Trivial(n)
     with tempfile.TemporaryDirectory(prefix="ntkgap-store-") as folder:
         path = Path(folder) / "store"
-        timed("plan", lambda: sweep.Store.create(path, study).plan(study), n)
+        timed("plan", lambda: sweep.Store.create(path, study).plan(study, study.cells()), n)
         timed(
             "run, one worker",
             lambda: sweep.run(study, path, 1, progress=False),

@@ -111,14 +111,6 @@ def _alive(pid):
         return False
 
 
-def test_two_runs_at_once_are_refused(tmp_path):
-    study = ToyStudy(widths=(1,))
-    run(study, tmp_path)
-    with Store(tmp_path).locked(), pytest.raises(StoreError, match="another run is using the store"):
-        run(study, tmp_path)
-    run(study, tmp_path)
-
-
 def test_a_store_belongs_to_one_study_and_version(tmp_path):
     run(ToyStudy(widths=(1,)), tmp_path)
     other = ToyStudy(widths=(1,))

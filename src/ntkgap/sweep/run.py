@@ -2,19 +2,27 @@
 
 import os
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ntkgap.errors import StudyError, StudyWarning, callers_level
-from ntkgap.sweep.cell import Task
+from ntkgap.sweep.cell import Task, outcome
+from ntkgap.sweep.claims import Claims, describe_run
 from ntkgap.sweep.engines import Engine, Event, LocalEngine
+from ntkgap.sweep.log import Log
 from ntkgap.sweep.progress import Reporter, make_reporter
 from ntkgap.sweep.runs import Runs
+from ntkgap.sweep.shards import Shard, cells_of
 from ntkgap.sweep.store import Store, flatten
 from ntkgap.sweep.stored import StoredCell
 from ntkgap.sweep.study import Cell, Study, Supplies, describe
+
+
+# Seconds after which a run that has nothing to begin looks again at what others do.
+PATIENCE = 0.5
 
 
 def default_workers() -> int:
@@ -28,13 +36,13 @@ def pending(study: Study, planned: list[StoredCell], retry_failed: bool) -> list
     return sorted((c for c in planned if c.state in wanted), key=lambda c: -study.cost(c.cell))
 
 
-def planned_cells(study: Study, path: str | Path) -> list[StoredCell]:
+def planned_cells(study: Study, path: str | Path, shard: Shard | None = None) -> list[StoredCell]:
     """The cells of this study in an existing store, whatever else the store holds; nothing is written.
 
     Raises:
         StoreError: if the store at ``path`` cannot be used for this study.
     """
-    return Store.open_for(path, study).look_up(study)
+    return Store.open_for(path, study).look_up(cells_of(study, shard))
 
 
 def _say_what_differs(study: Study, opened: Store, planned: list[StoredCell]) -> None:
@@ -70,18 +78,20 @@ def supplies_of(study: Study) -> Supplies:
     return getattr(study, "supplies", dict)()
 
 
-def preview(study: Study, path: str | Path, retry_failed: bool = False) -> tuple[int, list[Cell]]:
+def preview(
+    study: Study, path: str | Path, retry_failed: bool = False, shard: Shard | None = None
+) -> tuple[int, list[Cell]]:
     """What ``run`` would do, without writing anything.
 
     Returns:
-        The number of cells of the study, and those that would be computed, the most expensive first.
+        The number of cells of the study, or of the part that is named, and those that would be computed, the most expensive first.
 
     Raises:
         StoreError: if the store at ``path`` cannot be used for this study.
     """
-    planned = planned_cells(study, path) if Store.exists(path) else None
+    planned = planned_cells(study, path, shard) if Store.exists(path) else None
     if planned is None:
-        cells = study.cells()
+        cells = cells_of(study, shard)
         return len(cells), sorted(cells, key=lambda c: -study.cost(c))
     return len(planned), [c.cell for c in pending(study, planned, retry_failed)]
 
@@ -94,11 +104,14 @@ def run(
     retry_failed: bool = False,
     progress: bool = True,
     engine: Engine | None = None,
+    shard: Shard | None = None,
 ) -> Runs:
     """Compute every cell of ``study`` that ``store`` does not have yet.
 
     Running again *is* resuming: cells that are done are never computed twice. A study with more widths or
-    seeds extends the store. A cell that raises an error is recorded as failed and the sweep goes on.
+    seeds extends the store. A cell that raises an error is recorded as failed and the sweep goes on. Several runs
+    may share a store, on one machine or several: each cell is computed by one of them. One that has nothing left
+    to begin waits for the others, and takes over the cells of those that die.
 
     Args:
         study: what to measure.
@@ -107,30 +120,33 @@ def run(
         retry_failed: compute failed cells again.
         progress: show a bar, or lines where standard error is no terminal.
         engine: where to compute; local processes if not given.
+        shard: ``(3, 16)`` computes the third of sixteen fixed parts alone; ``merge_runs`` joins the stores of parts.
 
     Returns:
         All results in the store, those of earlier runs included.
 
     Raises:
-        StoreError: if the store cannot be used: another study's, another version's, in use, not writable.
+        StoreError: if the store cannot be used: another study's, another version's, not writable.
         StudyError: if the number of workers is not positive, the grid is not well defined, or workers cannot
             import the study.
     """
     workers = _workers_for(study, workers)
     supplies = supplies_of(study)
     opened = Store.create(store, study)
-    with opened.locked():
-        planned = opened.plan(study)
-        to_do = pending(study, planned, retry_failed)
-        _say_what_differs(study, opened, planned)
-        _say_what_is_not_judged(opened, to_do)
-        for cell in to_do:
-            cell.forget_failure()
+    with Claims(opened.path) as claims:
+        with opened.locked():
+            planned = opened.plan(study, cells_of(study, shard))
+            claims.tidy(cell.directory for cell in planned)
+            to_do = pending(study, planned, retry_failed)
+            _say_what_differs(study, opened, planned)
+            _say_what_is_not_judged(opened, to_do)
+            for cell in to_do:
+                cell.forget_failure()
         engine = engine or LocalEngine(min(workers, max(1, len(to_do))))
-        tasks = [Task(study.compute, c.cell, c.directory, supplies) for c in to_do]
-        with make_reporter(len(tasks), progress) as reporter:
-            for event in engine.run(tasks):
-                _report(event, study, reporter)
+        with Log(opened.path, claims.name) as log, make_reporter(len(to_do), progress) as reporter:
+            log.write("begin", study=study.name, cells=len(planned), to_do=len(to_do))
+            tasks = {c.directory: Task(study.compute, c.cell, c.directory, supplies) for c in to_do}
+            _compute(tasks, engine, claims, _Ended(study, log, reporter))
     return Runs(opened.path)
 
 
@@ -161,23 +177,82 @@ def run_as_chosen(
         All results in the store.
 
     Raises:
-        StoreError: as of ``run``.
+        StoreError: as of ``run``; or if another run chooses cells in this store.
         StudyError: as of ``run``.
     """
     workers = _workers_for(study, workers)
     supplies = supplies_of(study)
     opened = Store.create(store, study)
-    with opened.locked(), make_reporter(None, progress) as reporter:
-        _say_what_differs(study, opened, opened.look_up(study))
-        engine = engine or LocalEngine(workers, None, until)
+    with (
+        opened.choosing(),
+        Claims(opened.path) as claims,
+        Log(opened.path, claims.name) as log,
+        make_reporter(None, progress) as reporter,
+    ):
+        _say_what_differs(study, opened, opened.look_up(study.cells()))
+        log.write("begin", study=study.name)
+        engine, ended = engine or LocalEngine(workers, None, until), _Ended(study, log, reporter)
         begun = True
         while begun:
             begun = False
-            chosen = choose(opened, reporter)
+            chosen = (c for c in choose(opened, reporter) if claims.take(c.directory))
             for event in engine.run(Task(study.compute, c.cell, c.directory, supplies) for c in chosen):
                 begun = True
-                _report(event, study, reporter)
+                claims.release(event.task.directory)
+                ended.tell(event.task, event.state, event.message)
     return Runs(opened.path)
+
+
+def _compute(tasks: dict[Path, Task], engine: Engine, claims: Claims, ended: "_Ended") -> None:
+    """Compute cells, shared with the other runs of the store, until none is left.
+
+    Args:
+        tasks: by directory; those that have ended are taken out.
+        engine: where.
+        claims: of this run.
+        ended: told of each that ends, whoever computed it.
+    """
+    told = False
+    while tasks:
+        elsewhere = [task for task in tasks.values() if outcome(task.directory)]
+        for task in elsewhere:
+            del tasks[task.directory]
+            ended.tell(task, outcome(task.directory) or "pending", "by another run")
+        begun = False
+        for event in engine.run(task for task in list(tasks.values()) if claims.take(task.directory)):
+            begun = True
+            claims.release(event.task.directory)
+            tasks.pop(event.task.directory, None)
+            ended.tell(event.task, event.state, event.message)
+        if tasks and not begun and not elsewhere:
+            if not told:
+                holders = sorted({claims.holder(directory) for directory in tasks} - {""})
+                ended.wait(len(tasks), ", ".join(map(describe_run, holders)))
+            told = True
+            time.sleep(PATIENCE)
+
+
+class _Ended:
+    """Tells the log and whoever watches of cells that have ended."""
+
+    def __init__(self, study: Study, log: Log, reporter: Reporter) -> None:
+        self.study, self.log, self.reporter = study, log, reporter
+
+    def tell(self, task: Task, state: str, message: str = "") -> None:
+        """Of a cell and what came of it."""
+        stored = StoredCell(task.cell, task.directory)
+        message = stored.failure()["message"] if state == "failed" else message
+        seconds = stored.seconds() if state == "done" else None
+        place = describe(task.cell, self.study.axes)
+        self.log.write(
+            "cell", cell=task.directory.name, place=place, state=state, seconds=seconds, message=message
+        )
+        self.reporter.advance(place, state, message)
+
+    def wait(self, cells: int, holders: str) -> None:
+        """Of cells that only other runs may end."""
+        self.log.write("wait", cells=cells, runs=holders)
+        self.reporter.expect(0, f"{cells} cells are in the hands of {holders or 'other runs'}: waiting for them")
 
 
 def _workers_for(study: Study, workers: int | None) -> int:
@@ -190,13 +265,6 @@ def _workers_for(study: Study, workers: int | None) -> int:
             "it into a file and get it by find_study('my_study.py:Class')"
         )
     return workers
-
-
-def _report(event: Event, study: Study, reporter: Reporter) -> None:
-    message = event.message
-    if event.state == "failed":
-        message = StoredCell(event.task.cell, event.task.directory).failure()["message"]
-    reporter.advance(describe(event.task.cell, study.axes), event.state, message)
 
 
 def _say_what_is_not_judged(opened: Store, to_do: Sequence[StoredCell]) -> None:

@@ -12,7 +12,7 @@ killed at any moment.
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,12 @@ from ntkgap.sweep.configurations import (
 )
 from ntkgap.sweep.files import write_json
 from ntkgap.sweep.shapes import fault_of_cell, fault_of_meta
-from ntkgap.sweep.stored import REMEDY, StoredCell, read_checked, unreadable
+from ntkgap.sweep.stored import REMEDY, StoredCell, read_checked, unreadable, writing_to
 from ntkgap.sweep.study import Cell, Study, identity
 
 FORMAT = 1
-META, LOCK, WORKSPACE = "ntkgap.json", ".lock", "workspace"
+META, WORKSPACE = "ntkgap.json", "workspace"
+LOCK, CHOOSING = ".lock", ".choosing"
 REMEDY_OF_META = "restore it: the results are in the directories below workspace, and are not lost"
 
 
@@ -84,7 +85,7 @@ class Store:
                 "choose a new or an empty directory"
             )
         if not strangers:
-            with cls._writing_to(path):
+            with writing_to(path):
                 write_json(path / META, {"format": FORMAT, "study": study.name, "version": study.version})
         return cls.open_for(path, study)
 
@@ -126,37 +127,59 @@ class Store:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the store for one run; the operating system lets go of it if the process dies.
+        """Hold the store while cells are planned; the operating system lets go of it if the process dies.
 
         Raises:
-            StoreError: if another run holds it.
+            StoreError: if another run holds it for too long.
         """
-        lock = FileLock(self.path / LOCK)
+        with self._held(LOCK, 60.0, "is being planned by another run, or used by an earlier version of ntkgap"):
+            yield
+
+    @contextlib.contextmanager
+    def choosing(self) -> Iterator[None]:
+        """Be the one run that chooses cells as results come in.
+
+        Raises:
+            StoreError: if there is another.
+        """
+        with self._held(CHOOSING, 0.0, "is being decided by another run"):
+            yield
+
+    @contextlib.contextmanager
+    def _held(self, name: str, timeout: float, why: str) -> Iterator[None]:
+        lock = FileLock(self.path / name)
         with self._writing():
             try:
-                lock.acquire(timeout=0)
+                lock.acquire(timeout=timeout)
             except Timeout as error:
                 raise StoreError(
-                    f"another run is using the store {self.path}; wait for it to end or use another store"
+                    f"the store {self.path} {why}; wait for it to end or use another store"
+                ) from error
+            except NotImplementedError as error:
+                raise StoreError(
+                    f"the file system of {self.path} has no locks; put the store elsewhere, such as a folder of "
+                    "this machine, and join stores by 'ntkgap merge'"
                 ) from error
         try:
             yield
         finally:
             lock.release()
 
-    def look_up(self, study: Study) -> list[StoredCell]:
-        """Every cell of a study as the store has it, without writing anything."""
-        return [self.find(cell) for cell in study.cells()]
+    def look_up(self, cells: Iterable[Cell]) -> list[StoredCell]:
+        """Cells as the store has them, without writing anything."""
+        return [self.find(cell) for cell in cells]
 
-    def plan(self, study: Study) -> list[StoredCell]:
-        """Note every cell of a study in the store, so that it shows as pending until it is computed."""
+    def plan(self, study: Study, cells: Iterable[Cell]) -> list[StoredCell]:
+        """Note cells of a study in the store, so that they show as pending until they are computed."""
         self.note(study)
         with self._writing():
-            return [self._add(cell) for cell in study.cells()]
+            return [self._add(cell) for cell in cells]
 
     def note(self, study: Study, **more: Any) -> None:
         """Write down what the study was asked to do, and more that readers of the store must know."""
         with self._writing():
+            # Another run may have written since this one has read.
+            self.meta = read_checked(self.path / META, fault_of_meta, REMEDY_OF_META)
             self.meta |= {"axes": list(study.axes), "configuration": dict(study.configuration()), **more}
             write_json(self.path / META, self.meta)
 
@@ -203,16 +226,8 @@ class Store:
         write_configuration(directory := self._workspace / name, text)
         return StoredCell(cell, directory)
 
-    @staticmethod
-    @contextlib.contextmanager
-    def _writing_to(path: Path) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise StoreError(f"cannot write to the store {path}: {error}") from error
-
     def _writing(self) -> contextlib.AbstractContextManager[None]:
-        return self._writing_to(self.path)
+        return writing_to(self.path)
 
 
 def _sortable(value: Any) -> tuple[bool, float, str]:

@@ -1,17 +1,22 @@
 """A cell as a store holds it, and the reading of its files."""
 
+import contextlib
 import functools
-from collections.abc import Callable
+import os
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ntkgap.errors import StoreError, reason
 from ntkgap.sweep.cell import FAILURE, RESULT, outcome
-from ntkgap.sweep.files import read_json
+from ntkgap.sweep.files import number, read_json
 from ntkgap.sweep.shapes import fault_of_failure, fault_of_result
 from ntkgap.sweep.study import Cell, Result
 
+# How ``compute_cell`` ends a result.
+LAST = re.compile(rb'"seconds": (\d+(?:\.\d+)?)\s*\}\s*$')
 REMEDY = "restore it, or remove its directory and run again to compute it anew"
 
 
@@ -46,6 +51,19 @@ def unreadable(path: Path, error: OSError) -> StoreError:
     )
 
 
+@contextlib.contextmanager
+def writing_to(path: Path) -> Iterator[None]:
+    """Name the store where the operating system refuses to write.
+
+    Raises:
+        StoreError: if it does.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"cannot write to the store {path}: {error}") from error
+
+
 @dataclass(frozen=True)
 class StoredCell:
     """A cell as the store holds it: its configuration, its directory, and what came of it.
@@ -77,6 +95,20 @@ class StoredCell:
             StoreError: if the file is damaged, or cannot be read.
         """
         return read_checked(self.directory / RESULT, fault_of_result)
+
+    def seconds(self) -> float:
+        """How long a computed cell took: only the end of its file is read, where that is written.
+
+        Raises:
+            StoreError: if the file is damaged, or cannot be read.
+        """
+        try:
+            with (self.directory / RESULT).open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - 60))
+                found = LAST.search(file.read())
+        except OSError as error:
+            raise unreadable(self.directory / RESULT, error) from error
+        return float(found[1]) if found else float(number(self.result()["seconds"]))
 
     def failure(self) -> dict[str, str]:
         """The ``message`` and ``traceback`` of a failed cell.

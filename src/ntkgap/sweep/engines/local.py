@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from ntkgap.errors import StoreError
+from ntkgap.errors import NtkgapError, StoreError
 from ntkgap.sweep.cell import Task, outcome
 from ntkgap.sweep.engines.start import start_worker
 from ntkgap.sweep.study import Supplies
@@ -33,7 +33,13 @@ class _Worker:
     """One child process, and the task it works on."""
 
     def __init__(self) -> None:
-        self.process = start_worker()
+        try:
+            self.process = start_worker()
+        except OSError as error:
+            raise NtkgapError(
+                f"cannot start a worker process: {error}; let this user have more processes and open files "
+                "(ulimit -u, ulimit -n), or take fewer workers"
+            ) from error
         assert self.process.stdout is not None
         # Unbuffered: two answers that come at once must not both be taken out of the pipe that is waited on.
         self._answers = os.fdopen(self.process.stdout.fileno(), "rb", buffering=0, closefd=False)
@@ -147,12 +153,12 @@ class LocalEngine:
                             continue
                         if answer["state"] == "unwritable":
                             raise StoreError(answer["message"])
+                        yield Event(task, answer["state"])  # first: what comes next may depend on it
                         if taken := take():
                             next_task, attempts[worker] = taken
                             worker.assign(next_task)
                         else:
                             dismiss(worker)
-                        yield Event(task, answer["state"])
             finally:
                 for worker in list(attempts):
                     worker.process.terminate()  # whatever it has in hand is not wanted any more
