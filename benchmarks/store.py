@@ -2,9 +2,9 @@
 
     python benchmarks/store.py [--cells 20000]
 
-Prints seconds of processor time (and by the clock) of: planning, running with one worker, status, the scan of a run
-that has nothing to do, and what a report reads; and the memory at the peak. Aims: 5 ms a cell for planning and running
-together, 2 s for status, 3 s for the scan.
+Prints seconds of processor time (and by the clock) of: planning, running with one worker, status, the scan of a
+run that has nothing to do, and what a report reads; and the memory at the peak. Aims: 5 ms a cell for planning and
+running together, 2 s for status, 3 s for the scan.
 """
 
 import argparse
@@ -31,7 +31,7 @@ class Trivial:
     def __init__(self, cells: int) -> None:
         self.n = cells
 
-    def cells(self) -> list[dict[str, Any]]:
+    def cells(self) -> list[dict[str, Any]]:  # noqa: D102
         settings = {
             "data": {"name": "digits", "n_train": 256, "n_test": 512},
             "model": {"name": "mlp", "depth": 3},
@@ -47,10 +47,10 @@ class Trivial:
             for i in range(self.n)
         ]
 
-    def cost(self, cell: Mapping[str, Any]) -> float:
+    def cost(self, cell: Mapping[str, Any]) -> float:  # noqa: D102
         return float(cell["width"])
 
-    def configuration(self) -> Mapping[str, Any]:
+    def configuration(self) -> Mapping[str, Any]:  # noqa: D102
         return {"cells": self.n}
 
 

@@ -91,6 +91,7 @@ if TYPE_CHECKING:
         Runs,
         compare_runs,
         decide,
+        merge_runs,
         run,
     )
     from ntkgap.studies import (
@@ -108,6 +109,7 @@ if TYPE_CHECKING:
         find_study,
         predict_tasks,
     )
+    from ntkgap.sweep.engines.dask import DaskEngine
     from ntkgap.theory import (
         FunctionSpaceTraining,
         GaussianProcess,
@@ -209,6 +211,7 @@ _HOMES = {
         "Runs",
         "compare_runs",
         "decide",
+        "merge_runs",
         "run",
     ),
     "studies": (
@@ -226,6 +229,7 @@ _HOMES = {
         "find_study",
         "predict_tasks",
     ),
+    "sweep.engines.dask": ("DaskEngine",),
     "theory": (
         "FunctionSpaceTraining",
         "GaussianProcess",
@@ -258,6 +262,7 @@ __all__ = [
     "ContinualStudy",
     "ConvNet",
     "CurveFigure",
+    "DaskEngine",
     "Dataset",
     "Diagnosis",
     "DiagnosisStudy",
@@ -318,6 +323,7 @@ __all__ = [
     "linearize",
     "load_data",
     "load_stream",
+    "merge_runs",
     "monte_carlo_kernel",
     "natural_gradient_descent",
     "online_laplace",

@@ -1,4 +1,4 @@
-"""The command line: ``ntkgap run | report | status | diagnose | compare | presets``."""
+"""The command line: ``ntkgap run | report | status | diagnose | compare | merge | presets``."""
 
 import io
 import os
@@ -23,6 +23,8 @@ from ntkgap.texts import PlainConsole
 if TYPE_CHECKING:
     from ntkgap.studies.base import BaseStudy
     from ntkgap.sweep import Runs
+    from ntkgap.sweep.engines import Engine
+    from ntkgap.sweep.shards import Shard
 
 # Heavy imports (torch, matplotlib) wait until a command needs them: help must answer at once.
 
@@ -186,6 +188,20 @@ def run(
             "again goes on, with fresh time."
         ),
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            help="Compute one of several fixed parts, like 3/16, for machines that share nothing: 'ntkgap merge' "
+            "joins their stores. No report is written."
+        ),
+    ] = None,
+    engine: Annotated[
+        str, typer.Option(help="Where to compute: local (processes of this machine) or dask (ntkgap[dask]).")
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(help="Of a Dask scheduler, like tcp://host:8786; without it a cluster on this machine."),
+    ] = None,
 ) -> None:
     """Measure networks beside the theory's predictions and write a report.
 
@@ -198,15 +214,21 @@ def run(
     - `ntkgap run optimization --problem MLP --width 64,256,1024 --seed 0:5 --store runs/mlp`
     - `ntkgap run optimization --decide 30m --store runs/decided` - seeds only where a verdict is open
     - `ntkgap run --model my_model.py:build --data mine.npz:images,labels --width 16,64 --store runs/mine`
+    - `ntkgap run optimization --preset paper --store runs/part-3 --shard 3/16` - a sixteenth of it
+    - `ntkgap run optimization --preset paper --engine dask --address tcp://host:8786` - on a Dask cluster
     """
     from ntkgap.reporting import print_preview, print_scorecard, report
     from ntkgap.studies import assess, assess_variations, find_study, not_asked, study_of
     from ntkgap.studies import decide as decide_study
     from ntkgap.sweep import run as run_study
+    from ntkgap.sweep.shards import parse_shard
 
     budget = parse_budget(decide)
     if budget is not None and dry_run:
         raise StudyError("--decide chooses cells as results come in, which --dry-run cannot tell; leave one out")
+    part = parse_shard(shard) if shard is not None else None
+    if part is not None and budget is not None:
+        raise StudyError("--decide chooses cells as results come in, which no fixed --shard can; leave one out")
     # Without a study all are run that the preset and the problems are of; if there are none, the first says why.
     asked = [name for name in STUDY_NAMES if study is None and find_study(name).concerns(preset, problem)]
     names = asked or (STUDY_NAMES if study is None else (study,))
@@ -246,21 +268,28 @@ def run(
     stores = [folder if study is not None else folder / s.name for s in studies]
     if dry_run:
         for chosen, path in zip(studies, stores, strict=True):
-            print_preview(chosen, path, _console(), workers=workers, retry_failed=retry_failed)
+            print_preview(chosen, path, _console(), workers=workers, retry_failed=retry_failed, shard=part)
         return
+    where = _engine(engine, address, workers)
     finished = []
     console = _console()
     end = time.monotonic() + (budget or 0.0)
     for i, (chosen, path) in enumerate(zip(studies, stores, strict=True)):
         try:
             if budget is None:
-                finished.append(run_study(chosen, path, workers, retry_failed=retry_failed))
+                finished.append(
+                    run_study(chosen, path, workers, retry_failed=retry_failed, engine=where, shard=part)
+                )
             else:  # what is left, in equal parts; what a study does not need is left to those after it
-                part = max(end - time.monotonic(), 1e-3) / (len(studies) - i)
-                finished.append(decide_study(chosen, path, part, workers, retry_failed=retry_failed))
+                left = max(end - time.monotonic(), 1e-3) / (len(studies) - i)
+                finished.append(decide_study(chosen, path, left, workers, retry_failed=retry_failed, engine=where))
         except KeyboardInterrupt:
-            _say_how_to_resume(chosen, path, deciding=budget is not None)
+            _say_how_to_resume(chosen, path, deciding=budget is not None, shard=part)
             raise typer.Exit(130) from None
+    if part is not None:
+        _say_where_parts_go(studies, stores, part, console)
+        _exit_with_failures(studies, stores, deciding=False, shard=part)
+        return
     # Files first: what is wrong with the terminal must not lose them.
     page = None
     if any(r.counts()["done"] for r in finished):
@@ -452,6 +481,29 @@ def compare(
 
 
 @app.command()
+def merge(
+    stores: Annotated[list[Path], typer.Argument(help="Stores, or folders of stores, such as those of shards.")],
+    into: Annotated[Path, typer.Option(help="The joined store (or folder); made if there is none.")],
+) -> None:
+    """Join stores: every cell once; cells whose numbers differ are named, and nothing is then merged.
+
+    Example:
+    - `ntkgap merge runs/part-1 runs/part-2 --into runs/all`, then `ntkgap report runs/all`
+    """
+    from ntkgap.results import merge_runs
+
+    found = [(runs, runs.path == expanded(path)) for path in stores for runs in _open(expanded(path))]
+    studies = list(dict.fromkeys(runs.study for runs, _ in found))
+    # One study in one store; several keep a folder each, as 'ntkgap run' has them.
+    alone = len(studies) == 1 and all(is_store for _, is_store in found)
+    for study in studies:
+        target = expanded(into) if alone else expanded(into) / study
+        joined = merge_runs([runs.path for runs, _ in found if runs.study == study], target)
+        counts = ", ".join(f"{count} {state}" for state, count in sorted(joined.counts().items()))
+        _console().print(f"{target}: {counts or 'no cells'}", soft_wrap=True, highlight=False)
+
+
+@app.command()
 def presets() -> None:
     """List the presets of every study."""
     from ntkgap.studies import find_study, study_names
@@ -488,10 +540,39 @@ def _say_what_is_open(finished: "Sequence[Runs]", console: Console) -> None:
         console.print(f"{runs.study}: {left}", soft_wrap=True, highlight=False)
 
 
-def _say_how_to_resume(study: "BaseStudy", path: Path, deciding: bool) -> None:
+def _engine(name: str, address: str | None, workers: int | None) -> "Engine | None":
+    """The engine of a name; None for the local one.
+
+    Raises:
+        StudyError: if there is none of this name, or it takes no address.
+    """
+    if name == "dask":
+        from ntkgap.sweep.engines.dask import DaskEngine
+
+        return DaskEngine(address, workers=workers)
+    if name != "local":
+        raise StudyError(f"--engine takes local or dask, got {name!r:.80}")
+    if address is not None:
+        raise StudyError("--address is that of a Dask scheduler: give --engine dask as well")
+    return None
+
+
+def _say_where_parts_go(
+    studies: "Sequence[BaseStudy]", stores: Sequence[Path], shard: "Shard", console: Console
+) -> None:
+    from ntkgap.sweep import planned_cells
+
+    for study, path in zip(studies, stores, strict=True):
+        cells = planned_cells(study, path, shard)
+        done = f"{sum(c.state == 'done' for c in cells)} of {len(cells)} cells are done"
+        text = f"{study.name}, part {shard[0]} of {shard[1]}: {done}, in {path}"
+        console.print(f"{text}; 'ntkgap merge' joins parts", soft_wrap=True, highlight=False)
+
+
+def _say_how_to_resume(study: "BaseStudy", path: Path, deciding: bool, shard: "Shard | None" = None) -> None:
     from ntkgap.sweep import Runs, planned_cells
 
-    cells = Runs(path).cells if deciding else planned_cells(study, path)
+    cells = Runs(path).cells if deciding else planned_cells(study, path, shard)
     done = f"{sum(c.state == 'done' for c in cells)} of {len(cells)} cells are done and kept"
     _console(stderr=True).print(f"\ninterrupted: {done}; run the same command to resume", highlight=False)
 
@@ -503,12 +584,14 @@ def _print_failures(failures: list[tuple[dict[str, Any], str]], axes: Sequence[s
         console.print(Text(f"failed: {describe(cell, axes)}: {message}"))
 
 
-def _exit_with_failures(studies: "list[BaseStudy]", stores: list[Path], deciding: bool) -> None:
+def _exit_with_failures(
+    studies: "list[BaseStudy]", stores: list[Path], deciding: bool, shard: "Shard | None" = None
+) -> None:
     """End with a status of 1 if a cell of these studies has failed or, unless time was given, is missing."""
     from ntkgap.sweep import Runs, planned_cells
 
     pairs = zip(studies, stores, strict=True)
-    cells = [cell for s, path in pairs for cell in (Runs(path).cells if deciding else planned_cells(s, path))]
+    cells = [c for s, path in pairs for c in (Runs(path).cells if deciding else planned_cells(s, path, shard))]
     failed = [(c.cell, c.failure()["message"]) for c in cells if c.state == "failed"]
     missing = 0 if deciding else sum(c.state == "pending" for c in cells)
     if not failed and not missing:

@@ -11,7 +11,7 @@ import pytest
 import ntkgap as ng
 from ntkgap.errors import StoreError, StudyError, StudyWarning
 from ntkgap.sweep import preview, run_as_chosen, try_cells
-from ntkgap.sweep.store import META, Store
+from ntkgap.sweep.store import META
 from tests.sweep.toy import ToyStudy
 
 

@@ -111,7 +111,7 @@ def test_a_killed_process_holds_nothing(store):
 
 
 def test_a_run_on_another_machine_lives_as_long_as_it_touches_its_file(store, elsewhere):
-    path, (one, two) = store
+    path, (one, _) = store
     with elsewhere(path, beat=0.05) as there:
         assert there.take(one)
         with Claims(path, expire=1.0) as here:
@@ -165,7 +165,7 @@ assert runs.counts() == {"done": 12}, runs.counts()
 
 
 def test_two_runs_share_a_store_and_one_takes_over_from_the_other(tmp_path):
-    """Two processes at once, one of which is killed: the other ends with everything done, each cell but one once."""
+    """Two processes at once, one of which is killed: the other ends with all done, each cell but one once."""
     arguments = [sys.executable, "-c", SCRIPT, str(tmp_path / "store"), str(tmp_path / "log")]
     processes = [subprocess.Popen(arguments, cwd=Path(__file__).parents[2]) for _ in range(2)]
     log = tmp_path / "store" / LOG
@@ -180,7 +180,7 @@ def test_two_runs_share_a_store_and_one_takes_over_from_the_other(tmp_path):
 
 
 def test_a_run_waits_for_cells_that_another_computes(store, monkeypatch, capfd):
-    path, (one, two) = store
+    path, (one, _) = store
     study = ToyStudy(widths=(1, 2), seeds=(0,))
     with Claims(path) as other:
         assert other.take(one)

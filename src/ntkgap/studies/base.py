@@ -1,5 +1,6 @@
 """What the studies have in common: presets, a grid over problems, widths and seeds, and claims."""
 
+import json
 import warnings
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -27,9 +28,14 @@ from ntkgap.studies.spec import Seed
 from ntkgap.studies.statistics import seeds_advice
 from ntkgap.studies.verdict import Verdict
 from ntkgap.studies.yaml_text import MAX_CHARACTERS, read_yaml
+from ntkgap.sweep.parcels import FILES
 
 # A sweep of so many cells is planned in a few seconds.
 MAX_CELLS = 100_000
+
+
+# Forecasts by configuration: seeds are alike.
+_BYTES: dict[str, float] = {}
 
 
 class BaseStudy(BaseModel, ABC):
@@ -237,8 +243,22 @@ class BaseStudy(BaseModel, ABC):
         """
         code = {key: name for problem in self.problems for key, name in problem.own_code.items()}
         data = {p.data.fingerprint for p in self.problems if p.data.name == given_data.GIVEN}
-        found = {"code": factories.parcels(code), "data": given_data.files(data)}
+        files: dict[str, list[str]] = {}
+        for problem in self.problems:
+            for folder, names in problem.data.own_files().items():
+                files[folder] = sorted({*files.get(folder, []), *names})
+        found = {"code": factories.parcels(code), "data": given_data.files(data), FILES: files}
         return {key: value for key, value in found.items() if value}
+
+    def memory(self, cell: Mapping[str, Any]) -> float:
+        """A forecast of the bytes that a cell needs; zero where its network cannot be built."""
+        key = json.dumps({k: v for k, v in cell.items() if k != "seed"}, sort_keys=True)
+        if key not in _BYTES:
+            try:
+                _BYTES[key] = self.problem_of(cell).sizes(cell["width"]).bytes
+            except NtkgapError:
+                _BYTES[key] = 0.0
+        return _BYTES[key]
 
     @classmethod
     def problem_of(cls, cell: Mapping[str, Any]) -> Any:

@@ -110,6 +110,17 @@ class DataSpec(Spec):
             update |= {"where": str(data_folders(root)[0])}
         return self.model_copy(update=update)
 
+    def own_files(self) -> dict[str, list[str]]:
+        """Files of a user's data: paths below the folder that cells name as theirs.
+
+        Raises:
+            DataError: if one is missing.
+        """
+        pinned = self.pinned()
+        if not (names := own_names(pinned.name)) or pinned.where is None:
+            return {}
+        return {pinned.where: [_path(name) for name in names]}
+
     def located(self) -> tuple[Any, dict[str, Any]]:
         """Name and options for ``load_data`` on this machine; or the arrays that a user has given.
 

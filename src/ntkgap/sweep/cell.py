@@ -24,14 +24,22 @@ class Task:
     Attributes:
         compute: name of the function, as ``resolve`` takes it.
         cell: its configuration.
-        directory: where its result is written.
+        directory: where its result is written; None for a worker that hands it back instead.
         supplies: what the function needs that is no part of a cell: see ``Study.supplies``.
+        memory: forecasts the bytes that a cell needs, for engines that ask; None if nothing is known.
     """
 
     compute: str
     cell: Cell
-    directory: Path
+    directory: Path | None
     supplies: Supplies = field(default_factory=dict)
+    memory: Callable[[Cell], float] | None = None
+
+    @property
+    def place(self) -> Path:
+        """The directory of a task that has one."""
+        assert self.directory is not None
+        return self.directory
 
 
 def outcome(directory: Path) -> str | None:
@@ -66,11 +74,26 @@ def compute_cell(
 
     Args:
         task: the cell.
-        begin: called when all is imported: the seconds of a cell count from there.
-        find: gives the function of a name.
+        begin: as of ``computed``.
+        find: as of ``computed``.
 
     Raises:
         OSError: if the file cannot be written.
+    """
+    state, content = computed(task, begin, find)
+    write_outcome(task.place, state, content)
+    return state
+
+
+def computed(
+    task: Task, begin: Callable[[], None] = lambda: None, find: Callable[[str], Any] = resolve
+) -> tuple[str, dict[str, Any]]:
+    """Compute a cell; gives ``"done"`` and the result, or ``"failed"`` and the failure.
+
+    Args:
+        task: the cell.
+        begin: called when all is imported: the seconds of a cell count from there.
+        find: gives the function of a name.
     """
     try:
         function = find(task.compute)
@@ -79,7 +102,14 @@ def compute_cell(
         result = function(task.cell, task.supplies) if task.supplies else function(task.cell)
     except Exception as error:  # whatever one cell does must not end the sweep
         message = str(error) if isinstance(error, NtkgapError) else f"{type(error).__name__}: {error}"
-        write_json(task.directory / FAILURE, {"message": message, "traceback": traceback.format_exc()})
-        return "failed"
-    write_json(task.directory / RESULT, {**result, "seconds": round(time.perf_counter() - start, 3)})
-    return "done"
+        return "failed", {"message": message, "traceback": traceback.format_exc()}
+    return "done", {**result, "seconds": round(time.perf_counter() - start, 3)}
+
+
+def write_outcome(directory: Path, state: str, content: dict[str, Any]) -> None:
+    """Write down what came of a cell.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    write_json(directory / (RESULT if state == "done" else FAILURE), content)

@@ -5,10 +5,10 @@
     STORE/.runs/<run>                  a run at work: locked while its process lives, touched every few seconds
     STORE/workspace/<hash>/.claim      the name of the run that computes the cell
 
-A claim ends with the run that made it. On the same machine the operating system says at once whether that lives. A
-run on another machine is taken for dead once its file has not been touched for two minutes by the clock of the file
-system, whatever the clocks of the machines say. Should a run be taken for dead that only slept, a cell is computed
-twice, with the same numbers.
+A claim ends with the run that made it. On the same machine the operating system says at once whether that lives.
+A run on another machine is taken for dead once its file has not been touched for two minutes by the clock of the
+file system, whatever the clocks of the machines say. Should a run be taken for dead that only slept, a cell is
+computed twice, with the same numbers.
 """
 
 import contextlib

@@ -16,9 +16,9 @@ LOG = "log.jsonl"
 class Log:
     """Appends events of one run; a context manager around it.
 
-    Each line says ``time`` (UTC), ``run`` (its process and machine), ``event`` (``"begin"``, ``"cell"``, ``"end"``)
-    and more of that event: of a cell its directory ``cell``, its ``place`` on the axes, ``state``, ``seconds`` and
-    ``message``.
+    Each line says ``time`` (UTC), ``run`` (its process and machine), ``event`` (``"begin"``, ``"cell"``,
+    ``"wait"``, ``"end"``) and more of that event: of a cell its directory ``cell``, its ``place`` on the axes,
+    ``state``, ``seconds`` and ``message``.
 
     Args:
         store: directory of the store.

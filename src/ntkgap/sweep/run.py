@@ -4,14 +4,14 @@ import os
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ntkgap.errors import StudyError, StudyWarning, callers_level
 from ntkgap.sweep.cell import Task, outcome
 from ntkgap.sweep.claims import Claims, describe_run
-from ntkgap.sweep.engines import Engine, Event, LocalEngine
+from ntkgap.sweep.engines import Engine, LocalEngine
 from ntkgap.sweep.log import Log
 from ntkgap.sweep.progress import Reporter, make_reporter
 from ntkgap.sweep.runs import Runs
@@ -19,7 +19,6 @@ from ntkgap.sweep.shards import Shard, cells_of
 from ntkgap.sweep.store import Store, flatten
 from ntkgap.sweep.stored import StoredCell
 from ntkgap.sweep.study import Cell, Study, Supplies, describe
-
 
 # Seconds after which a run that has nothing to begin looks again at what others do.
 PATIENCE = 0.5
@@ -84,7 +83,8 @@ def preview(
     """What ``run`` would do, without writing anything.
 
     Returns:
-        The number of cells of the study, or of the part that is named, and those that would be computed, the most expensive first.
+        The number of cells of the study, or of the part that is named, and those that would be computed, the most
+        expensive first.
 
     Raises:
         StoreError: if the store at ``path`` cannot be used for this study.
@@ -120,7 +120,7 @@ def run(
         retry_failed: compute failed cells again.
         progress: show a bar, or lines where standard error is no terminal.
         engine: where to compute; local processes if not given.
-        shard: ``(3, 16)`` computes the third of sixteen fixed parts alone; ``merge_runs`` joins the stores of parts.
+        shard: ``(3, 16)`` computes the third of sixteen fixed parts alone; ``merge_runs`` joins stores of parts.
 
     Returns:
         All results in the store, those of earlier runs included.
@@ -139,13 +139,14 @@ def run(
             claims.tidy(cell.directory for cell in planned)
             to_do = pending(study, planned, retry_failed)
             _say_what_differs(study, opened, planned)
-            _say_what_is_not_judged(opened, to_do)
+            warn_of_unjudged(opened, (cell.cell for cell in to_do))
             for cell in to_do:
                 cell.forget_failure()
         engine = engine or LocalEngine(min(workers, max(1, len(to_do))))
         with Log(opened.path, claims.name) as log, make_reporter(len(to_do), progress) as reporter:
             log.write("begin", study=study.name, cells=len(planned), to_do=len(to_do))
-            tasks = {c.directory: Task(study.compute, c.cell, c.directory, supplies) for c in to_do}
+            memory = getattr(study, "memory", None)
+            tasks = {c.directory: Task(study.compute, c.cell, c.directory, supplies, memory) for c in to_do}
             _compute(tasks, engine, claims, _Ended(study, log, reporter))
     return Runs(opened.path)
 
@@ -198,7 +199,7 @@ def run_as_chosen(
             chosen = (c for c in choose(opened, reporter) if claims.take(c.directory))
             for event in engine.run(Task(study.compute, c.cell, c.directory, supplies) for c in chosen):
                 begun = True
-                claims.release(event.task.directory)
+                claims.release(event.task.place)
                 ended.tell(event.task, event.state, event.message)
     return Runs(opened.path)
 
@@ -214,15 +215,15 @@ def _compute(tasks: dict[Path, Task], engine: Engine, claims: Claims, ended: "_E
     """
     told = False
     while tasks:
-        elsewhere = [task for task in tasks.values() if outcome(task.directory)]
+        elsewhere = [task for task in tasks.values() if outcome(task.place)]
         for task in elsewhere:
-            del tasks[task.directory]
-            ended.tell(task, outcome(task.directory) or "pending", "by another run")
+            del tasks[task.place]
+            ended.tell(task, outcome(task.place) or "pending", "by another run")
         begun = False
-        for event in engine.run(task for task in list(tasks.values()) if claims.take(task.directory)):
+        for event in engine.run(task for task in list(tasks.values()) if claims.take(task.place)):
             begun = True
-            claims.release(event.task.directory)
-            tasks.pop(event.task.directory, None)
+            claims.release(event.task.place)
+            tasks.pop(event.task.place, None)
             ended.tell(event.task, event.state, event.message)
         if tasks and not begun and not elsewhere:
             if not told:
@@ -240,13 +241,11 @@ class _Ended:
 
     def tell(self, task: Task, state: str, message: str = "") -> None:
         """Of a cell and what came of it."""
-        stored = StoredCell(task.cell, task.directory)
+        stored = StoredCell(task.cell, task.place)
         message = stored.failure()["message"] if state == "failed" else message
         seconds = stored.seconds() if state == "done" else None
         place = describe(task.cell, self.study.axes)
-        self.log.write(
-            "cell", cell=task.directory.name, place=place, state=state, seconds=seconds, message=message
-        )
+        self.log.write("cell", cell=task.place.name, place=place, state=state, seconds=seconds, message=message)
         self.reporter.advance(place, state, message)
 
     def wait(self, cells: int, holders: str) -> None:
@@ -267,10 +266,10 @@ def _workers_for(study: Study, workers: int | None) -> int:
     return workers
 
 
-def _say_what_is_not_judged(opened: Store, to_do: Sequence[StoredCell]) -> None:
+def warn_of_unjudged(opened: Store, cells: Iterable[Cell]) -> None:
     """Warn of seeds that no look at this store takes."""
     looks: Mapping[str, Any] | None = opened.meta.get("looks")
-    if looks and (others := {cell.cell["seed"] for cell in to_do} - {*looks["seeds"]}):
+    if looks and (others := {cell["seed"] for cell in cells} - {*looks["seeds"]}):
         warnings.warn(
             f"{opened.path} was filled by looks at {len(looks['seeds'])} seeds: others, such as seed "
             f"{min(others)}, are in no verdict over width; use a new store for them",
@@ -300,7 +299,7 @@ def try_cells(study: Study, cells: Sequence[Cell], limit: float) -> list[tuple[C
             tasks.append(Task(study.compute, cell, directory, supplies_of(study)))
         for _ in LocalEngine(1, limit).run(tasks):
             pass
-        tried = [StoredCell(task.cell, task.directory) for task in tasks]
+        tried = [StoredCell(task.cell, task.place) for task in tasks]
         for one in tried:
             if one.state == "failed":
                 where = describe(one.cell, study.axes)

@@ -9,7 +9,6 @@ from ntkgap.sweep.files import number
 from ntkgap.sweep.store import Store, flatten
 from ntkgap.sweep.stored import ReadCell, StoredCell
 
-
 if TYPE_CHECKING:
     import pandas as pd
 

@@ -14,7 +14,7 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
 
@@ -36,6 +36,16 @@ FORMAT = 1
 META, WORKSPACE = "ntkgap.json", "workspace"
 LOCK, CHOOSING = ".lock", ".choosing"
 REMEDY_OF_META = "restore it: the results are in the directories below workspace, and are not lost"
+
+
+class Labelled(Protocol):
+    """Whatever a store can be of."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def version(self) -> int: ...  # noqa: D102
 
 
 class Store:
@@ -64,7 +74,7 @@ class Store:
         self._workspace = self.path.absolute() / WORKSPACE
 
     @classmethod
-    def create(cls, path: str | Path, study: Study) -> "Store":
+    def create(cls, path: str | Path, study: Labelled) -> "Store":
         """Open the store of a study, making it if there is none.
 
         Raises:
@@ -106,7 +116,7 @@ class Store:
         return meta.is_file()
 
     @classmethod
-    def open_for(cls, path: str | Path, study: Study) -> "Store":
+    def open_for(cls, path: str | Path, study: Labelled) -> "Store":
         """Open the store at ``path`` for more results of a study.
 
         Raises:
@@ -148,7 +158,7 @@ class Store:
     @contextlib.contextmanager
     def _held(self, name: str, timeout: float, why: str) -> Iterator[None]:
         lock = FileLock(self.path / name)
-        with self._writing():
+        with self.writing():
             try:
                 lock.acquire(timeout=timeout)
             except Timeout as error:
@@ -172,20 +182,23 @@ class Store:
     def plan(self, study: Study, cells: Iterable[Cell]) -> list[StoredCell]:
         """Note cells of a study in the store, so that they show as pending until they are computed."""
         self.note(study)
-        with self._writing():
+        with self.writing():
             return [self._add(cell) for cell in cells]
 
     def note(self, study: Study, **more: Any) -> None:
         """Write down what the study was asked to do, and more that readers of the store must know."""
-        with self._writing():
+        self.describe_as({"axes": list(study.axes), "configuration": dict(study.configuration()), **more})
+
+    def describe_as(self, meta: Mapping[str, Any]) -> None:
+        """Write down what readers of the store must know."""
+        with self.writing():
             # Another run may have written since this one has read.
-            self.meta = read_checked(self.path / META, fault_of_meta, REMEDY_OF_META)
-            self.meta |= {"axes": list(study.axes), "configuration": dict(study.configuration()), **more}
+            self.meta = read_checked(self.path / META, fault_of_meta, REMEDY_OF_META) | dict(meta)
             write_json(self.path / META, self.meta)
 
     def add(self, cell: Cell) -> StoredCell:
         """Note a single cell, so that it shows as pending until it is computed."""
-        with self._writing():
+        with self.writing():
             return self._add(cell)
 
     def find(self, cell: Cell) -> StoredCell:
@@ -226,7 +239,8 @@ class Store:
         write_configuration(directory := self._workspace / name, text)
         return StoredCell(cell, directory)
 
-    def _writing(self) -> contextlib.AbstractContextManager[None]:
+    def writing(self) -> contextlib.AbstractContextManager[None]:
+        """Name the store where the operating system refuses to write."""
         return writing_to(self.path)
 
 

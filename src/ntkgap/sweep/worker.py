@@ -12,8 +12,10 @@ import sys
 import threading
 import warnings
 from pathlib import Path
+from typing import Any
 
-from ntkgap.sweep.cell import Task, compute_cell, resolve
+from ntkgap.sweep.cell import Task, computed, resolve, write_outcome
+from ntkgap.sweep.files import to_json
 from ntkgap.sweep.study import Supplies
 
 
@@ -22,7 +24,8 @@ def _read_tasks(tasks: "queue.Queue[Task]") -> None:
     for line in sys.stdin:
         message = json.loads(line)
         supplies = supplies if message["supplies"] is None else message["supplies"]
-        tasks.put(Task(message["compute"], message["cell"], Path(message["directory"]), supplies))
+        directory = message["directory"] and Path(message["directory"])
+        tasks.put(Task(message["compute"], message["cell"], directory, supplies))
     # End of input: the parent is done with us or dead. Either way nothing half-computed is of use.
     os._exit(0)
 
@@ -37,12 +40,18 @@ def main() -> None:
     find = functools.cache(resolve)  # a file that changes meanwhile is not loaded again: one run, one code
     threading.Thread(target=_read_tasks, args=(tasks,), daemon=True).start()
 
-    def say(state: str, message: str = "") -> None:
-        print(json.dumps({"state": state, "message": message}), file=answers)
+    def say(state: str, **more: Any) -> None:
+        print(json.dumps(to_json({"state": state, **more}), allow_nan=False), file=answers)
 
     while True:
         task = tasks.get()
+        state, content = computed(task, lambda: say("begun"), find)
+        if task.directory is None:
+            say(state, content=content)
+            continue
         try:
-            say(compute_cell(task, lambda: say("begun"), find))
+            write_outcome(task.directory, state, content)
         except OSError as error:
-            say("unwritable", f"cannot write to {task.directory}: {error}")
+            say("unwritable", message=f"cannot write to {task.directory}: {error}")
+        else:
+            say(state)

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from ntkgap.errors import NtkgapError, StoreError
 from ntkgap.sweep.cell import Task, outcome
@@ -29,7 +30,7 @@ class Event:
     message: str = ""
 
 
-class _Worker:
+class Worker:
     """One child process, and the task it works on."""
 
     def __init__(self) -> None:
@@ -47,11 +48,12 @@ class _Worker:
         self.supplies: Supplies | None = None
 
     def assign(self, task: Task) -> None:
+        """Have it compute a task."""
         self.task = task
         message = {
             "compute": task.compute,
             "cell": task.cell,
-            "directory": str(task.directory.absolute()),
+            "directory": task.directory and str(task.directory.absolute()),
             "supplies": None if task.supplies is self.supplies else task.supplies,  # those it has already
         }
         self.supplies = task.supplies
@@ -61,12 +63,13 @@ class _Worker:
             self.process.stdin.write(json.dumps(message).encode() + b"\n")
             self.process.stdin.flush()
 
-    def read_answer(self) -> dict[str, str] | None:
+    def read_answer(self) -> dict[str, Any] | None:
         """The acknowledgement, or None if the process has died."""
         line = self._answers.readline()
         return json.loads(line) if line.endswith(b"\n") else None
 
     def cause_of_death(self) -> str:
+        """Why it has died, for a reader."""
         code = self.process.wait()
         if code >= 0:
             return f"exit status {code}"
@@ -74,6 +77,7 @@ class _Worker:
         return f"signal {signal.Signals(-code).name}{hint}"
 
     def end(self) -> None:
+        """Have it end, by force if it does not."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
@@ -109,19 +113,19 @@ class LocalEngine:
         """
         feed, again = ((task, 1) for task in tasks), deque[tuple[Task, int]]()
         end = math.inf if self.until is None else self.until
-        attempts: dict[_Worker, int] = {}
+        attempts: dict[Worker, int] = {}
         with selectors.DefaultSelector() as answers:
 
             def take() -> tuple[Task, int] | None:
                 return again.popleft() if again else next(feed, None)
 
             def start(task: Task, attempt: int) -> None:
-                worker = _Worker()
+                worker = Worker()
                 attempts[worker] = attempt
                 answers.register(worker.process.stdout, selectors.EVENT_READ, worker)  # type: ignore[arg-type]
                 worker.assign(task)
 
-            def dismiss(worker: _Worker) -> None:
+            def dismiss(worker: Worker) -> None:
                 answers.unregister(worker.process.stdout)  # type: ignore[arg-type]
                 attempts.pop(worker)
                 worker.end()
@@ -131,7 +135,7 @@ class LocalEngine:
                     start(*taken)
                 while attempts and time.monotonic() < end:
                     for key, _ in answers.select(None if math.isinf(end) else max(0.0, end - time.monotonic())):
-                        worker: _Worker = key.data
+                        worker: Worker = key.data
                         task = worker.task
                         assert task is not None
                         answer = worker.read_answer()
@@ -139,7 +143,7 @@ class LocalEngine:
                             attempt = attempts[worker]
                             cause = worker.cause_of_death()
                             dismiss(worker)
-                            if ended := outcome(task.directory):
+                            if ended := outcome(task.place):
                                 yield Event(task, ended)  # it died after its last word was written
                             elif attempt < MAX_ATTEMPTS:
                                 again.append((task, attempt + 1))
@@ -153,12 +157,12 @@ class LocalEngine:
                             continue
                         if answer["state"] == "unwritable":
                             raise StoreError(answer["message"])
-                        yield Event(task, answer["state"])  # first: what comes next may depend on it
                         if taken := take():
                             next_task, attempts[worker] = taken
                             worker.assign(next_task)
                         else:
                             dismiss(worker)
+                        yield Event(task, answer["state"])
             finally:
                 for worker in list(attempts):
                     worker.process.terminate()  # whatever it has in hand is not wanted any more
