@@ -1,5 +1,6 @@
 """The command line: ``ntkgap run | report | status | diagnose | compare | merge | presets``."""
 
+import contextlib
 import io
 import os
 import re
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ntkgap.sweep import Runs
     from ntkgap.sweep.engines import Engine
     from ntkgap.sweep.shards import Shard
+    from ntkgap.sweep.status import Status
 
 # Heavy imports (torch, matplotlib) wait until a command needs them: help must answer at once.
 
@@ -425,33 +427,69 @@ def report(
 @app.command()
 def status(
     store: Annotated[Path, typer.Argument(help="A store, or the folder 'ntkgap run' made for them.")],
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again every few seconds, until nothing is left to be computed.")
+    ] = False,
+    every: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.1)] = 5.0,
 ) -> None:
-    """Say which cells are done, failed or still to be computed."""
-    from ntkgap.studies.measured import check_place
-    from ntkgap.studies.variations import row_name
+    """Say which cells are done, failed or still to be computed.
 
-    console = _console()
-    for runs in _open(expanded(store)):
-        for stored in runs.cells:
-            check_place(stored)
-        title = Text(f"{runs.path} ({runs.study}, version {runs.version})")
-        table = Table(title=title, title_justify="left")
-        for column in ("problem", "widths", "seeds"):
-            table.add_column(column)
-        for column in ("done", "failed", "pending", "seconds"):
-            table.add_column(column, justify="right")
-        frame = runs.to_pandas()
-        if frame.empty:
-            console.print(f"{runs.path}: no cells are planned yet")
+    It reads the store alone: watch a run from wherever its folder can be seen, and again after a lost connection.
+    Each run also writes its events as lines of JSON to log.jsonl in the store.
+    """
+    from ntkgap.sweep.status import Status
+
+    console, found = _console(), [Status(runs.path) for runs in _open(expanded(store))]
+    if watch:
+        _watch(found, every, console)
+        return
+    for one in found:
+        one.refresh()
+        if not one.rows:
+            console.print(f"{one.path}: no cells are planned yet")
             continue
-        for name, rows in frame.groupby([row_name(c.cell) for c in runs.cells], sort=False):
-            done = rows.state.isin(("done", "diverged"))
-            seconds = f"{rows.seconds.sum():.0f}" if "seconds" in rows else "0"
-            widths = ", ".join(str(w) for w in sorted(set(rows.width)))
-            counts = (done.sum(), (rows.state == "failed").sum(), (rows.state == "pending").sum())
-            table.add_row(Text(str(name)), widths, str(rows.seed.nunique()), *(str(c) for c in counts), seconds)
-        console.print(table)
-        _print_failures(runs.failures(), runs.axes, console)
+        console.print(_status_table(one))
+        console.print(one.sentence, soft_wrap=True, highlight=False)
+        failures = [(c.cell, c.failure()["message"]) for c in one.failed]
+        _print_failures(failures, one.store.meta["axes"], console)
+
+
+def _status_table(one: "Status") -> Table:
+    meta = one.store.meta
+    title = Text(f"{one.path} ({meta['study']}, version {meta['version']})")
+    table = Table(title=title, title_justify="left")
+    for column in ("problem", "widths", "seeds"):
+        table.add_column(column)
+    for column in ("done", "failed", "pending", "seconds"):
+        table.add_column(column, justify="right")
+    for name, row in one.rows.items():
+        counts = (str(row.counts[state]) for state in ("done", "failed", "pending"))
+        widths = ", ".join(map(str, sorted(row.widths)))
+        table.add_row(Text(name), widths, str(len(row.seeds)), *counts, f"{row.seconds:.0f}")
+    return table
+
+
+def _watch(found: "list[Status]", every: float, console: Console) -> None:
+    """Show how far stores are until all are done: tables on a terminal, elsewhere a line where something changes."""
+    from rich.console import Group
+    from rich.live import Live
+
+    said: list[str] = []
+    with Live(console=console, auto_refresh=False) if console.is_terminal else contextlib.nullcontext() as live:
+        while True:
+            for one in found:
+                one.refresh()
+            now = [f"{one.path}: {one.sentence}" for one in found]
+            if live is not None:
+                parts = [part for one, line in zip(found, now, strict=True) for part in (_status_table(one), line)]
+                live.update(Group(*parts), refresh=True)
+            elif now != said:
+                clock = time.strftime("%H:%M:%S")
+                console.print(*(f"{clock} {line}" for line in now), sep="\n", soft_wrap=True, highlight=False)
+            said = now
+            if all(one.rows and one.is_over for one in found):
+                return
+            time.sleep(every)
 
 
 @app.command()

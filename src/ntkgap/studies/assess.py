@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ntkgap.axis_names import axis_of
 from ntkgap.errors import StoreError, StudyError
 from ntkgap.studies.base import BaseStudy
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.looked import judged_widths, looked_at, looks_of
-from ntkgap.studies.measured import Measured, check_place
+from ntkgap.studies.measured import Measured
 from ntkgap.studies.registry import known_study
-from ntkgap.studies.variations import axis_of
 from ntkgap.studies.verdict import Verdict, judge, verdict_of
 from ntkgap.sweep import Runs
 from ntkgap.sweep.store import META, flatten
+from ntkgap.sweep.stored import check_place
 
 
 def study_of(runs: Runs) -> BaseStudy:

@@ -4,11 +4,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ntkgap.axis_names import axis_label, axis_of
 from ntkgap.studies.assess import problem_settings, settings, study_of
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.looked import looks_of
 from ntkgap.studies.measured import Measured
-from ntkgap.studies.variations import Value, axis_label, axis_of, is_numeric, value_text
+from ntkgap.studies.variations import Value, is_numeric, value_text
 from ntkgap.studies.verdict import State, WidthResult, judge_width, number
 from ntkgap.sweep import Runs
 from ntkgap.sweep.store import flatten

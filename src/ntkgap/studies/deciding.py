@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ntkgap.axis_names import axis_of
 from ntkgap.errors import StoreError, StudyError
 from ntkgap.studies.base import BaseStudy
 from ntkgap.studies.cost import Seconds
 from ntkgap.studies.looked import Looked, looked_at
 from ntkgap.studies.looks import LOOKS, Looks, deciding_chance
 from ntkgap.studies.measured import Measured
-from ntkgap.studies.variations import axis_of
 from ntkgap.studies.verdict import Verdict
 from ntkgap.sweep import Runs, Store, run_as_chosen
 from ntkgap.sweep.engines import Engine

@@ -205,14 +205,20 @@ class Store:
         """A cell as the store has it, without writing anything."""
         return StoredCell(cell, self._workspace / name_and_text(identity(cell))[0])
 
-    def cells(self) -> list[StoredCell]:
+    def cells(self, known: Mapping[Path, StoredCell] | None = None) -> list[StoredCell]:
         """Every cell the store knows, computed or not, ordered along the study's axes.
+
+        Args:
+            known: those that were read before, by directory; they are not read again.
 
         Raises:
             StoreError: if a cell's configuration is damaged.
         """
         found, axes = [], self.meta.get("axes", [])
         for path in self._directories():
+            if known and path in known:
+                found.append(known[path])
+                continue
             try:
                 cell = read_configuration(path)
             except Damaged as error:

@@ -138,3 +138,18 @@ class ReadCell(StoredCell):
     def result(self) -> Result:
         """What a computed cell yielded."""
         return self._result
+
+
+def check_place(stored: StoredCell) -> None:
+    """Refuse a cell that no study has made: without the name of a problem, a width and a seed.
+
+    Raises:
+        StoreError: naming its directory.
+    """
+    for name in ("problem", "width", "seed"):
+        value = stored.cell.get(name)
+        is_right = isinstance(value, str if name == "problem" else int) and not isinstance(value, bool)
+        if not is_right:
+            raise StoreError(
+                f"the configuration of the cell in {stored.directory} is damaged (it has no {name}); {REMEDY}"
+            )

@@ -54,7 +54,9 @@ class FactoredGradients:
     def products(self, other: "FactoredGradients") -> Tensor:
         """⟨g_i, g'_j⟩, [r, r']."""
         products = torch.zeros(len(self), len(other), dtype=torch.float64)
-        for name in self.blocks.keys() & other.blocks.keys():
+        for name in self.blocks:  # in this order: that of a set of names differs from process to process
+            if name not in other.blocks:
+                continue
             (u, v), (w, z) = alike(self.blocks[name], other.blocks[name])
             found = u @ w.mT
             products += found if v is None or z is None else found.mul_(v @ z.mT)
