@@ -1,4 +1,4 @@
-"""The command line: ``ntkgap run | report | status | diagnose | compare | merge | presets``."""
+"""The command line: ``ntkgap run | report | status | diagnose | compare | merge | cluster | presets``."""
 
 import contextlib
 import io
@@ -204,6 +204,9 @@ def run(
         str | None,
         typer.Option(help="Of a Dask scheduler, like tcp://host:8786; without it a cluster on this machine."),
     ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="A cluster.yaml (see 'ntkgap cluster'): jobs of Slurm, PBS, … by Dask.")
+    ] = None,
 ) -> None:
     """Measure networks beside the theory's predictions and write a report.
 
@@ -272,7 +275,7 @@ def run(
         for chosen, path in zip(studies, stores, strict=True):
             print_preview(chosen, path, _console(), workers=workers, retry_failed=retry_failed, shard=part)
         return
-    where = _engine(engine, address, workers)
+    where = _engine(engine, address, cluster, workers)
     finished = []
     console = _console()
     end = time.monotonic() + (budget or 0.0)
@@ -294,6 +297,7 @@ def run(
         return
     # Files first: what is wrong with the terminal must not lose them.
     page = None
+    finished = [runs.snapshot() for runs in finished]  # each result is read once
     if any(r.counts()["done"] for r in finished):
         page = report(finished, folder / "report.html")
     for runs in finished:
@@ -416,7 +420,7 @@ def report(
     for place in study or ():
         find_study(place)
     stores = [expanded(path) for path in stores]
-    found = [runs for path in stores for runs in _open(path)]
+    found = [runs.snapshot() for path in stores for runs in _open(path)]  # each result is read once
     page = write_report(found, out or stores[0] / "report.html", pdf=pdf)
     console = _console()
     for runs in found:
@@ -470,12 +474,13 @@ def _status_table(one: "Status") -> Table:
 
 
 def _watch(found: "list[Status]", every: float, console: Console) -> None:
-    """Show how far stores are until all are done: tables on a terminal, elsewhere a line where something changes."""
+    """Show how far stores are until all are done: tables on a terminal, elsewhere a line at each change."""
     from rich.console import Group
     from rich.live import Live
 
     said: list[str] = []
-    with Live(console=console, auto_refresh=False) if console.is_terminal else contextlib.nullcontext() as live:
+    screen = Live(console=console, auto_refresh=False) if console.is_terminal else contextlib.nullcontext()
+    with screen as live:
         while True:
             for one in found:
                 one.refresh()
@@ -542,6 +547,24 @@ def merge(
 
 
 @app.command()
+def cluster(
+    file: Annotated[
+        str | None, typer.Argument(help="A cluster.yaml that is filled in; without it one to fill in is printed.")
+    ] = None,
+) -> None:
+    """Print a cluster.yaml to fill in, or the job script that one stands for. Nothing is submitted.
+
+    Examples:
+    - `ntkgap cluster > cluster.yaml`, then fill it in
+    - `ntkgap cluster cluster.yaml` - the job script, as Slurm, PBS, … will get it
+    - `ntkgap run optimization --preset paper --engine dask --cluster cluster.yaml`
+    """
+    from ntkgap.sweep.engines.queues import TEMPLATE, job_script
+
+    print(TEMPLATE if file is None else job_script(file), end="")
+
+
+@app.command()
 def presets() -> None:
     """List the presets of every study."""
     from ntkgap.studies import find_study, study_names
@@ -578,7 +601,7 @@ def _say_what_is_open(finished: "Sequence[Runs]", console: Console) -> None:
         console.print(f"{runs.study}: {left}", soft_wrap=True, highlight=False)
 
 
-def _engine(name: str, address: str | None, workers: int | None) -> "Engine | None":
+def _engine(name: str, address: str | None, cluster: str | None, workers: int | None) -> "Engine | None":
     """The engine of a name; None for the local one.
 
     Raises:
@@ -586,12 +609,19 @@ def _engine(name: str, address: str | None, workers: int | None) -> "Engine | No
     """
     if name == "dask":
         from ntkgap.sweep.engines.dask import DaskEngine
+        from ntkgap.sweep.engines.queues import open_cluster, read_cluster
 
-        return DaskEngine(address, workers=workers)
+        if cluster is None:
+            return DaskEngine(address, workers=workers)
+        if address is not None:
+            raise StudyError("--address names a cluster that runs and --cluster one to start; give one of the two")
+        queue = open_cluster(cluster)
+        queue.scale(jobs=read_cluster(cluster)[1])
+        return DaskEngine(queue)
     if name != "local":
         raise StudyError(f"--engine takes local or dask, got {name!r:.80}")
-    if address is not None:
-        raise StudyError("--address is that of a Dask scheduler: give --engine dask as well")
+    if address is not None or cluster is not None:
+        raise StudyError("--address and --cluster are of Dask: give --engine dask as well")
     return None
 
 

@@ -48,3 +48,14 @@ def test_status_loads_neither_torch_nor_pandas_and_watches_to_the_end(tmp_path):
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == "[]"
     assert out.count("2 of 2 cells done, 0 failed, 0 pending") == 2
+
+
+def test_a_snapshot_reads_each_result_once(tmp_path, monkeypatch):
+    read = []
+    runs = sweep.run(ToyStudy(widths=(1, 2), seeds=(0,)), tmp_path, engine=Here(), progress=False)
+    whole = sweep.stored.read_checked
+    monkeypatch.setattr(sweep.stored, "read_checked", lambda path, *more: read.append(path) or whole(path, *more))
+    once = runs.snapshot()
+    for _ in range(3):
+        once.to_pandas(), once.curves("line"), once.snapshot().counts()
+    assert len(read) == 2
