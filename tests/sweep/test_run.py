@@ -86,8 +86,8 @@ def test_a_cell_that_kills_every_worker_is_left_pending(tmp_path):
 def test_workers_die_with_their_parent(tmp_path):
     """The parent is killed outright while both workers are busy: no process survives it."""
     script = (
-        "import ntkgap as ng; from tests.sweep.toy import ToyStudy\n"
-        f"ng.run(ToyStudy(sleep=60), {str(tmp_path / 'store')!r}, workers=2, progress=False)"
+        "from ntkgap import sweep; from tests.sweep.toy import ToyStudy\n"
+        f"sweep.run(ToyStudy(sleep=60), {str(tmp_path / 'store')!r}, workers=2, progress=False)"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[2])
     children = []
