@@ -2,11 +2,10 @@
 
     python benchmarks/faults.py
 
-Each fault is injected into the command line in processes of its own: errors of writing by a preloaded library (built
-with cc; without one those are left out), short writes by ``ulimit -f``, few files by ``ulimit -n``, rights by modes
-(left out for root), clocks by the times of files. After each the same command is run without
-the fault: the table must equal that of a run without faults, no message may be a traceback, and nothing temporary
-may be left.
+Each fault is injected into the command line in processes of its own: errors of writing by a preloaded library
+(built with cc; without one those are left out), short writes by ``ulimit -f``, few files by ``ulimit -n``, rights by
+modes (left out for root), clocks by the times of files. After each the same command is run without the fault: the
+table must equal that of a run without faults, no message may be a traceback, and nothing temporary may be left.
 """
 
 import json
@@ -101,6 +100,7 @@ class Bench:
         )
 
     def table(self, store: Path) -> dict[str, object]:
+        """All results, without what was read from a clock."""
         found = {}
         for file in store.glob("workspace/*/result.json"):
             result = json.loads(file.read_text())
@@ -199,7 +199,7 @@ def leftovers(bench: Bench) -> None:
 
 
 def main() -> None:
-    faults: list[Callable[[Bench], None]] = [writing, limits, rights, links, clocks, leftovers]
+    faults: list[Callable[[Bench], None]] = [limits, links, clocks, leftovers, rights, writing]
     with tempfile.TemporaryDirectory(prefix="ntkgap-faults-") as folder:
         bench = Bench(Path(folder))
         for fault in faults:
