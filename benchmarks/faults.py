@@ -3,9 +3,9 @@
     python benchmarks/faults.py
 
 Each fault is injected into the command line in processes of its own: errors of writing by a preloaded library
-(built with cc; without one those are left out), short writes by ``ulimit -f``, few files by ``ulimit -n``, rights by
-modes (left out for root), clocks by the times of files. After each the same command is run without the fault: the
-table must equal that of a run without faults, no message may be a traceback, and nothing temporary may be left.
+(built with cc; without one those are left out), short writes by ``ulimit -f``, few files by ``ulimit -n``, rights
+by modes (left out for root), clocks by the times of files. After each the same command is run without the fault:
+the table must equal that of a run without faults, no message may be a traceback, and nothing temporary may be left.
 """
 
 import json
@@ -93,6 +93,7 @@ class Bench:
         return library
 
     def command(self, *arguments: str, limits: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
+        """Run the command line in a process of its own."""
         python = [sys.executable, "-c", RUN, str(self.folder), *arguments]
         shell = ["bash", "-c", f'{limits}; exec "$@"', "bash", *python] if limits else python
         return subprocess.run(
