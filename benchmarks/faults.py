@@ -5,7 +5,8 @@
 Each fault is injected into the command line in processes of its own: errors of writing by a preloaded library
 (built with cc; without one those are left out), short writes by ``ulimit -f``, few files by ``ulimit -n``, rights
 by modes (left out for root), clocks by the times of files. After each the same command is run without the fault:
-the table must equal that of a run without faults, no message may be a traceback, and nothing temporary may be left.
+the table must equal that of a run without faults, no message may be a traceback, and nothing temporary may be
+left.
 """
 
 import json

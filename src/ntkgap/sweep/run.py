@@ -53,8 +53,8 @@ def _say_what_differs(study: Study, opened: Store, planned: list[StoredCell]) ->
     def place(cell: Cell) -> tuple[Any, ...]:
         return tuple(cell.get(axis) for axis in study.axes)
 
-    ours, directories = {place(c.cell): c.cell for c in planned}, {c.directory for c in planned}
-    others = [c for c in opened.cells() if place(c.cell) in ours and c.directory not in directories]
+    ours, directories = {place(c.cell): c.cell for c in planned}, {c.directory: c for c in planned}
+    others = [c for c in opened.cells(directories) if place(c.cell) in ours and c.directory not in directories]
     others = [c for c in others if c.state == "done"]
     if not others:
         return
