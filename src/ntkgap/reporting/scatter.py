@@ -36,9 +36,9 @@ def scatter_figure(spec: ScatterFigure, cells: Mapping[str, Sequence[Measured]])
         colours = ordered_colours(len(widths))
         for width, colour in zip(widths, colours, strict=True):
             _draw_width(ax, [(x, y) for w, x, y in points if w == width], colour, f"width {width}")
-        undecided = sum(math.isnan(x) or math.isnan(y) for _, x, y in points)
-        if undecided:
-            ax.plot([], [], "x", color=LIMIT, ms=5, label=f"undecidable: {undecided}")
+        inconclusive = sum(math.isnan(x) or math.isnan(y) for _, x, y in points)
+        if inconclusive:
+            ax.plot([], [], "x", color=LIMIT, ms=5, label=f"undecidable: {inconclusive}")
         ax.axvline(spec.x_limit, color=LIMIT, ls="--", lw=1.1)
         ax.axhline(spec.y_limit, color=LIMIT, ls="--", lw=1.1)
         _name_quadrants(ax, spec)

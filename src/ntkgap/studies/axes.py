@@ -59,11 +59,11 @@ class AxisVerdict:
 
     @property
     def sentence(self) -> str:
-        """Where the claim holds, where not, and where that is undecided, with the medians at both ends."""
+        """Where the claim holds, where not, and where that is inconclusive, with the medians at both ends."""
         words: dict[State, str] = {
             "holds": "holds",
             "fails": self.claim.failure_word,
-            "undecided": "undecided",
+            "inconclusive": "inconclusive",
         }
         groups = {state: [v for v, r in self.results.items() if r.state == state] for state in words}
         present = {state: values for state, values in groups.items() if values}
