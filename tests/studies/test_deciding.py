@@ -9,7 +9,7 @@ from rich.console import Console
 import ntkgap as ng
 from ntkgap.errors import StoreError, StudyError, StudyWarning
 from ntkgap.reporting import print_scorecard
-from ntkgap.reporting.tables import verdict_record
+from ntkgap.reporting.records import verdict_record
 from ntkgap.studies import assess, assess_variations
 from ntkgap.studies.assess import measured_cells
 from ntkgap.studies.deciding import seed_sequence, still_open
@@ -246,8 +246,8 @@ def test_how_it_was_done_is_said(run, capsys):
     print_scorecard(verdicts, Console(width=400), "The promise")
     said = "seeds were added where a verdict was open, with looks at 6, 12 and 20; error 2.1 % a side"
     assert said in capsys.readouterr().out
-    (narrow, wide) = verdict_record(verdict)["widths"]
-    assert (narrow["looks"], round(narrow["confidence"], 3), wide["n_seeds"]) == (LOOKS, 0.958, 12)
+    (narrow, wide) = verdict_record(verdict, "toy").points
+    assert (narrow.looks, round(narrow.confidence, 3), wide.seeds) == ([*LOOKS], 0.958, 12)
 
 
 def test_progress_says_what_is_being_decided(monkeypatch, tmp_path, capsys):

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from ntkgap.errors import StoreError, StudyError
+from ntkgap.one_line import line_of
 from ntkgap.paths import expanded
 from ntkgap.reporting.figures import claim_figure
 from ntkgap.reporting.marks import COLOURS, mark
@@ -201,7 +202,8 @@ class Diagnosis:
         self.print_scorecard(console)
         return f"{self.sentence}\n\n{text.getvalue().rstrip()}"
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return line_of(self, self.regime, repr(self.problem), runs=str(self.runs.path))
 
     def print_scorecard(self, console: Console) -> None:
         """Print claims and verdicts."""

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ntkgap.one_line import one_line
 from ntkgap.studies.assess import problem_settings, settings, study_of
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.looked import looks_of
@@ -32,6 +33,8 @@ class MeasuredAxis:
     own: Value
     points: dict[Value, list[Measured]]
 
+    __repr__ = one_line
+
     @property
     def label(self) -> str:
         """What a reader calls the setting."""
@@ -56,6 +59,8 @@ class AxisVerdict:
     claim: Claim
     along: MeasuredAxis
     results: dict[Value, WidthResult]
+
+    __repr__ = one_line
 
     @property
     def sentence(self) -> str:

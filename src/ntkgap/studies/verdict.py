@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from ntkgap.one_line import one_line
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.discoveries import level_p
 from ntkgap.studies.extrapolation import MIN_WIDTHS, Extrapolation, extrapolate, widest_half
@@ -48,6 +49,8 @@ class WidthResult:
     looks: Looks | None = None
     next_seeds: int | None = None
 
+    __repr__ = one_line
+
     @property
     def confidence(self) -> float:
         """Probability that the interval contains the median; over all looks where there are several."""
@@ -86,6 +89,8 @@ class Verdict:
     trend: Trend | None = None
     beyond: Extrapolation = NOT_TRIED
     p: float = 1.0
+
+    __repr__ = one_line
 
     @property
     def holds_everywhere(self) -> bool:
