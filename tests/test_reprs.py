@@ -63,9 +63,7 @@ MADE = {
     "Calibration": lambda: ng.calibration(torch.zeros(6, 1), torch.ones(6, 1), Y.float()),
     "Claim": lambda: study().claims()[0],
     "ClassPosterior": lambda: classifier().predict(gram(), gram()),
-    "CoordinateCheck": lambda: ng.coordinate_check(
-        build, DATA, widths=[4, 8], steps=1, learning_rate=0.01
-    ),
+    "CoordinateCheck": lambda: ng.coordinate_check(build, DATA, widths=[4, 8], steps=1, learning_rate=0.01),
     "CurveFigure": lambda: next(f for f in study().figures() if isinstance(f, ng.CurveFigure)),
     "Dataset": lambda: DATA,
     "EWC": lambda: ng.EWC(1.0),
@@ -113,7 +111,9 @@ MADE = {
     "Table": lambda: ng.Table("key", "title " * 30, "caption", ("a", "b"), (("1", "2"),) * 9),
     "Task": lambda: stream().tasks[1],
     "TaskStream": stream,
-    "TrainedEnsemble": lambda: ng.train_ensemble(lambda member: net(), DATA, members=2, inputs=X, steps=1, learning_rate=0.01),
+    "TrainedEnsemble": lambda: ng.train_ensemble(
+        lambda member: net(), DATA, members=2, inputs=X, steps=1, learning_rate=0.01
+    ),
     "TrainingCurve": lambda: ng.train(net(), DATA, steps=2, learning_rate=0.01),
     "NaturalGradientCurve": curve,
     "UntilAccuracy": lambda: ng.UntilAccuracy(0.9),
