@@ -17,7 +17,11 @@ def report(
         list[Path], typer.Argument(help="One or more stores, or the folder 'ntkgap run' made for them.")
     ],
     out: Annotated[
-        Path | None, typer.Option(help="The page to write; by default report.html in the first folder.")
+        Path | None,
+        typer.Option(
+            help="A folder, or the page to write; by default report.html in the store, or of several stores in a "
+            "folder beside the first."
+        ),
     ] = None,
     pdf: Annotated[bool, typer.Option("--pdf", help="Write every figure as a PDF, too.")] = False,
     study: Annotated[
@@ -28,13 +32,14 @@ def report(
     """Write the report of finished or running studies again."""
     from ntkgap.reporting import print_scorecard
     from ntkgap.reporting import report as write_report
+    from ntkgap.reporting.own_folder import own_page
     from ntkgap.studies import assess, assess_variations, find_study, not_asked, study_of
 
     for place in study or ():
         find_study(place)
     stores = [expanded(path) for path in stores]
     found = [runs for path in stores for runs in open_stores(path)]
-    page = write_report(found, out or stores[0] / "report.html", pdf=pdf)
+    page = write_report(found, out or own_page(stores), pdf=pdf)
     console = make_console()
     for runs in found:
         print_scorecard(assess(runs), console, study_of(runs).title(), assess_variations(runs), not_asked(runs))

@@ -17,6 +17,7 @@ from ntkgap.one_line import line_of
 from ntkgap.paths import expanded
 from ntkgap.reporting.figures import claim_figure
 from ntkgap.reporting.marks import COLOURS, mark
+from ntkgap.reporting.own_folder import PAGE
 from ntkgap.reporting.page import draw, report
 from ntkgap.reporting.style import style
 from ntkgap.reporting.tables import verdict_frame
@@ -194,7 +195,7 @@ class Diagnosis:
         Returns:
             The path of the page.
         """
-        return report(self.runs, expanded(str(folder)) / "report.html")
+        return report(self.runs, expanded(str(folder)) / PAGE)
 
     def __str__(self) -> str:
         text = io.StringIO()
