@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from ntkgap.reporting.figures import log_axis, mark_missing, plain, shade_where_it_holds
+from ntkgap.reporting.paper import PaperFigure
 from ntkgap.reporting.style import LIMIT, MEASURED
 from ntkgap.reporting.variations import AxisSection, most_moved
 from ntkgap.studies.axes import AxisVerdict, MeasuredAxis
@@ -21,7 +22,7 @@ def axis_figure(section: AxisSection) -> Figure:
     """The numbers that the axis moves most: seeds, medians with intervals, and the limits, one panel a claim."""
     verdicts = most_moved(section.verdicts)
     width, height = PANEL_WIDTH * len(verdicts), PANEL_HEIGHT
-    figure, axes = plt.subplots(1, len(verdicts), figsize=(width, height), squeeze=False)
+    figure, axes = plt.subplots(1, len(verdicts), figsize=(width, height), squeeze=False, FigureClass=PaperFigure)
     figure.subplots_adjust(0.5 / width, 0.45 / height, 1 - 0.1 / width, 1 - 0.5 / height, 0.28)
     for ax, verdict in zip(axes[0], verdicts, strict=True):
         _panel(ax, verdict)

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from ntkgap.reporting.figures import label_rows, legend_columns, log_axis, panels, plain, power_of_ten
+from ntkgap.reporting.paper import set_title
 from ntkgap.reporting.ranges import seed_range
 from ntkgap.reporting.style import LIMIT
 from ntkgap.studies.figures import ComparisonFigure, Line
@@ -37,7 +38,7 @@ def comparison_figure(spec: ComparisonFigure, cells: Mapping[str, Sequence[Measu
     figure, axes = panels(len(chosen))
     for i, (ax, (problem, found)) in enumerate(zip(axes, chosen.items(), strict=True)):
         panel = f", panel {i + 1}" if len(axes) > 1 else ""
-        ax.set_title(f"{plain(problem)}, width {found[0].width}")
+        set_title(ax, f"{plain(problem)}, width {found[0].width}")
         ax.set_xlabel(spec.x_label)
         log_axis(ax)
         ax.set_xscale("log")

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from ntkgap.reporting.marks import COLOURS
+from ntkgap.reporting.paper import PaperFigure, set_title, set_ylabel
 from ntkgap.reporting.ranges import seed_range
 from ntkgap.reporting.style import LIMIT, MEASURED, REFERENCES, THEORY, ordered_colours
 from ntkgap.studies.claim import Claim
@@ -37,9 +38,9 @@ def panels(n: int) -> tuple[Figure, list[Axes]]:
     columns = 2 if n == 4 else min(n, 3)
     rows = math.ceil(n / columns)
     # Fixed margins, in inches: measuring every label to find the least ones takes longer than drawing the figure.
-    left, right, bottom, top, gap = 0.75, 0.12, BELOW, ABOVE, 0.62
+    left, right, bottom, top, gap = 0.82, 0.12, BELOW, ABOVE, 0.62
     width, height = FULL_WIDTH if n == 1 else PANEL_WIDTH * columns, PANEL_HEIGHT * rows
-    figure, grid = plt.subplots(rows, columns, figsize=(width, height), squeeze=False)
+    figure, grid = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, FigureClass=PaperFigure)
     figure.subplots_adjust(
         left / width,
         bottom / height,
@@ -89,7 +90,7 @@ def label_rows(axes: Sequence[Axes], label: str) -> None:
     for ax in axes:
         place = ax.get_subplotspec()
         if place is not None and place.is_first_col():
-            ax.set_ylabel(label)
+            set_ylabel(ax, label)
 
 
 def log_axis(ax: Axes, horizontal: bool = False) -> None:
@@ -135,7 +136,7 @@ def claim_figure(verdicts: Sequence[Verdict], cells: Mapping[str, Sequence[Measu
 
 def _claim_panel(ax: Axes, verdict: Verdict, seeds: list[tuple[int, float]]) -> None:
     claim = verdict.claim
-    ax.set_title(plain(verdict.problem))
+    set_title(ax, plain(verdict.problem))
     ax.set_xscale("log")
     ax.set_xlabel("width")
     if claim.log_scale:
@@ -218,7 +219,7 @@ def width_figure(spec: WidthFigure, cells: Mapping[str, Sequence[Measured]]) -> 
     """
     figure, axes = panels(len(cells))
     for ax, (problem, found) in zip(axes, cells.items(), strict=True):
-        ax.set_title(plain(problem))
+        set_title(ax, plain(problem))
         ax.set_xscale("log")
         ax.set_xlabel("width")
         if spec.log_y:
@@ -284,7 +285,7 @@ def curve_figure(spec: CurveFigure, cells: Mapping[str, Sequence[Measured]], max
     """
     figure, axes = panels(len(cells))
     for ax, (problem, found) in zip(axes, cells.items(), strict=True):
-        ax.set_title(plain(problem))
+        set_title(ax, plain(problem))
         ax.set_xlabel(spec.x_label)
         if spec.x is not None:
             log_axis(ax, horizontal=True)
