@@ -1,15 +1,17 @@
 """Figures keep their style when they are saved, and fit a paper's column."""
 
 import re
+from functools import partial
 
 import matplotlib as mpl
 import pytest
 from matplotlib import pyplot as plt
 
 from ntkgap.errors import StoreError
-from ntkgap.reporting.figures import panels
-from ntkgap.reporting.paper import COLUMN, TEXT, fitted, set_title
-from ntkgap.reporting.style import style
+from ntkgap.reporting.drawings import shown
+from ntkgap.reporting.figures import legends_below, panels
+from ntkgap.reporting.paper import fitted, set_title
+from ntkgap.reporting.style import COLUMN, TEXT, style
 
 
 @pytest.fixture
@@ -20,6 +22,14 @@ def figure():
         ax.plot([1, 2], [1, 2], "o-", lw=2, ms=5)
     yield figure
     plt.close(figure)
+
+
+def drawn(n):
+    figure, axes = panels(n)
+    for ax in axes:
+        ax.plot([1, 2], [1, 2], label="measured")
+    legends_below(figure, axes)
+    return figure
 
 
 def fonts(pdf):
@@ -39,17 +49,20 @@ def test_fonts_are_embedded_wherever_it_is_saved(figure, tmp_path):
         assert fonts(tmp_path / name) == {b"CIDFontType2"}
 
 
-def test_it_is_as_wide_as_a_column(figure, tmp_path):
-    before = figure.get_size_inches().tolist(), figure.axes[0].title.get_fontsize()
-    for width, options in ((COLUMN, {}), (TEXT, {"width": TEXT}), (5.0, {"width": 5.0})):
-        figure.save(tmp_path / "a.pdf", **options)
-        assert points_wide(tmp_path / "a.pdf") == pytest.approx(72 * width, abs=0.1)
-    assert (figure.get_size_inches().tolist(), figure.axes[0].title.get_fontsize()) == before
-    assert figure.axes[0].lines[0].get_linewidth() == 2
+def test_it_is_drawn_anew_as_wide_as_a_column(figure, tmp_path):
     with pytest.raises(StoreError, match=r"cannot save the figure as 'a\.nothing'"):
         figure.save("a.nothing")
     with pytest.raises(StoreError, match="cannot save the figure"):
         figure.save(tmp_path / "no" / "a.pdf")
+
+    cases = ((1, {}, COLUMN), (2, {}, TEXT), (3, {"width": COLUMN}, COLUMN), (4, {"width": 5}, 5))
+    for n, options, width in cases:
+        saved = shown(partial(drawn, n))
+        before = saved.get_size_inches().tolist()
+        saved.save(tmp_path / "a.pdf", **options)
+        assert points_wide(tmp_path / "a.pdf") == pytest.approx(72 * width, abs=0.1)
+        assert saved.get_size_inches().tolist() == before
+    assert not plt.get_fignums() or plt.get_fignums() == [figure.number]
 
 
 def test_a_title_has_room_over_its_panel(figure):
@@ -68,4 +81,4 @@ def test_texts_are_cut_only_where_no_letters_are_small_enough():
     assert text == "x" * 60
     assert size == pytest.approx(8.0)
     text, size = fitted("x" * 300, 4.0, 9.0, 0.6)
-    assert (len(text), size) == (80, 6.0)
+    assert (len(text), size) == (87, 5.5)

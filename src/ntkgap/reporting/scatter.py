@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from ntkgap.reporting.figures import label_rows, legends_below, log_axis, panels, plain
 from ntkgap.reporting.paper import set_title
-from ntkgap.reporting.style import LIMIT, ordered_colours
+from ntkgap.reporting.style import LIMIT, layout, ordered_colours
 from ntkgap.studies.figures import ScatterFigure
 from ntkgap.studies.measured import Measured
 
@@ -91,4 +91,13 @@ def _name_quadrants(ax: Axes, spec: ScatterFigure) -> None:
     """Light labels in the corners."""
     corners = ((0.02, 0.95, "left"), (0.97, 0.95, "right"), (0.02, 0.03, "left"), (0.97, 0.03, "right"))
     for (x, y, side), text in zip(corners, spec.quadrants, strict=True):
-        ax.text(x, y, text, transform=ax.transAxes, ha=side, va="center", color="#77777f", fontsize=7.5)
+        ax.text(
+            x,
+            y,
+            text,
+            transform=ax.transAxes,
+            ha=side,
+            va="center",
+            color="#77777f",
+            fontsize=layout().letters - 1.5,
+        )
