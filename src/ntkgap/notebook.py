@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from html import escape
 from typing import Any, TypeVar
 
@@ -57,7 +57,9 @@ class NotebookBar:
 
 def tracked_in_notebook(items: Iterable[Item], what: str, total: int | None = None) -> Iterator[Item]:
     """The items, with a bar."""
-    bar = NotebookBar(what, len(items) if total is None and hasattr(items, "__len__") else total or 0)
+    if total is None:
+        total = len(items) if isinstance(items, Sized) else 0
+    bar = NotebookBar(what, total)
     bar.show()
     try:
         for item in items:

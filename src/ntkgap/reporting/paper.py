@@ -77,7 +77,7 @@ def fitted(text: str, inches: float, size: float, letter: float) -> tuple[str, f
 
 
 def _inches(ax: Axes, side: int) -> float:
-    figure = ax.get_figure()
+    figure = ax.get_figure(root=True)
     assert figure is not None
     box = ax.get_position()
     return float((box.width, box.height)[side] * figure.get_size_inches()[side])

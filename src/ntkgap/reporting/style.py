@@ -113,7 +113,7 @@ def style(width: float | None = None) -> Iterator[None]:
     """
     chosen = SCREEN if width is None else of_width(width)
     size = chosen.letters
-    sizes = {
+    sizes: Any = {
         "font.size": size,
         "axes.titlesize": size + 0.5,
         "legend.fontsize": size - 1,
