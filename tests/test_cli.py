@@ -12,6 +12,8 @@ import pytest
 
 import ntkgap
 from ntkgap import cli
+from ntkgap.cli.options import parse_budget
+from ntkgap.cli.stores import open_stores
 from ntkgap.studies import cost
 from tests.studies.test_variations import measure
 
@@ -211,7 +213,7 @@ def test_stores_of_a_folder_come_in_the_order_of_the_studies(command, tmp_path):
         meta = {"format": 1, "study": study, "version": 1, "axes": [], "configuration": {}}
         (tmp_path / "runs" / f"my_{study}").mkdir(parents=True)
         (tmp_path / "runs" / f"my_{study}" / "ntkgap.json").write_text(json.dumps(meta))
-    assert [runs.study for runs in cli._open(tmp_path / "runs")] == ["optimization", "uncertainty", "continual"]
+    assert [runs.study for runs in open_stores(tmp_path / "runs")] == ["optimization", "uncertainty", "continual"]
 
 
 def test_a_diverging_rate_is_reported_and_the_sweep_goes_on(command, tmp_path):
@@ -286,8 +288,8 @@ def test_budgets_and_seeds_that_decide_nothing(command, tmp_path, arguments, wor
 
 def test_times_are_read_with_their_units():
     times = ("90", "90s", " 1.5m ", "2h")
-    assert [cli.parse_budget(text) for text in times] == [90, 90, 90, 7200]
-    assert cli.parse_budget(None) is None
+    assert [parse_budget(text) for text in times] == [90, 90, 90, 7200]
+    assert parse_budget(None) is None
 
 
 def test_several_studies_share_the_time(command, monkeypatch):

@@ -112,13 +112,13 @@ def test_tables_hold_what_the_page_shows(folder, runs):
         assert (trend is None) == (verdict.trend is None)
         if trend is not None:
             assert (trend["slope"]["value"], trend["p"]) == (verdict.trend.slope.value, verdict.trend.p)
-        assert [w["n_seeds"] for w in record["widths"]] == [3] * len(record["widths"])
+        assert [p["seeds"] for p in record["points"]] == [3] * len(record["points"])
         values = table[table.problem == record["problem"]].groupby("width")[record["quantity"]]
-        for at in record["widths"]:
-            seeds = values.get_group(at["width"])
+        for point in record["points"]:
+            seeds = values.get_group(point["at"])
             expected = math.nan if seeds.isna().any() else seeds.median()
-            np.testing.assert_allclose(math.nan if at["median"] is None else number(at["median"]), expected)
-    judged = {len(r["widths"]) for r in records if r["claim"] == "natural_gradient_steps"}
+            np.testing.assert_allclose(math.nan if point["value"] is None else number(point["value"]), expected)
+    judged = {len(r["points"]) for r in records if r["claim"] == "natural_gradient_steps"}
     assert judged == {2}  # only the smaller networks of one problem race
 
 

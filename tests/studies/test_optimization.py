@@ -263,7 +263,7 @@ def test_bad_presets_are_named(tmp_path):
     with pytest.raises(StudyError, match="cannot read the preset"):
         ng.OptimizationStudy.preset(str(path))
     path.write_text("seeds: [0]\nproblems: []\nloud: 3")
-    with pytest.raises(StudyError, match="loud: Extra inputs are not permitted, got 3"):
+    with pytest.raises(StudyError, match="loud: there is no such key; the keys are description, seeds, problems"):
         ng.OptimizationStudy.preset(str(path))
 
 

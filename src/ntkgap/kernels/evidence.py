@@ -12,6 +12,7 @@ from ntkgap.errors import KernelError
 from ntkgap.kernels.empirical.ntk import as_matrix
 from ntkgap.kernels.rounding import noise_floor, warn_of_rounding
 from ntkgap.kernels.spectrum import check_symmetric
+from ntkgap.one_line import line_of, one_line
 
 Range = tuple[float, float]
 
@@ -46,6 +47,8 @@ class EvidenceMaximum:
     noise_variance: float
     log_evidence: float
     at_edge: bool
+
+    __repr__ = one_line
 
 
 class Evidence:
@@ -92,6 +95,9 @@ class Evidence:
         power = (self.modes.T @ columns).square().sum(dim=1)
         self.eigenvalues = eigenvalues.clamp_min(0)  # what is left below zero is rounding
         self._set(self.eigenvalues, power, torch.full_like(power, columns.shape[1]))
+
+    def __repr__(self) -> str:
+        return line_of(self, f"{len(self.eigenvalues)} eigenvalues", largest=float(self.eigenvalues[-1]))
 
     @classmethod
     def of_features(cls, features: Tensor, residual: Tensor) -> "Evidence":

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import KernelError
+from ntkgap.one_line import line_of
 
 
 def check_gram(gram: Tensor) -> Tensor:
@@ -66,11 +67,9 @@ class Spectrum:
     noise_floor: float
 
     def __repr__(self) -> str:
-        return (
-            f"Spectrum(n={len(self.eigenvalues)}, lambda_min={self.lambda_min:.4g}, "
-            f"lambda_max={self.lambda_max:.4g}, noise_floor={self.noise_floor:.2g}, "
-            f"positive_definite={self.positive_definite})"
-        )
+        n, sure = len(self.eigenvalues), self.positive_definite
+        least = {"lambda_min": self.lambda_min, "noise_floor": self.noise_floor}
+        return line_of(self, n=n, **least, positive_definite=sure, lambda_max=self.lambda_max)
 
     @property
     def lambda_min(self) -> float:

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ntkgap.errors import DataError
+from ntkgap.one_line import one_line
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Calibration:
     rmse: float
     level: float = 0.95
 
+    __repr__ = one_line
+
 
 @dataclass(frozen=True)
 class ClassCalibration:
@@ -52,6 +55,8 @@ class ClassCalibration:
     brier: float
     ece: float
     accuracy: float
+
+    __repr__ = one_line
 
 
 def calibration(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ntkgap.data import dataset_of
 from ntkgap.errors import StudyError
+from ntkgap.one_line import one_line
 from ntkgap.practice.modes import evaluation_mode
 from ntkgap.practice.training import train
 
@@ -33,6 +34,8 @@ class Exponent:
     low: float
     high: float
 
+    __repr__ = one_line
+
 
 @dataclass(frozen=True)
 class CoordinateCheck:
@@ -51,6 +54,8 @@ class CoordinateCheck:
     steps: int
     initial: dict[str, np.ndarray]
     change: dict[str, np.ndarray]
+
+    __repr__ = one_line
 
     @property
     def layers(self) -> list[str]:

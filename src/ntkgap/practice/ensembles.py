@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ntkgap.data import Dataset, dataset_of
 from ntkgap.data.dataset import tensor_of
 from ntkgap.errors import StudyError
+from ntkgap.one_line import one_line
 from ntkgap.practice.batches import Minibatches
 from ntkgap.practice.checks import check_count, check_seeds, check_steps
 from ntkgap.practice.losses import choose_loss
@@ -32,6 +33,8 @@ class TrainedEnsemble:
     steps: tuple[int, ...]
     outputs: Tensor
     losses: Tensor
+
+    __repr__ = one_line
 
 
 def train_ensemble(

@@ -15,6 +15,7 @@ from ntkgap.kernels.class_probabilities import jittered_root
 from ntkgap.kernels.empirical.differentiable import differentiable_jacobian
 from ntkgap.kernels.evidence import Range
 from ntkgap.kernels.likelihoods import TINY, Expansion, bernoulli, categorical, choose_likelihood, gaussian
+from ntkgap.one_line import line_of
 from ntkgap.practice.class_evidence import ClassEvidence, PrecisionMaximum
 from ntkgap.practice.laplace_prediction import LaplacePrediction
 from ntkgap.practice.losses import outputs_like
@@ -133,6 +134,11 @@ class LinearizedLaplace:
         residual = expansion.slope + expansion.whiten(at.jvp(self._step))
         shapes = {name: step.shape for name, step in self._step.items()}
         self._posterior = weight_posterior(at, residual, shapes, route, expansion.root)
+
+    def __repr__(self) -> str:
+        n, outputs = self._at.outputs.shape
+        more = {"prior_precision": self.prior_precision, "noise_variance": self.noise_variance}
+        return line_of(self, repr(self.likelihood), f"{n} examples", f"{outputs} outputs", **more)
 
     @property
     def noise_variance(self) -> float | Tensor | None:

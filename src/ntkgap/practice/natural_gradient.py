@@ -9,6 +9,7 @@ from ntkgap.data import Dataset
 from ntkgap.errors import StudyError
 from ntkgap.kernels import Jacobian
 from ntkgap.kernels.empirical.refusals import refuse_coupling_layers
+from ntkgap.one_line import one_line
 from ntkgap.practice.checks import check_damping, check_training
 from ntkgap.practice.curves import NoStepError, Stopwatch, TrainingCurve
 from ntkgap.practice.gram_systems import CholeskySystem, MatrixFreeSystem, check_gram_fits
@@ -29,6 +30,8 @@ class NaturalGradientCurve(TrainingCurve):
 
     learning_rates: list[float] = field(default_factory=list)
     dampings: list[float] = field(default_factory=list)
+
+    __repr__ = one_line
 
 
 def natural_gradient_descent(

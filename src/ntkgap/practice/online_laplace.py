@@ -14,6 +14,7 @@ from ntkgap.kernels.evidence import Range
 from ntkgap.kernels.likelihoods import choose_likelihood
 from ntkgap.models import parameter_groups
 from ntkgap.models.calls import output_tensor
+from ntkgap.one_line import one_line
 from ntkgap.practice.checks import check_training
 from ntkgap.practice.curves import TrainingCurve
 from ntkgap.practice.laplace import LinearizedLaplace
@@ -41,6 +42,8 @@ class HyperparameterChoice:
     log_evidence: float
     at_edge: bool
 
+    __repr__ = one_line
+
 
 @dataclass(frozen=True)
 class OnlineLaplace:
@@ -58,6 +61,8 @@ class OnlineLaplace:
     curve: TrainingCurve
     path: tuple[HyperparameterChoice, ...]
     laplace: LinearizedLaplace | None
+
+    __repr__ = one_line
 
 
 def online_laplace(

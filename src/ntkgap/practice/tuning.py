@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ntkgap.errors import StudyError
+from ntkgap.one_line import one_line
 from ntkgap.practice.curves import TrainingCurve
 
 
@@ -54,6 +55,8 @@ class Trial:
     score: float
     curve: TrainingCurve
 
+    __repr__ = one_line
+
 
 @dataclass(frozen=True)
 class Tuning:
@@ -68,6 +71,8 @@ class Tuning:
     best: Trial
     trials: list[Trial]
     at_edge: tuple[str, ...]
+
+    __repr__ = one_line
 
 
 def final_loss(curve: TrainingCurve) -> float:

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from rich.console import Console
 
 from ntkgap.errors import StoreError, StudyError
+from ntkgap.one_line import line_of
 from ntkgap.paths import expanded
+from ntkgap.reporting.drawings import shown
 from ntkgap.reporting.figures import claim_figure
 from ntkgap.reporting.marks import COLOURS, mark
+from ntkgap.reporting.own_folder import PAGE
 from ntkgap.reporting.page import draw, report
-from ntkgap.reporting.style import style
 from ntkgap.reporting.tables import verdict_frame
 from ntkgap.reporting.terminal import print_scorecard
 from ntkgap.studies import assess, assess_variations, not_asked, study_of
@@ -166,14 +167,10 @@ class Diagnosis:
         """
         cells = {self.problem: measured_cells(self.runs)[self.problem]}
         claims = [v for v in self._verdicts if quantity in (v.claim.key, v.claim.quantity)]
-        with style():
-            if claims:
-                figure: Figure | None = claim_figure(claims[:1], cells)
-            else:
-                figure = draw(self._figure(quantity), cells)
+        spec = None if claims else self._figure(quantity)
+        figure = shown(lambda: claim_figure(claims[:1], cells) if spec is None else draw(spec, cells))
         if figure is None:
             raise StudyError(f"{quantity!r} was not measured here")
-        plt.close(figure)  # whoever gets it shows it, once
         return figure
 
     def _figure(self, quantity: str) -> StudyFigure:
@@ -193,7 +190,7 @@ class Diagnosis:
         Returns:
             The path of the page.
         """
-        return report(self.runs, expanded(str(folder)) / "report.html")
+        return report(self.runs, expanded(str(folder)) / PAGE)
 
     def __str__(self) -> str:
         text = io.StringIO()
@@ -201,7 +198,8 @@ class Diagnosis:
         self.print_scorecard(console)
         return f"{self.sentence}\n\n{text.getvalue().rstrip()}"
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return line_of(self, self.regime, repr(self.problem), runs=str(self.runs.path))
 
     def print_scorecard(self, console: Console) -> None:
         """Print claims and verdicts."""

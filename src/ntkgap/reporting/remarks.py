@@ -1,4 +1,4 @@
-"""What cells remark, such as why a number is undecided: equal remarks together, whatever numbers stand in them."""
+"""What cells remark, such as why a number is missing: equal remarks together, whatever numbers stand in them."""
 
 import re
 from collections.abc import Sequence

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ntkgap.axis_names import axis_label, axis_of
+from ntkgap.one_line import one_line
 from ntkgap.studies.assess import problem_settings, settings, study_of
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.looked import looks_of
@@ -33,6 +34,8 @@ class MeasuredAxis:
     own: Value
     points: dict[Value, list[Measured]]
 
+    __repr__ = one_line
+
     @property
     def label(self) -> str:
         """What a reader calls the setting."""
@@ -58,13 +61,15 @@ class AxisVerdict:
     along: MeasuredAxis
     results: dict[Value, WidthResult]
 
+    __repr__ = one_line
+
     @property
     def sentence(self) -> str:
-        """Where the claim holds, where not, and where that is undecided, with the medians at both ends."""
+        """Where the claim holds, where not, and where that is inconclusive, with the medians at both ends."""
         words: dict[State, str] = {
             "holds": "holds",
             "fails": self.claim.failure_word,
-            "undecided": "undecided",
+            "inconclusive": "inconclusive",
         }
         groups = {state: [v for v, r in self.results.items() if r.state == state] for state in words}
         present = {state: values for state, values in groups.items() if values}

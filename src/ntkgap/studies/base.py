@@ -11,15 +11,16 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticSerializationError
 
 from ntkgap.errors import NtkgapError, StudyError, StudyWarning
+from ntkgap.one_line import line_of
 from ntkgap.paths import expanded, is_file
 from ntkgap.studies import factories, given_data
 from ntkgap.studies.changes import Changes
 from ntkgap.studies.claim import Claim
-from ntkgap.studies.faults import faults
+from ntkgap.studies.faults import Checked, faults, nearest
 from ntkgap.studies.figures import StudyFigure, Table
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.measured import Measured
@@ -32,13 +33,15 @@ from ntkgap.sweep.parcels import FILES
 
 # A sweep of so many cells is planned in a few seconds.
 MAX_CELLS = 100_000
+# What ``preset`` replaces.
+REPLACED = ("model", "data", "widths", "seeds", "problems", "n_train", "n_test", "target", "train")
 
 
 # Forecasts by configuration: seeds are alike.
 _BYTES: dict[str, float] = {}
 
 
-class BaseStudy(BaseModel, ABC):
+class BaseStudy(Checked, ABC):
     """A study: problems × widths × seeds, and the claims judged over the widths of each problem.
 
     A study of one's own is a subclass with a ``name``, ``problems`` of its own kind, ``measure`` and ``claims``.
@@ -75,6 +78,11 @@ class BaseStudy(BaseModel, ABC):
     seeds: list[Seed] = Field(min_length=1)
     problems: Sequence[BaseProblem] = Field(min_length=1)
 
+    def __repr__(self) -> str:
+        return line_of(self, problems=len(self.problems), seeds=len(self.seeds), description=self.description)
+
+    __str__ = __repr__
+
     @model_validator(mode="after")
     def _grid_is_in_reach(self) -> Self:
         cells = len(set(self.seeds)) * sum(
@@ -104,7 +112,7 @@ class BaseStudy(BaseModel, ABC):
             study = cls.model_validate(dict(configuration))
             study.model_dump_json()
         except ValidationError as error:
-            wrong = faults(error, configuration)
+            wrong = faults(error, configuration, cls)
             raise StudyError(f"{origin} does not describe the study {cls.name!r}: {wrong}") from error
         except PydanticSerializationError as error:
             raise StudyError(
@@ -133,6 +141,7 @@ class BaseStudy(BaseModel, ABC):
         n_test: int | None = None,
         target: str | None = None,
         train: Any = None,
+        **unknown: Any,
     ) -> Self:
         """The study a preset describes, or a changed one.
 
@@ -157,12 +166,17 @@ class BaseStudy(BaseModel, ABC):
                 name, a class of ``torch.optim``, a function), ``loss`` (a name, a class of ``torch.nn``, a
                 function), ``learning_rate``, ``steps``, ``momentum``, ``weight_decay``, ``clip``, ``batch_size``
                 and ``schedule`` (a function).
+            unknown: refused; a YAML file says what else a study is to be.
 
         Raises:
-            StudyError: if there is no such preset or problem, a value is out of range, or the network or the data
-                fit none of the problems.
+            StudyError: if there is no such preset, problem or keyword, a value is out of range, or the network or
+                the data fit none of the problems.
         """
         origin = f"preset {name!r}"
+        if unknown:
+            wrong = next(iter(unknown))
+            taken = f"it takes {', '.join(REPLACED)}, and a YAML file says all else"
+            raise StudyError(f"{origin} takes no {wrong}={nearest(wrong, REPLACED)}; {taken}")
         changes = Changes.of(model, data, target, _numbers("widths", widths), n_train, n_test)
         configuration = cls.build(cls._read_preset(name), origin).configuration()
         if problems is not None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ntkgap.errors import StudyError
+from ntkgap.one_line import one_line
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class Claim:
     question: str = ""
     headline: str = ""
     tie: float = 1e-9
+
+    __repr__ = one_line
 
     def __post_init__(self) -> None:
         numbers = {"threshold": self.threshold, "tie": self.tie}

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from ntkgap.one_line import one_line
+
 
 @dataclass(frozen=True)
 class WidthFigure:
@@ -27,6 +29,8 @@ class WidthFigure:
     measured_label: str = "measured"
     log_y: bool = True
 
+    __repr__ = one_line
+
 
 @dataclass(frozen=True)
 class Table:
@@ -45,6 +49,8 @@ class Table:
     caption: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+    __repr__ = one_line
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,8 @@ class CurveFigure:
     predicted_label: str = "theory: constant kernel"
     x: str | None = None
 
+    __repr__ = one_line
+
 
 @dataclass(frozen=True)
 class GainFigure:
@@ -106,6 +114,8 @@ class GainFigure:
     gain: str
     x: str
     scale: float = 1.0
+
+    __repr__ = one_line
 
 
 @dataclass(frozen=True)
@@ -136,6 +146,8 @@ class ScatterFigure:
     y_limit: float
     quadrants: tuple[str, str, str, str]
 
+    __repr__ = one_line
+
 
 @dataclass(frozen=True)
 class Line:
@@ -156,6 +168,8 @@ class Line:
     predicted: str | None = None
     limit: str | None = None
     wide: bool = False
+
+    __repr__ = one_line
 
 
 @dataclass(frozen=True)
@@ -188,6 +202,8 @@ class ComparisonFigure:
     level: str | None = None
     level_label: str = ""
 
+    __repr__ = one_line
+
 
 @dataclass(frozen=True)
 class BandRow:
@@ -208,6 +224,8 @@ class BandRow:
     limit_label: str
     outline: str | None = None
     outline_label: str = ""
+
+    __repr__ = one_line
 
 
 @dataclass(frozen=True)
@@ -231,6 +249,8 @@ class BandFigure:
     x_label: str
     rows: tuple[BandRow, ...]
 
+    __repr__ = one_line
+
 
 @dataclass(frozen=True)
 class Matrix:
@@ -247,6 +267,8 @@ class Matrix:
     curve: str
     widest: bool = True
     predicted: bool = False
+
+    __repr__ = one_line
 
 
 @dataclass(frozen=True)
@@ -268,6 +290,8 @@ class MatrixFigure:
     x_label: str
     y_label: str
     matrices: tuple[Matrix, ...]
+
+    __repr__ = one_line
 
 
 StudyFigure = WidthFigure | CurveFigure | GainFigure | ScatterFigure | ComparisonFigure | BandFigure | MatrixFigure

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from ntkgap.one_line import one_line
 from ntkgap.practice import TrainingCurve
 
 
@@ -24,6 +25,8 @@ class Findings:
     notes: list[str] = field(default_factory=list)
     diverged: bool = False
     not_asked: dict[str, str] = field(default_factory=dict)
+
+    __repr__ = one_line
 
     def leave_out(self, reason: str, *names: str) -> None:
         """Note that the theory is not asked about some scalars, and why."""

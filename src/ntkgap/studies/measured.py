@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn, Self
 
 from ntkgap.errors import StoreError
+from ntkgap.one_line import one_line
 from ntkgap.studies.statistics import Interval, median_interval
 from ntkgap.sweep.files import number
 from ntkgap.sweep.stored import REMEDY, StoredCell, check_place
@@ -47,6 +48,8 @@ class Measured:
     diverged: bool
     seconds: float
     not_asked: Mapping[str, str] = field(default_factory=dict)
+
+    __repr__ = one_line
 
     @classmethod
     def of(cls, stored: StoredCell) -> Self:

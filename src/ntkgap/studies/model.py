@@ -173,7 +173,8 @@ class OwnModel(Spec):
             given, options = given["factory"], _plain_options(given.get("options", {}))
         found = factory_of(given)
         try:
-            return cls(factory=found.name, options=options, fingerprint=found.fingerprint)
+            settings = {"factory": found.name, "options": options, "fingerprint": found.fingerprint}
+            return cls.model_validate(settings)
         except ValidationError as error:
             raise StudyError(f"options of {found.name}: {plain(error.errors()[0]['msg'])}") from error
 

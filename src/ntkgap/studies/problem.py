@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 
 from ntkgap.data import Dataset
 from ntkgap.errors import NtkgapError, StudyError, StudyWarning
+from ntkgap.one_line import line_of
 from ntkgap.studies.cost import ITEM, PARAMETER_COPIES, Sizes, network_sizes, physical_memory
 from ntkgap.studies.model import ModelSpec, Network, OwnModel
 from ntkgap.studies.spec import DataSpec, Spec, Width
@@ -39,6 +40,11 @@ class BaseProblem(Spec, ABC):
     model: Network
     widths: list[Width] = Field(min_length=1)
     variations: Variations | None = None
+
+    def __repr__(self) -> str:
+        return line_of(self, repr(self.name), self.data.label, widths=self.widths)
+
+    __str__ = __repr__
 
     @model_validator(mode="after")
     def _depth_is_in_reach(self) -> Self:

@@ -5,11 +5,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from ntkgap.data import Dataset, data_files, data_folders, fingerprint, load_data
 from ntkgap.data.arrays import own_file, own_name, own_names
 from ntkgap.errors import DataError
+from ntkgap.studies.faults import Checked
 from ntkgap.studies.given_data import GIVEN, given
 
 # No size, count or number of steps is larger; what is computed of them then never overflows.
@@ -19,7 +20,7 @@ Width = Annotated[int, Field(ge=1, le=LARGEST)]
 Seed = Annotated[int, Field(ge=0, le=2**53)]
 
 
-class Spec(BaseModel):
+class Spec(Checked):
     """A part of a study's specification: immutable, and a misspelt key is an error.
 
     Numbers are numbers: no text or truth value is taken for one, and no whole number is beyond ``LARGEST``.
@@ -64,7 +65,7 @@ class DataSpec(Spec):
     name: str
     n_train: int = Field(ge=1)
     n_test: int = Field(default=64, ge=1)
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     fingerprint: str | None = None
     where: str | None = None
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import KernelError
+from ntkgap.one_line import one_line
 from ntkgap.theory.matrices import indices
 
 DecayTo = Literal["zero", "initial"]
@@ -39,6 +40,8 @@ class Descent:
     weight_decay: float
     decay_to: DecayTo
     clip_norm: float | None
+
+    __repr__ = one_line
 
     def __post_init__(self) -> None:
         if not is_number(self.momentum) or not 0 <= self.momentum < 1:

@@ -4,6 +4,7 @@ from torch import Tensor
 
 from ntkgap.errors import KernelError
 from ntkgap.kernels.rounding import check_solve
+from ntkgap.one_line import line_of
 from ntkgap.theory.gaussian import Gaussian, as_covariance
 from ntkgap.theory.gaussian_process import NOISE_REMEDY, noisy_factor
 from ntkgap.theory.matrices import array, coarsest, coarsest_type, gram_matrix
@@ -215,6 +216,9 @@ class RandomizedPriorEnsemble:
         self.ntk, self.noise_variance = ntk, float(noise_variance)
         self.factor = noisy_factor(ntk, noise_variance, "the NTK Gram matrix")
         self.jitter = self.factor.jitter
+
+    def __repr__(self) -> str:
+        return line_of(self, f"{len(self.ntk)} examples", noise_variance=self.noise_variance)
 
     def predict(
         self,

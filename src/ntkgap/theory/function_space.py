@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ntkgap.errors import KernelError
 from ntkgap.kernels.rounding import TOLERANCE, change_of_targets, check_solve
+from ntkgap.one_line import one_line
 from ntkgap.theory.course import Course
 from ntkgap.theory.descent import (
     BatchScale,
@@ -49,6 +50,8 @@ class FunctionSpaceTraining:
     start_factors: Tensor
     kernel: OutputKernel
     decays_to_zero: bool
+
+    __repr__ = one_line
 
     def predict(self, cross_gram: Tensor, initial: Tensor, linear_term: Tensor | None = None) -> Tensor:
         r"""f_t on k new points at the observed steps, [T, ..., k, C].

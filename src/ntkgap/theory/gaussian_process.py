@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ntkgap.errors import KernelError
 from ntkgap.kernels.rounding import check_solve
+from ntkgap.one_line import line_of
 from ntkgap.theory.gaussian import Gaussian, as_covariance
 from ntkgap.theory.matrices import array, coarsest, coarsest_type, gram_matrix
 from ntkgap.theory.solves import PositiveFactor, positive_factor
@@ -67,6 +68,9 @@ class GaussianProcess:
         self.targets = array(targets, "the targets", (self.n, None))
         self.duals = self.factor.solve(self.targets)
         self.scale, self.unit = float(gram.abs().max()), coarsest([gram])
+
+    def __repr__(self) -> str:
+        return line_of(self, f"{self.n} examples", f"{self.targets.shape[1]} outputs", jitter=self.jitter)
 
     def predict(self, cross: Tensor, test: Tensor) -> Gaussian:
         """Posterior of f, not of noisy observations of it, on k points.

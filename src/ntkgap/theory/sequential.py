@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import KernelError
+from ntkgap.one_line import line_of
 from ntkgap.theory.matrices import array, indices
 from ntkgap.theory.modes import STOP_EARLIER, Decay, KernelModes
 
@@ -40,6 +41,9 @@ class SequentialRegression:
         if not torch.isfinite(initial).all():
             raise KernelError("the initial function has NaN or infinite entries")
         self.function = initial.double()
+
+    def __repr__(self) -> str:
+        return line_of(self, function=self.function)
 
     def learn(
         self,

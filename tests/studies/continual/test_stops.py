@@ -62,12 +62,12 @@ def test_tasks_are_left_at_a_training_score_or_it_is_not_reached():
     assert "forgetting_at_score_long" not in found["scalars"]  # of stopping times alone
 
 
-def test_scores_that_no_network_reaches_are_undecided_in_one_line(tmp_path):
+def test_scores_that_no_network_reaches_are_inconclusive_in_one_line(tmp_path):
     training = {"fraction_of_critical": 0.4, "steps": [1, 2], "accuracies": [0.995]}
     study = tiny(training=training, widths=[4, 8], kernels=["infinite"])
     runs = ng.run(study, tmp_path / "store", workers=1, progress=False)
     (verdict,) = (v for v in assess(runs) if v.claim.key == "width_helps_at_score_99_5")
-    assert verdict.state == "undecided"
+    assert verdict.state == "inconclusive"
     assert "did not score 99.5 % on every task by the last stopping time" in verdict.sentence
     keys = [v.claim.key for v in assess(runs) if v.claim.key.startswith("width_helps")]
     assert keys[:2] == ["width_helps_after_1", "width_helps_after_2"]

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ntkgap.data.dataset import Dataset
 from ntkgap.errors import DataError
+from ntkgap.one_line import line_of
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,8 @@ class TaskStream:
 
     def __repr__(self) -> str:
         names = [task.name for task in self.tasks]
-        shown = ", ".join(names if len(names) <= 6 else [*names[:3], "…", names[-1]])
-        return f"TaskStream({self.name!r}, {len(self)} tasks: {shown}; {self.tasks[0].train!r} the first)"
+        shown = ", ".join(names if len(names) <= 4 else [names[0], "…", names[-1]])
+        return line_of(self, repr(self.name), f"{len(self)} tasks: {shown}", repr(self.tasks[0].train))
 
     def __len__(self) -> int:
         return len(self.tasks)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import DataError
+from ntkgap.one_line import one_line
 
 Encoding = Literal["disjoint", "outputs"]
 UNIT_NORM_TOLERANCE = 1e-4
@@ -37,6 +38,8 @@ class Environment:
     means: Tensor
     rewards: Tensor
     encoding: Encoding = "disjoint"
+
+    __repr__ = one_line
 
     def __post_init__(self) -> None:
         if self.encoding not in get_args(Encoding):

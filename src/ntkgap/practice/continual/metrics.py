@@ -10,6 +10,7 @@ import pandas as pd
 from torch import Tensor
 
 from ntkgap.errors import DataError
+from ntkgap.one_line import one_line
 from ntkgap.practice.continual.conventions import CONVENTIONS, Array, Convention
 
 
@@ -33,6 +34,8 @@ class AccuracyMatrix:
     initial: Array | None = None
     names: Sequence[str] | None = None
     kind: Literal["accuracy", "explained_variance"] = "accuracy"
+
+    __repr__ = one_line
 
     def __post_init__(self) -> None:
         if self.kind not in ("accuracy", "explained_variance"):

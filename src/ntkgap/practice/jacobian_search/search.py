@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ntkgap.errors import KernelError, StudyError
 from ntkgap.kernels.empirical.selection import ParameterSelection
 from ntkgap.models import ShallowNet
+from ntkgap.one_line import one_line
 from ntkgap.practice.jacobian_search.ascent import Found, ascend
 from ntkgap.practice.jacobian_search.flips import can_flip, flip_activations
 from ntkgap.practice.jacobian_search.landscape import Landscape
@@ -44,6 +45,8 @@ class JacobianSearch:
     gradients: int
     starts: dict[str, float]
     method: str
+
+    __repr__ = one_line
 
 
 def search_jacobian_change(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ntkgap.errors import StudyError
 from ntkgap.kernels.modes import neutral
+from ntkgap.one_line import line_of
 from ntkgap.practice.checks import check_count, check_network
 from ntkgap.practice.monitor import record
 from ntkgap.practice.monitor.budget import Budget
@@ -254,10 +255,9 @@ class Monitor:
         return record.plot(self.to_pandas())
 
     def __repr__(self) -> str:
-        return (
-            f"Monitor({type(self._model).__name__}, {len(self._rows)} observations, {len(self.notes)} notes, "
-            f"overhead {self.overhead:.1%})"
-        )
+        seen, notes = f"{len(self._rows)} observations", f"{len(self.notes)} notes"
+        overhead = [f"overhead {self.overhead:.1%}"] if self._rows else []
+        return line_of(self, type(self._model).__name__, seen, notes, *overhead)
 
     # Inside
 

@@ -14,6 +14,7 @@ from ntkgap.data import TaskStream
 from ntkgap.errors import StudyError
 from ntkgap.kernels import NTKOperator, empirical_ntk, infinite_width
 from ntkgap.models import learning_rate_factor
+from ntkgap.one_line import one_line
 from ntkgap.practice.checks import check_training, rate_of_each
 from ntkgap.practice.continual import AccuracyMatrix
 from ntkgap.studies.continual.overlap import NotedKernel
@@ -40,6 +41,8 @@ class PredictedScores:
     test: Tensor
     train: Tensor
     overlap: Tensor
+
+    __repr__ = one_line
 
     def matrix(self, i: int) -> AccuracyMatrix:
         """R after stopping time i; −1 is training without end.

@@ -190,7 +190,7 @@ def _would_hold(above: list[Verdict]) -> str:
 
 
 def _open(verdict: Verdict) -> str:
-    reason = verdict.widths[-1].reason or "a number is undecided"
+    reason = verdict.widths[-1].reason or "a number is inconclusive"
     return f"{SMALL[verdict.claim.key]} is inconclusive ({reason})"
 
 

@@ -19,7 +19,7 @@ from ntkgap.studies.optimization.start import Start
 def race(problem: OptimizationProblem, start: Start, seed: int, findings: Findings) -> None:
     """Let the optimisers of a problem race, if it has a race and the network is not too large for it.
 
-    Where there is none, its numbers are missing from the findings, not undecided.
+    Where there is none, its numbers are missing from the findings, not inconclusive.
     """
     spec = problem.race
     if spec is None or findings.number("n_parameters") > spec.max_parameters:

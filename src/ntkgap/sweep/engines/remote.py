@@ -14,7 +14,6 @@ from typing import Any
 
 from distributed import WorkerPlugin
 
-import ntkgap
 from ntkgap.errors import NtkgapError, StudyError
 from ntkgap.sweep.cell import Task
 from ntkgap.sweep.engines.local import MAX_ATTEMPTS, Worker
@@ -86,7 +85,7 @@ PLUGINS: dict[str, RunPlugin] = {}
 def versions() -> dict[str, str]:
     """Of what numbers depend on; builds for CPUs and GPUs are one version."""
     found = {name: metadata.version(name).partition("+")[0] for name in ("torch", "numpy")}
-    return {"ntkgap": ntkgap.__version__, "python": f"{sys.version_info[0]}.{sys.version_info[1]}", **found}
+    return {"ntkgap": sys.modules["ntkgap"].__version__, "python": f"{sys.version_info[0]}.{sys.version_info[1]}", **found}
 
 
 def compute_there(cell: Cell, name: str, asked: dict[str, str]) -> dict[str, Any]:
