@@ -35,13 +35,13 @@ def test_unknown_names_say_what_is_near(wrong, answer):
 
 def test_removed_names_say_where_they_went(monkeypatch):
     monkeypatch.setitem(names.REMOVED, "old_thing", "use ng.run")
-    with pytest.raises(AttributeError, match="it was removed; use ng.run"):
+    with pytest.raises(AttributeError, match=r"it was removed; use ng\.run"):
         _ = ng.old_thing
 
 
 def test_renamed_names_work_and_warn(monkeypatch):
     monkeypatch.setitem(names.RENAMED, "tangent_kernel", "empirical_ntk")
-    with pytest.warns(DeprecationWarning, match="is now ntkgap.empirical_ntk"):
+    with pytest.warns(DeprecationWarning, match=r"is now ntkgap\.empirical_ntk"):
         assert ng.tangent_kernel is ng.empirical_ntk
 
 

@@ -1,4 +1,4 @@
-"""What ``ntkgap`` answers to a name that it does not have: where the name is, where it went, or which one is near."""
+"""What is said of a name that ``ntkgap`` does not have: where it is, where it went, or which one is near."""
 
 import difflib
 import importlib

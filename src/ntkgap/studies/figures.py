@@ -16,6 +16,11 @@ class WidthFigure:
         references: names and labels of scalars drawn as lines beside it, four at most; of the theory, as a rule.
         measured_label: what the measured number is called in the legend.
         log_y: whether the vertical axis is logarithmic.
+
+    Example:
+        >>> figure = ng.WidthFigure("gap", "Gap", "A gap over width.", "gap", measured="gap", references=(("theory", "m^(−1/2)"),))
+        >>> figure.references
+        (('theory', 'm^(−1/2)'),)
     """
 
     key: str
@@ -38,6 +43,10 @@ class Table:
         caption: how to read it.
         columns: headings.
         rows: one text a column, the first names the row.
+
+    Example:
+        >>> ng.Table("sizes", "Sizes", "Parameters of each network.", ("network", "parameters"), (("MLP", "1000"),)).columns
+        ('network', 'parameters')
     """
 
     key: str
@@ -66,6 +75,11 @@ class CurveFigure:
         predicted_label: what the predicted curve is called in the legend.
         x: name of the curve of training times at which the others stand, drawn on a logarithmic axis; None if they
             hold every step.
+
+    Example:
+        >>> figure = ng.CurveFigure("loss", "Loss", "The loss over training.", "step", "loss", measured="losses")
+        >>> figure.log_y
+        True
     """
 
     key: str
