@@ -103,7 +103,8 @@ def train_ensemble(
     Example:
         >>> x = torch.linspace(-1, 1, 10)[:, None]
         >>> build = lambda member: ng.MLP(1, 1, 16, 1, generator=torch.Generator().manual_seed(member))
-        >>> found = ng.train_ensemble(build, (x, x**2), 3, learning_rate=0.05, steps=10, inputs=x, observe_at=[0, 10])
+        >>> settings = {"learning_rate": 0.05, "steps": 10, "inputs": x, "observe_at": [0, 10]}
+        >>> found = ng.train_ensemble(build, (x, x**2), 3, **settings)
         >>> found.outputs.shape  # [times, members, inputs, C]
         torch.Size([3, 2, 10, 1])
     """

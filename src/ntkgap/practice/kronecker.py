@@ -57,7 +57,8 @@ def kfac_descent(
 
     Example:
         >>> train, _ = ng.load_data("digits", n_train=20, n_test=5)
-        >>> curve = ng.kfac_descent(ng.MLP(64, 10, 32, 1).double(), train.to(torch.float64), learning_rate=0.5, steps=5, damping=1e-2)
+        >>> net = ng.MLP(64, 10, 32, 1).double()
+        >>> curve = ng.kfac_descent(net, train.to(torch.float64), learning_rate=0.5, steps=5, damping=1e-2)
         >>> bool(curve.losses[-1] < curve.losses[0])
         True
     """

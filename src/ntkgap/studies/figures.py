@@ -18,7 +18,8 @@ class WidthFigure:
         log_y: whether the vertical axis is logarithmic.
 
     Example:
-        >>> figure = ng.WidthFigure("gap", "Gap", "A gap over width.", "gap", measured="gap", references=(("theory", "m^(−1/2)"),))
+        >>> lines = (("theory", "m^(−1/2)"),)
+        >>> figure = ng.WidthFigure("gap", "Gap", "A gap over width.", "gap", measured="gap", references=lines)
         >>> figure.references
         (('theory', 'm^(−1/2)'),)
     """
@@ -45,7 +46,8 @@ class Table:
         rows: one text a column, the first names the row.
 
     Example:
-        >>> ng.Table("sizes", "Sizes", "Parameters of each network.", ("network", "parameters"), (("MLP", "1000"),)).columns
+        >>> table = ng.Table("sizes", "Sizes", "Parameters.", ("network", "parameters"), (("MLP", "1000"),))
+        >>> table.columns
         ('network', 'parameters')
     """
 

@@ -41,7 +41,8 @@ class BaseProblem(Spec, ABC):
         ...         return self.data.load(seed)[0]
         ...
         >>> sizes = {"n_train": 20, "n_test": 10}
-        >>> Problem(name="mine", model={"architecture": "mlp"}, data={"name": "digits", **sizes}, widths=[8, 64]).describe()
+        >>> data, model = {"name": "digits", **sizes}, {"architecture": "mlp"}
+        >>> Problem(name="mine", model=model, data=data, widths=[8, 64]).describe()
         '20 examples of digits.'
     """
 

@@ -206,7 +206,8 @@ class RandomizedPriorEnsemble:
         >>> x = torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         >>> limit = ng.infinite_width(ng.MLP(3, 1, 32, 1).double())
         >>> known = limit.kernels(x)
-        >>> ensemble = ng.RandomizedPriorEnsemble(known.ntk, known.nngp, x.sum(1, keepdim=True), noise_variance=0.1)
+        >>> y = x.sum(1, keepdim=True)
+        >>> ensemble = ng.RandomizedPriorEnsemble(known.ntk, known.nngp, y, noise_variance=0.1)
         >>> ensemble.predict(known.ntk[:2], known.nngp[:2], known.nngp[:2, :2]).mean.shape
         torch.Size([2, 1])
     """

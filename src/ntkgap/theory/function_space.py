@@ -191,8 +191,11 @@ def train_in_function_space(
         >>> train, _ = ng.load_data("digits", n_train=10, n_test=5)
         >>> net = ng.MLP(64, 10, 32, 1).double()
         >>> kernel = ng.as_matrix(ng.empirical_ntk(net, train.x.double()))
-        >>> settings = {"loss": "cross_entropy", "momentum": 0.9, "learning_rate": 0.1 * ng.critical_learning_rate(kernel)}
-        >>> ng.train_in_function_space(kernel, net(train.x.double()).detach(), train.y.double(), steps=30, **settings).losses.shape
+        >>> outputs, rate = net(train.x.double()).detach(), 0.1 * ng.critical_learning_rate(kernel)
+        >>> training = ng.train_in_function_space(
+        ...     kernel, outputs, train.y, loss="cross_entropy", learning_rate=rate, momentum=0.9, steps=30
+        ... )
+        >>> training.losses.shape
         torch.Size([31])
     """
     steps = check_steps(steps)
