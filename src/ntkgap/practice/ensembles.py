@@ -105,7 +105,7 @@ def train_ensemble(
         >>> build = lambda member: ng.MLP(1, 1, 16, 1, generator=torch.Generator().manual_seed(member))
         >>> settings = {"learning_rate": 0.05, "steps": 10, "inputs": x, "observe_at": [0, 10]}
         >>> found = ng.train_ensemble(build, (x, x**2), 3, **settings)
-        >>> found.outputs.shape  # [times, members, inputs, C]
+        >>> found.outputs.shape  # [members, times, inputs, C]
         torch.Size([3, 2, 10, 1])
     """
     data, inputs = dataset_of(data), tensor_of("inputs", inputs)
