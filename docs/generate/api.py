@@ -131,15 +131,22 @@ TOPICS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
 }
 # Pydantic models: their fields are in the reference of presets, and their signature says nothing.
-MODELS = {"BaseProblem", "BaseStudy", "ContinualStudy", "DiagnosisStudy", "OptimizationStudy", "UncertaintyStudy"}
+OF_STUDIES = "preset, presets, build, cells, claims, measure"
+MODELS = {
+    "BaseProblem": "network, example, describe",
+    "BaseStudy": OF_STUDIES,
+    "ContinualStudy": OF_STUDIES,
+    "DiagnosisStudy": OF_STUDIES,
+    "OptimizationStudy": OF_STUDIES,
+    "UncertaintyStudy": OF_STUDIES,
+}
 
 
 def entry(module: str, name: str) -> str:
     """The section that documents a name."""
     found = inspect.unwrap(getattr(importlib.import_module(module), name))
     if name in MODELS:
-        options = [":members: preset, presets, build, cells, claims, measure, network, example, describe"]
-        kind, options = "class", [*options, ":no-undoc-members:"]
+        kind, options = "class", [f":members: {MODELS[name]}", ":no-undoc-members:"]
     elif inspect.isclass(found):
         kind, options = "class", [":members:"]
     else:

@@ -126,7 +126,7 @@ if TYPE_CHECKING:
         train_in_function_space,
     )
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 
 # Public names are imported on first use: `ntkgap --help` then answers at once, without loading torch.
 _HOMES = {

@@ -69,7 +69,7 @@ def load_data(
             ``root="data"`` for images.
 
     Returns:
-        ``(train, test)``: float32 ``Dataset``s with x [n, ...] ([n, C, H, W] for images) and y [n, C].
+        ``(train, test)``, each a float32 ``Dataset``: x [n, ...] ([n, C, H, W] for images) and y [n, C].
 
     Raises:
         DataError: if the name or an option is unknown, a file is missing, damaged or too large, a size is out of
