@@ -38,9 +38,9 @@ bench: $(STAMP)  ## speed and robustness, each against a peer or a limit
 pages: $(STAMP)  ## fill the results pages from their published files
 	$(BIN)/python docs/results/build.py
 
-site: $(STAMP)   ## the documentation -> docs/_build/index.html
+site: $(STAMP)   ## the documentation -> docs/_build/html/index.html
 	@$(PIP) -e '.[docs]'
-	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
 dist: $(STAMP)   ## wheel and sdist -> dist, and a look at what is in them
 	@$(PIP) -e '.[release]'

@@ -1,4 +1,4 @@
-"""How the site is built: ``make site`` writes it into ``docs/_build``."""
+"""How the site is built: ``make site`` writes it into ``docs/_build/html``."""
 
 import sys
 from pathlib import Path
@@ -8,8 +8,9 @@ from sphinx.application import Sphinx
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS))
 
-import ntkgap
-from generate import api, glossary, links, presets
+from generate import api, glossary, links, presets  # noqa: E402
+
+import ntkgap  # noqa: E402
 
 project = "ntkgap"
 author = copyright = "The ntkgap developers"
@@ -29,6 +30,7 @@ html_static_path: list[str] = []
 myst_enable_extensions = ["deflist", "dollarmath"]
 myst_heading_anchors = 4
 nb_execution_mode = "cache"
+nb_execution_cache_path = str(DOCS / "_build" / "notebooks")
 nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 copybutton_prompt_text = r">>> |\.\.\. "

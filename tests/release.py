@@ -1,6 +1,6 @@
 """Looks at the files of a release: nothing is missing, and the wheel works where the repository is not.
 
-``python tests/release.py DIST`` installs the wheel of the folder into an empty environment, with nothing downloaded: what
+``python tests/release.py DIST`` installs the wheel of the folder into an empty environment and downloads nothing: what
 ntkgap depends on is taken from the environment that runs this.
 """
 
@@ -58,7 +58,9 @@ def try_out(wheel: Path, folder: Path) -> None:
     prefix = (folder / "environment").resolve()
     venv.create(prefix, with_pip=True)
     python = prefix / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel.resolve()], check=True)
+    subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel.resolve()], check=True
+    )
     own = subprocess.run(
         [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
         capture_output=True,

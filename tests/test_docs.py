@@ -39,6 +39,7 @@ def test_code_block_runs(code, page, line, only_compiled, tmp_path, monkeypatch)
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", message=".*torch.jit.script")  # of torch itself, in its first jvp
         exec(compiled, {"__name__": "__docs__"})
 
 

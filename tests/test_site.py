@@ -13,8 +13,8 @@ from ntkgap.reporting.glossary import GLOSSARY
 DOCS = Path(__file__).parents[1] / "docs"
 for folder in (DOCS, DOCS / "learn"):
     sys.path.insert(0, str(folder))
-import pictures
-from generate import api, glossary, links, presets
+import pictures  # noqa: E402
+from generate import api, glossary, links, presets  # noqa: E402
 
 
 def test_the_reference_has_every_public_name_once():

@@ -164,8 +164,9 @@ def pages() -> dict[str, str]:
     found["bandits.md"] = f"# Bandits\n\nIn `ntkgap.practice.bandits`.\n\n{arms}"
     listed = "\n".join([*TOPICS, "bandits"])
     found["index.md"] = (
-        "# API reference\n\nEvery public name, by topic. Examples run as they stand after\n\n```python\nimport torch\n"
-        "from torch import nn\nimport ntkgap as ng\n```\n\nErrors are subclasses of `ng.NtkgapError` and say in one line "
+        "# API reference\n\nEvery public name, by topic. Examples run as they stand after\n\n"
+        "```python\nimport torch\nfrom torch import nn\nimport ntkgap as ng\n```\n\n"
+        "Errors are subclasses of `ng.NtkgapError` and say in one line "
         f"what is wrong and what to do.\n\n```{{toctree}}\n:maxdepth: 2\n\n{listed}\n```\n"
     )
     return found

@@ -52,4 +52,6 @@ def take_over() -> None:
     for name, page in TAKEN.items():
         source, copy = ROOT / name, DOCS / page
         copy.parent.mkdir(exist_ok=True)
-        copy.write_text(rewritten(source.read_text(encoding="utf-8"), source.parent, copy.parent), encoding="utf-8")
+        copy.write_text(
+            rewritten(source.read_text(encoding="utf-8"), source.parent, copy.parent), encoding="utf-8"
+        )

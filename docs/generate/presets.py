@@ -84,7 +84,8 @@ def title(model: type[BaseModel]) -> str:
 
 def anchor(model: type[BaseModel]) -> str:
     """The address of a model on the page."""
-    return f"{model.__module__.removeprefix('ntkgap.studies.')}-{model.__name__}".lower().replace(".", "-").replace("_", "-")
+    place = model.__module__.removeprefix("ntkgap.studies.")
+    return re.sub(r"[._]", "-", f"{place}-{model.__name__}".lower())
 
 
 def table(model: type[BaseModel]) -> str:
@@ -92,11 +93,11 @@ def table(model: type[BaseModel]) -> str:
     said = meanings(model)
     summary = inspect.cleandoc(model.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
     rows = [
-        f"| `{name}` | {written(field.annotation)} | {default(field)} | {cell(said.get(name, field.description or ''))} |"
+        f"| `{name}` | {written(field.annotation)} | {default(field)} | {cell(said.get(name, ''))} |\n"
         for name, field in model.model_fields.items()
     ]
-    head = f"({anchor(model)})=\n### {title(model)}\n\n{summary}\n\n| key | type | default | meaning |\n|---|---|---|---|\n"
-    return head + "\n".join(rows) + "\n"
+    head = f"({anchor(model)})=\n### {title(model)}\n\n{summary}\n\n"
+    return head + "| key | type | default | meaning |\n|---|---|---|---|\n" + "".join(rows)
 
 
 def cell(text: str) -> str:

@@ -1,9 +1,9 @@
 """Copies from a finished store what a results page needs.
 
 ``python docs/results/publish.py STORE FOLDER`` writes into the page's folder ``results.csv``, ``verdicts.json``,
-``preset.yaml``, ``curves.csv`` and the pictures that its template shows; with ``--pdf`` also all figures of the report,
-as PDF, which is for papers and not for the repository. Then ``python docs/results/build.py`` fills in the page, or
-names the first sentence that the new data do not support.
+``preset.yaml``, ``curves.csv`` and the pictures that its template shows; with ``--pdf`` also all figures of the
+report, as PDF, which is for papers and not for the repository. Then ``python docs/results/build.py`` fills in the
+page, or names the first sentence that the new data do not support.
 """
 
 import argparse
