@@ -1,7 +1,7 @@
 """Looks at the files of a release: nothing is missing, and the wheel works where the repository is not.
 
-``python tests/release.py DIST`` installs the wheel of the folder into an empty environment and downloads nothing: what
-ntkgap depends on is taken from the environment that runs this.
+``python tests/release.py DIST`` installs the wheel of the folder into an empty environment, downloading nothing:
+what ntkgap depends on is taken from the environment that runs this.
 """
 
 import subprocess
