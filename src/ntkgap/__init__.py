@@ -4,9 +4,11 @@
 side by side over width, with a verdict for each promise of the theory.
 """
 
-import importlib
+import importlib.util
+import warnings
 from typing import TYPE_CHECKING, Any
 
+from ntkgap import names
 from ntkgap.errors import NtkgapError
 
 if TYPE_CHECKING:
@@ -126,7 +128,7 @@ if TYPE_CHECKING:
         train_in_function_space,
     )
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 
 # Public names are imported on first use: `ntkgap --help` then answers at once, without loading torch.
 _HOMES = {
@@ -349,11 +351,21 @@ __all__ = [
 ]
 
 
+# Packages whose names are public but not repeated here.
+_MORE_PACKAGES = ("practice.bandits",)
+
+
 def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'ntkgap' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"ntkgap.{_HOME_OF[name]}"), name)
+    if name in names.RENAMED:
+        new = names.RENAMED[name]
+        warnings.warn(f"ntkgap.{name} is now ntkgap.{new}; the old name will go", DeprecationWarning, stacklevel=2)
+        name = new
+    if name in _HOME_OF:
+        return getattr(importlib.import_module(f"ntkgap.{_HOME_OF[name]}"), name)
+    if importlib.util.find_spec(f"ntkgap.{name}"):  # a module of the package, such as ng.theory
+        return importlib.import_module(f"ntkgap.{name}")
+    raise AttributeError(names.unknown(name, __all__, (*_HOMES, *_MORE_PACKAGES)))
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

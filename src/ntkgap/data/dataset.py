@@ -30,6 +30,11 @@ class Dataset:
     Raises:
         DataError: if an array is empty, not floating point, not finite, the lengths differ, or the columns of y
             are not those of n_classes classes.
+
+    Example:
+        >>> data = ng.Dataset(torch.randn(4, 3), torch.tensor([0, 1, 2, 1]), n_classes=3)
+        >>> data.y.shape, data.n_features
+        (torch.Size([4, 3]), 3)
     """
 
     x: Tensor

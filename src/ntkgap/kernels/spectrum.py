@@ -120,6 +120,10 @@ def spectrum(gram: Tensor, precision: torch.dtype | None = None, *, terms: int =
     Raises:
         KernelError: if the matrix is not square, not finite or not symmetric, or ``terms`` is not a positive
             integer.
+
+    Example:
+        >>> print(ng.spectrum(torch.diag(torch.tensor([3.0, 1.0], dtype=torch.float64))))
+        Spectrum(n=2, lambda_min=1, lambda_max=3, noise_floor=1.3e-15, positive_definite=True)
     """
     if isinstance(terms, bool) or not isinstance(terms, int) or terms < 1:
         raise KernelError(f"terms must be an integer of at least 1, got {terms!r}")

@@ -78,6 +78,14 @@ def diagnose(
 
     Raises:
         NtkgapError: if the network cannot be built, the data not be read, or the training not be tried.
+
+    Example:
+        >>> build = lambda width: nn.Sequential(nn.Linear(64, width), nn.ReLU(), nn.Linear(width, 10))
+        >>> train, _ = ng.load_data("digits", n_train=32, n_test=8)
+        >>> own = {"optimizer": "sgd", "learning_rate": 1e-3, "steps": 10}
+        >>> d = ng.diagnose(build, (train.x, train.y.argmax(1)), widths=8, seeds=1, train=own, progress=False)
+        >>> "at width 8" in d.sentence
+        True
     """
     study = diagnosis_of(
         model,
@@ -111,6 +119,14 @@ class Diagnosis:
 
     Raises:
         StoreError: if they are of another study, or no cell of the problem is done.
+
+    Example:
+        >>> build = lambda width: nn.Sequential(nn.Linear(2, width), nn.Tanh(), nn.Linear(width, 1))
+        >>> x = torch.randn(12, 2)
+        >>> own = {"optimizer": "sgd", "learning_rate": 1e-2, "steps": 10}
+        >>> d = ng.diagnose(build, (x, x.prod(1, keepdim=True)), widths=8, seeds=1, train=own, progress=False)
+        >>> d.regime in ("kernel", "mixed", "feature learning", "not trained enough")
+        True
     """
 
     _folder: tempfile.TemporaryDirectory[str] | None = None

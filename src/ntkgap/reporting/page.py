@@ -85,6 +85,12 @@ def report(runs: Runs | Sequence[Runs], path: str | Path | None = None, *, pdf: 
     Raises:
         StoreError: if no cell is done yet, those that are can be judged on nothing, or the files cannot be
             written, or would overwrite something else.
+
+    Example:
+        >>> study = ng.OptimizationStudy.preset("smoke", widths=[8], seeds=1)
+        >>> runs = ng.run(study, "runs/mine", workers=1, progress=False)
+        >>> ng.report(runs, "runs/mine/report.html").name
+        'report.html'
     """
     all_runs = [r.snapshot() for r in ([runs] if isinstance(runs, Runs) else runs)]
     stores = stores_of(all_runs)

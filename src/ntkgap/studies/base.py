@@ -61,6 +61,13 @@ class BaseStudy(Checked, ABC):
         description: what a preset is for.
         seeds: seeds of the replicates.
         problems: networks on data.
+
+    Example:
+        >>> sorted(ng.OptimizationStudy.presets())
+        ['paper', 'quick', 'smoke', 'standard', 'thorough']
+        >>> study = ng.OptimizationStudy.preset("smoke", widths=[8, 16], seeds=2)
+        >>> study.cells()[0]["width"], isinstance(study, ng.BaseStudy)
+        (8, True)
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)

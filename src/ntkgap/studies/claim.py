@@ -46,6 +46,13 @@ class Claim:
     Raises:
         StudyError: if the threshold, an exponent or the tie is not finite, or logarithms are asked of a threshold
             that is not positive.
+
+    Example:
+        >>> claim = next(c for c in ng.OptimizationStudy.preset("smoke").claims() if c.key == "kernel_constant")
+        >>> claim.quantity, claim.direction, claim.threshold, claim.exponent
+        ('kernel_change', 'below', 0.1, -0.5)
+        >>> claim.holds(0.05)
+        True
     """
 
     key: str

@@ -63,6 +63,12 @@ def decide(
     Raises:
         StoreError: if the store cannot be used, or was filled by looks at other seeds.
         StudyError: if the budget is not positive, seeds repeat, the study has no claims, or as of ``run``.
+
+    Example:
+        >>> study = ng.OptimizationStudy.preset("smoke", widths=[8], seeds=1)
+        >>> runs = ng.decide(study, "runs/decided", budget=0.1, workers=1, progress=False)
+        >>> [seeds for seeds, _ in runs.looks["schedule"]]  # the looks
+        [6, 12, 20]
     """
     until = time.monotonic() + _checked(budget)
     if not isinstance(study, BaseStudy) or not study.claims():

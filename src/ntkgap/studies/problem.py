@@ -33,6 +33,18 @@ class BaseProblem(Spec, ABC):
         model: the network up to its width.
         widths: the widths.
         variations: what is varied besides, at a fixed width.
+
+    Example:
+        >>> class Problem(ng.BaseProblem):
+        ...     def describe(self):
+        ...         return f"{self.data.n_train} examples of {self.data.name}."
+        ...     def example(self, seed):
+        ...         return self.data.load(seed)[0]
+        ...
+        >>> sizes = {"n_train": 20, "n_test": 10}
+        >>> data, model = {"name": "digits", **sizes}, {"architecture": "mlp"}
+        >>> Problem(name="mine", model=model, data=data, widths=[8, 64]).describe()
+        '20 examples of digits.'
     """
 
     name: str

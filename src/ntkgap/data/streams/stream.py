@@ -21,6 +21,11 @@ class Task:
         test: what is asked, in the same form.
         columns: which c outputs of the network the targets are for, ascending; all networks of a stream have the
             same outputs, and a task with a head of its own uses only some of them.
+
+    Example:
+        >>> stream = ng.load_stream("rotated", "digits", n_train=10, n_test=10, tasks=2, angle=45)
+        >>> stream.tasks[1].name, stream.tasks[1].train.x.shape
+        ('45°', torch.Size([10, 1, 8, 8]))
     """
 
     name: str
@@ -45,6 +50,11 @@ class TaskStream:
         DataError: if there are fewer than two tasks, or their inputs differ in shape, or their targets do not go
             with their columns, or some tasks are classification and others regression, or all test targets of a
             regression are the same, so that there is no variance to explain.
+
+    Example:
+        >>> stream = ng.load_stream("permuted", "digits", n_train=10, n_test=10, tasks=3)
+        >>> len(stream.tasks), stream.n_outputs, stream.classification
+        (3, 10, True)
     """
 
     name: str

@@ -85,7 +85,8 @@ PLUGINS: dict[str, RunPlugin] = {}
 def versions() -> dict[str, str]:
     """Of what numbers depend on; builds for CPUs and GPUs are one version."""
     found = {name: metadata.version(name).partition("+")[0] for name in ("torch", "numpy")}
-    return {"ntkgap": sys.modules["ntkgap"].__version__, "python": f"{sys.version_info[0]}.{sys.version_info[1]}", **found}
+    python = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    return {"ntkgap": sys.modules["ntkgap"].__version__, "python": python, **found}
 
 
 def compute_there(cell: Cell, name: str, asked: dict[str, str]) -> dict[str, Any]:
