@@ -207,7 +207,7 @@ class BaseStudy(BaseModel, ABC):
         """
         cells = []
         for problem in self.problems:
-            pinned = problem.model_copy(update={"data": problem.data.pinned()})
+            pinned = problem.pinned()
             for variation, grid in pinned.grids().items():
                 settings = grid.model_dump(mode="json", exclude={"name", "widths", "data", "variations"})
                 settings["data"] = grid.data.model_dump(mode="json", exclude_none=True)
@@ -236,7 +236,7 @@ class BaseStudy(BaseModel, ABC):
             NtkgapError: if the user has not given one.
         """
         code = {key: name for problem in self.problems for key, name in problem.own_code.items()}
-        data = {p.data.fingerprint for p in self.problems if p.data.name == given_data.GIVEN}
+        data = {key for problem in self.problems for one in problem.all_data for key in one.given_keys}
         found = {"code": factories.parcels(code), "data": given_data.files(data)}
         return {key: value for key, value in found.items() if value}
 

@@ -180,11 +180,11 @@ def _would_hold(above: list[Verdict]) -> str:
     """The width from which all that is too large would be small, by the extrapolation that verdicts have."""
     brackets: list[Interval] = []
     for verdict in above:
-        if verdict.state != "fails":
-            return f"{UNKNOWN} cannot be told: {_open(verdict)}"
-        if verdict.extrapolated is None:
-            return f"{UNKNOWN} cannot be told: {verdict.obstacle}"
-        brackets.append(verdict.extrapolated)
+        # Of an inconclusive number the bracket begins at the largest width, where the limit may be met already.
+        if verdict.beyond.width is None:
+            is_open = "" if verdict.state == "fails" else f"{_open(verdict)}, and "
+            return f"{UNKNOWN} cannot be told: {is_open}{verdict.obstacle}"
+        brackets.append(verdict.beyond.width)
     latest = Interval(max(b.value for b in brackets), max(b.low for b in brackets), max(b.high for b in brackets))
     return f"extrapolated, the kernel regime would hold from width {width_text(latest)}"
 
