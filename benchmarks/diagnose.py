@@ -1,10 +1,10 @@
 """How often a diagnosis names the right regime where it is known, and how long it takes.
 
-Run: ``python benchmarks/diagnose.py [--times 200] [--first 0] [--no-clock]``. The table counts regimes over random
-networks and trainings of two clear-cut halves: lazy (antisymmetric start, α of 30 and more) must never be "feature
-learning", rich (γ0 of 1 and more) never "kernel"; "not trained enough" is no verdict, and says why. Then the time of
-``ntkgap diagnose`` on 1000 images of 16 × 16, three widths, five seeds, two workers: to stay below five minutes of
-two cores, by the processor's clock.
+Run: ``python benchmarks/diagnose.py [--times 200] [--first 0] [--no-clock]``. The table counts regimes over
+random networks and trainings of two clear-cut halves: lazy (antisymmetric start, α of 30 and more) must
+never be "feature learning", rich (γ0 of 1 and more) never "kernel"; "not trained enough" is no verdict, and
+says why. Then the time of ``ntkgap diagnose`` on 1000 images of 16 × 16, three widths, five seeds, two
+workers: to stay below five minutes of two cores, by the processor's clock.
 """
 
 import argparse
