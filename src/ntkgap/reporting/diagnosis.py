@@ -40,6 +40,7 @@ def diagnose(
     widths: int | Sequence[int] | None = None,
     seeds: int | Sequence[int] = 6,
     train: Any = None,
+    tasks: Any = None,
     target: str | None = None,
     n_train: int | None = None,
     n_test: int | None = None,
@@ -66,6 +67,9 @@ def diagnose(
         seeds: how many, or which.
         train: how you train: a function (model, data, seed) -> None or a mapping as of ``BaseStudy.preset``. If
             not given, SGD with momentum 0.9 on ½‖f − y‖² at a tenth of the critical rate, 200 steps.
+        tasks: data of tasks that the network learns one after the other besides, a list with a file or a pair
+            (x, y) for each: what is forgotten of earlier ones, beside what the linearized model forgets after the
+            same steps.
         target: name of the column of targets of a table.
         n_train: training examples; of your data three quarters if not given, and no more than 800.
         n_test: test examples; of your data a quarter if not given, and no more than 256.
@@ -93,6 +97,7 @@ def diagnose(
         widths=widths,
         seeds=seeds,
         train=train,
+        tasks=tasks,
         target=target,
         n_train=n_train,
         n_test=n_test,

@@ -234,7 +234,7 @@ class BaseStudy(Checked, ABC):
         """
         cells = []
         for problem in self.problems:
-            pinned = problem.model_copy(update={"data": problem.data.pinned()})
+            pinned = problem.pinned()
             for variation, grid in pinned.grids().items():
                 settings = grid.model_dump(mode="json", exclude={"name", "widths", "data", "variations"})
                 settings["data"] = grid.data.model_dump(mode="json", exclude_none=True)
@@ -263,10 +263,11 @@ class BaseStudy(Checked, ABC):
             NtkgapError: if the user has not given one.
         """
         code = {key: name for problem in self.problems for key, name in problem.own_code.items()}
-        data = {p.data.fingerprint for p in self.problems if p.data.name == given_data.GIVEN}
+        every = [one for problem in self.problems for one in problem.all_data]
+        data = {key for one in every for key in one.given_keys}
         files: dict[str, list[str]] = {}
-        for problem in self.problems:
-            for folder, names in problem.data.own_files().items():
+        for one in every:
+            for folder, names in one.own_files().items():
                 files[folder] = sorted({*files.get(folder, []), *names})
         found = {"code": factories.parcels(code), "data": given_data.files(data), FILES: files}
         return {key: value for key, value in found.items() if value}

@@ -90,6 +90,19 @@ class BaseProblem(Spec, ABC):
         return self.model.own_code if isinstance(self.model, OwnModel) else {}
 
     @property
+    def all_data(self) -> list[DataSpec]:
+        """All data that its cells load."""
+        return [self.data]
+
+    def pinned(self) -> Self:
+        """The same with data that come from files named by their content.
+
+        Raises:
+            DataError: if a file is missing.
+        """
+        return self.model_copy(update={"data": self.data.pinned()})
+
+    @property
     def role(self) -> str:
         """What tells it from other problems of the study that have the same network and data, in a word."""
         return ""

@@ -90,6 +90,13 @@ class DataSpec(Spec):
         }
         return f"{label} ({rule.get(scaling, 'unscaled')})"
 
+    @property
+    def given_keys(self) -> list[str | None]:
+        """Fingerprints of arrays that the user gave; several where each task has its own."""
+        if self.name != GIVEN:
+            return []
+        return [None] if self.fingerprint is None else list(self.fingerprint.split(","))
+
     def pinned(self) -> "DataSpec":
         """The same data, named by their content if they come from files, with the folder set apart.
 
@@ -129,7 +136,8 @@ class DataSpec(Spec):
             DataError: if these were not given to this process.
         """
         if self.name == GIVEN:
-            return given(self.fingerprint), self.options
+            keys = self.given_keys
+            return ([given(key) for key in keys] if len(keys) > 1 else given(keys[0])), self.options
         if self.where is None:
             return self.name, self.options
         if names := own_names(self.name):

@@ -39,6 +39,7 @@ class Learner:
         points: all inputs of the stream.
         plan: how tasks are trained.
         kernels: those that predict this training of this network.
+        trains_otherwise: why no kernel knows how it is trained; empty where that is not so.
         unpredictable: why those that are asked for do not; empty if they do.
         limit: the kernel of infinite width, where it is to predict and is known.
         no_limit: why it is not known.
@@ -51,9 +52,9 @@ class Learner:
         self.limit: Limit | None = None
         self.no_limit = ""
         self.plan: Plan = self._preset_plan() if problem.train is None else self._own_plan(problem.train)
-        self.unpredictable = self.plan.unpredictable
-        if not self.unpredictable and modes_differ(self.network(), self.stream.tasks[0].train.x):
-            self.unpredictable = OF_TRAINING_ALONE
+        differs = modes_differ(self.network(), self.stream.tasks[0].train.x)
+        self.trains_otherwise = OF_TRAINING_ALONE if differs else ""
+        self.unpredictable = self.plan.unpredictable or self.trains_otherwise
         self.kernels = [] if self.unpredictable else problem.kernels
 
     def _preset_plan(self) -> PresetPlan:

@@ -64,7 +64,7 @@ def measure(problem: EnsembleProblem, width: int, seed: int) -> Findings:
             add_band(name, predictive, findings)
     if problem.data.name == "toy":
         add_data(prediction, findings)
-    compare_methods(findings)
+    compare_methods(findings, "ntk_gp_evidence", "laplace_evidence")
     findings.scalars |= {"n_parameters": networks.parameters, "noise_variance": prediction.noise_variance}
     return findings
 
@@ -205,10 +205,10 @@ def add_data(prediction: Prediction, findings: Findings) -> None:
     }
 
 
-def compare_methods(findings: Findings) -> None:
-    """Differences of scores that claims are about."""
+def compare_methods(findings: Findings, *names: str) -> None:
+    """Differences from the deep ensemble's scores, which claims are about."""
     number = findings.number
-    for name in ("ntk_gp_evidence", "laplace_evidence"):
+    for name in names:
         findings.scalars |= {
             f"{name}_nll_excess": difference(number(f"{name}_nll"), number("deep_ensemble_nll")),
             f"{name}_crps_ratio": ratio(number(f"{name}_crps"), number("deep_ensemble_crps")),

@@ -96,7 +96,8 @@ def _predict(problem_json: str, seed: int) -> Prediction:
     except (KernelError, ModelError) as error:
         if not isinstance(problem.model, OwnModel):
             raise
-        return _without_limit(network, train, test, str(error))
+        ntk = kernel_at_start(network, train, test)
+        return without_limit(network, ntk, train, test, f"no infinite-width kernel: {error}")
     notes: list[str] = []
     noise, ntk_noise = _noise(nngp, train, "NNGP", notes), _noise(ntk, train, "NTK-GP", notes)
 
@@ -119,10 +120,22 @@ def _predict(problem_json: str, seed: int) -> Prediction:
     return Prediction(train, test, 2 / critical, noise, start, comparison, methods, notes)
 
 
-def _without_limit(network: nn.Module, train: Dataset, test: Dataset, reason: str) -> Prediction:
-    """What the kernel of a finite network at its start says, where no limit is known."""
-    gram = empirical_ntk(network, torch.cat([train.x, test.x]), outputs="mean")
-    (ntk,) = _parts(len(train), gram)
+def kernel_at_start(network: nn.Module, train: Dataset, test: Dataset) -> Kernel:
+    """The kernel of a finite network as it is, mean over outputs, on training and test inputs."""
+    (ntk,) = _parts(len(train), empirical_ntk(network, torch.cat([train.x, test.x]), outputs="mean"))
+    return ntk
+
+
+def without_limit(network: nn.Module, ntk: Kernel, train: Dataset, test: Dataset, reason: str) -> Prediction:
+    """What the kernel of a finite network at its start says, where no limit is known, or none is asked for.
+
+    Args:
+        network: at its start.
+        ntk: its kernel.
+        train: training set, float64.
+        test: test set, float64.
+        reason: why there is no limit.
+    """
     notes: list[str] = []
     noise = _noise(ntk, train, "NTK-GP", notes)
     with torch.no_grad():
@@ -132,9 +145,7 @@ def _without_limit(network: nn.Module, train: Dataset, test: Dataset, reason: st
         "ntk_gp_evidence": _fitted(ntk, train, "NTK-GP", notes),
     }
     largest = 2 / critical_learning_rate(ntk.train)
-    return Prediction(
-        train, test, largest, noise, start, None, methods, notes, f"no infinite-width kernel: {reason}"
-    )
+    return Prediction(train, test, largest, noise, start, None, methods, notes, reason)
 
 
 def kernels(network: nn.Module, train: Dataset, test: Dataset) -> tuple[Kernel, Kernel]:
