@@ -3,12 +3,13 @@
 from collections import Counter
 from copy import copy
 from pathlib import Path
-from typing import Any, Self
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Self
 
 from ntkgap.sweep.files import number
 from ntkgap.sweep.store import ReadCell, Store, StoredCell, flatten
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Runs:
@@ -54,13 +55,15 @@ class Runs:
         """Configuration and error message of every failed cell."""
         return [(c.cell, c.failure()["message"]) for c in self.cells if c.state == "failed"]
 
-    def to_pandas(self) -> pd.DataFrame:
+    def to_pandas(self) -> "pd.DataFrame":
         """One row a cell: its configuration, its state, and, where it is done, what was measured.
 
         NaN is a quantity that could not be decided or was not measured in a cell, infinity one that diverged.
         Columns whose names begin with ``seconds`` are read from a clock; only they differ between two runs of
         the same study.
         """
+        import pandas as pd  # here, since workers import this module and make no tables
+
         rows = []
         for stored in self.cells:
             row: dict[str, Any] = {axis: stored.cell.get(axis) for axis in self.axes}
