@@ -24,7 +24,7 @@ run: $(STAMP)    ## measure the promises on embedded data -> runs/quick/report.h
 	$(BIN)/ntkgap run
 
 test: $(STAMP)   ## the whole test suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)   ## style, types, and the floors of the house
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """Random numbers of a seed for one thread: the process's own generators are neither read nor changed."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -8,20 +9,15 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
-class Seeded(TorchDispatchMode):
-    """Inside, what torch draws without a generator comes from one of its own.
+class _Drawing:
+    """What ``Seeded`` does, in a class that is no mode.
 
-    The numbers are those that ``torch.manual_seed`` would give; but that seeds, and rewinds, the generators from
-    which all threads draw.
-
-    Args:
-        seed: of the generators, one for each device.
+    Torch keeps its compiler out of what modes themselves define, and loads it to do so: two seconds in every
+    process that trains, for nothing where nothing is compiled.
     """
 
-    def __init__(self, seed: int) -> None:
-        super().__init__()
-        self._seed = seed
-        self._generators: dict[torch.device, torch.Generator] = {}
+    _seed: int
+    _generators: dict[torch.device, torch.Generator]
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -40,6 +36,32 @@ class Seeded(TorchDispatchMode):
     def _generator(self, device: torch.device) -> torch.Generator:
         generator = torch.Generator(device)  # it knows which one "cuda" is
         return self._generators.setdefault(generator.device, generator.manual_seed(self._seed))
+
+
+class Seeded(_Drawing, TorchDispatchMode):
+    """Inside, what torch draws without a generator comes from one of its own.
+
+    The numbers are those that ``torch.manual_seed`` would give; but that seeds, and rewinds, the generators from
+    which all threads draw.
+
+    Args:
+        seed: of the generators, one for each device.
+    """
+
+    def __new__(cls, seed: int) -> "Seeded":
+        """Where torch's compiler is loaded, one that it keeps out of."""
+        return super().__new__(_NotCompiled if "torch._dynamo" in sys.modules else cls)
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._seed, self._generators = seed, {}
+
+
+class _NotCompiled(Seeded):
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return super().__torch_dispatch__(func, types, args, kwargs)
 
 
 def _with_generator(func: Any) -> Callable[..., Any] | None:

@@ -65,7 +65,7 @@ class Runs:
         Columns whose names begin with ``seconds`` are read from a clock; only they differ between two runs of
         the same study.
         """
-        import pandas as pd  # here: status answers without it
+        import pandas as pd  # here, since workers import this module and make no tables
 
         rows = []
         for stored in self.cells:
