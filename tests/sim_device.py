@@ -147,6 +147,12 @@ class _Call:
             raise RuntimeError(f"{self.name}: expected a '{NAME}' device type for generator but found 'cpu'")
         return torch.device("cpu") if isinstance(value, torch.device) else value
 
+    def fresh(self, out: Tensor) -> Tensor:
+        """An empty tensor in the place of one that is written to."""
+        found = torch.empty(0, dtype=out.dtype)
+        self.pairs = [(o, found if o is out else i) for o, i in self.pairs]
+        return found
+
     def check(self, args: Any) -> None:
         if self.name in CROSSING:
             return
@@ -169,13 +175,18 @@ def _on_the_cpu(op: Any, *args: Any, **kwargs: Any) -> Any:
     call = _Call(op._schema.name)
     inner, named = call.moved(args), {key: call.moved(value) for key, value in kwargs.items()}
     call.check(args)
+    for argument in op._schema.arguments:
+        if argument.is_out and isinstance(kwargs.get(argument.name), Tensor):  # torch may resize it
+            named[argument.name] = call.fresh(kwargs[argument.name])
     if call.name in CROSSING:
         (inner[1].resize_(inner[0].shape) if "resize" in call.name else inner[1]).copy_(inner[0])
         return args[1]
     result = op(*inner, **named)
-    for outside, inside in call.pairs:  # resized on the way
-        if outside.data_ptr() != inside.data_ptr() or outside.shape != inside.shape:
+    for outside, inside in call.pairs:
+        if outside.shape != inside.shape or not outside.numel():
             outside.data = _to_sim(inside)
+        elif outside.data_ptr() != inside.data_ptr():
+            _seen_as(outside, CPU).copy_(inside)
     return call.back(result)
 
 
@@ -206,11 +217,24 @@ def _gru_cell(x: Tensor, h: Tensor, before: Tensor, b1: Any = None, b2: Any = No
     return (before - n) * z + n, torch.cat([r, z, n, before, hn], 1)
 
 
+_deepcopy = torch.Tensor.__deepcopy__
+
+
+def _copied(self: Tensor, memo: dict[int, Any]) -> Tensor:
+    """Torch copies the storage, which takes an allocator written in C++."""
+    if self.device.type != NAME:
+        return _deepcopy(self, memo)
+    if id(self) not in memo:
+        memo[id(self)] = self.detach().clone().requires_grad_(self.requires_grad)
+    return memo[id(self)]
+
+
 def register() -> torch.device:
     """Once a process: the device ``sim:0``."""
     if torch._C._get_privateuse1_backend_name() != NAME:
         _setup_privateuseone_for_python_backend(NAME)
         _library.fallback(_on_the_cpu, "PrivateUse1")
+        torch.Tensor.__deepcopy__ = _copied  # type: ignore[method-assign]
         # Those that torch wants from a backend of its own.
         _aten.impl("convolution_overrideable", _convolution, "PrivateUse1")
         _aten.impl("convolution_backward_overrideable", _convolution_backward, "PrivateUse1")

@@ -173,6 +173,10 @@ def run(
         typer.Option(help="Directory of results; by default runs/PRESET, with one store a study."),
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes; by default one a core.")] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="Where cells are computed: cpu, cuda (workers take its GPUs in turn), cuda:1 or mps."),
+    ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Compute failed cells again.")] = False,
     dry_run: Annotated[
         bool,
@@ -199,6 +203,7 @@ def run(
     - `ntkgap run optimization --decide 30m --store runs/decided` - seeds only where a verdict is open
     - `ntkgap run --model my_model.py:build --data mine.npz:images,labels --width 16,64 --store runs/mine`
     """
+    from ntkgap.models.devices import find_device
     from ntkgap.reporting import print_preview, print_scorecard, report
     from ntkgap.studies import assess, assess_variations, find_study, not_asked, study_of
     from ntkgap.studies import decide as decide_study
@@ -212,6 +217,8 @@ def run(
     names = asked or (STUDY_NAMES if study is None else (study,))
     folder = Path("runs") / Path(preset).stem if store is None else expanded(store)
     numbers = _seeds(seed, seeds)
+    if device is not None:
+        find_device(device)  # before a study is left out for it
     if budget is not None:
         _check_first_look(numbers)
     studies = []
@@ -229,6 +236,7 @@ def run(
                 train=train,
                 n_train=n_train,
                 n_test=n_test,
+                device=device,
             )
             chosen.check()
             studies.append(chosen)

@@ -14,10 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import PydanticSerializationError
 
 from ntkgap.errors import NtkgapError, StudyError, StudyWarning
+from ntkgap.models.devices import find_device
 from ntkgap.paths import expanded, is_file
 from ntkgap.studies import factories, given_data
 from ntkgap.studies.changes import Changes
 from ntkgap.studies.claim import Claim
+from ntkgap.studies.device import CPU, note_on, of_worker, on, with_less_memory
 from ntkgap.studies.faults import faults
 from ntkgap.studies.figures import StudyFigure, Table
 from ntkgap.studies.findings import Findings
@@ -52,6 +54,8 @@ class BaseStudy(BaseModel, ABC):
         description: what a preset is for.
         seeds: seeds of the replicates.
         problems: networks on data.
+        device: where cells are computed, ``"cpu"``, ``"cuda"`` (workers take its GPUs in turn), ``"cuda:1"`` or
+            ``"mps"``; no part of what a cell is.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -68,6 +72,7 @@ class BaseStudy(BaseModel, ABC):
     description: str = ""
     seeds: list[Seed] = Field(min_length=1)
     problems: Sequence[BaseProblem] = Field(min_length=1)
+    device: str = Field(default="cpu", exclude=True)
 
     @model_validator(mode="after")
     def _grid_is_in_reach(self) -> Self:
@@ -127,6 +132,7 @@ class BaseStudy(BaseModel, ABC):
         n_test: int | None = None,
         target: str | None = None,
         train: Any = None,
+        device: str | None = None,
     ) -> Self:
         """The study a preset describes, or a changed one.
 
@@ -151,14 +157,16 @@ class BaseStudy(BaseModel, ABC):
                 name, a class of ``torch.optim``, a function), ``loss`` (a name, a class of ``torch.nn``, a
                 function), ``learning_rate``, ``steps``, ``momentum``, ``weight_decay``, ``clip``, ``batch_size``
                 and ``schedule`` (a function).
+            device: replaces the device, see there.
 
         Raises:
-            StudyError: if there is no such preset or problem, a value is out of range, or the network or the data
+            StudyError: if there is no such preset, problem or device, a value is out of range, or the network or the data
                 fit none of the problems.
         """
         origin = f"preset {name!r}"
         changes = Changes.of(model, data, target, _numbers("widths", widths), n_train, n_test)
-        configuration = cls.build(cls._read_preset(name), origin).configuration()
+        found = cls.build(cls._read_preset(name), origin)
+        chosen_device, configuration = device or found.device, found.configuration()
         if problems is not None:
             texts = [text.lower() for text in problems]
             chosen = [p for p in configuration["problems"] if any(text in p["name"].lower() for text in texts)]
@@ -171,9 +179,10 @@ class BaseStudy(BaseModel, ABC):
         if repeated := [seed for seed, count in Counter(configuration["seeds"]).items() if count > 1]:
             raise StudyError(f"{origin} repeats the seed {repeated[0]}; a seed is one replicate: name each once")
         study = changes.apply(cls.build, configuration, origin)
-        if train is None:
-            return study
-        return cls.build(cls._with_training(study.configuration(), train), f"{origin} with train=")
+        if train is not None:
+            study = cls.build(cls._with_training(study.configuration(), train), f"{origin} with train=")
+        find_device(chosen_device)
+        return study.model_copy(update={"device": str(chosen_device)})
 
     @classmethod
     def _with_training(cls, configuration: dict[str, Any], train: Any) -> dict[str, Any]:
@@ -237,7 +246,8 @@ class BaseStudy(BaseModel, ABC):
         """
         code = {key: name for problem in self.problems for key, name in problem.own_code.items()}
         data = {p.data.fingerprint for p in self.problems if p.data.name == given_data.GIVEN}
-        found = {"code": factories.parcels(code), "data": given_data.files(data)}
+        own_device = "" if self.device == "cpu" else self.device
+        found = {"code": factories.parcels(code), "data": given_data.files(data), "device": own_device}
         return {key: value for key, value in found.items() if value}
 
     @classmethod
@@ -262,7 +272,13 @@ class BaseStudy(BaseModel, ABC):
         if supplies:
             factories.receive(supplies.get("code", {}))
             given_data.receive(supplies.get("data", {}))
-        return cls.measure(cls.problem_of(cell), cell["width"], cell["seed"]).result()
+        device = of_worker((supplies or {}).get("device", "cpu"))
+        with on(device):
+            notes = [] if device == CPU else [note_on(device)]
+            problem = cls.problem_of(cell)
+            findings = with_less_memory(lambda: cls.measure(problem, cell["width"], cell["seed"]), notes)
+            findings.notes += notes
+            return findings.result()
 
     @classmethod
     @abstractmethod
@@ -277,6 +293,7 @@ class BaseStudy(BaseModel, ABC):
         Raises:
             NtkgapError: saying what cannot be loaded or built.
         """
+        find_device(self.device)
         if advice := seeds_advice(len(set(self.seeds))):
             warnings.warn(advice, StudyWarning, stacklevel=2)
         for problem in self.problems:

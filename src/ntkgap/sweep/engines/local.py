@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import count
 
 from ntkgap.errors import StoreError
 from ntkgap.sweep.cell import Task, outcome
@@ -32,8 +33,9 @@ class Event:
 class _Worker:
     """One child process, and the task it works on."""
 
-    def __init__(self) -> None:
-        self.process = start_worker()
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.process = start_worker(number)
         assert self.process.stdout is not None
         # Unbuffered: two answers that come at once must not both be taken out of the pipe that is waited on.
         self._answers = os.fdopen(self.process.stdout.fileno(), "rb", buffering=0, closefd=False)
@@ -110,7 +112,8 @@ class LocalEngine:
                 return again.popleft() if again else next(feed, None)
 
             def start(task: Task, attempt: int) -> None:
-                worker = _Worker()
+                taken_numbers = {worker.number for worker in attempts}
+                worker = _Worker(next(i for i in count() if i not in taken_numbers))
                 attempts[worker] = attempt
                 answers.register(worker.process.stdout, selectors.EVENT_READ, worker)  # type: ignore[arg-type]
                 worker.assign(task)
