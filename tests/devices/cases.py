@@ -172,7 +172,11 @@ def kernels_compared(device):
 def evidence(device):
     k, _, _ = grams(device)
     found = ng.Evidence(k, drawn(6, 2).double().to(device))
-    return found.log_evidence(1.0, 0.1), found.maximum(), ng.Evidence.of_features(inputs(device), drawn(6, 1).to(device)).log_evidence(1.0, 0.1)
+    return (
+        found.log_evidence(1.0, 0.1),
+        found.maximum(),
+        ng.Evidence.of_features(inputs(device), drawn(6, 1).to(device)).log_evidence(1.0, 0.1),
+    )
 
 
 @case
@@ -182,7 +186,10 @@ def infinite_width(device):
         (net(device), inputs(device)),
         (net(device, nonlinearity="erf"), inputs(device)),
         (net(device, nonlinearity="gelu"), inputs(device)),
-        (ng.ConvNet(3, 2, 4, 2, generator=torch.Generator().manual_seed(0)).to(device), drawn(3, 3, 8, 8).to(device)),
+        (
+            ng.ConvNet(3, 2, 4, 2, generator=torch.Generator().manual_seed(0)).to(device),
+            drawn(3, 3, 8, 8).to(device),
+        ),
     ]
     for network, x in networks:
         limit = ng.infinite_width(network)
@@ -232,7 +239,10 @@ def train(device):
     ]  # fmt: skip
     for options in settings:
         network = net(device)
-        found += [ng.train(network, data(device), learning_rate=0.01, steps=4, **options).losses, network(inputs(device))]
+        found += [
+            ng.train(network, data(device), learning_rate=0.01, steps=4, **options).losses,
+            network(inputs(device)),
+        ]
     curve = ng.train(net(device, outputs=3), classes(device), learning_rate=0.01, steps=3, loss="cross_entropy")
     return found + curve.losses
 
@@ -249,13 +259,18 @@ def train_with_batch_norm_and_dropout(device):
 def train_ensemble(device):
     def members(i):
         return net(device, seed=i)
+
     found = [
-        ng.train_ensemble(members, data(device), 3, learning_rate=0.02, steps=3, inputs=inputs(device, 2), **options)
+        ng.train_ensemble(
+            members, data(device), 3, learning_rate=0.02, steps=3, inputs=inputs(device, 2), **options
+        )
         for options in ({}, {"anchoring": 0.1}, {"optimizer": "adam"}, {"optimizer": "sgd", "batch_size": 2})
     ]
+
     def masked(i):
         torch.manual_seed(i)
         return nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.5), nn.Linear(8, 2)).to(device)
+
     found += [ng.train_ensemble(masked, data(device), 2, learning_rate=0.02, steps=3, inputs=inputs(device, 2))]
     return found
 
@@ -287,7 +302,9 @@ def laplace_of_regression(device):
     network, x = net(device), inputs(device, 3)
     found = []
     for route in ("gram", "parameters"):
-        posterior = ng.LinearizedLaplace(network, data(device), route=route, noise_variance=0.1).fit_evidence(noise_variance=0.1)
+        posterior = ng.LinearizedLaplace(network, data(device), route=route, noise_variance=0.1).fit_evidence(
+            noise_variance=0.1
+        )
         predicted = posterior.predict(x, covariance=True)
         samples = posterior.samples(x, 3, torch.Generator().manual_seed(0))
         found += [predicted, posterior.log_evidence, samples, posterior.map_step(), posterior.prior_precision]
@@ -300,12 +317,18 @@ def laplace_of_classes(device):
     found = []
     for network, kind, given in (
         (net(device, outputs=3), "categorical", classes(device)),
-        (net(device, outputs=1), "bernoulli", ng.Dataset(inputs(device, 4), torch.tensor([[0.0], [1], [1], [0]]).to(device))),
+        (
+            net(device, outputs=1),
+            "bernoulli",
+            ng.Dataset(inputs(device, 4), torch.tensor([[0.0], [1], [1], [0]]).to(device)),
+        ),
     ):
         posterior = ng.LinearizedLaplace(network, given, likelihood=kind, prior_precision=1.0)
         x = inputs(device, 3)
         found += [posterior.predict(x), posterior.log_evidence, posterior.probabilities(x)]
-        found += [posterior.probabilities(x, "monte_carlo", samples=10, generator=torch.Generator().manual_seed(0))]
+        found += [
+            posterior.probabilities(x, "monte_carlo", samples=10, generator=torch.Generator().manual_seed(0))
+        ]
     return found
 
 
@@ -329,12 +352,21 @@ def gaussian_processes(device):
     y, one_hot = drawn(6, 2).double().to(device), nn.functional.one_hot(torch.arange(6) % 3).double().to(device)
     process = ng.GaussianProcess(train, y, 0.1)
     found = process.predict(cross, test)
-    classifier = ng.GaussianProcessClassifier(train, one_hot).fit_evidence() if hasattr(
-        ng.GaussianProcessClassifier, "fit_evidence") else ng.GaussianProcessClassifier(train, one_hot)
+    classifier = (
+        ng.GaussianProcessClassifier(train, one_hot).fit_evidence()
+        if hasattr(ng.GaussianProcessClassifier, "fit_evidence")
+        else ng.GaussianProcessClassifier(train, one_hot)
+    )
     posterior = classifier.predict(cross, test)
     draws = torch.Generator().manual_seed(0)
-    return [found.mean, found.covariance, process.log_marginal_likelihood, posterior, posterior.probabilities("monte_carlo", samples=10, generator=draws),
-            found.samples(3, torch.Generator().manual_seed(0)) if hasattr(found, "samples") else 0]
+    return [
+        found.mean,
+        found.covariance,
+        process.log_marginal_likelihood,
+        posterior,
+        posterior.probabilities("monte_carlo", samples=10, generator=draws),
+        found.samples(3, torch.Generator().manual_seed(0)) if hasattr(found, "samples") else 0,
+    ]
 
 
 @case
@@ -345,7 +377,11 @@ def infinite_ensembles(device):
     ensemble = ng.InfiniteEnsemble(train, train, y)
     decay = ensemble.gradient_descent_decay(0.1, torch.tensor([1, 5]).to(device))
     found += [ensemble.predict(decay, cross, cross, test), ensemble.predict_training(decay)]
-    found += [ensemble.gradient_flow_decay(2.0), ensemble.converged_decay(), ensemble.gradient_descent_decay(0.1, torch.tensor([1, 3]))]
+    found += [
+        ensemble.gradient_flow_decay(2.0),
+        ensemble.converged_decay(),
+        ensemble.gradient_descent_decay(0.1, torch.tensor([1, 3])),
+    ]
     anchored = ng.RandomizedPriorEnsemble(train, train, y, 0.1)
     return [*found, anchored.predict(cross, cross, test)]
 
@@ -356,12 +392,26 @@ def dynamics(device):
     y, start = drawn(6, 1).double().to(device), drawn(6, 1, seed=5).double().to(device)
     modes = ng.KernelDynamics(train, start - y)
     decay = modes.gradient_descent_decay(0.1, torch.arange(4))
-    found = [modes.losses(decay), modes.predictions(decay, cross, drawn(3, 1).double().to(device)), modes.natural_gradient_decay(0.5, 2, 0.1)]
+    found = [
+        modes.losses(decay),
+        modes.predictions(decay, cross, drawn(3, 1).double().to(device)),
+        modes.natural_gradient_decay(0.5, 2, 0.1),
+    ]
     course = modes.train(y, learning_rate=0.1, steps=3)
     for options in ({"momentum": 0.9}, {"weight_decay": 0.1, "decay_to": "initial"}):
         found.append(ng.train_in_function_space(train, start, y, learning_rate=0.1, steps=3, **options).losses)
     labels = nn.functional.one_hot(torch.arange(6) % 2).double().to(device)
-    found.append(ng.train_in_function_space(train, drawn(6, 2).double().to(device), labels, loss="cross_entropy", learning_rate=0.1, steps=3, observe_at=torch.tensor([1, 3])).losses)
+    found.append(
+        ng.train_in_function_space(
+            train,
+            drawn(6, 2).double().to(device),
+            labels,
+            loss="cross_entropy",
+            learning_rate=0.1,
+            steps=3,
+            observe_at=torch.tensor([1, 3]),
+        ).losses
+    )
     return [*found, course.losses]
 
 
@@ -377,7 +427,9 @@ def tasks_in_sequence(device):
 
 @case
 def search_jacobian_change(device):
-    found = ng.search_jacobian_change(net(device, outputs=1), inputs(device), 0.5, starts=1, steps=1, generator=torch.Generator().manual_seed(0))
+    found = ng.search_jacobian_change(
+        net(device, outputs=1), inputs(device), 0.5, starts=1, steps=1, generator=torch.Generator().manual_seed(0)
+    )
     return found.largest, found.parameters, found.starts
 
 
@@ -407,7 +459,13 @@ def continual(device):
     stop = ng.UntilAccuracy(0.9, 3)
     runs = ng.train_tasks(networks, tasks, learning_rate=0.01, stop=stop, optimizer="adam")
     foretold = ng.predict_tasks(networks[0], tasks, learning_rate=0.01, steps=[1, 3])
-    return [*found, runs.scores, ng.AccuracyMatrix(runs.scores[0]).forgetting(), foretold.matrix(0).forgetting(), foretold.overlap]
+    return [
+        *found,
+        runs.scores,
+        ng.AccuracyMatrix(runs.scores[0]).forgetting(),
+        foretold.matrix(0).forgetting(),
+        foretold.overlap,
+    ]
 
 
 def environment(device: Device, **options: Any) -> bandits.Environment:
@@ -443,7 +501,9 @@ def policies(device: Device, game: bandits.Environment) -> list[bandits.Policy]:
 def _played(device: Device, encoding: str) -> Any:
     game = environment(device, encoding=encoding)
     runs = [bandits.play(game, policy, diagnose_at=[4]) for policy in policies(device, game)]
-    return [[run.regret, run.rewards, run.arms, run.diagnostics if hasattr(run, "diagnostics") else 0] for run in runs]
+    return [
+        [run.regret, run.rewards, run.arms, run.diagnostics if hasattr(run, "diagnostics") else 0] for run in runs
+    ]
 
 
 @case
@@ -466,7 +526,9 @@ def norm_bound(device):
 def monitor(device):
     network, given = net(device), data(device)
     optimizer = torch.optim.SGD(network.parameters(), 0.01)
-    watch = ng.Monitor(network, given.x, given.y, x_test=inputs(device, 3), loss="squared", optimizer=optimizer, budget=None)
+    watch = ng.Monitor(
+        network, given.x, given.y, x_test=inputs(device, 3), loss="squared", optimizer=optimizer, budget=None
+    )
     before = copy.deepcopy(network)
     for step in range(3):
         loss = 0.5 * (network(given.x) - given.y).square().sum()

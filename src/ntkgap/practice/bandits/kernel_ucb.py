@@ -102,7 +102,9 @@ class KernelUCB(Policy):
 
     def _with_seen(self, x: Tensor) -> Tensor:
         """Kernel of the inputs of all rounds, and then of those asked about, with the latter: [t + k, k]."""
-        return self.kernel(self._seen_and(x), x).double().cpu()  # one call a round: evaluating it may cost little more
+        return (
+            self.kernel(self._seen_and(x), x).double().cpu()
+        )  # one call a round: evaluating it may cost little more
 
     def _seen_and(self, x: Tensor) -> Tensor:
         """Inputs of all rounds and then those asked about, [t + k, D], without a copy of the former."""

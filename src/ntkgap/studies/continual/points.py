@@ -31,7 +31,9 @@ class Points:
     @classmethod
     def of(cls, stream: TaskStream) -> "Points":
         """Training inputs of all tasks, then their test inputs."""
-        parts = [in_float64(data.x) for data in (*(t.train for t in stream.tasks), *(t.test for t in stream.tasks))]
+        parts = [
+            in_float64(data.x) for data in (*(t.train for t in stream.tasks), *(t.test for t in stream.tasks))
+        ]
         at = torch.arange(sum(map(len, parts))).split([len(part) for part in parts])
         return cls(torch.cat(parts), at[: len(stream)], at[len(stream) :])
 

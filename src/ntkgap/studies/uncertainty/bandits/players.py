@@ -79,7 +79,9 @@ class Players:
         if training.optimizer == "adam":
             return training.learning_rate
         network = in_float64(copy.deepcopy(self.network))
-        curvature = NTKOperator(network, seen.to(next(network.parameters()).device)).spectral_norm() + self.problem.penalty
+        curvature = (
+            NTKOperator(network, seen.to(next(network.parameters()).device)).spectral_norm() + self.problem.penalty
+        )
         return min(training.learning_rate, STABLE * 2 * len(seen) / float(curvature))
 
     def _schedule(self, hidden_layers: int) -> None:
