@@ -163,8 +163,9 @@ def kernels_compared(device):
     y = drawn(6, 2).to(device)
     found = ng.spectrum(k)
     return [
-        ng.kernel_distance(k, other), ng.relative_change(k, other), ng.target_alignment(k, y[:, :1]), found.eigenvalues,
-        found.condition_number, found.effective_rank, ng.critical_learning_rate(k), ng.required_width(inputs(device)),
+        ng.kernel_distance(k, other), ng.relative_change(k, other), ng.target_alignment(k, y[:, :1]),
+        found.eigenvalues, found.condition_number, found.effective_rank, ng.critical_learning_rate(k),
+        ng.required_width(inputs(device)),
     ]  # fmt: skip
 
 
@@ -279,7 +280,8 @@ def train_ensemble(device):
 def second_order(device):
     found = []
     settings = [
-        {"learning_rate": 0.5, "damping": 0.1}, {"learning_rate": "search"}, {"learning_rate": 1.0, "damping": "adaptive"},
+        {"learning_rate": 0.5, "damping": 0.1}, {"learning_rate": "search"},
+        {"learning_rate": 1.0, "damping": "adaptive"},
         {"learning_rate": 0.5, "damping": 0.1, "solver": "conjugate_gradients"},
     ]  # fmt: skip
     for options in settings:
@@ -490,7 +492,8 @@ def policies(device: Device, game: bandits.Environment) -> list[bandits.Policy]:
         bandits.NeuralUCB(rewards(device, game, optimizer="sgd", batch_size=2), 0.1),
         bandits.NeuralUCB(rewards(device, game), 0.1, design="diagonal", mean="linearized"),
         bandits.NeuralTS(rewards(device, game), 0.1, mean="kernel_ridge", at="initial", generator=seeded),
-        bandits.LaplaceUCB(rewards(device, game, optimizer="adam")), bandits.LaplaceTS(rewards(device, game), generator=seeded),
+        bandits.LaplaceUCB(rewards(device, game, optimizer="adam")),
+        bandits.LaplaceTS(rewards(device, game), generator=seeded),
         bandits.NeuralLinear(rewards(device, game), game.arms, generator=seeded),
         bandits.EnsembleTS([rewards(device, game), rewards(device, game)], generator=seeded),
         bandits.KernelUCB(kernel, game.arms, noise=0.1, exploration=1.0),

@@ -11,7 +11,7 @@ import torch
 def neutral() -> Iterator[None]:
     """Leave inference mode and autocast, whoever has entered them; the grad mode stays as it is.
 
-    Products of float32 are taken in float32: TF32 and bfloat16 are switched off inside, and afterwards as they were.
+    Products of float32 are taken in float32: TF32 and bfloat16 are off inside, and afterwards as they were.
     Those switches are the process's: other threads that compute meanwhile do so in float32, too.
     """
     with ExitStack() as stack:

@@ -160,8 +160,8 @@ class BaseStudy(BaseModel, ABC):
             device: replaces the device, see there.
 
         Raises:
-            StudyError: if there is no such preset, problem or device, a value is out of range, or the network or the data
-                fit none of the problems.
+            StudyError: if there is no such preset, problem or device, a value is out of range, or the network or
+                the data fit none of the problems.
         """
         origin = f"preset {name!r}"
         changes = Changes.of(model, data, target, _numbers("widths", widths), n_train, n_test)

@@ -43,9 +43,9 @@ def empirical_ntk_to_file(
 ) -> np.memmap:
     r"""The kernel of :func:`empirical_ntk`, written to a file of NumPy's format that need not fit the memory.
 
-    A block of rows is computed at a time, on the model's device; of a symmetric kernel from its diagonal on, and the
-    rest is mirrored. After each block what is done is noted in ``path`` + ``.progress.json``: the same call goes on
-    where an earlier one was interrupted, and of a finished kernel just opens the file.
+    A block of rows is computed at a time, on the model's device; of a symmetric kernel from its diagonal on, and
+    the rest is mirrored. After each block what is done is noted in ``path`` + ``.progress.json``: the same call
+    goes on where an earlier one was interrupted, and of a finished kernel just opens the file.
 
     Args:
         model: as for ``empirical_ntk``; its parameters must not change between calls.
@@ -93,6 +93,8 @@ def empirical_ntk_to_file(
     one_row = int(np.prod(shape[1:])) * point.float_dtype.itemsize
     height = rows or max(1, min(MOST_ROWS, len(left), budget // 4 // max(one_row, 1)))
     file = Path(path)
+    if not file.parent.is_dir():
+        raise KernelError(f"{file} cannot be written: there is no folder {file.parent}; make it first")
     try:
         with FileLock(f"{file}.lock", timeout=0), _File(file, identity, one_row * len(left)) as kernel:
             starts = [start for start in range(0, len(left), height) if start + height > kernel.done]

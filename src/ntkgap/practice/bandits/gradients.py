@@ -24,9 +24,9 @@ class FactoredGradients:
 
     .. math:: \langle g_i, g_j \rangle = \sum_l \langle \delta^l_i, \delta^l_j \rangle \langle h^l_i, h^l_j \rangle
 
-    is exact whatever parameters g_i and g_j were taken at. Factors stay on the network's device; products of them are
-    float64 on the CPU, where policies keep what they know. Parameters whose gradient is no single product (layers
-    at several positions, rearranged weights) are kept as explicit rows; their v is None.
+    is exact whatever parameters g_i and g_j were taken at. Factors stay on the network's device; products of them
+    are float64 on the CPU, where policies keep what they know. Parameters whose gradient is no single product
+    (layers at several positions, rearranged weights) are kept as explicit rows; their v is None.
 
     Args:
         blocks: parameter -> (u, v) of shapes [r, p] and [r, q], in the parameter's order u ⊗ v; v may be None.

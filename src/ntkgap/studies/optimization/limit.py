@@ -45,7 +45,10 @@ def infinite_width_gram(
 
 @lru_cache(maxsize=8)
 def _of_any_width(model: str, data: str, seed: int, at: str) -> Tensor:
-    """Θ on the training set of a seed, [n, n]; specifications as JSON, on a device. With pooled pixels it takes minutes."""
+    """Θ on the training set of a seed, [n, n], on a device; specifications as JSON.
+
+    With pooled pixels it takes minutes.
+    """
     train, _ = DataSpec.model_validate_json(data).load(seed)
     train = in_float64(moved(train))
     network = in_float64(ModelSpec.model_validate_json(model).build(train, ANY_WIDTH, Generator().manual_seed(0)))
