@@ -235,13 +235,13 @@ def train(device):
     found = []
     settings = [
         {}, {"optimizer": "sgd", "batch_size": 2}, {"optimizer": "adam", "weight_decay": 0.1, "clip": 1.0},
-        {"optimizer": torch.optim.LBFGS}, {"loss": nn.MSELoss()},
+        {"optimizer": torch.optim.LBFGS, "steps": 1}, {"loss": nn.MSELoss()},
         {"schedule": lambda step: 0.9**step, "test": data(device)},
     ]  # fmt: skip
     for options in settings:
-        network = net(device)
+        network, options = net(device), {"steps": 3} | options
         found += [
-            ng.train(network, data(device), learning_rate=0.01, steps=4, **options).losses,
+            ng.train(network, data(device), learning_rate=0.01, **options).losses,
             network(inputs(device)),
         ]
     curve = ng.train(net(device, outputs=3), classes(device), learning_rate=0.01, steps=3, loss="cross_entropy")
@@ -471,7 +471,7 @@ def continual(device):
 
 
 def environment(device: Device, **options: Any) -> bandits.Environment:
-    return bandits.make_environment(classes(device, 8), features="unit_norm", **options)
+    return bandits.make_environment(classes(device, 6), features="unit_norm", **options)
 
 
 def rewards(device: Device, game: bandits.Environment, **options: Any) -> bandits.RewardModel:
@@ -503,7 +503,8 @@ def policies(device: Device, game: bandits.Environment) -> list[bandits.Policy]:
 
 def _played(device: Device, encoding: str) -> Any:
     game = environment(device, encoding=encoding)
-    runs = [bandits.play(game, policy, diagnose_at=[4]) for policy in policies(device, game)]
+    some = slice(None) if encoding == "outputs" else slice(4, None, 4)
+    runs = [bandits.play(game, policy, diagnose_at=[4]) for policy in policies(device, game)[some]]
     return [
         [run.regret, run.rewards, run.arms, run.diagnostics if hasattr(run, "diagnostics") else 0] for run in runs
     ]

@@ -19,12 +19,33 @@ STUDIES = {
 }
 
 
-def smoke(study, **changes):
-    """The cheapest cell of each kind of problem."""
-    found = study.preset("smoke", seeds=1, **changes)
+SMALL = {
+    "ensemble": {"members": 4, "training": {"steps": 4, "observations": 2}},
+    "classification": {"training": {"steps": 3}},
+    "bandit": {
+        "data": {"n_train": 8},
+        "training": {"steps": 2, "every": 4},
+        "rules": ["theory", "evidence"],
+        "tuned": {"ucb": [0.1], "ntk_ucb": [0.1]},
+    },
+    "continual": {
+        "data": {"n_train": 6, "n_test": 10},
+        "stream": {"tasks": 2},
+        "training": {"steps": [1, 2]},
+        "methods": {"ogd": 3, "replay": 2},
+    },
+}
+
+
+def smoke(study):
+    """The cheapest cell of each kind of problem, made smaller still."""
+    found = study.preset("smoke", seeds=1)
     kinds = {}
     for cell in sorted(found.cells(), key=found.cost):
-        kinds.setdefault(cell.get("kind", ""), cell)
+        kinds.setdefault(cell.get("kind", study.name), cell)
+    for kind, cell in kinds.items():
+        for key, value in SMALL.get(kind, {}).items():
+            cell[key] = {**cell[key], **value} if isinstance(value, dict) and key != "tuned" else value
     return found, list(kinds.values())
 
 
@@ -46,7 +67,7 @@ def same(one, other, where=""):
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_a_smoke_cell_gives_the_cpus_numbers(sim, name):
+def test_a_smoke_cell_of_each_kind_gives_the_cpus_numbers(sim, name):
     study, cells = smoke(STUDIES[name])
     for cell in cells:
         expected, found = study.compute_cell(cell), study.compute_cell(cell, {"device": "sim"})
@@ -103,3 +124,16 @@ def test_a_cell_out_of_memory_fails_by_name(sim):
     study, cells = smoke(ng.OptimizationStudy)
     with with_memory(100), pytest.raises(StudyError, match="is out of memory, with blocks half as large too"):
         study.compute_cell(copy.deepcopy(cells[0]), {"device": "sim"})
+
+
+def test_the_command_line_refuses_a_device_that_is_not_there(sim, tmp_path, monkeypatch, capsys):
+    from ntkgap import cli
+
+    monkeypatch.setenv("COLUMNS", "300")
+    arguments = ["ntkgap", "run", "--preset", "smoke", "--device", "cuda:9", "--store", str(tmp_path / "s")]
+    monkeypatch.setattr("sys.argv", arguments)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 1
+    assert "there is no device 'cuda:9' on this machine; choose one of cpu, sim:0" in capsys.readouterr().err
+    assert not (tmp_path / "s").exists()
