@@ -29,7 +29,7 @@ SMALL = {
         "tuned": {"ucb": [0.1], "ntk_ucb": [0.1]},
     },
     "continual": {
-        "data": {"n_train": 6, "n_test": 10},
+        "data": {"n_train": 10, "n_test": 10},
         "stream": {"tasks": 2},
         "training": {"steps": [1, 2]},
         "methods": {"ogd": 3, "replay": 2},
