@@ -170,9 +170,9 @@ def main(arguments: list[str] | None = None) -> None:
     compare(f"kernel, 3 convolutions, {c} channels, {s}×{s}, n = {k}", conv, mean_kernel, device, by_hand)
     few = 8 if small else 256
     compare(
-        f"Lanczos on NTKOperator, MLP width {m}, n = {few}",
+        f"20 Lanczos steps on NTKOperator, MLP width {m}, n = {few}",
         dense(m, few),
-        lambda network, x: torch.tensor(ng.NTKOperator(network, x).eigenvalue_range().largest),
+        lambda network, x: torch.tensor(ng.NTKOperator(network, x).eigenvalue_range(max_steps=20).largest),
         device,
     )
     n = 16 if small else 4096

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
 NAME = "sim"
 CPU, PRIVATE_USE = 1, 12  # of DLPack: kDLCPU, kDLExtDev
@@ -229,10 +229,17 @@ def _copied(self: Tensor, memo: dict[int, Any]) -> Tensor:
     return memo[id(self)]
 
 
+class _Module(_DummyBackendModule):  # type: ignore[misc]
+    """What ``torch.get_device_module`` gives."""
+
+    def synchronize(self, device: Any = None) -> None:
+        """There is nothing to wait for."""
+
+
 def register() -> torch.device:
     """Once a process: the device ``sim:0``."""
     if torch._C._get_privateuse1_backend_name() != NAME:
-        _setup_privateuseone_for_python_backend(NAME)
+        _setup_privateuseone_for_python_backend(NAME, _Module())
         _library.fallback(_on_the_cpu, "PrivateUse1")
         torch.Tensor.__deepcopy__ = _copied  # type: ignore[method-assign]
         # Those that torch wants from a backend of its own.

@@ -200,7 +200,7 @@ def _refuse_without_float64(model: nn.Module, dtype: torch.dtype | None) -> None
     for p in model.parameters():
         if not has_float64(p.device):
             raise KernelError(
-                f"{p.device.type} has no float64; move the model and the inputs to the CPU (model.cpu(), x.cpu()), "
+                f"{p.device.type} has no float64; move the model and the inputs to the CPU (.cpu()), "
                 "or leave dtype= out"
             )
 
