@@ -72,6 +72,10 @@ def run(
         typer.Option(help="Directory of results; by default runs/PRESET, with one store a study."),
     ] = None,
     workers: Workers = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="Where cells are computed: cpu, cuda (workers take its GPUs in turn), cuda:1 or mps."),
+    ] = None,
     retry_failed: RetryFailed = False,
     dry_run: DryRun = False,
     decide: Annotated[
@@ -114,6 +118,7 @@ def run(
     - `ntkgap run optimization --preset paper --store runs/part-3 --shard 3/16` - a sixteenth of it
     - `ntkgap run optimization --preset paper --engine dask --address tcp://host:8786` - on a Dask cluster
     """
+    from ntkgap.models.devices import find_device
     from ntkgap.reporting import print_preview, print_scorecard, report
     from ntkgap.studies import assess, assess_variations, find_study, not_asked, study_of
     from ntkgap.studies import decide as decide_study
@@ -131,6 +136,8 @@ def run(
     names = asked or (STUDY_NAMES if study is None else (study,))
     folder = Path("runs") / Path(preset).stem if store is None else expanded(store)
     numbers = parse_seeds(seed, seeds)
+    if device is not None:
+        find_device(device)  # before a study is left out for it
     if budget is not None:
         check_first_look(numbers)
     studies = []
@@ -148,6 +155,7 @@ def run(
                 train=train,
                 n_train=n_train,
                 n_test=n_test,
+                device=device,
             )
             chosen.check()
             studies.append(chosen)

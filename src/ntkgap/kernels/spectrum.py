@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import KernelError
+from ntkgap.models.devices import in_float64
 from ntkgap.one_line import line_of
 
 
@@ -42,7 +43,7 @@ def check_symmetric(gram: Tensor, precision: torch.dtype | None = None) -> Tenso
     Raises:
         KernelError: if the matrix is not square, not finite or not symmetric.
     """
-    g = check_gram(gram).double()
+    g = in_float64(check_gram(gram))
     asymmetry = float((g - g.T).abs().max())
     scale = float(g.abs().max())
     if asymmetry > 100 * len(g) * torch.finfo(precision or gram.dtype).eps * scale:

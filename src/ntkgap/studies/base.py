@@ -15,11 +15,13 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticSerializationError
 
 from ntkgap.errors import NtkgapError, StudyError, StudyWarning
+from ntkgap.models.devices import find_device
 from ntkgap.one_line import line_of
 from ntkgap.paths import expanded, is_file
 from ntkgap.studies import factories, given_data
 from ntkgap.studies.changes import Changes
 from ntkgap.studies.claim import Claim
+from ntkgap.studies.device import CPU, note_on, of_worker, on, with_less_memory
 from ntkgap.studies.faults import Checked, faults, nearest
 from ntkgap.studies.figures import StudyFigure, Table
 from ntkgap.studies.findings import Findings
@@ -34,7 +36,7 @@ from ntkgap.sweep.parcels import FILES
 # A sweep of so many cells is planned in a few seconds.
 MAX_CELLS = 100_000
 # What ``preset`` replaces.
-REPLACED = ("model", "data", "widths", "seeds", "problems", "n_train", "n_test", "target", "train")
+REPLACED = ("model", "data", "widths", "seeds", "problems", "n_train", "n_test", "target", "train", "device")
 
 
 # Forecasts by configuration: seeds are alike.
@@ -61,6 +63,8 @@ class BaseStudy(Checked, ABC):
         description: what a preset is for.
         seeds: seeds of the replicates.
         problems: networks on data.
+        device: where cells are computed, ``"cpu"``, ``"cuda"`` (workers take its GPUs in turn), ``"cuda:1"`` or
+            ``"mps"``; no part of what a cell is.
 
     Example:
         >>> sorted(ng.OptimizationStudy.presets())
@@ -84,6 +88,7 @@ class BaseStudy(Checked, ABC):
     description: str = ""
     seeds: list[Seed] = Field(min_length=1)
     problems: Sequence[BaseProblem] = Field(min_length=1)
+    device: str = Field(default="cpu", exclude=True)
 
     def __repr__(self) -> str:
         return line_of(self, problems=len(self.problems), seeds=len(self.seeds), description=self.description)
@@ -148,6 +153,7 @@ class BaseStudy(Checked, ABC):
         n_test: int | None = None,
         target: str | None = None,
         train: Any = None,
+        device: str | None = None,
         **unknown: Any,
     ) -> Self:
         """The study a preset describes, or a changed one.
@@ -173,11 +179,12 @@ class BaseStudy(Checked, ABC):
                 name, a class of ``torch.optim``, a function), ``loss`` (a name, a class of ``torch.nn``, a
                 function), ``learning_rate``, ``steps``, ``momentum``, ``weight_decay``, ``clip``, ``batch_size``
                 and ``schedule`` (a function).
+            device: replaces the device, see there.
             unknown: refused; a YAML file says what else a study is to be.
 
         Raises:
-            StudyError: if there is no such preset, problem or keyword, a value is out of range, or the network or
-                the data fit none of the problems.
+            StudyError: if there is no such preset, problem, device or keyword, a value is out of range, or the
+                network or the data fit none of the problems.
         """
         origin = f"preset {name!r}"
         if unknown:
@@ -185,7 +192,8 @@ class BaseStudy(Checked, ABC):
             taken = f"it takes {', '.join(REPLACED)}, and a YAML file says all else"
             raise StudyError(f"{origin} takes no {wrong}={nearest(wrong, REPLACED)}; {taken}")
         changes = Changes.of(model, data, target, _numbers("widths", widths), n_train, n_test)
-        configuration = cls.build(cls._read_preset(name), origin).configuration()
+        found = cls.build(cls._read_preset(name), origin)
+        chosen_device, configuration = device or found.device, found.configuration()
         if problems is not None:
             texts = [text.lower() for text in problems]
             chosen = [p for p in configuration["problems"] if any(text in p["name"].lower() for text in texts)]
@@ -198,9 +206,10 @@ class BaseStudy(Checked, ABC):
         if repeated := [seed for seed, count in Counter(configuration["seeds"]).items() if count > 1]:
             raise StudyError(f"{origin} repeats the seed {repeated[0]}; a seed is one replicate: name each once")
         study = changes.apply(cls.build, configuration, origin)
-        if train is None:
-            return study
-        return cls.build(cls._with_training(study.configuration(), train), f"{origin} with train=")
+        if train is not None:
+            study = cls.build(cls._with_training(study.configuration(), train), f"{origin} with train=")
+        find_device(chosen_device)
+        return study.model_copy(update={"device": str(chosen_device)})
 
     @classmethod
     def _with_training(cls, configuration: dict[str, Any], train: Any) -> dict[str, Any]:
@@ -269,7 +278,13 @@ class BaseStudy(Checked, ABC):
         for one in every:
             for folder, names in one.own_files().items():
                 files[folder] = sorted({*files.get(folder, []), *names})
-        found = {"code": factories.parcels(code), "data": given_data.files(data), FILES: files}
+        own_device = "" if self.device == "cpu" else self.device
+        found = {
+            "code": factories.parcels(code),
+            "data": given_data.files(data),
+            FILES: files,
+            "device": own_device,
+        }
         return {key: value for key, value in found.items() if value}
 
     def memory(self, cell: Mapping[str, Any]) -> float:
@@ -304,7 +319,13 @@ class BaseStudy(Checked, ABC):
         if supplies:
             factories.receive(supplies.get("code", {}))
             given_data.receive(supplies.get("data", {}))
-        return cls.measure(cls.problem_of(cell), cell["width"], cell["seed"]).result()
+        device = of_worker((supplies or {}).get("device", "cpu"))
+        with on(device):
+            notes = [] if device == CPU else [note_on(device)]
+            problem = cls.problem_of(cell)
+            findings = with_less_memory(lambda: cls.measure(problem, cell["width"], cell["seed"]), notes)
+            findings.notes += notes
+            return findings.result()
 
     @classmethod
     @abstractmethod
@@ -319,6 +340,7 @@ class BaseStudy(Checked, ABC):
         Raises:
             NtkgapError: saying what cannot be loaded or built.
         """
+        find_device(self.device)
         if advice := seeds_advice(len(set(self.seeds))):
             warnings.warn(advice, StudyWarning, stacklevel=2)
         for problem in self.problems:

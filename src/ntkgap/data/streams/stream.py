@@ -127,13 +127,13 @@ class TaskStream:
         """A data set of the shapes that a network for this stream must have: the first task, all outputs."""
         train = self.tasks[0].train
         # Ones: a column of zeros is no column of signs.
-        return Dataset(train.x, torch.ones(len(train), self.n_outputs, dtype=train.y.dtype), train.n_classes)
+        return Dataset(train.x, train.y.new_ones(len(train), self.n_outputs), train.n_classes)
 
-    def to(self, dtype: torch.dtype) -> "TaskStream":
-        """Cast inputs and targets of all tasks."""
+    def to(self, to: torch.dtype | torch.device | str) -> "TaskStream":
+        """Cast inputs and targets of all tasks to a type, or move them to a device."""
         return TaskStream(
             self.name,
-            tuple(Task(t.name, t.train.to(dtype), t.test.to(dtype), t.columns) for t in self.tasks),
+            tuple(Task(t.name, t.train.to(to), t.test.to(to), t.columns) for t in self.tasks),
         )
 
 

@@ -114,7 +114,9 @@ class _Held(Memory):
             before = self._centre[name]
             safe = torch.where(whole > 0, whole, torch.ones_like(whole))
             self._centre[name] = torch.where(whole > 0, (old * before + new * here) / safe, here)
-            self._offset = self._offset + (old * new / safe * (before - here).square()).flatten(1).sum(dim=1)
+            self._offset = self._offset.to(new) + (old * new / safe * (before - here).square()).flatten(1).sum(
+                dim=1
+            )
             self._fisher[name] = whole
 
     def _fisher_of(self, phase: int, trained: Tensors) -> Tensors:

@@ -8,6 +8,7 @@ import torch
 from torch import Generator, nn
 
 from ntkgap.errors import KernelError, ModelError
+from ntkgap.models.devices import in_float64
 from ntkgap.practice import linearize
 from ntkgap.practice.continual import Method, Observer, Plain, TaskRuns, train_tasks
 from ntkgap.practice.modes import modes_differ
@@ -63,7 +64,7 @@ class Learner:
             self._find_limit()
         if training.rule == "fraction_of_critical":
             assert training.fraction_of_critical is not None  # as the rule takes it
-            critical = critical_rates(self.limit, self.network().double(), self.points)
+            critical = critical_rates(self.limit, in_float64(self.network()), self.points)
             rates = [training.fraction_of_critical * rate for rate in critical]
         return PresetPlan(training, rates, self.width, len(self.stream), self.problem.data.n_train)
 
@@ -114,14 +115,14 @@ class Learner:
     @cached_property
     def initial_kernel(self) -> Kernel:
         """K(points, X_t) of the network as it starts; of the first task it is kept, for all trainings begin so."""
-        kernel = self.kernel_of(self.network().double())
+        kernel = self.kernel_of(in_float64(self.network()))
         first = lru_cache(maxsize=1)(lambda: kernel(0))
         return lambda t: kernel(t) if t else first()
 
     def predictions(self) -> dict[str, PredictedScores]:
         """R at all stopping times by the kernels that are known before training, by name."""
         found = {}
-        network = self.network().double()
+        network = in_float64(self.network())
         with torch.no_grad():
             initial = network(self.points.x)
         steps, rates = self.plan.stops, self.plan.rates

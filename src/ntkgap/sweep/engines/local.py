@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from ntkgap.errors import NtkgapError, StoreError
@@ -33,9 +34,10 @@ class Event:
 class Worker:
     """One child process, and the task it works on."""
 
-    def __init__(self) -> None:
+    def __init__(self, number: int = 0) -> None:
+        self.number = number
         try:
-            self.process = start_worker()
+            self.process = start_worker(number)
         except OSError as error:
             raise NtkgapError(
                 f"cannot start a worker process: {error}; let this user have more processes and open files "
@@ -120,7 +122,8 @@ class LocalEngine:
                 return again.popleft() if again else next(feed, None)
 
             def start(task: Task, attempt: int) -> None:
-                worker = Worker()
+                taken_numbers = {worker.number for worker in attempts}
+                worker = Worker(next(i for i in count() if i not in taken_numbers))
                 attempts[worker] = attempt
                 answers.register(worker.process.stdout, selectors.EVENT_READ, worker)  # type: ignore[arg-type]
                 worker.assign(task)

@@ -9,7 +9,9 @@ from torch import Generator, Tensor, nn
 from ntkgap.data import Dataset
 from ntkgap.errors import KernelError, ModelError
 from ntkgap.kernels import Evidence, empirical_ntk, infinite_width
+from ntkgap.models.devices import in_float64
 from ntkgap.practice.losses import squared_loss
+from ntkgap.studies.device import moved, present
 from ntkgap.studies.model import OwnModel
 from ntkgap.studies.uncertainty.ensembles.comparison import Comparison
 from ntkgap.studies.uncertainty.ensembles.methods import Predictive
@@ -83,14 +85,14 @@ def predict(problem: EnsembleProblem, width: int, seed: int) -> Prediction:
     # Of a user's network the limit may depend on the width, by its parametrisation.
     at = width if isinstance(problem.model, OwnModel) else ANY_WIDTH
     same = problem.model_copy(update={"name": "", "widths": [at], "variations": None})
-    return _predict(same.model_dump_json(), seed)
+    return _predict(same.model_dump_json(), seed, str(present()))
 
 
 @lru_cache(maxsize=8)
-def _predict(problem_json: str, seed: int) -> Prediction:
+def _predict(problem_json: str, seed: int, at: str) -> Prediction:
     problem = EnsembleProblem.model_validate_json(problem_json)
-    train, test = (d.to(torch.float64) for d in problem.data.load(seed))
-    network = problem.network(train, problem.widths[0], Generator().manual_seed(0)).double()
+    train, test = (in_float64(moved(d)) for d in problem.data.load(seed))
+    network = in_float64(problem.network(train, problem.widths[0], Generator().manual_seed(0)))
     try:
         ntk, nngp = kernels(network, train, test)
     except (KernelError, ModelError) as error:
