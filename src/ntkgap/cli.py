@@ -203,6 +203,7 @@ def run(
     from ntkgap.studies import assess, assess_variations, find_study, not_asked, study_of
     from ntkgap.studies import decide as decide_study
     from ntkgap.sweep import run as run_study
+    from ntkgap.sweep import shared_workers
 
     budget = parse_budget(decide)
     if budget is not None and dry_run:
@@ -251,16 +252,17 @@ def run(
     finished = []
     console = _console()
     end = time.monotonic() + (budget or 0.0)
-    for i, (chosen, path) in enumerate(zip(studies, stores, strict=True)):
-        try:
-            if budget is None:
-                finished.append(run_study(chosen, path, workers, retry_failed=retry_failed))
-            else:  # what is left, in equal parts; what a study does not need is left to those after it
-                part = max(end - time.monotonic(), 1e-3) / (len(studies) - i)
-                finished.append(decide_study(chosen, path, part, workers, retry_failed=retry_failed))
-        except KeyboardInterrupt:
-            _say_how_to_resume(chosen, path, deciding=budget is not None)
-            raise typer.Exit(130) from None
+    with shared_workers(workers) as engine:
+        for i, (chosen, path) in enumerate(zip(studies, stores, strict=True)):
+            try:
+                if budget is None:
+                    finished.append(run_study(chosen, path, workers, retry_failed=retry_failed, engine=engine))
+                else:  # what is left, in equal parts; what a study does not need is left to those after it
+                    part = max(end - time.monotonic(), 1e-3) / (len(studies) - i)
+                    finished.append(decide_study(chosen, path, part, workers, retry_failed=retry_failed))
+            except KeyboardInterrupt:
+                _say_how_to_resume(chosen, path, deciding=budget is not None)
+                raise typer.Exit(130) from None
     # Files first: what is wrong with the terminal must not lose them.
     page = None
     if any(r.counts()["done"] for r in finished):
