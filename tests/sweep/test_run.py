@@ -11,7 +11,7 @@ import pytest
 
 import ntkgap as ng
 from ntkgap.errors import StoreError, StudyError, StudyWarning
-from ntkgap.sweep import preview, run_as_chosen, try_cells
+from ntkgap.sweep import preview, run_as_chosen, shared_workers, try_cells
 from ntkgap.sweep.engines import local
 from ntkgap.sweep.store import META
 from tests.sweep.toy import ToyStudy
@@ -76,6 +76,20 @@ def test_a_failing_cell_is_reported_and_the_sweep_goes_on(tmp_path):
 def test_a_killed_worker_loses_nothing(tmp_path):
     study = ToyStudy(dies_once_at=2, mark=str(tmp_path / "mark"))
     assert run(study, tmp_path / "store").counts() == {"done": 6}
+
+
+def test_runs_share_workers_and_do_without_those_that_died_between_them(tmp_path):
+    with shared_workers(2) as engine:
+        ng.run(ToyStudy(), tmp_path / "a", progress=False, engine=engine)
+        kept = [worker.process for worker in engine._idle]
+        assert len(kept) == 2
+        kept[0].kill()
+        kept[0].wait()
+        again = ng.run(ToyStudy(), tmp_path / "b", progress=False, engine=engine)
+        assert again.counts() == {"done": 6}
+        assert kept[1] in [worker.process for worker in engine._idle]
+    assert all(process.poll() is not None for process in kept)
+    assert not engine._idle
 
 
 def test_a_cell_that_kills_every_worker_is_left_pending(tmp_path):

@@ -123,6 +123,7 @@ def run(
     from ntkgap.studies import assess, assess_variations, find_study, not_asked, study_of
     from ntkgap.studies import decide as decide_study
     from ntkgap.sweep import run as run_study
+    from ntkgap.sweep import shared_workers
     from ntkgap.sweep.shards import parse_shard
 
     budget = parse_budget(decide)
@@ -179,18 +180,23 @@ def run(
     finished = []
     console = make_console()
     end = time.monotonic() + (budget or 0.0)
-    for i, (chosen, path) in enumerate(zip(studies, stores, strict=True)):
-        try:
-            if budget is None:
-                finished.append(
-                    run_study(chosen, path, workers, retry_failed=retry_failed, engine=where, shard=part)
-                )
-            else:  # what is left, in equal parts; what a study does not need is left to those after it
-                left = max(end - time.monotonic(), 1e-3) / (len(studies) - i)
-                finished.append(decide_study(chosen, path, left, workers, retry_failed=retry_failed, engine=where))
-        except KeyboardInterrupt:
-            say_how_to_resume(chosen, path, deciding=budget is not None, shard=part)
-            raise typer.Exit(130) from None
+    with shared_workers(workers) as here:
+        for i, (chosen, path) in enumerate(zip(studies, stores, strict=True)):
+            try:
+                if budget is None:
+                    finished.append(
+                        run_study(
+                            chosen, path, workers, retry_failed=retry_failed, engine=where or here, shard=part
+                        )
+                    )
+                else:  # what is left, in equal parts; what a study does not need is left to those after it
+                    left = max(end - time.monotonic(), 1e-3) / (len(studies) - i)
+                    finished.append(
+                        decide_study(chosen, path, left, workers, retry_failed=retry_failed, engine=where)
+                    )
+            except KeyboardInterrupt:
+                say_how_to_resume(chosen, path, deciding=budget is not None, shard=part)
+                raise typer.Exit(130) from None
     if part is not None:
         say_where_parts_go(studies, stores, part, console)
         exit_with_failures(studies, stores, deciding=False, shard=part)

@@ -101,7 +101,7 @@ def assess(runs: Runs) -> list[Verdict]:
     done, failed = (done_cells(runs), failed_cells(runs)) if looks else ({}, {})
     for problem, cells in measured_cells(runs).items():
         looked = looked_at(study, done[problem], failed.get(problem, set()), looks) if looks else {}
-        for claim in study.claims():
+        for claim in study.judged_claims():
             values: dict[int, dict[int, float]] = {}
             bounds: dict[int, dict[int, tuple[float, float]]] = {}
             for cell in cells:
@@ -145,7 +145,7 @@ def not_asked(runs: Runs) -> list[NotAsked]:
     """The claims that were asked nowhere on a problem, each with the reason its cells give."""
     found = []
     for problem, cells in measured_cells(runs).items():
-        for claim in study_of(runs).claims():
+        for claim in study_of(runs).judged_claims():
             asked = [c for c in cells if claim.quantity in c.scalars and claim.quantity not in c.not_asked]
             reasons = [c.not_asked[claim.quantity] for c in cells if claim.quantity in c.not_asked]
             if reasons and not asked:

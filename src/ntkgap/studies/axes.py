@@ -110,7 +110,7 @@ def assess_variations(runs: Runs) -> list[AxisVerdict]:
 
     A claim that was judged at one of several values says nothing of the axis, and is left out.
     """
-    claims = study_of(runs).claims()
+    claims = study_of(runs).judged_claims()
     verdicts = (judge_along(claim, along) for along in measured_axes(runs) for claim in claims)
     return [v for v in verdicts if len(v.results) > 1 or len(v.results) == len(v.along.points)]
 

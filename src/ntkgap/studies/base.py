@@ -63,6 +63,7 @@ class BaseStudy(Checked, ABC):
         description: what a preset is for.
         seeds: seeds of the replicates.
         problems: networks on data.
+        leave_out: keys of claims that are not judged, chosen before anything is measured; the page names them.
         device: where cells are computed, ``"cpu"``, ``"cuda"`` (workers take its GPUs in turn), ``"cuda:1"`` or
             ``"mps"``; no part of what a cell is.
 
@@ -88,12 +89,22 @@ class BaseStudy(Checked, ABC):
     description: str = ""
     seeds: list[Seed] = Field(min_length=1)
     problems: Sequence[BaseProblem] = Field(min_length=1)
+    # Left out where it is empty: configurations of older stores have no such key.
+    leave_out: list[str] = Field(default=[], exclude_if=lambda keys: not keys)
+
     device: str = Field(default="cpu", exclude=True)
 
     def __repr__(self) -> str:
         return line_of(self, problems=len(self.problems), seeds=len(self.seeds), description=self.description)
 
     __str__ = __repr__
+
+    @model_validator(mode="after")
+    def _claims_left_out_are_known(self) -> Self:
+        known = {claim.key for claim in self.claims()} if self.leave_out else set()
+        if unknown := [key for key in self.leave_out if key not in known]:
+            raise ValueError(f"leave_out: there is no claim {unknown[0]!r}; there are {', '.join(sorted(known))}")
+        return self
 
     @model_validator(mode="after")
     def _grid_is_in_reach(self) -> Self:
@@ -355,6 +366,10 @@ class BaseStudy(Checked, ABC):
     @abstractmethod
     def claims(self) -> list[Claim]:
         """The claims this study judges."""
+
+    def judged_claims(self) -> list[Claim]:
+        """The claims without those that are left out."""
+        return [claim for claim in self.claims() if claim.key not in self.leave_out]
 
     def complete(self, cells: Sequence[Measured]) -> list[Measured]:
         """Add to cells what can be said of each only beside others, such as those of other seeds.

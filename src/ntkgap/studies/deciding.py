@@ -71,7 +71,7 @@ def decide(
         [6, 12, 20]
     """
     until = time.monotonic() + _checked(budget)
-    if not isinstance(study, BaseStudy) or not study.claims():
+    if not isinstance(study, BaseStudy) or not study.judged_claims():
         raise StudyError(f"the study {study.name!r} has no claims, so that there is nothing to decide; run it")
     looks = Looks(LOOKS, seed_sequence(study.seeds, LOOKS[-1][0]))
     rounds: list[_Rounds] = []

@@ -29,6 +29,11 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def shared_workers(workers: int | None = None) -> LocalEngine:
+    """Processes of this machine that several runs share, as a context manager; one a core if not given."""
+    return LocalEngine(default_workers() if workers is None else workers)
+
+
 def pending(study: Study, planned: list[StoredCell], retry_failed: bool) -> list[StoredCell]:
     """Cells that have to be computed, the most expensive first."""
     wanted = {"pending", "failed"} if retry_failed else {"pending"}

@@ -12,7 +12,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from ntkgap.errors import NtkgapError, StoreError
 from ntkgap.sweep.cell import Task, outcome
@@ -98,6 +99,8 @@ class LocalEngine:
     A worker that dies (killed, out of memory, crashed in native code) loses the task in hand and
     nothing else: it is replaced, and the task tried again, at most three times in all.
 
+    As a context manager it keeps its workers from one run to the next: a new one takes seconds to import torch.
+
     Args:
         workers: number of processes.
         limit: seconds from the first cell's beginning after which it stops, whatever is in hand; None for never.
@@ -106,6 +109,20 @@ class LocalEngine:
 
     def __init__(self, workers: int, limit: float | None = None, until: float | None = None) -> None:
         self.workers, self.limit, self.until = workers, limit, until
+        self._keeps = False
+        self._idle: list[Worker] = []
+
+    def __enter__(self) -> Self:
+        self._keeps = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the workers, whatever happened."""
+        self._keeps = False
+        while self._idle:
+            self._idle.pop().end()
 
     def run(self, tasks: Iterable[Task]) -> Iterator[Event]:
         """Compute ``tasks``, yielding an event as each ends; each is asked for when a worker is free.
@@ -123,15 +140,19 @@ class LocalEngine:
 
             def start(task: Task, attempt: int) -> None:
                 taken_numbers = {worker.number for worker in attempts}
-                worker = Worker(next(i for i in count() if i not in taken_numbers))
+                number = next(i for i in count() if i not in taken_numbers)
+                worker = self._idle.pop() if self._idle else Worker(number)
                 attempts[worker] = attempt
                 answers.register(worker.process.stdout, selectors.EVENT_READ, worker)  # type: ignore[arg-type]
                 worker.assign(task)
 
-            def dismiss(worker: Worker) -> None:
+            def dismiss(worker: Worker, *, keep: bool = False) -> None:
                 answers.unregister(worker.process.stdout)  # type: ignore[arg-type]
                 attempts.pop(worker)
-                worker.end()
+                if keep:
+                    self._idle.append(worker)
+                else:
+                    worker.end()
 
             try:
                 while len(attempts) < self.workers and (taken := take()):
@@ -164,7 +185,7 @@ class LocalEngine:
                             next_task, attempts[worker] = taken
                             worker.assign(next_task)
                         else:
-                            dismiss(worker)
+                            dismiss(worker, keep=self._keeps)
                         yield Event(task, answer["state"])
             finally:
                 for worker in list(attempts):
