@@ -10,6 +10,12 @@ class Here:
     def __init__(self, *_):
         pass
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
     def run(self, tasks):
         for task in tasks:
             yield Event(task, compute_cell(task))

@@ -19,7 +19,7 @@ from ntkgap.studies.statistics import median_interval
 
 STUDY = ng.OptimizationStudy.preset("smoke")
 CLAIMS = {claim.key: claim for claim in STUDY.claims()}
-HOLDS, FAILS, OPEN = [0.01, 0.02], [0.8, 0.9], [0.01, 0.9]
+HOLDS, FAILS, OPEN = [0.01, 0.015, 0.02], [0.8, 0.85, 0.9], [0.01, 0.5, 0.9]
 
 
 def verdict(key, problem="a", **by_width):
@@ -67,7 +67,7 @@ def test_an_extrapolated_width_is_an_arrow_beyond_the_axis():
 def test_the_sentence_counts_networks_by_outcome():
     verdicts = [verdict("gd_curve", p, w8=s) for p, s in (("a", HOLDS), ("b", FAILS), ("c", OPEN))]
     verdicts += [verdict("linearised_twin", p, w8=FAILS) for p in "ab"]
-    verdicts += [verdict("natural_gradient_steps", p, w8=[0.5, 1.5]) for p in "ab"]
+    verdicts += [verdict("natural_gradient_steps", p, w8=[0.5, 1.0, 1.5]) for p in "ab"]
     strip = Strip.of(STUDY, Scorecard.of(verdicts), WidthAxis.of(verdicts), 3)
     assert strip.finding == [
         ("Confirmed on 1 of 3", CLAIMS["gd_curve"].headline),
@@ -82,7 +82,7 @@ def test_the_sentence_counts_networks_by_outcome():
 
 def test_claims_with_one_question_share_a_row():
     one, other = (replace(CLAIMS[key], question="Is it so?") for key in ("gd_curve", "linearised_twin"))
-    verdicts = [judge(one, "a", {8: {0: 0.01, 1: 0.02}}), judge(other, "b", {8: {0: 0.8, 1: 0.9}})]
+    verdicts = [judge(one, "a", {8: dict(enumerate(HOLDS))}), judge(other, "b", {8: dict(enumerate(FAILS))})]
     strip = Strip.of(STUDY, Scorecard.of(verdicts), WidthAxis.of(verdicts), 2)
     (row,) = strip.rows
     assert [answer.word for answer in row.answers] == ["yes", "no"]

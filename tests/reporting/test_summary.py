@@ -11,7 +11,7 @@ CLAIMS = {claim.key: claim for claim in ng.OptimizationStudy.preset("smoke").cla
 
 def verdict(key, problem, kind=None, value=1e-6):
     claim = CLAIMS[key] if kind is None else replace(CLAIMS[key], kind=kind)
-    return judge(claim, problem, {8: {0: value, 1: value}, 64: {0: value, 1: value}})
+    return judge(claim, problem, {8: dict.fromkeys(range(3), value), 64: dict.fromkeys(range(3), value)})
 
 
 def test_problems_without_a_claim_in_common_have_cards_of_their_own():

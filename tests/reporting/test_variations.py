@@ -7,11 +7,12 @@ import shutil
 import matplotlib as mpl
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from rich.console import Console
 
 import ntkgap as ng
 from ntkgap.errors import StoreError
-from ntkgap.reporting import print_scorecard
+from ntkgap.reporting import drawings, print_scorecard
 from ntkgap.reporting.axis_figure import axis_figure
 from ntkgap.reporting.variations import axis_line, axis_sections, most_moved
 from ntkgap.studies import assess, assess_variations
@@ -28,8 +29,12 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def folder(runs, tmp_path_factory):
+    """The report, with files of the figures along axes; those of claims are tested elsewhere, and take long."""
     folder = tmp_path_factory.mktemp("report")
-    ng.report(runs, folder / "report.html", pdf=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drawings, "claim_figure", lambda *_: Figure())
+        patch.setattr(drawings, "draw", lambda *_: None)
+        ng.report(runs, folder / "report.html", pdf=True)
     return folder
 
 

@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 
 import ntkgap as ng
+from ntkgap.axis_names import axis_label, row_name
 from ntkgap.errors import StudyError
 from ntkgap.studies import assess, assess_variations
 from ntkgap.studies.assess import measured_cells
 from ntkgap.studies.axes import MeasuredAxis, judge_along, measured_axes
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.optimization import OptimizationStudy
-from ntkgap.studies.variations import axis_label, row_name, value_text
+from ntkgap.studies.variations import value_text
 from ntkgap.sweep import Runs
 from tests.here import Here
 from tests.studies.test_verdict import claim

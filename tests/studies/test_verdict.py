@@ -173,6 +173,14 @@ def test_one_seed_decides_nothing():
     verdict = judge(claim(), "p", values(lambda w, s: 0.1, seeds=1))
     assert verdict.status == "inconclusive"
     assert "single seed" in verdict.sentence
+    assert "0%" not in verdict.sentence
+
+
+def test_two_seeds_decide_nothing_however_clear():
+    verdict = judge(claim(), "p", values(lambda w, s: 1e-6 * (1 + s), seeds=2))
+    assert {r.state for r in verdict.widths} == {"inconclusive"}
+    assert "2 seeds are too few" in verdict.sentence
+    assert judge(claim(), "p", values(lambda w, s: 1e-6 * (1 + s), seeds=3)).status == "holds"
 
 
 def test_an_undecidable_seed_makes_its_width_inconclusive():

@@ -1,4 +1,4 @@
-"""The command line: ``ntkgap run | report | status | diagnose | compare | presets``, a file a command.
+"""The command line, a file a command: ``ntkgap run | report | status | diagnose | compare | merge | cluster …``.
 
 Heavy imports (torch, matplotlib) wait until a command needs them: help must answer at once.
 """

@@ -12,10 +12,12 @@ from rich.text import Text
 from ntkgap import __version__
 from ntkgap.cli.compare import compare
 from ntkgap.cli.diagnose import diagnose
+from ntkgap.cli.machines import cluster, merge
 from ntkgap.cli.output import make_console, warn
 from ntkgap.cli.presets import presets
-from ntkgap.cli.report import report, status
+from ntkgap.cli.report import report
 from ntkgap.cli.run import run
+from ntkgap.cli.status import status
 from ntkgap.errors import NtkgapError
 
 app = typer.Typer(
@@ -37,7 +39,7 @@ def root(
         raise typer.Exit
 
 
-for command in (run, diagnose, report, status, compare, presets):
+for command in (run, diagnose, report, status, compare, merge, cluster, presets):
     app.command()(command)
 
 PYTHON_WARNING = warnings.showwarning

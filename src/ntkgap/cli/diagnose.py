@@ -38,6 +38,13 @@ def diagnose(
             "squared error, at a tenth of the critical rate, 200 steps."
         ),
     ] = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option(
+            help="Tasks to learn one after the other besides, a file each: a.npz:x,y,b.npz:x,y. Says what the "
+            "network forgets, and what its linearized model forgets after the same steps."
+        ),
+    ] = None,
     n_train: Annotated[
         int | None, typer.Option(help="Training examples; three quarters of yours if not given, at most 800.")
     ] = None,
@@ -60,6 +67,7 @@ def diagnose(
     Examples:
     - `ntkgap diagnose my_model.py:build --data mine.npz:x,y --width 64,256,1024 --store runs/mine`
     - `ntkgap diagnose my_model.py:build --data mine.npz:x,y --train my_train.py:fit --dry-run`
+    - `ntkgap diagnose my_model.py:build --data all.npz:x,y --tasks a.npz:x,y,b.npz:x,y` - what is forgotten, too
     - `ntkgap diagnose my_model.py:network --data mine.csv --target price` - one network, without a width
     """
     from ntkgap.reporting import Diagnosis, print_preview
@@ -74,6 +82,7 @@ def diagnose(
         widths=parse_integers(width, "width"),
         seeds=parse_seeds(seed, seeds),
         train=train,
+        tasks=tasks,
         target=target,
         n_train=n_train,
         n_test=n_test,

@@ -13,6 +13,7 @@ from ntkgap.texts import PlainConsole
 if TYPE_CHECKING:
     from ntkgap.studies.base import BaseStudy
     from ntkgap.sweep import Runs
+    from ntkgap.sweep.shards import Shard
 
 
 def make_console(*, stderr: bool = False) -> Console:
@@ -37,11 +38,11 @@ def say_what_is_open(finished: "Sequence[Runs]", console: Console) -> None:
         console.print(f"{runs.study}: {left}", soft_wrap=True, highlight=False)
 
 
-def say_how_to_resume(study: "BaseStudy", path: Path, deciding: bool) -> None:
+def say_how_to_resume(study: "BaseStudy", path: Path, deciding: bool, shard: "Shard | None" = None) -> None:
     """Print what an interrupted run has kept."""
     from ntkgap.sweep import Runs, planned_cells
 
-    cells = Runs(path).cells if deciding else planned_cells(study, path)
+    cells = Runs(path).cells if deciding else planned_cells(study, path, shard)
     done = f"{sum(c.state == 'done' for c in cells)} of {len(cells)} cells are done and kept"
     make_console(stderr=True).print(f"\ninterrupted: {done}; run the same command to resume", highlight=False)
 
@@ -54,12 +55,14 @@ def print_failures(failures: list[tuple[dict[str, Any], str]], axes: Sequence[st
         console.print(Text(f"failed: {describe(cell, axes)}: {message}"))
 
 
-def exit_with_failures(studies: "list[BaseStudy]", stores: list[Path], deciding: bool) -> None:
+def exit_with_failures(
+    studies: "list[BaseStudy]", stores: list[Path], deciding: bool, shard: "Shard | None" = None
+) -> None:
     """End with a status of 1 if a cell of these studies has failed or, unless time was given, is missing."""
     from ntkgap.sweep import Runs, planned_cells
 
     pairs = zip(studies, stores, strict=True)
-    cells = [cell for s, path in pairs for cell in (Runs(path).cells if deciding else planned_cells(s, path))]
+    cells = [c for s, path in pairs for c in (Runs(path).cells if deciding else planned_cells(s, path, shard))]
     failed = [(c.cell, c.failure()["message"]) for c in cells if c.state == "failed"]
     missing = 0 if deciding else sum(c.state == "pending" for c in cells)
     if not failed and not missing:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ntkgap.cli.machines import find_engine, say_where_parts_go
 from ntkgap.cli.options import (
     SEED_HELP,
     DryRun,
@@ -71,6 +72,10 @@ def run(
         typer.Option(help="Directory of results; by default runs/PRESET, with one store a study."),
     ] = None,
     workers: Workers = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="Where cells are computed: cpu, cuda (workers take its GPUs in turn), cuda:1 or mps."),
+    ] = None,
     retry_failed: RetryFailed = False,
     dry_run: DryRun = False,
     decide: Annotated[
@@ -80,6 +85,23 @@ def run(
             "up to 12 and 20 where these leave a verdict open, those of highest gain first. The same command "
             "again goes on, with fresh time."
         ),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            help="Compute one of several fixed parts, like 3/16, for machines that share nothing: 'ntkgap merge' "
+            "joins their stores. No report is written."
+        ),
+    ] = None,
+    engine: Annotated[
+        str, typer.Option(help="Where to compute: local (processes of this machine) or dask (ntkgap[dask]).")
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(help="Of a Dask scheduler, like tcp://host:8786; without it a cluster on this machine."),
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="A cluster.yaml (see 'ntkgap cluster'): jobs of Slurm, PBS, … by Dask.")
     ] = None,
 ) -> None:
     """Measure networks beside the theory's predictions and write a report.
@@ -93,20 +115,30 @@ def run(
     - `ntkgap run optimization --problem MLP --width 64,256,1024 --seed 0:5 --store runs/mlp`
     - `ntkgap run optimization --decide 30m --store runs/decided` - seeds only where a verdict is open
     - `ntkgap run --model my_model.py:build --data mine.npz:images,labels --width 16,64 --store runs/mine`
+    - `ntkgap run optimization --preset paper --store runs/part-3 --shard 3/16` - a sixteenth of it
+    - `ntkgap run optimization --preset paper --engine dask --address tcp://host:8786` - on a Dask cluster
     """
+    from ntkgap.models.devices import find_device
     from ntkgap.reporting import print_preview, print_scorecard, report
     from ntkgap.studies import assess, assess_variations, find_study, not_asked, study_of
     from ntkgap.studies import decide as decide_study
     from ntkgap.sweep import run as run_study
+    from ntkgap.sweep import shared_workers
+    from ntkgap.sweep.shards import parse_shard
 
     budget = parse_budget(decide)
     if budget is not None and dry_run:
         raise StudyError("--decide chooses cells as results come in, which --dry-run cannot tell; leave one out")
+    part = parse_shard(shard) if shard is not None else None
+    if part is not None and budget is not None:
+        raise StudyError("--decide chooses cells as results come in, which no fixed --shard can; leave one out")
     # Without a study all are run that the preset and the problems are of; if there are none, the first says why.
     asked = [name for name in STUDY_NAMES if study is None and find_study(name).concerns(preset, problem)]
     names = asked or (STUDY_NAMES if study is None else (study,))
     folder = Path("runs") / Path(preset).stem if store is None else expanded(store)
     numbers = parse_seeds(seed, seeds)
+    if device is not None:
+        find_device(device)  # before a study is left out for it
     if budget is not None:
         check_first_look(numbers)
     studies = []
@@ -124,6 +156,7 @@ def run(
                 train=train,
                 n_train=n_train,
                 n_test=n_test,
+                device=device,
             )
             chosen.check()
             studies.append(chosen)
@@ -141,23 +174,36 @@ def run(
     stores = [folder if study is not None else folder / s.name for s in studies]
     if dry_run:
         for chosen, path in zip(studies, stores, strict=True):
-            print_preview(chosen, path, make_console(), workers=workers, retry_failed=retry_failed)
+            print_preview(chosen, path, make_console(), workers=workers, retry_failed=retry_failed, shard=part)
         return
+    where = find_engine(engine, address, cluster, workers)
     finished = []
     console = make_console()
     end = time.monotonic() + (budget or 0.0)
-    for i, (chosen, path) in enumerate(zip(studies, stores, strict=True)):
-        try:
-            if budget is None:
-                finished.append(run_study(chosen, path, workers, retry_failed=retry_failed))
-            else:  # what is left, in equal parts; what a study does not need is left to those after it
-                part = max(end - time.monotonic(), 1e-3) / (len(studies) - i)
-                finished.append(decide_study(chosen, path, part, workers, retry_failed=retry_failed))
-        except KeyboardInterrupt:
-            say_how_to_resume(chosen, path, deciding=budget is not None)
-            raise typer.Exit(130) from None
+    with shared_workers(workers) as here:
+        for i, (chosen, path) in enumerate(zip(studies, stores, strict=True)):
+            try:
+                if budget is None:
+                    finished.append(
+                        run_study(
+                            chosen, path, workers, retry_failed=retry_failed, engine=where or here, shard=part
+                        )
+                    )
+                else:  # what is left, in equal parts; what a study does not need is left to those after it
+                    left = max(end - time.monotonic(), 1e-3) / (len(studies) - i)
+                    finished.append(
+                        decide_study(chosen, path, left, workers, retry_failed=retry_failed, engine=where)
+                    )
+            except KeyboardInterrupt:
+                say_how_to_resume(chosen, path, deciding=budget is not None, shard=part)
+                raise typer.Exit(130) from None
+    if part is not None:
+        say_where_parts_go(studies, stores, part, console)
+        exit_with_failures(studies, stores, deciding=False, shard=part)
+        return
     # Files first: what is wrong with the terminal must not lose them.
     page = None
+    finished = [runs.snapshot() for runs in finished]  # each result is read once
     if any(r.counts()["done"] for r in finished):
         page = report(finished, folder / "report.html")
     for runs in finished:

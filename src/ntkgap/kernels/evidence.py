@@ -75,6 +75,13 @@ class Evidence:
     Raises:
         KernelError: if K is not square, finite, symmetric and positive semidefinite, or the residual does not
             fit it or is not finite; by the methods, if δ or σ² is not positive and finite.
+
+    Example:
+        >>> features = torch.eye(4, dtype=torch.float64)
+        >>> evidence = ng.Evidence(features @ features.T, torch.ones(4, 1))
+        >>> found = evidence.maximum(noise_variance=0.5)
+        >>> round(found.prior_precision, 2)  # 1/δ + ½ is the mean square of the targets, 1
+        2.0
     """
 
     def __init__(self, gram: Tensor, residual: Tensor) -> None:

@@ -135,6 +135,13 @@ def coordinate_check(
     Raises:
         StudyError: if there are too few widths, seeds or steps, a number is out of range, or the layers
             have different names at different widths. And as ``train`` does.
+
+    Example:
+        >>> train, _ = ng.load_data("digits", n_train=16, n_test=4)
+        >>> build = lambda width: ng.MLP(64, 10, width, 2, parametrization="mup")
+        >>> found = ng.coordinate_check(build, train, widths=[16, 32], steps=2, learning_rate=0.01, seeds=(0, 1))
+        >>> len(found.layers)
+        3
     """
     data = dataset_of(data)
     widths = sorted(set(widths))

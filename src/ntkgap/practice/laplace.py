@@ -94,6 +94,16 @@ class LinearizedLaplace:
         DataError: if targets of classes are no probabilities.
         ModelError: if the outputs are not finite or have another shape than the targets, or there is no
             per-example Jacobian.
+
+    Example:
+        >>> x = torch.linspace(-2, 2, 20)[:, None]
+        >>> data = ng.Dataset(x, torch.sin(2 * x))
+        >>> net = ng.MLP(1, 1, 32, 1, bias_std=0.5, generator=torch.Generator().manual_seed(0))
+        >>> _ = ng.train(net, data, learning_rate=0.01, steps=300, weight_decay=0.1)
+        >>> laplace = ng.LinearizedLaplace(net, data, prior_precision=1.0, noise_variance=0.1)
+        >>> found = laplace.predict(torch.tensor([[0.0], [6.0]]))
+        >>> bool(found.std[0] < found.std[1])  # less sure far from the data
+        True
     """
 
     def __init__(

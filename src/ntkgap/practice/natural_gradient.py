@@ -77,6 +77,13 @@ def natural_gradient_descent(
         StudyError: if a number is out of range, both η and λ are to be found, or the Gram matrix is too
             large to be formed.
         ModelError: if the outputs have another shape than the targets, or as :func:`empirical_ntk`.
+
+    Example:
+        >>> train, _ = ng.load_data("digits", n_train=20, n_test=5)
+        >>> net = ng.MLP(64, 10, 256, 2, generator=torch.Generator().manual_seed(0)).double()
+        >>> curve = ng.natural_gradient_descent(net, train.to(torch.float64), learning_rate=0.5, steps=4)
+        >>> bool(curve.losses[-1] < 0.1 * curve.losses[0])
+        True
     """
     refuse_coupling_layers(model)
     control = _choose_control(learning_rate, damping, steps)

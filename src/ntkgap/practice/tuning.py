@@ -110,6 +110,15 @@ def tune(
 
     Raises:
         StudyError: if the grid is empty, or every run diverged.
+
+    Example:
+        >>> train, _ = ng.load_data("digits", n_train=20, n_test=5)
+        >>> def fit(learning_rate):
+        ...     return ng.train(ng.MLP(64, 10, 16, 1), train, learning_rate=learning_rate, steps=5)
+        ...
+        >>> found = ng.tune(fit, {"learning_rate": (1e-3, 1e-2)})
+        >>> len(found.trials)
+        2
     """
     for name, values in grid.items():
         if not isinstance(values, LogarithmicGrid) and len(values) == 0:

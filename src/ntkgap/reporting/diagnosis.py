@@ -40,6 +40,7 @@ def diagnose(
     widths: int | Sequence[int] | None = None,
     seeds: int | Sequence[int] = 6,
     train: Any = None,
+    tasks: Any = None,
     target: str | None = None,
     n_train: int | None = None,
     n_test: int | None = None,
@@ -66,6 +67,9 @@ def diagnose(
         seeds: how many, or which.
         train: how you train: a function (model, data, seed) -> None or a mapping as of ``BaseStudy.preset``. If
             not given, SGD with momentum 0.9 on ½‖f − y‖² at a tenth of the critical rate, 200 steps.
+        tasks: data of tasks that the network learns one after the other besides, a list with a file or a pair
+            (x, y) for each: what is forgotten of earlier ones, beside what the linearized model forgets after the
+            same steps.
         target: name of the column of targets of a table.
         n_train: training examples; of your data three quarters if not given, and no more than 800.
         n_test: test examples; of your data a quarter if not given, and no more than 256.
@@ -78,6 +82,14 @@ def diagnose(
 
     Raises:
         NtkgapError: if the network cannot be built, the data not be read, or the training not be tried.
+
+    Example:
+        >>> build = lambda width: nn.Sequential(nn.Linear(64, width), nn.ReLU(), nn.Linear(width, 10))
+        >>> train, _ = ng.load_data("digits", n_train=32, n_test=8)
+        >>> own = {"optimizer": "sgd", "learning_rate": 1e-3, "steps": 10}
+        >>> d = ng.diagnose(build, (train.x, train.y.argmax(1)), widths=8, seeds=1, train=own, progress=False)
+        >>> "at width 8" in d.sentence
+        True
     """
     study = diagnosis_of(
         model,
@@ -85,6 +97,7 @@ def diagnose(
         widths=widths,
         seeds=seeds,
         train=train,
+        tasks=tasks,
         target=target,
         n_train=n_train,
         n_test=n_test,
@@ -111,6 +124,14 @@ class Diagnosis:
 
     Raises:
         StoreError: if they are of another study, or no cell of the problem is done.
+
+    Example:
+        >>> build = lambda width: nn.Sequential(nn.Linear(2, width), nn.Tanh(), nn.Linear(width, 1))
+        >>> x = torch.randn(12, 2)
+        >>> own = {"optimizer": "sgd", "learning_rate": 1e-2, "steps": 10}
+        >>> d = ng.diagnose(build, (x, x.prod(1, keepdim=True)), widths=8, seeds=1, train=own, progress=False)
+        >>> d.regime in ("kernel", "mixed", "feature learning", "not trained enough")
+        True
     """
 
     _folder: tempfile.TemporaryDirectory[str] | None = None

@@ -19,6 +19,9 @@ class Mark:
     style: str
 
 
+# Kinds of claims that refute nothing where they do not hold.
+UNMET = ("condition", "requirement")
+
 # Told apart by readers with any colour vision; legible as text, on light ground and on dark.
 COLOURS = {
     "holds": "#0067a3",
@@ -49,7 +52,7 @@ def mark(verdict: Verdict) -> Mark:
         return Mark("?", "inconclusive")
     if verdict.state == "holds":
         return Mark("✓", "holds") if verdict.holds_everywhere else Mark("◐", "partly")
-    return Mark("✗", "unmet" if verdict.claim.kind == "condition" else "fails")
+    return Mark("✗", "unmet" if verdict.claim.kind in UNMET else "fails")
 
 
 def width_mark(verdict: Verdict | AxisVerdict, result: WidthResult) -> Mark:
@@ -58,7 +61,7 @@ def width_mark(verdict: Verdict | AxisVerdict, result: WidthResult) -> Mark:
         return Mark("?", "inconclusive")
     if result.state == "holds":
         return Mark("✓", "holds")
-    return Mark("✗", "unmet" if verdict.claim.kind == "condition" else "fails")
+    return Mark("✗", "unmet" if verdict.claim.kind in UNMET else "fails")
 
 
 def trend_text(verdict: Verdict) -> str:

@@ -26,6 +26,7 @@ from ntkgap.studies.assess import NotAsked, measured_cells, not_asked
 from ntkgap.studies.base import BaseStudy
 from ntkgap.studies.figures import StudyFigure, Table
 from ntkgap.studies.measured import Measured
+from ntkgap.studies.remedies import remedies
 from ntkgap.sweep import Runs
 from ntkgap.sweep.files import write_atomically
 from ntkgap.sweep.study import describe
@@ -59,6 +60,8 @@ class StudyPage:
     seconds: float
     seeds_note: str
     not_asked: list[NotAsked]
+    left_out: list[str]
+    remedies: dict[tuple[str, str], str]
     described: dict[str, str]
 
     def strip(self, axis: WidthAxis, columns: int) -> Strip:
@@ -85,6 +88,12 @@ def report(runs: Runs | Sequence[Runs], path: str | Path | None = None, *, pdf: 
     Raises:
         StoreError: if no cell is done yet, those that are can be judged on nothing, or the files cannot be
             written, or would overwrite something else.
+
+    Example:
+        >>> study = ng.OptimizationStudy.preset("smoke", widths=[8], seeds=1)
+        >>> runs = ng.run(study, "runs/mine", workers=1, progress=False)
+        >>> ng.report(runs, "runs/mine/report.html").name
+        'report.html'
     """
     all_runs = [r.snapshot() for r in ([runs] if isinstance(runs, Runs) else runs)]
     stores = stores_of(all_runs)
@@ -167,6 +176,8 @@ def _study_page(runs: Runs, key: str) -> StudyPage:
         seconds=sum(cell.seconds for cell in done),
         seeds_note=seeds_note(verdicts) if verdicts else "",
         not_asked=not_asked(runs),
+        left_out=[claim.title for claim in study.claims() if claim.key in study.leave_out],
+        remedies=remedies(study, verdicts, all_cells),
         described={problem.name: problem.describe() for problem in study.problems},
     )
 

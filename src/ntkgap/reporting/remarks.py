@@ -3,8 +3,8 @@
 import re
 from collections.abc import Sequence
 
+from ntkgap.axis_names import axis_of
 from ntkgap.studies.measured import Measured
-from ntkgap.studies.variations import axis_of
 
 MAX_GROUPS = 12
 NUMBER = re.compile(r"(?<![\w.])[-−]?\d+(\.\d+)?(e[-+]?\d+)?")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.discoveries import Discoveries, control
-from ntkgap.studies.statistics import CONFIDENCE, median_confidence
+from ntkgap.studies.statistics import CONFIDENCE, FEWEST_SEEDS, median_confidence
 from ntkgap.studies.verdict import Verdict
 
 
@@ -111,8 +111,9 @@ def seeds_note(verdicts: list[Verdict]) -> str:
         return f"{note}; {looks.sentence}. {others}."
     if median_confidence(n) >= CONFIDENCE:
         return f"{note} of {CONFIDENCE:.0%} confidence."
-    plural = "s" if n > 1 else ""
-    reached = f"with {n} seed{plural} their confidence is {median_confidence(n):.0%}"
+    if n == 1:
+        return f"{note}; one seed has no interval and decides nothing: add seeds (--seeds 6)."
+    reached = f"with {n} seeds their confidence is {median_confidence(n):.0%}"
     return f"{note}; {reached}: add seeds (--seeds 6) for more."
 
 
@@ -124,8 +125,9 @@ def how_sure(cards: Sequence[Scorecard]) -> str:
     least, most = min(r.n_seeds for r in results), max(r.n_seeds for r in results)
     seeds = f"{least} seed{'s' if least > 1 else ''}" if least == most else f"{least} to {most} seeds"
     rest = f"How sure: an answer is given where the interval over {seeds} lies on one side of the limit."
-    if least < 2:
-        return f"How sure: not at all where there is one seed ({seeds}); add seeds."
+    if least < FEWEST_SEEDS:
+        few = "is one seed" if least == 1 else f"are {least} seeds"
+        return f"How sure: not at all where there {few}; add seeds (--seeds 6)."
     wrong = sum(card.discoveries.expected_wrong for card in cards)
     judged = sum(card.discoveries.n_verdicts for card in cards)
     confidence = min(r.confidence for r in results)

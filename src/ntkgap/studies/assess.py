@@ -1,21 +1,23 @@
 """From the results of a study to verdicts: the only place where claims meet numbers."""
 
 import json
+import warnings
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ntkgap.errors import StoreError, StudyError
+from ntkgap.axis_names import axis_of
+from ntkgap.errors import StoreError, StudyError, StudyWarning, callers_level
 from ntkgap.studies.base import BaseStudy
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.looked import judged_widths, looked_at, looks_of
-from ntkgap.studies.measured import Measured, check_place
+from ntkgap.studies.measured import Measured
 from ntkgap.studies.registry import known_study
-from ntkgap.studies.variations import axis_of
 from ntkgap.studies.verdict import Verdict, judge, verdict_of
 from ntkgap.sweep import Runs
 from ntkgap.sweep.store import META, flatten
+from ntkgap.sweep.stored import check_place
 
 
 def study_of(runs: Runs) -> BaseStudy:
@@ -29,7 +31,15 @@ def study_of(runs: Runs) -> BaseStudy:
     for stored in runs.cells:
         check_place(stored)
     try:
-        return known_study(runs.study).build(runs.configuration, f"the file {runs.path / META}")
+        kind = known_study(runs.study)
+        if kind.version != runs.version:
+            warnings.warn(
+                f"{runs.path} holds version {runs.version} of the study {runs.study!r}, this ntkgap has version "
+                f"{kind.version}: numbers are that version's, and are judged by this one's claims",
+                StudyWarning,
+                stacklevel=callers_level(),
+            )
+        return kind.build(runs.configuration, f"the file {runs.path / META}")
     except StudyError as error:
         raise StoreError(
             f"{error}; run the study again into the same store, or read it with its version"
@@ -91,7 +101,7 @@ def assess(runs: Runs) -> list[Verdict]:
     done, failed = (done_cells(runs), failed_cells(runs)) if looks else ({}, {})
     for problem, cells in measured_cells(runs).items():
         looked = looked_at(study, done[problem], failed.get(problem, set()), looks) if looks else {}
-        for claim in study.claims():
+        for claim in study.judged_claims():
             values: dict[int, dict[int, float]] = {}
             bounds: dict[int, dict[int, tuple[float, float]]] = {}
             for cell in cells:
@@ -135,7 +145,7 @@ def not_asked(runs: Runs) -> list[NotAsked]:
     """The claims that were asked nowhere on a problem, each with the reason its cells give."""
     found = []
     for problem, cells in measured_cells(runs).items():
-        for claim in study_of(runs).claims():
+        for claim in study_of(runs).judged_claims():
             asked = [c for c in cells if claim.quantity in c.scalars and claim.quantity not in c.not_asked]
             reasons = [c.not_asked[claim.quantity] for c in cells if claim.quantity in c.not_asked]
             if reasons and not asked:

@@ -4,12 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ntkgap.axis_names import axis_label, axis_of
 from ntkgap.one_line import one_line
 from ntkgap.studies.assess import problem_settings, settings, study_of
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.looked import looks_of
 from ntkgap.studies.measured import Measured
-from ntkgap.studies.variations import Value, axis_label, axis_of, is_numeric, value_text
+from ntkgap.studies.variations import Value, is_numeric, value_text
 from ntkgap.studies.verdict import State, WidthResult, judge_width, number
 from ntkgap.sweep import Runs
 from ntkgap.sweep.store import flatten
@@ -109,7 +110,7 @@ def assess_variations(runs: Runs) -> list[AxisVerdict]:
 
     A claim that was judged at one of several values says nothing of the axis, and is left out.
     """
-    claims = study_of(runs).claims()
+    claims = study_of(runs).judged_claims()
     verdicts = (judge_along(claim, along) for along in measured_axes(runs) for claim in claims)
     return [v for v in verdicts if len(v.results) > 1 or len(v.results) == len(v.along.points)]
 

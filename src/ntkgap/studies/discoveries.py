@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import scipy
 
 from ntkgap.studies.claim import Claim
+from ntkgap.studies.statistics import FEWEST_SEEDS
 
 if TYPE_CHECKING:
     from ntkgap.studies.verdict import Verdict
@@ -94,5 +95,5 @@ def control(verdicts: Sequence["Verdict"], rate: float = RATE) -> Discoveries:
         if known and p <= rate
     )
     last = [v.widths[-1] for v in verdicts]
-    expected = sum(1 - result.confidence for result in last if result.n_seeds > 1)
+    expected = sum(1 - result.confidence for result in last if result.n_seeds >= FEWEST_SEEDS)
     return Discoveries(len(verdicts), sum(decided), standing, expected, any(result.looks for result in last))

@@ -18,6 +18,12 @@ class WidthFigure:
         references: names and labels of scalars drawn as lines beside it, four at most; of the theory, as a rule.
         measured_label: what the measured number is called in the legend.
         log_y: whether the vertical axis is logarithmic.
+
+    Example:
+        >>> lines = (("theory", "m^(−1/2)"),)
+        >>> figure = ng.WidthFigure("gap", "Gap", "A gap over width.", "gap", measured="gap", references=lines)
+        >>> figure.references
+        (('theory', 'm^(−1/2)'),)
     """
 
     key: str
@@ -42,6 +48,11 @@ class Table:
         caption: how to read it.
         columns: headings.
         rows: one text a column, the first names the row.
+
+    Example:
+        >>> table = ng.Table("sizes", "Sizes", "Parameters.", ("network", "parameters"), (("MLP", "1000"),))
+        >>> table.columns
+        ('network', 'parameters')
     """
 
     key: str
@@ -72,6 +83,11 @@ class CurveFigure:
         predicted_label: what the predicted curve is called in the legend.
         x: name of the curve of training times at which the others stand, drawn on a logarithmic axis; None if they
             hold every step.
+
+    Example:
+        >>> figure = ng.CurveFigure("loss", "Loss", "The loss over training.", "step", "loss", measured="losses")
+        >>> figure.log_y
+        True
     """
 
     key: str

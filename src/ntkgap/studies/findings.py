@@ -18,6 +18,13 @@ class Findings:
         notes: remarks.
         diverged: whether a training diverged.
         not_asked: reasons by scalar: why the theory is not asked about it for this network. Such a scalar is NaN.
+
+    Example:
+        >>> findings = ng.Findings()
+        >>> findings.scalars["gap"] = 0.1
+        >>> findings.leave_out("no infinite-width kernel", "limit_distance")
+        >>> findings.not_asked
+        {'limit_distance': 'no infinite-width kernel'}
     """
 
     scalars: dict[str, float | int | bool | None] = field(default_factory=dict)

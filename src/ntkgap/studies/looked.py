@@ -21,7 +21,7 @@ UNKNOWN = (math.nan, math.nan, math.nan)
 class Completing(Protocol):
     """A study, as far as it matters here."""
 
-    def claims(self) -> list[Claim]: ...  # noqa: D102
+    def judged_claims(self) -> list[Claim]: ...  # noqa: D102
 
     def complete(self, cells: Sequence[Measured]) -> list[Measured]: ...  # noqa: D102
 
@@ -71,13 +71,13 @@ def looked_at(
     for i, (n, _) in enumerate(looks.schedule):
         seeds = looks.seeds[:n]
         completed = study.complete([cell for cell in cells if cell.seed in seeds])
-        for claim in study.claims():
+        for claim in study.judged_claims():
             for width, numbers in _numbers(claim, completed).items():
                 numbers |= {seed: UNKNOWN for w, seed in failed if w == width and seed in seeds}
                 before = seen.setdefault((claim.key, width), [])
                 if i == 0 or (len(before) == i and len(numbers) == n):
                     before.append({seed: numbers[seed] for seed in seeds if seed in numbers})
-    claims = {claim.key: claim for claim in study.claims()}
+    claims = {claim.key: claim for claim in study.judged_claims()}
     judged = {at: _judged(claims[at[0]], at[1], numbers, looks) for at, numbers in seen.items() if numbers}
     return dict(sorted(judged.items(), key=lambda item: item[0]))
 

@@ -90,6 +90,13 @@ class DataSpec(Spec):
         }
         return f"{label} ({rule.get(scaling, 'unscaled')})"
 
+    @property
+    def given_keys(self) -> list[str | None]:
+        """Fingerprints of arrays that the user gave; several where each task has its own."""
+        if self.name != GIVEN:
+            return []
+        return [None] if self.fingerprint is None else list(self.fingerprint.split(","))
+
     def pinned(self) -> "DataSpec":
         """The same data, named by their content if they come from files, with the folder set apart.
 
@@ -111,6 +118,17 @@ class DataSpec(Spec):
             update |= {"where": str(data_folders(root)[0])}
         return self.model_copy(update=update)
 
+    def own_files(self) -> dict[str, list[str]]:
+        """Files of a user's data: paths below the folder that cells name as theirs.
+
+        Raises:
+            DataError: if one is missing.
+        """
+        pinned = self.pinned()
+        if not (names := own_names(pinned.name)) or pinned.where is None:
+            return {}
+        return {pinned.where: [_path(name) for name in names]}
+
     def located(self) -> tuple[Any, dict[str, Any]]:
         """Name and options for ``load_data`` on this machine; or the arrays that a user has given.
 
@@ -118,7 +136,8 @@ class DataSpec(Spec):
             DataError: if these were not given to this process.
         """
         if self.name == GIVEN:
-            return given(self.fingerprint), self.options
+            keys = self.given_keys
+            return ([given(key) for key in keys] if len(keys) > 1 else given(keys[0])), self.options
         if self.where is None:
             return self.name, self.options
         if names := own_names(self.name):

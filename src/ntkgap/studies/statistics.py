@@ -17,6 +17,9 @@ CONFIDENCE = 0.95
 # At these numbers of seeds the exact interval is nearest to 95 % from above: 96.9, 96.1, 96.1, 95.9 %.
 RECOMMENDED_SEEDS = (6, 9, 12, 20)
 
+# Two seeds on one side of a limit say nothing: so they are with a probability of one half where it is the median.
+FEWEST_SEEDS = 3
+
 # Exponents and curvatures are known to no more than the rounding of their least squares, which differs from one
 # machine to the next: a law that is exact for every seed has no spread over seeds to hide it.
 ROUNDING = 1e-9
@@ -86,6 +89,11 @@ def median_confidence(n_seeds: int, confidence: float = CONFIDENCE) -> float:
     Exact where the interval is the range, within half a percent where it lies between order statistics.
     """
     return min(confidence, _pair_confidence(n_seeds, 1))
+
+
+def interval_rank(n_seeds: int, confidence: float = CONFIDENCE) -> int:
+    """Rank k, from either end, of the order statistics that ``median_interval`` at most reaches out to."""
+    return _ranks(n_seeds, confidence)[0]
 
 
 def seeds_advice(n_seeds: int) -> str:

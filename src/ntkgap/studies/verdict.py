@@ -11,6 +11,7 @@ from ntkgap.studies.discoveries import level_p
 from ntkgap.studies.extrapolation import MIN_WIDTHS, Extrapolation, extrapolate, widest_half
 from ntkgap.studies.looks import Looks, deciding_probability
 from ntkgap.studies.statistics import (
+    FEWEST_SEEDS,
     Interval,
     PowerLaw,
     fit_power_law,
@@ -129,11 +130,13 @@ class Verdict:
         if last.interval is None:
             return ""
         i = last.interval
+        limit = f"the limit is {number(self.claim.threshold)}."
+        if last.n_seeds == 1:
+            return f"There, {self.claim.label} is {number(i.value)} (one seed); {limit}"
         worst = f", {last.n_unknown} of them undecidable and counted at both ends" if last.n_unknown else ""
         return (
             f"There, {self.claim.label} is {number(i.value)} [{number(i.low)}, {number(i.high)}] "
-            f"({last.n_seeds} seeds{worst}, {last.confidence:.0%} interval); "
-            f"the limit is {number(self.claim.threshold)}."
+            f"({last.n_seeds} seeds{worst}, {last.confidence:.0%} interval); {limit}"
         )
 
     def _trend(self) -> str:
@@ -204,8 +207,9 @@ def judge_width(
         low, high = (median_interval(ends) for ends in zip(*bounds, strict=True))
         interval = replace(interval, low=low.low, high=high.high)
     ends = (claim.side(interval.low), claim.side(interval.high))
-    if n < 2:
-        return WidthResult(width, "inconclusive", interval, n, "a single seed gives no interval")
+    if n < FEWEST_SEEDS:
+        few = "a single seed gives no interval" if n == 1 else f"{n} seeds are too few for a verdict, take 6"
+        return WidthResult(width, "inconclusive", interval, n, few, unknown)
     if ends in ((1, 1), (-1, -1)):
         return WidthResult(width, "holds" if ends[0] > 0 else "fails", interval, n, "", unknown)
     name = f"the {median_confidence(n):.0%} interval"

@@ -58,6 +58,14 @@ class GaussianProcess:
     Raises:
         KernelError: if a shape does not fit, an entry is not finite, the matrix is not symmetric, or K + σ²I is
             not positive definite.
+
+    Example:
+        >>> x = torch.linspace(0, 1, 5, dtype=torch.float64)
+        >>> gram = torch.exp(-((x[:, None] - x) ** 2))
+        >>> posterior = ng.GaussianProcess(gram, torch.sin(x)[:, None], noise_variance=0.01)
+        >>> predicted = posterior.predict(cross=gram[:1], test=gram[:1, :1])
+        >>> predicted.mean.shape, bool(predicted.std < 0.1)
+        (torch.Size([1, 1]), True)
     """
 
     def __init__(self, gram: Tensor, targets: Tensor, noise_variance: float | Tensor = 0.0) -> None:

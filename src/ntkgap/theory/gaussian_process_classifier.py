@@ -77,6 +77,15 @@ class GaussianProcessClassifier:
     Raises:
         KernelError: if a shape does not fit, an entry is not finite, the matrix is not symmetric and positive
             semidefinite, the targets are no probabilities, or δ is not positive and finite.
+
+    Example:
+        >>> x = torch.tensor([[-1.0, 0.2], [-0.8, -0.3], [1.0, 0.1], [0.9, -0.2]], dtype=torch.float64)
+        >>> y = torch.eye(2, dtype=torch.float64)[[0, 0, 1, 1]]
+        >>> posterior = ng.GaussianProcessClassifier(x @ x.T + 1, y).fit_evidence()
+        >>> new = torch.tensor([[2.0, 0.0]], dtype=torch.float64)
+        >>> predicted = posterior.predict(new @ x.T + 1, new @ new.T + 1)
+        >>> int(predicted.probabilities("probit").argmax())
+        1
     """
 
     def __init__(self, gram: Tensor, targets: Tensor, prior_precision: float = 1.0) -> None:

@@ -91,6 +91,12 @@ def required_width(x: Tensor, *, nu: float = 1.0, delta: float = 0.1, depth: int
         KernelError: if inputs coincide after normalisation: H^∞ is singular and the theorems say nothing.
 
     Sources: see ``WidthBound.source`` of each.
+
+    Example:
+        >>> train, _ = ng.load_data("digits", n_train=16, n_test=4)
+        >>> bounds = ng.required_width(train.x)
+        >>> len(bounds.bounds) > 3
+        True
     """
     for name, value in {"nu": nu, "delta": delta}.items():
         if not 0 < value < math.inf:

@@ -30,6 +30,15 @@ class SequentialRegression:
 
     Raises:
         KernelError: if it is no array of finite numbers of that shape.
+
+    Example:
+        >>> kernel = torch.eye(3, dtype=torch.float64) + 0.5  # of three points
+        >>> function = ng.SequentialRegression(torch.zeros(3, 1, dtype=torch.float64))
+        >>> for points, target in ([0], 1.0), ([1], -1.0):
+        ...     _ = function.learn(kernel[:, points], points, torch.tensor([[target]], dtype=torch.float64))
+        ...
+        >>> [round(value, 3) for value in function.function[:, 0].tolist()]
+        [0.556, -1.0, -0.111]
     """
 
     def __init__(self, initial: Tensor) -> None:

@@ -21,6 +21,8 @@ class Environment:
     What each arm pays in each round is drawn in advance: policies that play the same environment meet the same
     luck, and differences between them are paired.
 
+    It is kept on the CPU, wherever the arrays were: a round is a few numbers.
+
     Attributes:
         contexts: what is seen before the choice, [T, d].
         means: expected reward of every arm, [T, K].
@@ -49,6 +51,7 @@ class Environment:
                 raise DataError(
                     f"{name} must be a torch tensor, got {type(getattr(self, name)).__name__}; use torch.as_tensor"
                 )
+            object.__setattr__(self, name, getattr(self, name).cpu())  # frozen, but not yet for others to see
         if self.contexts.ndim != 2 or self.means.ndim != 2 or self.means.shape != self.rewards.shape:
             raise DataError(
                 f"contexts must be [T, d], means and rewards both [T, K]; got {tuple(self.contexts.shape)}, "
