@@ -1,6 +1,8 @@
 """Results in Python: the table of verdicts, figures by name, and how results show themselves."""
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
@@ -137,3 +139,11 @@ def test_warnings_of_a_run_point_at_the_caller(runs, tmp_path):
     with pytest.warns(ng.errors.StudyWarning, match="another natural_gradient") as told:
         ng.run(ng.OptimizationStudy(seeds=[0], problems=[other]), tmp_path, engine=Here(), progress=False)
     assert told[0].filename == __file__
+
+
+def test_every_column_is_documented(runs):
+    page = (Path(__file__).parents[1] / "docs/how_to/results_in_python.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(\w+)`", page))
+    assert set(runs.verdicts()) <= named
+    plain = {"problem", "width", "seed", "variation", "state", "seconds", "notes"}
+    assert plain <= named & set(runs.to_pandas())
