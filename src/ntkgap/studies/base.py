@@ -169,6 +169,7 @@ class BaseStudy(BaseModel, ABC):
         origin = f"preset {name!r}"
         changes = Changes.of(model, data, target, _numbers("widths", widths), n_train, n_test)
         configuration = cls.build(cls._read_preset(name), origin).configuration()
+        left_out = configuration.pop("leave_out", [])
         if problems is not None:
             texts = [text.lower() for text in problems]
             chosen = [p for p in configuration["problems"] if any(text in p["name"].lower() for text in texts)]
@@ -181,9 +182,11 @@ class BaseStudy(BaseModel, ABC):
         if repeated := [seed for seed, count in Counter(configuration["seeds"]).items() if count > 1]:
             raise StudyError(f"{origin} repeats the seed {repeated[0]}; a seed is one replicate: name each once")
         study = changes.apply(cls.build, configuration, origin)
-        if train is None:
-            return study
-        return cls.build(cls._with_training(study.configuration(), train), f"{origin} with train=")
+        if train is not None:
+            study = cls.build(cls._with_training(study.configuration(), train), f"{origin} with train=")
+        # A changed study may not have all claims of the preset.
+        known = {claim.key for claim in study.claims()}
+        return study.model_copy(update={"leave_out": [key for key in left_out if key in known]})
 
     @classmethod
     def _with_training(cls, configuration: dict[str, Any], train: Any) -> dict[str, Any]:
