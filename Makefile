@@ -6,7 +6,7 @@ STAMP    = $(VENV)/.installed
 PIP      = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint bench pages clean
+.PHONY: help setup run test lint bench pages site dist clean
 
 help:            ## what the targets do
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -24,7 +24,7 @@ run: $(STAMP)    ## measure the promises on embedded data -> runs/quick/report.h
 	$(BIN)/ntkgap run
 
 test: $(STAMP)   ## the whole test suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)   ## style, types, and the floors of the house
 	$(BIN)/ruff check .
@@ -38,5 +38,15 @@ bench: $(STAMP)  ## speed and robustness, each against a peer or a limit
 pages: $(STAMP)  ## fill the results pages from their published files
 	$(BIN)/python docs/results/build.py
 
+site: $(STAMP)   ## the documentation -> docs/_build/html/index.html
+	@$(PIP) -e '.[docs]'
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+dist: $(STAMP)   ## wheel and sdist -> dist, and a look at what is in them
+	@$(PIP) -e '.[release]'
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/python tests/release.py dist
+
 clean:           ## remove what the targets made
-	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) runs dist docs/_build docs/generated .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,9 +1,10 @@
 """How often a diagnosis names the right regime where it is known, and how long it takes.
 
-Run: ``python benchmarks/diagnose.py [--times 200] [--no-clock]``. The table counts regimes over random networks
-and trainings of two clear-cut halves: lazy (antisymmetric start, α of 30 and more) must never be "feature
-learning", rich (γ0 of 1 and more, trained to fit) never "kernel". Then the wall time of ``ntkgap diagnose`` on
-1000 images of 16 × 16, three widths, five seeds, two workers: to stay below five minutes.
+Run: ``python benchmarks/diagnose.py [--times 200] [--first 0] [--no-clock]``. The table counts regimes over
+random networks and trainings of two clear-cut halves: lazy (antisymmetric start, α of 30 and more) must
+never be "feature learning", rich (γ0 of 1 and more) never "kernel"; "not trained enough" is no verdict, and
+says why. Then the time of ``ntkgap diagnose`` on 1000 images of 16 × 16, three widths, five seeds, two
+workers: to stay below five minutes of two cores, by the processor's clock.
 """
 
 import argparse
@@ -42,11 +43,13 @@ def build(width, in_features, n_outputs):
 """
 
 
-def confusion(times: int) -> Counter[tuple[str, str]]:
+def confusion(numbers: range) -> Counter[tuple[str, str]]:
     importlib.import_module("ntkgap.sweep.run").LocalEngine = Here
-    measuring.generalise = lambda *args: None  # nothing that the rule sees
+    # Nothing that the rule sees.
+    measuring.generalise = measuring.compare_uncertainty = lambda *args: None
+    measuring.train_twin = lambda *args: (None, "left out")
     found: Counter[tuple[str, str]] = Counter()
-    for i in range(times):
+    for i in numbers:
         half, settings = clear_cut(i)
         with tempfile.TemporaryDirectory() as folder:
             diagnosis = diagnosed(folder, seeds=5, **settings)
@@ -56,7 +59,8 @@ def confusion(times: int) -> Counter[tuple[str, str]]:
     return found
 
 
-def seconds() -> float:
+def seconds() -> tuple[float, float]:
+    """Of the wall clock, and of the processor."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rng, classes = np.random.default_rng(0), np.arange(1000) % 10
@@ -65,30 +69,32 @@ def seconds() -> float:
         (folder / "my_model.py").write_text(MODEL)
         command = [sys.executable, "-m", "ntkgap", "diagnose", "my_model.py:build", "--data", "mine.npz"]
         command += ["--width", "64,256,1024", "--seeds", "5", "--workers", "2", "--store", "runs"]
-        start = time.perf_counter()
+        start, before = time.perf_counter(), os.times()
         done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
-        taken = time.perf_counter() - start
+        taken, after = time.perf_counter() - start, os.times()
     print(done.stdout.splitlines()[0])
-    return taken
+    own = after.children_user + after.children_system - before.children_user - before.children_system
+    return taken, own
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--times", type=int, default=200)
+    parser.add_argument("--first", type=int, default=0, help="number of the first one, to go on from there")
     parser.add_argument("--no-clock", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    found = confusion(options.times)
+    found = confusion(range(options.first, options.first + options.times))
     print(f"| truth | {' | '.join(REGIMES)} |\n|---|{'---|' * len(REGIMES)}")
     for half in WRONG:
         print(f"| {half} | {' | '.join(str(found[half, regime]) for regime in REGIMES)} |")
     if wrong := sum(found[half, regime] for half, regime in WRONG.items()):
         sys.exit(f"{wrong} of {options.times} were taken for their opposite")
     if not options.no_clock:
-        taken = seconds()
-        print(f"ntkgap diagnose: {taken:.0f} s (load {os.getloadavg()[0]:.1f})")
-        if taken > 60 * MINUTES:
-            sys.exit(f"ntkgap diagnose took more than {MINUTES:g} minutes")
+        taken, own = seconds()
+        print(f"ntkgap diagnose: {taken:.0f} s, {own:.0f} s of the processor (load {os.getloadavg()[0]:.1f})")
+        if own > 2 * 60 * MINUTES:
+            sys.exit(f"ntkgap diagnose took more than {MINUTES:g} minutes of two cores")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from tests.here import Here
 
 # Processes that tests start have one thread too, but for those of apart.py, which are about threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# They keep what they compile: each would compile the whole package anew, for over a second.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -34,6 +34,7 @@ from ntkgap.reporting import preview, report  # noqa: F401 - matplotlib looks fo
 from ntkgap.studies import STUDIES, assess
 from ntkgap.studies.cost import Seconds
 from tests.data import file_writers as writers
+from tests.here import Here
 from tests.sweep.toy import ToyStudy
 
 SECONDS = 10
@@ -82,9 +83,9 @@ class Sandbox:
         x = np.random.default_rng(0).normal(size=(60, 3))
         np.savez(path / "mine.npz", x=x, y=x[:, 0], images=x, labels=np.arange(60) % 3)
         np.savetxt(path / "mine.csv", np.c_[x, np.arange(60) % 2], delimiter=",", header="a,b,c,y", comments="")
-        ng.run(ToyStudy(widths=(1, 4), seeds=(0,), diverges_at=4), path / "toy", 1, progress=False)
+        ng.run(ToyStudy(widths=(1, 4), seeds=(0,), diverges_at=4), path / "toy", engine=Here(), progress=False)
         study = ng.OptimizationStudy.preset("smoke", problems=["shallow"], widths=[4, 8], seeds=[0, 1])
-        ng.run(study, path / "real", 1, progress=False)
+        ng.run(study, path / "real", engine=Here(), progress=False)
         self.pristine = path / ".pristine"
         for store in ("toy", "real"):
             shutil.copytree(path / store, self.pristine / store)

@@ -10,6 +10,7 @@ import yaml
 
 import ntkgap as ng
 from ntkgap.studies import assess
+from tests.here import Here
 from tests.studies.continual.test_prediction import TINY
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "docs" / "results"))
@@ -24,7 +25,7 @@ DIGITS = 10.0 ** (1 - publish.DIGITS)
 def runs(tmp_path_factory):
     tiny = {**copy.deepcopy(TINY), "widths": [4, 8], "kernels": []}
     study = ng.ContinualStudy.build({"seeds": [0, 1, 2], "problems": [tiny]})
-    return ng.run(study, tmp_path_factory.mktemp("store"), workers=1, progress=False)
+    return ng.run(study, tmp_path_factory.mktemp("store"), engine=Here(), progress=False)
 
 
 @pytest.fixture(scope="module")

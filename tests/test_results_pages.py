@@ -102,6 +102,27 @@ def test_the_lint_finds_typed_numbers(template, found):
     assert all(any(number in fault for fault in faults) for number in found)
 
 
+# As versions before records had one form wrote them.
+OLD = {
+    "study": "s",
+    "claim": "c",
+    "problem": "P",
+    "state": "fails",
+    "status": "fails",
+    "sentence": "Fails.",
+    "statement": "It is small.",
+    "source": "",
+    "kind": "consequence",
+    "quantity": "q",
+    "criterion": "below 2",
+    "threshold": 2.0,
+    "direction": "below",
+    "effect": 1.5,
+    "holds_from": None,
+    "widths": [],
+}
+
+
 def write_results(folder, template, medians=(3.0, 1.0)):
     folder.mkdir(exist_ok=True)
     rows = [
@@ -110,8 +131,7 @@ def write_results(folder, template, medians=(3.0, 1.0)):
         for seed in range(3)
     ]
     pd.DataFrame(rows).to_csv(folder / "results.csv", index=False)
-    verdict = {"claim": "c", "problem": "P", "state": "fails", "status": "fails", "holds_from": None}
-    (folder / "verdicts.json").write_text(json.dumps([verdict | {"threshold": 2.0, "widths": []}]))
+    (folder / "verdicts.json").write_text(json.dumps([OLD]))
     (folder / build.TEMPLATE).write_text(template)
     return build.Page(folder)
 

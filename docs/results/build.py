@@ -75,10 +75,10 @@ class Page:
         """Let a sentence stand only if the verdicts are such, where asked from exactly this width on."""
         for problem in [problems] if isinstance(problems, str) else problems:
             found = self.main.verdict(claim, problem)
-            if found["state"] != state or (from_width is not None and found["holds_from"] != from_width):
+            if found.state != state or (from_width is not None and found.holds_from != from_width):
                 wanted = state if from_width is None else f"{state} from width {from_width}"
                 raise PageError(
-                    f"the data do not say {sentence!r}: {claim} of {problem} is {found['status']!r}, not "
+                    f"the data do not say {sentence!r}: {claim} of {problem} is {found.status!r}, not "
                     f"{wanted!r}; rewrite the sentence"
                 )
 

@@ -1,8 +1,9 @@
 """Copies from a finished store what a results page needs.
 
 ``python docs/results/publish.py STORE FOLDER`` writes into the page's folder ``results.csv``, ``verdicts.json``,
-``preset.yaml``, ``curves.csv``, the pictures that its template shows, and every figure of the report as PDF. Then
-``python docs/results/build.py`` fills in the page, or names the first sentence that the new data do not support.
+``preset.yaml``, ``curves.csv`` and the pictures that its template shows; with ``--pdf`` also all figures of the
+report, as PDF, which is for papers and not for the repository. Then ``python docs/results/build.py`` fills in the
+page, or names the first sentence that the new data do not support.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import pandas as pd
 import yaml
 from build import TEMPLATE
 from matplotlib import pyplot as plt
+from small import shrink
 
 from ntkgap.reporting import report
 from ntkgap.reporting.drawings import draw
@@ -49,12 +51,13 @@ CURVES: dict[str, tuple[tuple[str, str], ...]] = {
 }
 
 
-def publish(store: Path, folder: Path) -> None:
+def publish(store: Path, folder: Path, pdf: bool = False) -> None:
     """Write what a page needs of a store.
 
     Args:
         store: where the run lies; it is only read.
         folder: of the page.
+        pdf: whether all figures of the report go into ``figures`` as PDF.
 
     Raises:
         StoreError: if there is no store, or nothing is done in it.
@@ -63,6 +66,8 @@ def publish(store: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     publish_tables(runs, folder)
     publish_pictures(runs, folder)
+    if not pdf:
+        return
     with tempfile.TemporaryDirectory() as made:
         report(runs, Path(made) / "report.html", pdf=True)
         shutil.rmtree(folder / "figures", ignore_errors=True)
@@ -96,6 +101,7 @@ def publish_pictures(runs: Runs, folder: Path) -> None:
         drawn |= {spec.key: figure for spec in specs if (figure := draw(spec, cells)) is not None}
         for key, figure in drawn.items():
             figure.savefig(folder / f"{key}.png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+            shrink(folder / f"{key}.png")
             plt.close(figure)
     if missing := wanted - set(drawn):
         print(f"not drawn, as this run has nothing to show: {', '.join(sorted(missing))}")
@@ -135,5 +141,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("store", type=Path)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--pdf", action="store_true", help="write every figure of the report as PDF, too")
     arguments = parser.parse_args()
-    publish(arguments.store, arguments.folder)
+    publish(arguments.store, arguments.folder, arguments.pdf)

@@ -1,15 +1,13 @@
 """What a folder of published results says: its cells, and the verdicts on them."""
 
-import json
 import math
 import re
 from pathlib import Path
-from typing import Any
 
 from cells import Cells, PageError
 
+from ntkgap.reporting.records import Point, Range, VerdictRecord, read_verdicts
 from ntkgap.studies.statistics import Interval, zero_crossings
-from ntkgap.sweep.files import number
 
 
 class Published(Cells):
@@ -21,56 +19,54 @@ class Published(Cells):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        records = json.loads((folder / "verdicts.json").read_text(encoding="utf-8"))
-        self.verdicts: list[dict[str, Any]] = [r for r in records if "variation" not in r]
+        self.verdicts = [r for r in read_verdicts(folder / "verdicts.json") if r.axis == "width"]
 
-    def verdict(self, claim: str, problem: str) -> dict[str, Any]:
+    def verdict(self, claim: str, problem: str) -> VerdictRecord:
         """The published verdict on a claim."""
-        found = [v for v in self.verdicts if v["claim"] == claim and v["problem"] == problem]
+        found = [v for v in self.verdicts if v.claim == claim and v.problem == problem]
         if len(found) != 1:
             raise PageError(f"{self.folder.name}/verdicts.json has {len(found)} verdicts on {claim} of {problem}")
         return found[0]
 
     def state(self, claim: str, problem: str, width: int | None = None) -> str:
-        """``holds``, ``fails`` or ``undecided``: the verdict, or that at one width."""
+        """``holds``, ``fails`` or ``inconclusive``: the verdict, or that at one width."""
         verdict = self.verdict(claim, problem)
-        return verdict["state"] if width is None else self._at(verdict, width)["state"]
+        return str(verdict.state if width is None else self._at(verdict, width).state)
 
     def judged(self, claim: str, problem: str, width: int | None = None) -> Interval:
         """Median and interval that the verdict rests on; at the largest width if none is given."""
         point = self._at(self.verdict(claim, problem), width)
-        if point["median"] is None:
-            return Interval(math.nan, math.nan, math.nan)
-        return Interval(*(float(number(point[part])) for part in ("median", "low", "high")))
+        value, low, high = (math.nan if n is None else n for n in (point.value, point.low, point.high))
+        return Interval(value, low, high)
 
     def holds_from(self, claim: str, problem: str) -> int:
         """The width from which on a claim holds."""
         verdict = self.verdict(claim, problem)
-        if verdict["holds_from"] is None:
-            raise PageError(f"{claim} of {problem} holds from no width on: it is {verdict['status']}")
-        return int(verdict["holds_from"])
+        if verdict.holds_from is None:
+            raise PageError(f"{claim} of {problem} holds from no width on: it is {verdict.status}")
+        return verdict.holds_from
 
     def threshold(self, claim: str) -> float:
         """The limit of a claim."""
-        return self._only({v["threshold"] for v in self.verdicts if v["claim"] == claim}, f"limit of {claim}")
+        return self._only({v.limit for v in self.verdicts if v.claim == claim}, f"limit of {claim}")
 
     def fitted(self, part: str, claim: str, problem: str) -> Interval:
         """What a verdict's power law says: ``fitted_exponent``, ``fitted_crossing`` or ``extrapolated``."""
-        record = self.verdict(claim, problem)[part]
-        if record is None:
+        found: Range | None = getattr(self.verdict(claim, problem), part)
+        if found is None:
             raise PageError(f"the verdict on {claim} of {problem} has no {part}")
-        return Interval(*(float(number(record[key])) for key in ("value", "low", "high")))
+        return Interval(found.value, found.low, found.high)
 
     def judged_confidence(self, claim: str, problem: str) -> float:
         """Confidence of the intervals of a verdict, as its sentence has it."""
-        sentence = self.verdict(claim, problem)["sentence"]
+        sentence = self.verdict(claim, problem).sentence
         if not (found := re.search(r"(\d+)% interval", sentence)):
             raise PageError(f"the verdict on {claim} of {problem} names no confidence")
         return int(found[1]) / 100
 
     def places(self, stem: str, problem: str) -> list[int]:
         """The numbers that end the names of the claims of a family, such as ``width_helps_after_10``."""
-        names = [v["claim"] for v in self.verdicts if v["problem"] == problem]
+        names = [v.claim for v in self.verdicts if v.problem == problem]
         return sorted(int(n.removeprefix(stem)) for n in names if n.startswith(stem) and n[len(stem) :].isdigit())
 
     def where(self, stem: str, problem: str, state: str) -> list[int]:
@@ -89,12 +85,10 @@ class Published(Cells):
             raise PageError(f"{stem}… of {problem} has one sign at all of {places}")
         return found[0].at
 
-    def _at(self, verdict: dict[str, Any], width: int | None) -> dict[str, Any]:
-        points = {p["width"]: p for p in verdict["widths"]}
+    def _at(self, verdict: VerdictRecord, width: int | None) -> Point:
+        points = {p.at: p for p in verdict.points}
         if width is None:
-            return points[max(points)]
+            return verdict.points[-1]
         if width not in points:
-            raise PageError(
-                f"{verdict['claim']} of {verdict['problem']} is judged at {sorted(points)}, not at {width}"
-            )
+            raise PageError(f"{verdict.claim} of {verdict.problem} is judged at {sorted(points)}, not at {width}")
         return points[width]

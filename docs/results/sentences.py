@@ -41,9 +41,9 @@ def rank_sum(a: pd.Series, b: pd.Series) -> float:
     return float(mannwhitneyu(a, b).pvalue)
 
 
-def words(state: str, holds: str = "yes", fails: str = "no", undecided: str = "undecided") -> str:
+def words(state: str, holds: str = "yes", fails: str = "no", inconclusive: str = "inconclusive") -> str:
     """What a verdict is in the words of a sentence."""
-    return {"holds": holds, "fails": fails, "undecided": undecided}[state]
+    return {"holds": holds, "fails": fails, "inconclusive": inconclusive}[state]
 
 
 GLOBALS: dict[str, Any] = {

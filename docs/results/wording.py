@@ -17,7 +17,7 @@ GROUPED_FROM, POWERS_FROM, POWERS_BELOW = 1e4, 1e6, 1e-4
 def plain(value: float, decimals: int) -> str:
     """A number with so many decimals, a true minus sign and groups of three digits."""
     if not math.isfinite(value):
-        return "undecided" if math.isnan(value) else "∞" if value > 0 else "−∞"
+        return "inconclusive" if math.isnan(value) else "∞" if value > 0 else "−∞"
     rounded = round(value, decimals) + 0.0  # no minus zero
     text = (
         f"{abs(rounded):,.{max(decimals, 0)}f}"

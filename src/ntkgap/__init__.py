@@ -4,9 +4,11 @@
 side by side over width, with a verdict for each promise of the theory.
 """
 
-import importlib
+import importlib.util
+import warnings
 from typing import TYPE_CHECKING, Any
 
+from ntkgap import names
 from ntkgap.errors import NtkgapError
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
         NTKOperator,
         as_matrix,
         empirical_ntk,
+        empirical_ntk_to_file,
         infinite_width,
         infinite_width_monte_carlo,
         kernel_distance,
@@ -91,6 +94,7 @@ if TYPE_CHECKING:
         Runs,
         compare_runs,
         decide,
+        merge_runs,
         run,
     )
     from ntkgap.studies import (
@@ -108,6 +112,7 @@ if TYPE_CHECKING:
         find_study,
         predict_tasks,
     )
+    from ntkgap.sweep.engines.dask import DaskEngine
     from ntkgap.theory import (
         FunctionSpaceTraining,
         GaussianProcess,
@@ -124,7 +129,7 @@ if TYPE_CHECKING:
         train_in_function_space,
     )
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 
 # Public names are imported on first use: `ntkgap --help` then answers at once, without loading torch.
 _HOMES = {
@@ -143,6 +148,7 @@ _HOMES = {
         "NTKOperator",
         "as_matrix",
         "empirical_ntk",
+        "empirical_ntk_to_file",
         "infinite_width",
         "infinite_width_monte_carlo",
         "kernel_distance",
@@ -209,6 +215,7 @@ _HOMES = {
         "Runs",
         "compare_runs",
         "decide",
+        "merge_runs",
         "run",
     ),
     "studies": (
@@ -226,6 +233,7 @@ _HOMES = {
         "find_study",
         "predict_tasks",
     ),
+    "sweep.engines.dask": ("DaskEngine",),
     "theory": (
         "FunctionSpaceTraining",
         "GaussianProcess",
@@ -258,6 +266,7 @@ __all__ = [
     "ContinualStudy",
     "ConvNet",
     "CurveFigure",
+    "DaskEngine",
     "Dataset",
     "Diagnosis",
     "DiagnosisStudy",
@@ -309,6 +318,7 @@ __all__ = [
     "describe",
     "diagnose",
     "empirical_ntk",
+    "empirical_ntk_to_file",
     "find_study",
     "import_accuracy_matrix",
     "infinite_width",
@@ -318,6 +328,7 @@ __all__ = [
     "linearize",
     "load_data",
     "load_stream",
+    "merge_runs",
     "monte_carlo_kernel",
     "natural_gradient_descent",
     "online_laplace",
@@ -343,11 +354,21 @@ __all__ = [
 ]
 
 
+# Packages whose names are public but not repeated here.
+_MORE_PACKAGES = ("practice.bandits",)
+
+
 def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'ntkgap' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"ntkgap.{_HOME_OF[name]}"), name)
+    if name in names.RENAMED:
+        new = names.RENAMED[name]
+        warnings.warn(f"ntkgap.{name} is now ntkgap.{new}; the old name will go", DeprecationWarning, stacklevel=2)
+        name = new
+    if name in _HOME_OF:
+        return getattr(importlib.import_module(f"ntkgap.{_HOME_OF[name]}"), name)
+    if importlib.util.find_spec(f"ntkgap.{name}"):  # a module of the package, such as ng.theory
+        return importlib.import_module(f"ntkgap.{name}")
+    raise AttributeError(names.unknown(name, __all__, (*_HOMES, *_MORE_PACKAGES)))
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

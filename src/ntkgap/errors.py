@@ -22,7 +22,16 @@ LONGEST_WORD = 300
 
 
 class NtkgapError(Exception):
-    """Base of all errors that ntkgap raises on purpose: its message is one line, whatever names it quotes."""
+    """Base of all errors that ntkgap raises on purpose: its message is one line, whatever names it quotes.
+
+    Example:
+        >>> try:
+        ...     ng.MLP(in_features=0, out_features=1, width=4, depth=1)
+        ... except ng.NtkgapError as error:
+        ...     print(error)
+        ...
+        in_features must be an integer of at least 1, got 0
+    """
 
     def __str__(self) -> str:
         line = " ".join(super().__str__().splitlines())

@@ -4,9 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
 import ntkgap as ng
 from ntkgap.data import DATASETS
+from ntkgap.data.digits import bundled
 from ntkgap.data.sampling import class_balanced_order
 from ntkgap.errors import DataError
 
@@ -24,6 +26,12 @@ def test_every_data_set_keeps_the_contract(name, all_files, monkeypatch):
     assert torch.equal(train.x, again.x)
     assert torch.equal(train.y, again.y)
     assert not torch.equal(train.x, other.x)
+
+
+def test_digits_are_those_of_scikit_learn():
+    for ours, theirs in zip(bundled(), load_digits(return_X_y=True), strict=True):
+        assert ours.dtype == theirs.dtype
+        assert np.array_equal(ours, theirs)
 
 
 def test_digits_are_class_balanced_and_disjoint():

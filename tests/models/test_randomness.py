@@ -1,5 +1,8 @@
 """Random numbers of a seed, without the process's own generators."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -44,3 +47,28 @@ def test_a_generator_that_is_given_is_used():
     with Seeded(5):
         found = torch.randn(3, generator=own)
     assert torch.equal(found, torch.randn(3, generator=torch.Generator().manual_seed(1)))
+
+
+def test_compiled_networks_draw_the_same():
+    network = nn.Dropout()
+    with Seeded(5):
+        expected = network(torch.ones(30))
+    with Seeded(5):
+        assert torch.equal(torch.compile(network, backend="eager")(torch.ones(30)), expected)
+
+
+ALONE = """
+import sys, torch
+from ntkgap.data import load_data
+from ntkgap.models.randomness import Seeded
+with Seeded(5):
+    torch.randn(3)
+load_data("digits")
+print([name for name in ("torch._dynamo", "sklearn") if name in sys.modules])
+"""
+
+
+def test_neither_torchs_compiler_nor_scikit_learn_is_loaded():
+    """Each takes two seconds, and workers are many."""
+    said = subprocess.run([sys.executable, "-c", ALONE], check=True, capture_output=True, text=True).stdout
+    assert said.strip() == "[]"

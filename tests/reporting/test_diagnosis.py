@@ -1,7 +1,9 @@
 """``ng.diagnose`` and ``ntkgap diagnose``: what is shown of a diagnosis, and what is refused."""
 
 import html
+import importlib
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ import ntkgap as ng
 from ntkgap.cli import app
 from ntkgap.errors import StoreError, StudyError
 from ntkgap.studies.diagnosis.own import diagnosis_of
+from tests.here import Here
 
 MODEL = """
 from torch import nn
@@ -36,11 +39,13 @@ def examples(n=40):
     return x, (x[:, 0] > 0).astype(int)
 
 
-@pytest.fixture
-def found(in_process, tmp_path):
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
     """A small diagnosis."""
     settings = {"widths": [4, 8], "seeds": 3, "train": QUICK, "progress": False}
-    return ng.diagnose(build, examples(), store=tmp_path / "runs", **settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importlib.import_module("ntkgap.sweep.run"), "LocalEngine", Here)
+        return ng.diagnose(build, examples(), store=tmp_path_factory.mktemp("diagnosis") / "runs", **settings)
 
 
 def test_a_diagnosis_shows_all_its_parts(found, tmp_path):
@@ -72,10 +77,14 @@ def test_a_diagnosis_shows_all_its_parts(found, tmp_path):
     assert "The diagnosis" in text
     assert found.found.reason.split("[")[0] in html.unescape(text)
     assert "The diagnosis promise" not in text
+    assert "What has to be so for a verdict on the regime" in text
+    assert "Sufficient conditions" not in text
+    assert "Uncertainty of an ensemble and of the NTK-GP" in text
 
 
+@pytest.mark.usefixtures("in_process")
 def test_running_again_resumes_and_more_seeds_extend(found, tmp_path):
-    runs = found.runs
+    runs = ng.Runs(shutil.copytree(found.runs.path, tmp_path / "runs"))
     before = {c.directory: (c.directory / "result.json").stat().st_mtime_ns for c in runs.cells}
     more = ng.diagnose(
         build, examples(), widths=[4, 8], seeds=4, train=QUICK, store=tmp_path / "runs", progress=False
@@ -132,13 +141,16 @@ def test_the_command_prints_the_sentence_first(in_process, tmp_path, monkeypatch
     )
     x, y = examples()
     np.savez("mine.npz", x=x, y=y)
+    np.savez("first.npz", x=x[:20], y=y[:20])
+    np.savez("second.npz", x=-x[:20], y=y[:20])
     arguments = ["diagnose", "my_model.py:build", "--data", "mine.npz", "--width", "4,8", "--seeds", "2"]
     arguments += ["--store", "runs/mine", "--workers", "1", "--train", "my_train.py:fit"]
+    arguments += ["--tasks", "first.npz:x,y,second.npz:x,y"]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     lines = [line for line in done.stdout.splitlines() if line.strip()]
     assert re.match(r"(Kernel regime|Mixed regime|Feature learning|Not trained enough to tell): ", lines[0])
     assert lines[-1] == "report: runs/mine/report.html"
-    assert (tmp_path / "runs/mine/report.html").exists()
+    assert "What is forgotten of the tasks" in (tmp_path / "runs/mine/report.html").read_text()
     assert CliRunner().invoke(app, [*arguments, "--dry-run"]).stdout.startswith("diagnosis: 0 of 4 cells")
     assert "linearized model" in CliRunner().invoke(app, ["diagnose", "--help"]).stdout

@@ -4,15 +4,12 @@ import pytest
 from matplotlib import pyplot as plt
 
 from ntkgap.reporting.figures import (
-    FULL_WIDTH,
-    PANEL_HEIGHT,
-    PANEL_WIDTH,
     keep_from_negative,
     label_rows,
     legends_below,
     panels,
 )
-from ntkgap.reporting.style import LIMIT, MEASURED, REFERENCES, ordered_colours, style
+from ntkgap.reporting.style import COLUMN, LIMIT, MEASURED, REFERENCES, SCREEN, TEXT, ordered_colours, style
 
 
 @pytest.mark.parametrize(
@@ -27,19 +24,19 @@ def test_panels_wrap_and_stay_of_one_size(n, rows):
     assert [len(list(group)) for _, group in itertools.groupby(heights)] == rows
     assert heights == sorted(heights, reverse=True)
     width, height = figure.get_size_inches()
-    full = FULL_WIDTH if n == 1 else PANEL_WIDTH * max(rows)
-    assert (width, height) == pytest.approx((full, PANEL_HEIGHT * len(rows)))
+    full = max(SCREEN.least, SCREEN.panel_width * max(rows))
+    assert (width, height) == pytest.approx((full, SCREEN.panel_height * len(rows)))
     inches = [(box.width * width, box.height * height) for box in boxes]
     assert inches == [pytest.approx(inches[0])] * n
-    assert inches[0][1] == pytest.approx(PANEL_HEIGHT - 0.78)
+    assert inches[0][1] == pytest.approx(SCREEN.panel_height - 0.78)
     firsts = list(itertools.accumulate(rows, initial=0))[:-1]
     assert [i for i, ax in enumerate(axes) if ax.get_ylabel()] == firsts
     plt.close(figure)
 
 
-@pytest.mark.parametrize("n", [1, 3, 4])
-def test_legends_lie_below_their_panels_and_within_the_figure(n):
-    with style():
+@pytest.mark.parametrize(("n", "paper"), [(1, None), (3, None), (4, None), (1, COLUMN), (3, TEXT), (4, TEXT)])
+def test_legends_lie_below_their_panels_and_within_the_figure(n, paper):
+    with style(paper):
         figure, axes = panels(n)
         for ax in axes:
             ax.set_xlabel("width")

@@ -32,8 +32,8 @@ def verdict(key, problem="a", **by_width):
     [
         ((HOLDS, HOLDS, HOLDS), "holds", "yes", ["holds"] * 3),
         ((FAILS, HOLDS, HOLDS), "partly", "from 16", ["fails", "holds", "holds"]),
-        ((FAILS, OPEN, FAILS), "fails", "no", ["fails", "undecided", "fails"]),
-        ((HOLDS, HOLDS, OPEN), "undecided", "inconclusive", ["holds", "holds", "undecided"]),
+        ((FAILS, OPEN, FAILS), "fails", "no", ["fails", "inconclusive", "fails"]),
+        ((HOLDS, HOLDS, OPEN), "inconclusive", "inconclusive", ["holds", "holds", "inconclusive"]),
     ],
 )
 def test_an_answer_is_the_verdict_at_every_width(seeds, style, word, parts):

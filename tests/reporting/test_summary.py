@@ -51,7 +51,7 @@ def test_a_verdict_that_does_not_stand_among_many_says_so():
     doubtful = judge(CLAIMS["ngd_rate"], "a", values)
     held = judge(CLAIMS["gd_curve"], "a", {8: {**dict.fromkeys(range(8), 1e-6), 8: 9.0}})
     card = Scorecard.of([*clear, doubtful, held])
-    assert (doubtful.state, held.state) == ("undecided", "holds")
+    assert (doubtful.state, held.state) == ("inconclusive", "holds")
     assert [card.reservation(v) for v in (clear[0], doubtful, held)] == ["", "", ""]
     many = [judge(replace(CLAIMS["ngd_rate"], key=f"open {i}"), "a", values) for i in range(40)]
     card = Scorecard.of([*clear, *many, held])

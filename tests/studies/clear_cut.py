@@ -6,7 +6,8 @@ import random
 def clear_cut(number):
     """The half, and settings of ``diagnosed``: even numbers are lazy, odd ones rich.
 
-    Lazy: antisymmetric start, α from 30 on, a step well within stability. Rich: γ0 from 1 on, trained to fit.
+    Lazy: antisymmetric start, α from 30 on, a step well within stability. Rich: γ0 from 1 on, trained for longer;
+    where γ0 is above 3 the kernel may grow until the step is unstable, or the loss has hardly fallen yet.
     """
     chance = random.Random(number)
     half = "rich" if number % 2 else "lazy"

@@ -75,11 +75,11 @@ def test_why_no_width_can_be_named(path, widths, reason):
     assert reason in width
 
 
-def test_what_is_undecided_stays_so():
+def test_what_is_inconclusive_stays_so():
     met, width, rate, _ = answered((math.nan,) * 4, rate=(math.nan,) * 4)
-    assert met.startswith("Undecided: 3 of 3 seeds")
-    assert width == "Undecided."
-    assert rate.startswith("Undecided: 3 of 3 seeds")
+    assert met.startswith("Inconclusive: 3 of 3 seeds")
+    assert width == "Inconclusive."
+    assert rate.startswith("Inconclusive: 3 of 3 seeds")
 
 
 @pytest.mark.parametrize(

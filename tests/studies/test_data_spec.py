@@ -15,6 +15,7 @@ from ntkgap.studies.spec import DataSpec
 from ntkgap.sweep import preview
 from ntkgap.sweep.study import identity
 from tests.data.file_writers import write_mnist
+from tests.here import Here
 
 compute = OptimizationStudy.compute_cell
 
@@ -98,13 +99,13 @@ def test_own_files_are_the_same_wherever_they_lie_and_however_they_are_called(tm
 def test_a_moved_folder_computes_nothing_again(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_own(tmp_path / "here")
-    first = ng.run(own_study("here/mine.npz"), "here/store", workers=1, progress=False)
+    first = ng.run(own_study("here/mine.npz"), "here/store", engine=Here(), progress=False)
     assert first.counts() == {"done": 1}
     assert str(tmp_path) not in "".join(f.read_text() for f in (tmp_path / "here/store").rglob("*.json"))
     shutil.move(tmp_path / "here", tmp_path / "there")
     assert preview(own_study("there/mine.npz"), "there/store") == (1, [])
     more = own_study(tmp_path / "there/mine.npz").model_copy(update={"seeds": [0, 1]})
-    again = ng.run(more, "there/store", workers=1, progress=False)
+    again = ng.run(more, "there/store", engine=Here(), progress=False)
     assert again.counts() == {"done": 2}
     assert set(again.to_pandas()["data.name"]) == {"mine.npz"}
     assert len(problem_names(again)) == 2

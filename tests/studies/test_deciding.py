@@ -9,7 +9,7 @@ from rich.console import Console
 import ntkgap as ng
 from ntkgap.errors import StoreError, StudyError, StudyWarning
 from ntkgap.reporting import print_scorecard
-from ntkgap.reporting.tables import verdict_record
+from ntkgap.reporting.records import verdict_record
 from ntkgap.studies import assess, assess_variations
 from ntkgap.studies.assess import measured_cells
 from ntkgap.studies.deciding import seed_sequence, still_open
@@ -65,7 +65,7 @@ def test_seeds_are_added_only_where_a_verdict_is_open(run):
     assert engine.seeds() == {("p", 8): 12, ("p", 16): 12, ("p", 32): 6, ("p", 64): 20}
     (verdict,) = assess(runs)
     assert [(r.width, r.state, r.n_seeds) for r in verdict.widths] == [
-        (8, "undecided", 12),
+        (8, "inconclusive", 12),
         (16, "holds", 12),
         (32, "holds", 6),
         (64, "holds", 20),
@@ -187,7 +187,7 @@ def test_what_diverged_and_what_cannot_be_decided(run):
     )
     runs, _ = run(study(("p", (8,))))
     a, b, c = (v.widths[0] for v in assess(runs))
-    assert (a.state, b.state, c.state) == ("fails", "undecided", "holds")
+    assert (a.state, b.state, c.state) == ("fails", "inconclusive", "holds")
     assert (b.interval, b.n_unknown, c.n_unknown, c.n_seeds) == (None, 6, 1, 12)
 
 
@@ -213,7 +213,7 @@ def test_seeds_between_two_looks_wait_and_the_rest_is_of_the_first(run, tmp_path
     WORLD["a"] = off(6, 7, 8)
     ng.run(study(("p", (8, 16, 32)), seeds=range(9)), tmp_path / "store", engine=Timed(), progress=False)
     (plain,) = assess(ng.Runs(tmp_path / "store"))
-    assert (plain.state, plain.widths[0].n_seeds, plain.widths[0].looks) == ("undecided", 9, None)
+    assert (plain.state, plain.widths[0].n_seeds, plain.widths[0].looks) == ("inconclusive", 9, None)
     runs, engine = run(study(("p", (8, 16, 32)), seeds=range(9)))
     assert engine.begun == []
     (verdict,) = assess(runs)
@@ -231,7 +231,7 @@ def test_a_later_plain_run_is_judged_by_the_looks_and_warns_of_seeds_that_are_no
     (verdict,) = assess(ng.Runs(tmp_path / "store"))
     assert [(r.state, r.n_seeds, r.next_seeds) for r in verdict.widths] == [
         ("holds", 20, None),
-        ("undecided", 12, 20),
+        ("inconclusive", 12, 20),
     ]
     with pytest.warns(StudyWarning, match="filled by looks at 20 seeds: others, such as seed 30"):
         plain(study(("p", (8,)), seeds=(0, 30, 31)))
@@ -246,8 +246,8 @@ def test_how_it_was_done_is_said(run, capsys):
     print_scorecard(verdicts, Console(width=400), "The promise")
     said = "seeds were added where a verdict was open, with looks at 6, 12 and 20; error 2.1 % a side"
     assert said in capsys.readouterr().out
-    (narrow, wide) = verdict_record(verdict)["widths"]
-    assert (narrow["looks"], round(narrow["confidence"], 3), wide["n_seeds"]) == (LOOKS, 0.958, 12)
+    (narrow, wide) = verdict_record(verdict, "toy").points
+    assert (narrow.looks, round(narrow.confidence, 3), wide.seeds) == ([*LOOKS], 0.958, 12)
 
 
 def test_progress_says_what_is_being_decided(monkeypatch, tmp_path, capsys):
@@ -272,7 +272,7 @@ def test_every_group_has_the_seeds_that_the_looks_ask_for(run):
     runs, engine = run(study(*((str(i), (8,)) for i in range(20))))
     expected = [decide_by([list(np.where(row, 1, -1)[:n]) for n, _ in LOOKS]) for row in sides]
     assert engine.seeds() == {(str(i), 8): found.n_seeds for i, found in enumerate(expected)}
-    states = [found.decision if found.decision != "continue" else "undecided" for found in expected]
+    states = [found.decision if found.decision != "continue" else "inconclusive" for found in expected]
     assert [v.state for v in assess(runs)] == states
     assert len({found.n_seeds for found in expected}) == 3
 

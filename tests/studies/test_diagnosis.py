@@ -3,21 +3,26 @@
 import copy
 import math
 
+import numpy as np
 import pytest
 import scipy
 import torch
 from torch import nn
 
 import ntkgap as ng
+from ntkgap.data import Dataset
 from ntkgap.practice.monitor.linearization_gap import gap
 from ntkgap.practice.monitor.parameter_change import parameter_change
+from ntkgap.studies.continual.learner import Learner
 from ntkgap.studies.diagnosis import measure as measuring
+from ntkgap.studies.diagnosis.own import diagnosis_of
 from ntkgap.studies.diagnosis.quantities import (
     largest_eigenvalue,
     linearized_at,
     outputs_of,
 )
-from ntkgap.studies.diagnosis.regression import kernel_predictions, stopping_time
+from ntkgap.studies.diagnosis.recipe import recipe_of
+from ntkgap.studies.diagnosis.regression import kernel_of, kernel_predictions, stopping_time
 from tests.studies.clear_cut import clear_cut
 from tests.studies.diagnosed import diagnosed, regime_from, study
 from tests.tolerances import EXACT, ITERATED
@@ -81,7 +86,7 @@ def test_kernel_regression_is_gradient_flow(moved, left):
     decay = torch.as_tensor(scipy.linalg.expm(-kernel.numpy() * t))
     assert float((decay @ y).square().sum() / y.square().sum()) == pytest.approx(left, rel=1e-4)
     expected = cross @ torch.linalg.solve(kernel, (torch.eye(6) - decay) @ y)
-    found = kernel_predictions(model, x, y, x_test, left)
+    found = kernel_predictions(kernel_of(model, Dataset(x, y), Dataset(x_test, y[:4])), y, left)
     assert torch.allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -145,6 +150,11 @@ def test_a_diverged_training_says_so_with_its_step():
     found = regime_from(kernel_constant=wide(1, 1), learned=diverged, stable=wide(1.5, 1.5))
     assert found.name == "not trained enough"
     assert "training diverged, and the step is 1.5" in found.sentence
+    assert found.sentence.startswith("Training diverged: ")
+    grown = regime_from(kernel_constant=wide(1, 1), learned=diverged, stable=wide(math.nan, math.nan))
+    assert "take a smaller step" in grown.sentence
+    lost = regime_from(kernel_constant=wide(1, 1), learned=diverged, linearization_gap={64: [1.0], 256: [1.0]})
+    assert "single seed" not in lost.sentence
 
 
 def test_an_extrapolated_width_is_a_bracket_within_reach():
@@ -152,6 +162,11 @@ def test_an_extrapolated_width_is_a_bracket_within_reach():
     found = regime_from(kernel_constant=falling)
     assert found.name == "mixed"
     assert "extrapolated, the kernel regime would hold from width" in found.outlook
+    late = {w: [0.13 * (w / 64) ** -0.5 * (1 + 0.1 * (s - 2.5)) for s in range(6)] for w in falling}
+    beside = {w: [0.1 * (w / 4096) ** -0.5 * (1 + 0.01 * (s - 2.5)) for s in range(6)] for w in falling}
+    found = regime_from(kernel_constant=late, linearization_gap=beside)
+    assert found.name == "mixed"
+    assert "would hold from width 4096 [4096, " in found.outlook  # of a number that is inconclusive there
     floor = {w: [0.2 + v for v in values] for w, values in falling.items()}
     assert "cannot be told: a floor" in regime_from(kernel_constant=floor).outlook
 
@@ -162,7 +177,9 @@ def test_an_extrapolated_width_is_a_bracket_within_reach():
 @pytest.fixture
 def rule_alone(in_process, monkeypatch):
     """Cells in this process, without what the rule does not see."""
-    monkeypatch.setattr(measuring, "generalise", lambda *args: None)
+    for part in ("generalise", "compare_uncertainty"):
+        monkeypatch.setattr(measuring, part, lambda *args: None)
+    monkeypatch.setattr(measuring, "train_twin", lambda *args: (None, "left out by a test"))
 
 
 @pytest.mark.usefixtures("in_process")
@@ -198,7 +215,7 @@ def test_a_rich_network_learns_features_at_every_width(rich, tmp_path):
 
 @pytest.mark.usefixtures("rule_alone")
 def test_standard_parametrization_comes_nearer_to_the_kernel_regime_with_width(tmp_path):
-    model = {"parametrization": "standard", "depth": 2}
+    model = {"parametrization": "standard", "depth": 1}
     found = diagnosed(tmp_path, model, [256, 2048], steps=15, n_train=6, probe=3)
     assert found.regime in ("kernel", "mixed")
     trend = next(v.trend for v in found._verdicts if v.claim.key == "linearization_gap")
@@ -263,6 +280,7 @@ def cell(model=build, train=None, width=24):
 def test_a_function_trains_the_linearized_model_too_and_is_judged_by_the_loss_that_fell_more():
     found = cell(train=fit)
     assert found["scalars"]["loss_fall"] > 0.3
+    assert "your loss is another" in found["not_asked"]["ntk_gp_evidence_nll_excess"]
     assert found["scalars"]["prediction_gap"] > 0
     assert len(found["curves"]["loss_predicted"]) == 2
     assert "training function" in found["not_asked"]["stability"]
@@ -275,6 +293,7 @@ def test_a_function_that_looks_inside_is_measured_without_its_linearized_model()
     for name in ("curve_gap", "prediction_gap"):
         assert "your function does not train the linearized model" in found["not_asked"][name]
     assert found["scalars"]["linearization_gap"] >= 0
+    assert found["scalars"]["ntk_gp_evidence_crps_ratio"] > 0  # the members need no linearized model
     assert "kernel_start_test_score" in found["scalars"]
 
 
@@ -287,6 +306,7 @@ def test_what_the_kernel_knows_nothing_of_is_not_asked():
     assert adam["scalars"]["prediction_gap"] > 0
 
 
+@pytest.mark.usefixtures("rule_alone")
 @pytest.mark.parametrize(("loss", "scale"), [("squared", 1.0), ("MSELoss", 2 / (24 * 10))], ids=["sum", "mean"])
 def test_the_step_is_measured_against_the_kernel(loss, scale):
     """η_critical = 2(1 + μ)/κ_max of ½‖f − y‖²; a mean of squares over nC numbers has 2/(nC) of its kernel."""
@@ -301,8 +321,91 @@ def test_the_step_is_measured_against_the_kernel(loss, scale):
 def test_every_claim_and_figure_finds_its_numbers():
     found = cell()
     claims = study({}, [8]).claims()
-    assert {claim.quantity for claim in claims} <= set(found["scalars"])
+    of_tasks = {claim.quantity for claim in claims if claim.quantity.startswith("tasks")}
+    assert {claim.quantity for claim in claims} - of_tasks <= set(found["scalars"])
     for figure in study({}, [8]).figures():
         references = [name for name, _ in getattr(figure, "references", ())]
         names = [figure.measured, *references, *filter(None, [getattr(figure, "predicted", None)])]
         assert set(names) <= set(found["scalars"]) | set(found["curves"])
+
+
+# An ensemble, and tasks.
+
+
+def test_the_ensemble_is_of_networks_trained_one_by_one():
+    preset = ng.DiagnosisStudy.preset("smoke", model=build, widths=[24], seeds=1)
+    problem = preset.problems[0]
+    train_data, test_data = problem.load(0)
+    found = ng.DiagnosisStudy.compute_cell(preset.cells()[0])["scalars"]
+    streams = np.random.SeedSequence([0, 24]).generate_state(problem.members).tolist()
+    outputs = []
+    for i, stream in enumerate(streams):
+        network = problem.network(train_data, 24, torch.Generator().manual_seed(stream))
+        if not i:
+            settings = recipe_of(problem, network, train_data.x, 10).settings
+        ng.train(network, train_data, generator=torch.Generator().manual_seed(stream % 2**31), **settings)
+        outputs.append(outputs_of(network, test_data.x))
+    error = (torch.stack(outputs).mean(0) - test_data.y).square().mean().sqrt()
+    assert found["deep_ensemble_rmse"] == pytest.approx(float(error), rel=1e-4)
+    excess = found["ntk_gp_evidence_nll"] - found["deep_ensemble_nll"]
+    assert found["ntk_gp_evidence_nll_excess"] == pytest.approx(excess)
+
+
+def tasks():
+    """Three tasks of two digits each."""
+    data, _ = ng.load_data("digits", n_train=300, n_test=4)
+    labels = data.y.argmax(dim=1)
+    return [(data.x[labels // 2 == k][:40], labels[labels // 2 == k][:40]) for k in range(3)]
+
+
+def with_tasks(model, train):
+    examples = [torch.cat(parts) for parts in zip(*tasks(), strict=True)]
+    return diagnosis_of(model, tuple(examples), widths=[24], seeds=1, train=train, tasks=tasks())
+
+
+@pytest.mark.usefixtures("rule_alone")
+def test_the_linearized_model_forgets_what_the_kernel_says():
+    """Beside the closed form of kernel regression task by task, of the continual study."""
+    planned = with_tasks(build, {"optimizer": "gd", "learning_rate": 0.002, "steps": 30})
+    found = ng.DiagnosisStudy.compute_cell(planned.cells()[0])["scalars"]
+    learner = Learner(planned.problems[0].continual(24), 24, 0)
+    assert len(learner.stream) == 3
+    said = ng.predict_tasks(learner.network(), learner.stream, learning_rate=0.002, steps=[30]).matrix(0)
+    assert found["tasks_twin_forgetting"] == pytest.approx(said.forgetting("max_minus_last"), abs=1e-6)
+    assert found["tasks_twin_average"] == pytest.approx(said.average_accuracy, abs=1e-6)
+    assert found["tasks_forgetting_gap"] == abs(found["tasks_forgetting"] - found["tasks_twin_forgetting"])
+
+
+@pytest.mark.usefixtures("rule_alone")
+def test_a_linear_model_forgets_what_its_linearized_model_forgets():
+    def linear(width, in_features, n_outputs):
+        return nn.Linear(in_features, n_outputs)
+
+    planned = with_tasks(linear, None)
+    found = ng.DiagnosisStudy.compute_cell(planned.cells()[0])["scalars"]
+    assert found["tasks_gap"] == found["tasks_forgetting_gap"] == 0
+    assert found["tasks_learning"] > 0.9
+    assert found["tasks_forgetting"] > 0.1
+
+
+@pytest.mark.usefixtures("rule_alone")
+def test_what_the_linearized_model_cannot_follow_is_not_asked():
+    planned = with_tasks(normalised, {"optimizer": "adam", "learning_rate": 0.003, "steps": 5})
+    found = ng.DiagnosisStudy.compute_cell(planned.cells()[0])
+    assert "batch statistics" in found["not_asked"]["tasks_gap"]
+    assert found["scalars"]["tasks_forgetting"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([tasks()[0]], "at least two tasks"),
+        ("a.npz:x,y", "at least two tasks"),
+        (7, "got int"),
+        ([tasks()[0], "b.npz:x,y"], "b.npz"),
+        ([tasks()[0], (torch.randn(40, 5), torch.arange(40) % 2)], "one shape"),
+    ],
+)
+def test_what_are_no_tasks_is_refused(given, message):
+    with pytest.raises(ng.NtkgapError, match=message):
+        diagnosis_of(build, tasks()[0], widths=[8], seeds=1, tasks=given)

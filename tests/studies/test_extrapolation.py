@@ -32,6 +32,20 @@ def test_where_a_law_never_gets_there_hardly_ever_a_width_is_named(truth, ratio)
     assert bracket_rates(truth, ratio, 5, 0.1, np.random.default_rng(0), 60)[0] <= 0.1
 
 
+@pytest.mark.parametrize("truth", ["straight", "steep", "bent"])
+def test_beside_the_limit_the_bracket_begins_at_the_largest_width(truth):
+    named, covered = bracket_rates(truth, 1.02, 9, 0.04, np.random.default_rng(0), 60)
+    assert named > 0.25
+    assert covered >= 0.9
+    found = extrapolate(make_claim(-0.25), exact(truth, 1 - 1e-7), WIDEST).width
+    assert found.low == found.value == pytest.approx(WIDEST)
+
+
+def test_beside_the_limit_a_floor_is_not_taken_for_a_law_that_falls_on():
+    for ratio in (1.01, 1.05):
+        assert bracket_rates("floor", ratio, 9, 0.04, np.random.default_rng(0), 60)[0] <= 0.1
+
+
 def test_between_the_fitted_exponent_and_theorys():
     found = extrapolate(make_claim(-0.25), exact("steep", 1.4), WIDEST).width
     assert found.low == pytest.approx(WIDEST * 1.4 ** (1 / 0.39), rel=1e-4)
@@ -57,6 +71,7 @@ def test_the_shallow_network_whose_crossing_a_straight_law_put_too_early():
             Replicates(WIDTHS[:4], exact("steep", 1.4).values[:, :4]),
             "not every seed is decided at the largest width",
         ),
+        (exact("steep", 0.9), "below the limit already"),
         (Replicates(WIDTHS, 2 * np.outer([1, 2, 3], WIDTHS)), "grow with width"),
         (Replicates(WIDTHS, np.outer([2, 3, 4], np.ones(5))), "do not clearly fall with width (exponent 0.00 ["),
         (exact("flat", 1.4), "a floor above the limit fits"),

@@ -1,9 +1,12 @@
 import copy
+import inspect
 
 import pytest
 
 import ntkgap as ng
 from ntkgap.errors import StudyError
+from ntkgap.studies.base import REPLACED
+from ntkgap.studies.spec import DataSpec
 from tests.studies.test_variations import TINY
 
 HEAD = "the configuration does not describe the study 'optimization': "
@@ -41,3 +44,50 @@ def test_a_value_that_is_none_of_several_kinds_is_one_fault():
     text = message(lambda p, _: p["variations"]["axes"].update({"model.alpha": [[2]]}))
     assert text.startswith(f"{HEAD}'tiny', variations.axes.model.alpha.0: Input should be a valid boolean or ")
     assert text.count("Input should") == text.count("got [2]") == 1
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (
+            lambda: ng.ContinualStudy(seeds=range(6)),
+            r"ContinualStudy: seeds: .*got range\(0, 6\); write list\(range",
+        ),
+        (
+            lambda: ng.ContinualStudy("quick"),
+            "takes its settings by name, got 'quick'; they are description=, seeds=",
+        ),
+        (lambda: ng.OptimizationStudy(sedes=[1]), "sedes: there is no such key; did you mean 'seeds'"),
+        (lambda: tiny(modle={}), "'tiny', modle: there is no such key; did you mean 'model'"),
+        (
+            lambda: tiny(natural_gradient={"step": 2}),
+            "natural_gradient.step: there is no such key; did you mean 'steps'",
+        ),
+        (lambda: tiny(other=1), "'tiny', other: there is no such key; the keys are name, data, model, widths"),
+        (
+            lambda: DataSpec(name="x", n_train=0),
+            "DataSpec: n_train: Input should be greater than or equal to 1, got 0",
+        ),
+        (
+            lambda: ng.OptimizationStudy.preset("quick", foo=3),
+            "takes no foo=; it takes model, data, widths, seeds",
+        ),
+        (lambda: ng.OptimizationStudy.preset("quick", width=3), "takes no width=; did you mean 'widths'"),
+    ],
+)
+def test_what_is_made_by_hand_tells_its_faults(make, told):
+    with pytest.raises(StudyError, match=told) as error:
+        make()
+    assert "\n" not in str(error.value)
+
+
+def tiny(**changes):
+    problem = {**copy.deepcopy(TINY["problems"][0]), **changes}
+    return ng.OptimizationStudy(seeds=[0], problems=[problem])
+
+
+def test_keywords_of_preset_are_those_it_names():
+    parameters = [
+        p.name for p in inspect.signature(ng.BaseStudy.preset).parameters.values() if p.kind == p.KEYWORD_ONLY
+    ]
+    assert set(parameters) == set(REPLACED)

@@ -64,7 +64,7 @@ def test_seeds_between_two_looks_wait_for_the_next():
 
 
 def test_the_last_look_leaves_open_what_is_open():
-    assert look(CLAIM, [NO, YES] * 10).decision == "undecided"
+    assert look(CLAIM, [NO, YES] * 10).decision == "inconclusive"
     assert look(CLAIM, [NO] * 4 + [YES] * 16).decision == "holds"
 
 
@@ -84,14 +84,14 @@ def test_looks_that_are_none_are_refused(looks):
 def test_every_look_is_an_exact_interval():
     for n, k in LOOKS:
         assert look(CLAIM, [NO] * (k - 1) + [YES] * (n - k + 1), ((n, k),)).decision == "holds"
-        assert look(CLAIM, [NO] * k + [YES] * (n - k), ((n, k),)).decision == "undecided"
+        assert look(CLAIM, [NO] * k + [YES] * (n - k), ((n, k),)).decision == "inconclusive"
 
 
 def test_what_no_look_to_come_can_decide_ends():
     found = look(CLAIM, [NO, YES] * 6)  # six of twelve on each side, and four of twenty may be off
-    assert (found.decision, found.n_seeds, found.next_seeds) == ("undecided", 12, None)
+    assert (found.decision, found.n_seeds, found.next_seeds) == ("inconclusive", 12, None)
     assert look(CLAIM, [NO] * 4 + [YES] * 8).decision == "continue"
-    assert look(CLAIM, [math.nan] * 6).decision == "undecided"
+    assert look(CLAIM, [math.nan] * 6).decision == "inconclusive"
 
 
 def outcomes():
@@ -170,7 +170,7 @@ def test_a_decision_is_an_interval_clear_of_the_limit():
         found = look(CLAIM, values)
         k = dict(LOOKS)[found.n_seeds]
         i = order_statistic_interval(values[: found.n_seeds], k)
-        state = "holds" if i.high < 1 else "fails" if i.low > 1 else "undecided"
+        state = "holds" if i.high < 1 else "fails" if i.low > 1 else "inconclusive"
         assert found.decision == state
 
 

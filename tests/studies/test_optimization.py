@@ -125,7 +125,7 @@ def test_predictions_for_the_twin_are_those_of_a_twin_that_is_really_trained():
 def test_wider_networks_come_closer_to_the_theory():
     """Root mean square over seeds: a single gap may vanish by chance."""
     quantities = ("c_prime", "ngd_rate_error_worst", "gd_discrepancy", "kernel_change", "linearization_error")
-    narrow, wide = ([compute(tiny(width=w, seed=s))["scalars"] for s in range(4)] for w in (16, 2048))
+    narrow, wide = ([compute(tiny(width=w, seed=s))["scalars"] for s in range(4)] for w in (16, 512))
     for quantity in quantities:
         gaps = [math.hypot(*(scalars[quantity] for scalars in cells)) for cells in (narrow, wide)]
         assert gaps[1] < 0.4 * gaps[0], quantity
@@ -279,7 +279,7 @@ def test_bad_presets_are_named(tmp_path):
     with pytest.raises(StudyError, match="cannot read the preset"):
         ng.OptimizationStudy.preset(str(path))
     path.write_text("seeds: [0]\nproblems: []\nloud: 3")
-    with pytest.raises(StudyError, match="loud: Extra inputs are not permitted, got 3"):
+    with pytest.raises(StudyError, match="loud: there is no such key; the keys are description, seeds, problems"):
         ng.OptimizationStudy.preset(str(path))
 
 

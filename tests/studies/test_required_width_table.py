@@ -81,8 +81,8 @@ def test_one_seed_without_an_answer_leaves_the_median_open():
             lambda w, s: 2.0 + s / 10,
             "more than 1024: the measurements do not clearly fall with width (exponent 0.00 [0.00, 0.00])",
         ),
-        (lambda w, s: 0.8 + 0.1 * s, "undecided up to 1024"),
-        (lambda w, s: math.nan, "undecided up to 1024"),
+        (lambda w, s: 0.8 + 0.1 * s, "inconclusive up to 1024"),
+        (lambda w, s: math.nan, "inconclusive up to 1024"),
     ],
 )
 def test_the_width_found_is_never_more_than_was_measured(function, words):

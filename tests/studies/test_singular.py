@@ -11,6 +11,7 @@ from ntkgap.data import Dataset
 from ntkgap.kernels import as_matrix, empirical_ntk
 from ntkgap.studies.optimization import OptimizationStudy
 from ntkgap.studies.optimization.singular import singular_rows
+from tests.here import Here
 from tests.studies.test_optimization import TINY
 
 compute = OptimizationStudy.compute_cell
@@ -96,7 +97,7 @@ def test_data_that_are_not_finite_fail_their_cells_and_the_sweep_goes_on(tmp_pat
     bad = copy.deepcopy(good) | {"name": "holes"}
     bad["data"] |= {"name": str(tmp_path / "holes.npz"), "n_train": 6, "n_test": 2, "options": {}}
     configuration["problems"] = [bad, good]
-    runs = ng.run(ng.OptimizationStudy.build(configuration), tmp_path / "store", workers=1, progress=False)
+    runs = ng.run(ng.OptimizationStudy.build(configuration), tmp_path / "store", engine=Here(), progress=False)
     assert runs.counts() == {"done": 1, "failed": 1}
     for cell, message in runs.failures():
         assert cell["problem"] == "holes"

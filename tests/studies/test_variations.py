@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 
 import ntkgap as ng
+from ntkgap.axis_names import axis_label, row_name
 from ntkgap.errors import StudyError
 from ntkgap.studies import assess, assess_variations
 from ntkgap.studies.assess import measured_cells
 from ntkgap.studies.axes import MeasuredAxis, judge_along, measured_axes
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.optimization import OptimizationStudy
-from ntkgap.studies.variations import axis_label, row_name, value_text
+from ntkgap.studies.variations import value_text
 from ntkgap.sweep import Runs
 from tests.here import Here
 from tests.studies.test_verdict import claim
@@ -224,7 +225,7 @@ LOW, HIGH, ACROSS = [0.1, 0.2], [2.0, 3.0], [0.5, 2.0]
         ({1.0: HIGH, 2.0: HIGH, 10.0: HIGH}, "Fails at all 3 values tested."),
         ({0.1: HIGH, 1.0: LOW, 10.0: LOW}, "Holds at α ≥ 1; fails at α = 0.1."),
         ({0.1: HIGH, 1.0: HIGH, 10.0: LOW}, "Holds at α = 10; fails at α ≤ 1."),
-        ({0.1: LOW, 1.0: LOW, 10.0: ACROSS}, "Holds at α ≤ 1; undecided at α = 10."),
+        ({0.1: LOW, 1.0: LOW, 10.0: ACROSS}, "Holds at α ≤ 1; inconclusive at α = 10."),
         ({0.1: LOW, 1.0: HIGH, 10.0: LOW}, "Holds at α = 0.1, 10; fails at α = 1."),
     ],
 )
@@ -244,7 +245,7 @@ def test_sentences_keep_to_the_words_of_the_claim():
     still = judge_along(claim(), along({1.0: LOW, 3.0: HIGH, 10.0: LOW}, 1.0)).sentence
     assert still.endswith("The median is 0.15 at both ends; the limit is 1.")
     undecidable = judge_along(claim(), along({1.0: [math.nan, 1.0], 10.0: [math.inf, math.inf]}, 1.0))
-    assert undecidable.sentence == "Fails at α = 10; undecided at α = 1."
+    assert undecidable.sentence == "Fails at α = 10; inconclusive at α = 1."
     assert "too small to tell" in undecidable.results[1.0].reason
     assert not judge_along(claim(quantity="elsewhere"), names).results
 

@@ -83,7 +83,7 @@ def test_the_outlook_says_what_stands_in_the_way():
     noisy = judge(claim(), "p", values(lambda w, s: 5 + math.sin(w * (s + 1))))
     assert "do not clearly fall with width" in noisy.sentence
     inside = judge(claim(), "p", values(lambda w, s: (1 + 0.05 * (s - 2)) * 30 / w**0.5))
-    assert inside.status == "undecided"
+    assert inside.status == "inconclusive"
     assert "The fitted power law meets the limit at width 89" in inside.sentence
 
 
@@ -101,12 +101,12 @@ def test_two_ties_have_the_same_verdict_whatever_rounding_does():
     for tie in (below, above):
         for direction in ("below", "above"):
             verdict = judge(claim(threshold=0.2, direction=direction), "p", values(lambda w, s, v=tie: v))
-            assert verdict.status == "undecided"
+            assert verdict.status == "inconclusive"
             assert verdict.widths[-1].reason == "at the threshold"
             mixed = judge(claim(threshold=0.2, direction=direction), "p", values(lambda w, s, v=tie: v + s / 10))
             assert mixed.widths[-1].reason == "the 94% interval ends at the threshold"
     zero = claim(threshold=0.0, log_scale=False)
-    assert judge(zero, "p", values(lambda w, s: 1e-12 * (s - 2))).status == "undecided"
+    assert judge(zero, "p", values(lambda w, s: 1e-12 * (s - 2))).status == "inconclusive"
     assert judge(claim(threshold=1e-12, tie=0.1), "p", values(lambda w, s: 8e-13 - s * 1e-14)).status == "holds"
 
 
@@ -118,7 +118,7 @@ def test_one_undecidable_seed_among_twenty_is_borne_and_said():
     assert verdict.status == "holds"
     assert "20 seeds, 1 of them undecidable and counted at both ends, 95% interval" in verdict.sentence
     many = judge(claim(), "p", values(lambda w, s: math.nan if s < 6 else one(w, s), seeds=20))
-    assert many.status == "undecided"
+    assert many.status == "inconclusive"
     assert "6 of 20 seeds: too small to tell" in many.sentence
 
 
@@ -126,8 +126,8 @@ def test_undecidable_seeds_never_make_a_verdict():
     """Whatever the undecidable seed had been, its verdict or none would have come out."""
     numbers = [0.5] * 7 + [2.0] * 2
     state = judge_width(claim(), 1, [*numbers, math.nan]).state
-    assert state in ("undecided", judge_width(claim(), 1, [*numbers, 0.1]).state)
-    assert state in ("undecided", judge_width(claim(), 1, [*numbers, 9.0]).state)
+    assert state in ("inconclusive", judge_width(claim(), 1, [*numbers, 0.1]).state)
+    assert state in ("inconclusive", judge_width(claim(), 1, [*numbers, 9.0]).state)
 
 
 @pytest.mark.parametrize(
@@ -146,9 +146,9 @@ def test_a_claim_that_cannot_be_judged_is_one_line(changes, words):
         claim(**changes)
 
 
-def test_an_interval_across_the_limit_is_undecided():
+def test_an_interval_across_the_limit_is_inconclusive():
     verdict = judge(claim(), "p", values(lambda w, s: 0.8 + 0.1 * s))
-    assert verdict.status == "undecided"
+    assert verdict.status == "inconclusive"
     assert "interval contains the limit" in verdict.widths[-1].reason
 
 
@@ -157,7 +157,7 @@ def test_bounds_of_the_numbers_themselves_widen_the_interval():
     doubt = {16: 0.0, 64: 0.1, 256: 0.17, 1024: 0.3}
     bounds = {w: {s: (v - 0.5, v + doubt[w]) for s, v in seeds.items()} for w, seeds in numbers.items()}
     verdict = judge(claim(), "p", numbers, bounds)
-    assert [r.state for r in verdict.widths] == ["holds", "holds", "undecided", "undecided"]
+    assert [r.state for r in verdict.widths] == ["holds", "holds", "inconclusive", "inconclusive"]
     last = verdict.widths[-1].interval
     assert (last.value, last.low, last.high) == pytest.approx((0.82, 0.3, 1.14))
     certain = judge(
@@ -171,21 +171,21 @@ def test_bounds_of_the_numbers_themselves_widen_the_interval():
 
 def test_one_seed_decides_nothing():
     verdict = judge(claim(), "p", values(lambda w, s: 0.1, seeds=1))
-    assert verdict.status == "undecided"
+    assert verdict.status == "inconclusive"
     assert "single seed" in verdict.sentence
     assert "0%" not in verdict.sentence
 
 
 def test_two_seeds_decide_nothing_however_clear():
     verdict = judge(claim(), "p", values(lambda w, s: 1e-6 * (1 + s), seeds=2))
-    assert {r.state for r in verdict.widths} == {"undecided"}
+    assert {r.state for r in verdict.widths} == {"inconclusive"}
     assert "2 seeds are too few" in verdict.sentence
     assert judge(claim(), "p", values(lambda w, s: 1e-6 * (1 + s), seeds=3)).status == "holds"
 
 
-def test_an_undecidable_seed_makes_its_width_undecided():
+def test_an_undecidable_seed_makes_its_width_inconclusive():
     verdict = judge(claim(), "p", values(lambda w, s: math.nan if (w, s) == (1024, 2) else 0.1))
-    assert [r.state for r in verdict.widths] == ["holds", "holds", "holds", "undecided"]
+    assert [r.state for r in verdict.widths] == ["holds", "holds", "holds", "inconclusive"]
     assert "1 of 5 seeds: too small to tell" in verdict.sentence
     assert math.isnan(verdict.effect)
 

@@ -33,9 +33,9 @@ def compute(cell):
     return {"scalars": scalars, "curves": {}, "notes": [], "diverged": False}
 """
 SCRIPT = """
-import ntkgap as ng
 from mine import Mine
-runs = ng.run(Mine(), "store", workers=2, progress=False)
+from ntkgap.sweep import run  # which is ntkgap.run, but for what it returns, and starts without torch
+runs = run(Mine(), "store", workers=2, progress=False)
 assert runs.counts() == {"done": 3}, runs.failures()
 """
 
@@ -50,10 +50,13 @@ def folder(tmp_path):
 def imported(folder, arguments, path=(HOME,)):
     """Start Python in the folder; gives the modules that its process imported from there, and that others did."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
-    process = subprocess.Popen(
+    with subprocess.Popen(
         arguments, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    output, _ = process.communicate(timeout=200)
+    ) as process:
+        try:
+            output, _ = process.communicate()
+        finally:
+            process.kill()  # where a test is ended before it has
     assert process.returncode == 0, output
     log = folder / "log"
     lines = [line.split() for line in log.read_text().splitlines()] if log.exists() else []

@@ -30,6 +30,11 @@ class Dataset:
     Raises:
         DataError: if an array is empty, not floating point, not finite, the lengths differ, or the columns of y
             are not those of n_classes classes.
+
+    Example:
+        >>> data = ng.Dataset(torch.randn(4, 3), torch.tensor([0, 1, 2, 1]), n_classes=3)
+        >>> data.y.shape, data.n_features
+        (torch.Size([4, 3]), 3)
     """
 
     x: Tensor
@@ -87,10 +92,10 @@ class Dataset:
         """Number of input entries an example."""
         return self.x[0].numel()
 
-    def to(self, dtype: torch.dtype) -> "Dataset":
-        """Cast inputs and targets."""
-        units = None if self.units is None else self.units.to(dtype)
-        return Dataset(self.x.to(dtype), self.y.to(dtype), self.n_classes, units)
+    def to(self, to: torch.dtype | torch.device | str) -> "Dataset":
+        """Cast inputs and targets to a type, or move them to a device."""
+        units = None if self.units is None else self.units.to(to)
+        return Dataset(self.x.to(to), self.y.to(to), self.n_classes, units)
 
 
 def check_plain(name: str, values: Tensor) -> None:

@@ -1,5 +1,9 @@
 """The 1797 handwritten digits, 8×8 pixels, that come with scikit-learn: real data without a download."""
 
+import functools
+from importlib.util import find_spec
+from pathlib import Path
+
 import numpy as np
 import torch
 
@@ -34,9 +38,7 @@ def digits(
         DataError: if more examples are asked for than there are, or an option is unknown.
     """
     check_flag("flatten", flatten)
-    from sklearn.datasets import load_digits  # late: its import takes a second, and few data need it
-
-    pixels, labels = load_digits(return_X_y=True)
+    pixels, labels = bundled()
     train, test = split(len(labels), n_train, n_test, np.random.default_rng(seed), labels)
     x = torch.as_tensor(pixels, dtype=torch.float32)
     y = encode_classes(torch.as_tensor(labels), 10, targets)
@@ -46,3 +48,20 @@ def digits(
         x = x.reshape(-1, 1, 8, 8)
         x_train, x_test = scale_inputs(x[train], x[test], scaling, IMAGE_AXES)
     return Dataset(x_train, y[train], 10), Dataset(x_test, y[test], 10)
+
+
+@functools.cache
+def bundled() -> tuple[np.ndarray, np.ndarray]:
+    """Pixels [1797, 64] from 0 to 16 and labels [1797], as ``sklearn.datasets.load_digits`` gives them.
+
+    Read from its file: to import scikit-learn takes two seconds, in every worker of a sweep.
+    """
+    package = find_spec("sklearn")
+    file = Path(package.origin).parent / "datasets/data/digits.csv.gz" if package and package.origin else None
+    if file is not None and file.is_file():
+        table = np.loadtxt(file, delimiter=",")
+        return table[:, :-1], table[:, -1].astype(int)
+    from sklearn.datasets import load_digits
+
+    pixels, labels = load_digits(return_X_y=True)
+    return pixels, labels

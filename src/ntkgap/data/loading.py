@@ -69,11 +69,16 @@ def load_data(
             ``root="data"`` for images.
 
     Returns:
-        ``(train, test)``: float32 ``Dataset``s with x [n, ...] ([n, C, H, W] for images) and y [n, C].
+        ``(train, test)``, each a float32 ``Dataset``: x [n, ...] ([n, C, H, W] for images) and y [n, C].
 
     Raises:
         DataError: if the name or an option is unknown, a file is missing, damaged or too large, a size is out of
             range, or data are not finite.
+
+    Example:
+        >>> train, test = ng.load_data("digits", n_train=100, n_test=50, seed=0)
+        >>> train.x.shape, train.y.shape, train.n_classes
+        (torch.Size([100, 64]), torch.Size([100, 10]), 10)
     """
     check_default_device()
     name = str(name) if isinstance(name, Path) else name

@@ -11,6 +11,7 @@ from ntkgap.kernels.empirical import (
     RepeatedKernel,
     as_matrix,
     empirical_ntk,
+    empirical_ntk_to_file,
     jacobian,
     plan_ntk,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "describe_rows",
     "duplicate_inputs",
     "empirical_ntk",
+    "empirical_ntk_to_file",
     "equal_rows",
     "infinite_width",
     "infinite_width_monte_carlo",

@@ -25,6 +25,11 @@ def kernel_distance(kernel: Tensor, reference: Tensor) -> float:
 
     Raises:
         KernelError: if the shapes differ.
+
+    Example:
+        >>> eye = torch.eye(2)
+        >>> round(ng.kernel_distance(eye, torch.ones(2, 2)), 3), ng.kernel_distance(eye, 7 * eye)
+        (0.293, 0.0)
     """
     _check_pair(kernel, reference)
     # |u − v|²/2 of the normalised kernels is the same number without the cancellation in 1 − cos.
@@ -37,6 +42,10 @@ def relative_change(kernel: Tensor, reference: Tensor) -> float:
 
     Raises:
         KernelError: if the shapes differ.
+
+    Example:
+        >>> ng.relative_change(1.5 * torch.eye(2), torch.eye(2))
+        0.5
     """
     _check_pair(kernel, reference)
     return float(torch.linalg.vector_norm(kernel - reference) / torch.linalg.vector_norm(reference))
@@ -51,6 +60,11 @@ def target_alignment(gram: Tensor, y: Tensor) -> float:
 
     Raises:
         KernelError: if the targets do not match the matrix.
+
+    Example:
+        >>> y = torch.tensor([[1.0], [-1.0]])
+        >>> ng.target_alignment(y @ y.T, y)
+        1.0
     """
     v = y.reshape(-1).to(gram.dtype)
     if gram.shape != (len(v), len(v)):

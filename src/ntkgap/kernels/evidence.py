@@ -12,6 +12,7 @@ from ntkgap.errors import KernelError
 from ntkgap.kernels.empirical.ntk import as_matrix
 from ntkgap.kernels.rounding import noise_floor, warn_of_rounding
 from ntkgap.kernels.spectrum import check_symmetric
+from ntkgap.one_line import line_of, one_line
 
 Range = tuple[float, float]
 
@@ -47,6 +48,8 @@ class EvidenceMaximum:
     log_evidence: float
     at_edge: bool
 
+    __repr__ = one_line
+
 
 class Evidence:
     r"""Evidence of ỹ = J w + ε with w ~ N(0, I/δ) and ε ~ N(0, σ²I), from the Gram matrix K = JJᵀ.
@@ -72,6 +75,13 @@ class Evidence:
     Raises:
         KernelError: if K is not square, finite, symmetric and positive semidefinite, or the residual does not
             fit it or is not finite; by the methods, if δ or σ² is not positive and finite.
+
+    Example:
+        >>> features = torch.eye(4, dtype=torch.float64)
+        >>> evidence = ng.Evidence(features @ features.T, torch.ones(4, 1))
+        >>> found = evidence.maximum(noise_variance=0.5)
+        >>> round(found.prior_precision, 2)  # 1/δ + ½ is the mean square of the targets, 1
+        2.0
     """
 
     def __init__(self, gram: Tensor, residual: Tensor) -> None:
@@ -92,6 +102,9 @@ class Evidence:
         power = (self.modes.T @ columns).square().sum(dim=1)
         self.eigenvalues = eigenvalues.clamp_min(0)  # what is left below zero is rounding
         self._set(self.eigenvalues, power, torch.full_like(power, columns.shape[1]))
+
+    def __repr__(self) -> str:
+        return line_of(self, f"{len(self.eigenvalues)} eigenvalues", largest=float(self.eigenvalues[-1]))
 
     @classmethod
     def of_features(cls, features: Tensor, residual: Tensor) -> "Evidence":

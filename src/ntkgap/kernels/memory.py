@@ -1,6 +1,9 @@
 """How much memory a call may take where it is not told."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import torch
@@ -33,10 +36,34 @@ def check_budget(memory_budget: object) -> None:
         )
 
 
+_share: ContextVar[float] = ContextVar("share", default=1.0)
+
+
+@contextmanager
+def halved() -> Iterator[None]:
+    """Inside, half as much memory counts as free."""
+    token = _share.set(_share.get() / 2)
+    try:
+        yield
+    finally:
+        _share.reset(token)
+
+
 def free_memory(device: torch.device) -> int:
     """Bytes that are free now on a device: of the machine, or of the container if that has less."""
+    return int(_share.get() * _free(device))
+
+
+def share_of_memory() -> float:
+    """Which part of what is free counts now, 1 or less."""
+    return _share.get()
+
+
+def _free(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
+    if device.type == "mps":
+        return max(0, torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
     free = [_of_machine()]
     for limit, use, statistics in _CGROUPS:
         try:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import KernelError
+from ntkgap.one_line import line_of
 
 # Rows of the factor are kept in panels of so many: a panel is one matrix product and one small triangular solve.
 PANEL = 256
@@ -47,6 +48,9 @@ class SequentialPosterior:
         self._size = 0
         self._log_pivots = 0.0
         self._asked: tuple[Tensor, Tensor] | None = None  # last cross [t, K] and its L⁻¹ cross, padded
+
+    def __repr__(self) -> str:
+        return line_of(self, f"{len(self)} observations", noise=self.noise)
 
     def __len__(self) -> int:
         """Number of observations."""

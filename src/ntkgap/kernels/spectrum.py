@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import KernelError
+from ntkgap.models.devices import in_float64
+from ntkgap.one_line import line_of
 
 
 def check_gram(gram: Tensor) -> Tensor:
@@ -41,7 +43,7 @@ def check_symmetric(gram: Tensor, precision: torch.dtype | None = None) -> Tenso
     Raises:
         KernelError: if the matrix is not square, not finite or not symmetric.
     """
-    g = check_gram(gram).double()
+    g = in_float64(check_gram(gram))
     asymmetry = float((g - g.T).abs().max())
     scale = float(g.abs().max())
     if asymmetry > 100 * len(g) * torch.finfo(precision or gram.dtype).eps * scale:
@@ -66,11 +68,9 @@ class Spectrum:
     noise_floor: float
 
     def __repr__(self) -> str:
-        return (
-            f"Spectrum(n={len(self.eigenvalues)}, lambda_min={self.lambda_min:.4g}, "
-            f"lambda_max={self.lambda_max:.4g}, noise_floor={self.noise_floor:.2g}, "
-            f"positive_definite={self.positive_definite})"
-        )
+        n, sure = len(self.eigenvalues), self.positive_definite
+        least = {"lambda_min": self.lambda_min, "noise_floor": self.noise_floor}
+        return line_of(self, n=n, **least, positive_definite=sure, lambda_max=self.lambda_max)
 
     @property
     def lambda_min(self) -> float:
@@ -121,6 +121,10 @@ def spectrum(gram: Tensor, precision: torch.dtype | None = None, *, terms: int =
     Raises:
         KernelError: if the matrix is not square, not finite or not symmetric, or ``terms`` is not a positive
             integer.
+
+    Example:
+        >>> print(ng.spectrum(torch.diag(torch.tensor([3.0, 1.0], dtype=torch.float64))))
+        Spectrum(n=2, lambda_min=1, lambda_max=3, noise_floor=1.3e-15, positive_definite=True)
     """
     if isinstance(terms, bool) or not isinstance(terms, int) or terms < 1:
         raise KernelError(f"terms must be an integer of at least 1, got {terms!r}")

@@ -37,6 +37,10 @@ class SelfAttention(nn.Module):
     Raises:
         ModelError: if a size is not a positive integer, the scaling is unknown or the heads do not
             divide the width.
+
+    Example:
+        >>> ng.SelfAttention(width=8, heads=2)(torch.zeros(1, 5, 8)).shape
+        torch.Size([1, 5, 8])
     """
 
     def __init__(

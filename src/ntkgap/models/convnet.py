@@ -36,6 +36,11 @@ class ConvNet(Network):
     Raises:
         ModelError: if a size is not a positive integer, a scale is out of range, a name is unknown or does not go
             with another; when called, if the input does not hold images of the right layout and size.
+
+    Example:
+        >>> net = ng.ConvNet(in_channels=1, out_features=10, width=8, depth=2)
+        >>> net(torch.zeros(2, 1, 8, 8)).shape
+        torch.Size([2, 10])
     """
 
     def __init__(
@@ -107,6 +112,11 @@ class VGG(Network):
         ModelError: if a size is not a positive integer, a scale is out of range, a name is unknown or does not go
             with another, or images are too small to be halved so often; when called, if the input does not hold
             images of the right layout and size.
+
+    Example:
+        >>> net = ng.VGG(in_channels=3, out_features=10, width=4, depth=2)
+        >>> net(torch.zeros(2, 3, 8, 8)).shape
+        torch.Size([2, 10])
     """
 
     def __init__(

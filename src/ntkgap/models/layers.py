@@ -21,6 +21,14 @@ class Initialization:
     The layer computes with the effective weight W = weight_scale · w, where the parameter w has
     independent entries N(0, weight_std²); its effective bias is bias_scale · b, with b ~ N(0, bias_std²).
     A layer without bias has ``bias_scale = bias_std = 0``.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 1))
+        >>> _ = nn.init.normal_(net[0].weight, std=0.3), nn.init.zeros_(net[0].bias)
+        >>> start = ng.Initialization(weight_scale=1.0, weight_std=0.3)
+        >>> limit = ng.infinite_width(net, initializations={"0": start})
+        >>> limit.nngp(torch.eye(4)).shape
+        torch.Size([4, 4])
     """
 
     weight_scale: float
@@ -195,6 +203,11 @@ class NTKLinear(ScaledLinear):
 
     Raises:
         ModelError: if a size is not a positive integer or a scale is negative or not finite.
+
+    Example:
+        >>> layer = ng.NTKLinear(10, 5, weight_std=2**0.5)
+        >>> layer(torch.zeros(3, 10)).shape
+        torch.Size([3, 5])
     """
 
     def __init__(
@@ -235,6 +248,10 @@ class NTKConv2d(ScaledConv2d):
     Raises:
         ModelError: if a size is not a positive integer, a scale is negative or not finite, or the
             padding is unknown or cannot be had.
+
+    Example:
+        >>> ng.NTKConv2d(3, 16, 3, padding="same")(torch.zeros(1, 3, 8, 8)).shape
+        torch.Size([1, 16, 8, 8])
     """
 
     def __init__(

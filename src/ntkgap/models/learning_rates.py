@@ -30,6 +30,12 @@ def parameter_groups(model: nn.Module, learning_rate: float, optimizer: str = "s
     Raises:
         ModelError: if the model has no parameters, the optimiser is unknown, the learning rate is not positive
             and finite, or a parameter is shared by layers that want different learning rates.
+
+    Example:
+        >>> net = ng.MLP(64, 10, 128, 2, alpha=10.0)
+        >>> [group["lr"] for group in ng.parameter_groups(net, 0.5)]  # 0.5/α²
+        [0.005]
+        >>> optimizer = torch.optim.SGD(ng.parameter_groups(net, 0.5), lr=0.5)
     """
     check_choice("optimizer", optimizer, OPTIMIZERS)
     check_positive(learning_rate=learning_rate)

@@ -38,6 +38,11 @@ class MLP(Network):
     Raises:
         ModelError: if a size is not a positive integer, a scale is out of range, a name is unknown or does not go
             with another; when called, if an example does not have in_features entries.
+
+    Example:
+        >>> net = ng.MLP(in_features=64, out_features=10, width=128, depth=3, nonlinearity="erf")
+        >>> net(torch.zeros(5, 64)).shape
+        torch.Size([5, 10])
     """
 
     def __init__(

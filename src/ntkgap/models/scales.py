@@ -23,6 +23,11 @@ class Scaled(nn.Module):
 
     Raises:
         ModelError: if the factor is 0 or not finite.
+
+    Example:
+        >>> net = ng.Scaled(nn.Linear(3, 2), factor=10)
+        >>> [group["lr"] for group in ng.parameter_groups(net, 1.0)]
+        [0.01]
     """
 
     def __init__(self, module: nn.Module, factor: float) -> None:
@@ -54,6 +59,11 @@ class Antisymmetric(nn.Module):
         module: the network g; copied twice, not changed.
 
     Shapes: those of g.
+
+    Example:
+        >>> net = ng.Antisymmetric(nn.Linear(3, 2))
+        >>> net(torch.ones(1, 3)).abs().max().item()
+        0.0
     """
 
     def __init__(self, module: nn.Module) -> None:

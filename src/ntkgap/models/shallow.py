@@ -55,6 +55,11 @@ class ShallowNet(nn.Module):
     Raises:
         ModelError: if a size is not a positive integer or the nonlinearity is unknown; when called, if an
             example does not have in_features entries.
+
+    Example:
+        >>> net = ng.ShallowNet(in_features=8, width=256, nonlinearity="erf")
+        >>> net(torch.zeros(3, 8)).shape
+        torch.Size([3, 1])
     """
 
     def __init__(

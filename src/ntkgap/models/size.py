@@ -53,6 +53,11 @@ def describe(model: nn.Module) -> ModelSize:
 
     Raises:
         ModelError: if the model has no trainable parameters.
+
+    Example:
+        >>> size = ng.describe(ng.MLP(64, 10, width=128, depth=3))
+        >>> size.parameters, size.depth
+        (42240, 3)
     """
     parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     if parameters == 0:

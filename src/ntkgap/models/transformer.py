@@ -84,6 +84,11 @@ class Transformer(Network):
     Raises:
         ModelError: if a size is not a positive integer, a scale is out of range, a name is unknown or does not go
             with another, or the heads do not divide the width; when called, if the input is of another kind.
+
+    Example:
+        >>> net = ng.Transformer(in_features=6, out_features=2, width=16, depth=1, heads=2)
+        >>> net(torch.zeros(3, 7, 6)).shape
+        torch.Size([3, 2])
     """
 
     def __init__(

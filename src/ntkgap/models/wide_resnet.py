@@ -76,6 +76,11 @@ class WideResNet(Network):
     Raises:
         ModelError: if a size is not a positive integer, a scale is out of range, a name is unknown or does not go
             with another; when called, if the input does not hold images of the right layout and size.
+
+    Example:
+        >>> net = ng.WideResNet(in_channels=3, out_features=10, width=4, depth=1)
+        >>> net(torch.zeros(2, 3, 8, 8)).shape
+        torch.Size([2, 10])
     """
 
     def __init__(

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ntkgap.errors import DataError
+from ntkgap.one_line import one_line
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Calibration:
     rmse: float
     level: float = 0.95
 
+    __repr__ = one_line
+
 
 @dataclass(frozen=True)
 class ClassCalibration:
@@ -53,6 +56,8 @@ class ClassCalibration:
     ece: float
     accuracy: float
 
+    __repr__ = one_line
+
 
 def calibration(
     mean: Tensor | ArrayLike, std: Tensor | ArrayLike, targets: Tensor | ArrayLike, level: float = 0.95
@@ -68,6 +73,11 @@ def calibration(
     Raises:
         DataError: if shapes differ, an entry is not finite, a standard deviation is not positive, or the level is
             not between 0 and 1.
+
+    Example:
+        >>> found = ng.calibration(mean=[0.0, 0.0, 0.0], std=1.0, targets=[0.5, -1.0, 3.0])
+        >>> round(found.coverage, 2), round(found.rmse, 2)
+        (0.67, 1.85)
     """
     if not 0 < level < 1:
         raise DataError(f"level must be between 0 and 1, got {level!r}")
@@ -108,6 +118,11 @@ def classification_calibration(
 
     Raises:
         DataError: if a shape, probability, label or the number of bins is out of range.
+
+    Example:
+        >>> found = ng.classification_calibration([[0.9, 0.1], [0.3, 0.7]], [0, 1])
+        >>> round(found.nll, 3), round(found.brier, 3)
+        (0.231, 0.1)
     """
     p = _array(probabilities, "probabilities")
     if p.ndim != 2 or (p < 0).any() or (np.abs(p.sum(axis=1) - 1) > 1e-4).any():

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ntkgap.errors import KernelError
 from ntkgap.kernels.evidence import DECADES, DISTINCT, Range
+from ntkgap.one_line import one_line
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class PrecisionMaximum:
     prior_precision: float
     log_evidence: float
     at_edge: bool
+
+    __repr__ = one_line
 
 
 class ClassEvidence:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ntkgap.data import dataset_of
 from ntkgap.errors import StudyError
+from ntkgap.one_line import one_line
 from ntkgap.practice.modes import evaluation_mode
 from ntkgap.practice.training import train
 
@@ -33,6 +34,8 @@ class Exponent:
     low: float
     high: float
 
+    __repr__ = one_line
+
 
 @dataclass(frozen=True)
 class CoordinateCheck:
@@ -51,6 +54,8 @@ class CoordinateCheck:
     steps: int
     initial: dict[str, np.ndarray]
     change: dict[str, np.ndarray]
+
+    __repr__ = one_line
 
     @property
     def layers(self) -> list[str]:
@@ -130,6 +135,13 @@ def coordinate_check(
     Raises:
         StudyError: if there are too few widths, seeds or steps, a number is out of range, or the layers
             have different names at different widths. And as ``train`` does.
+
+    Example:
+        >>> train, _ = ng.load_data("digits", n_train=16, n_test=4)
+        >>> build = lambda width: ng.MLP(64, 10, width, 2, parametrization="mup")
+        >>> found = ng.coordinate_check(build, train, widths=[16, 32], steps=2, learning_rate=0.01, seeds=(0, 1))
+        >>> len(found.layers)
+        3
     """
     data = dataset_of(data)
     widths = sorted(set(widths))

@@ -8,6 +8,7 @@ from torch import nn
 
 from ntkgap.data import Dataset
 from ntkgap.errors import NtkgapError
+from ntkgap.one_line import one_line
 from ntkgap.practice.losses import Loss, loss_on
 from ntkgap.practice.modes import evaluation_mode
 
@@ -31,6 +32,8 @@ class TrainingCurve:
     stopped: str | None = None
     test_losses: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=lambda: [0.0], compare=False)
+
+    __repr__ = one_line
 
     @property
     def diverged(self) -> bool:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ntkgap.data import Dataset, dataset_of
 from ntkgap.data.dataset import tensor_of
 from ntkgap.errors import StudyError
+from ntkgap.one_line import one_line
 from ntkgap.practice.batches import Minibatches
 from ntkgap.practice.checks import check_count, check_seeds, check_steps
 from ntkgap.practice.losses import choose_loss
@@ -32,6 +33,8 @@ class TrainedEnsemble:
     steps: tuple[int, ...]
     outputs: Tensor
     losses: Tensor
+
+    __repr__ = one_line
 
 
 def train_ensemble(
@@ -99,6 +102,14 @@ def train_ensemble(
         StudyError: if a number is out of range or a shape does not fit, and as ``train`` does.
         DivergenceError: if a member's outputs cease to be finite; a ``StudyError``.
         ModelError: if the members differ in architecture, and as ``train`` does.
+
+    Example:
+        >>> x = torch.linspace(-1, 1, 10)[:, None]
+        >>> build = lambda member: ng.MLP(1, 1, 16, 1, generator=torch.Generator().manual_seed(member))
+        >>> settings = {"learning_rate": 0.05, "steps": 10, "inputs": x, "observe_at": [0, 10]}
+        >>> found = ng.train_ensemble(build, (x, x**2), 3, **settings)
+        >>> found.outputs.shape  # [members, times, inputs, C]
+        torch.Size([3, 2, 10, 1])
     """
     data, inputs = dataset_of(data), tensor_of("inputs", inputs)
     check_count("members", members)

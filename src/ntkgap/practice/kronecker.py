@@ -54,6 +54,13 @@ def kfac_descent(
         StudyError: if a number is out of range.
         ModelError: naming the layers that are not covered, or that draw random numbers or couple examples in
             the mode they are in; or if the outputs have another shape than the targets.
+
+    Example:
+        >>> train, _ = ng.load_data("digits", n_train=20, n_test=5)
+        >>> net = ng.MLP(64, 10, 32, 1).double()
+        >>> curve = ng.kfac_descent(net, train.to(torch.float64), learning_rate=0.5, steps=5, damping=1e-2)
+        >>> bool(curve.losses[-1] < curve.losses[0])
+        True
     """
     check_training(learning_rate, steps)
     check_damping(damping)

@@ -15,6 +15,7 @@ from ntkgap.kernels.class_probabilities import jittered_root
 from ntkgap.kernels.empirical.differentiable import differentiable_jacobian
 from ntkgap.kernels.evidence import Range
 from ntkgap.kernels.likelihoods import TINY, Expansion, bernoulli, categorical, choose_likelihood, gaussian
+from ntkgap.one_line import line_of
 from ntkgap.practice.class_evidence import ClassEvidence, PrecisionMaximum
 from ntkgap.practice.laplace_prediction import LaplacePrediction
 from ntkgap.practice.losses import outputs_like
@@ -93,6 +94,16 @@ class LinearizedLaplace:
         DataError: if targets of classes are no probabilities.
         ModelError: if the outputs are not finite or have another shape than the targets, or there is no
             per-example Jacobian.
+
+    Example:
+        >>> x = torch.linspace(-2, 2, 20)[:, None]
+        >>> data = ng.Dataset(x, torch.sin(2 * x))
+        >>> net = ng.MLP(1, 1, 32, 1, bias_std=0.5, generator=torch.Generator().manual_seed(0))
+        >>> _ = ng.train(net, data, learning_rate=0.01, steps=300, weight_decay=0.1)
+        >>> laplace = ng.LinearizedLaplace(net, data, prior_precision=1.0, noise_variance=0.1)
+        >>> found = laplace.predict(torch.tensor([[0.0], [6.0]]))
+        >>> bool(found.std[0] < found.std[1])  # less sure far from the data
+        True
     """
 
     def __init__(
@@ -133,6 +144,11 @@ class LinearizedLaplace:
         residual = expansion.slope + expansion.whiten(at.jvp(self._step))
         shapes = {name: step.shape for name, step in self._step.items()}
         self._posterior = weight_posterior(at, residual, shapes, route, expansion.root)
+
+    def __repr__(self) -> str:
+        n, outputs = self._at.outputs.shape
+        more = {"prior_precision": self.prior_precision, "noise_variance": self.noise_variance}
+        return line_of(self, repr(self.likelihood), f"{n} examples", f"{outputs} outputs", **more)
 
     @property
     def noise_variance(self) -> float | Tensor | None:

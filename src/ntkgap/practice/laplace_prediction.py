@@ -6,6 +6,7 @@ from torch import Generator, Tensor
 
 from ntkgap.errors import KernelError
 from ntkgap.kernels.class_probabilities import as_two_classes, class_probabilities
+from ntkgap.one_line import one_line
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class LaplacePrediction:
     noise_variance: float | Tensor | None
     covariance: Tensor | None = None
     likelihood: str = "gaussian"
+
+    __repr__ = one_line
 
     @property
     def variance(self) -> Tensor:

@@ -137,8 +137,9 @@ def draw_seed(generator: torch.Generator) -> int:
 class Masks:
     """Random numbers of one step: a training that is gone on with draws what it would have drawn.
 
-    What is drawn goes on where it was when it is entered again. Functions of CUDA draw from the generator of their
-    device, which no dispatch can replace: that one is put aside meanwhile.
+    What is drawn goes on where it was when it is entered again, and is the same on every device. A few fused
+    functions of CUDA (recurrent layers, attention with dropout) draw from the generator of their device, which no
+    dispatch can replace: that one is put aside meanwhile.
 
     Args:
         seed: of the training.

@@ -9,6 +9,7 @@ from ntkgap.data import Dataset
 from ntkgap.errors import StudyError
 from ntkgap.kernels import Jacobian
 from ntkgap.kernels.empirical.refusals import refuse_coupling_layers
+from ntkgap.one_line import one_line
 from ntkgap.practice.checks import check_damping, check_training
 from ntkgap.practice.curves import NoStepError, Stopwatch, TrainingCurve
 from ntkgap.practice.gram_systems import CholeskySystem, MatrixFreeSystem, check_gram_fits
@@ -29,6 +30,8 @@ class NaturalGradientCurve(TrainingCurve):
 
     learning_rates: list[float] = field(default_factory=list)
     dampings: list[float] = field(default_factory=list)
+
+    __repr__ = one_line
 
 
 def natural_gradient_descent(
@@ -74,6 +77,13 @@ def natural_gradient_descent(
         StudyError: if a number is out of range, both η and λ are to be found, or the Gram matrix is too
             large to be formed.
         ModelError: if the outputs have another shape than the targets, or as :func:`empirical_ntk`.
+
+    Example:
+        >>> train, _ = ng.load_data("digits", n_train=20, n_test=5)
+        >>> net = ng.MLP(64, 10, 256, 2, generator=torch.Generator().manual_seed(0)).double()
+        >>> curve = ng.natural_gradient_descent(net, train.to(torch.float64), learning_rate=0.5, steps=4)
+        >>> bool(curve.losses[-1] < 0.1 * curve.losses[0])
+        True
     """
     refuse_coupling_layers(model)
     control = _choose_control(learning_rate, damping, steps)

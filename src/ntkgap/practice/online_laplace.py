@@ -14,6 +14,7 @@ from ntkgap.kernels.evidence import Range
 from ntkgap.kernels.likelihoods import choose_likelihood
 from ntkgap.models import parameter_groups
 from ntkgap.models.calls import output_tensor
+from ntkgap.one_line import one_line
 from ntkgap.practice.checks import check_training
 from ntkgap.practice.curves import TrainingCurve
 from ntkgap.practice.laplace import LinearizedLaplace
@@ -41,6 +42,8 @@ class HyperparameterChoice:
     log_evidence: float
     at_edge: bool
 
+    __repr__ = one_line
+
 
 @dataclass(frozen=True)
 class OnlineLaplace:
@@ -58,6 +61,8 @@ class OnlineLaplace:
     curve: TrainingCurve
     path: tuple[HyperparameterChoice, ...]
     laplace: LinearizedLaplace | None
+
+    __repr__ = one_line
 
 
 def online_laplace(
@@ -108,6 +113,13 @@ def online_laplace(
     Raises:
         StudyError: if a number or the optimiser is out of range.
         KernelError, DataError, ModelError: as ``LinearizedLaplace`` does.
+
+    Example:
+        >>> x = torch.linspace(-1, 1, 12)[:, None]
+        >>> net = ng.MLP(1, 1, 16, 1, bias_std=0.5, generator=torch.Generator().manual_seed(0))
+        >>> run = ng.online_laplace(net, ng.Dataset(x, x**2), learning_rate=0.01, steps=40, every=20)
+        >>> run.laplace.prior_precision > 0
+        True
     """
     check_training(learning_rate, steps)
     check_hyperparameters(prior_precision, 1.0 if noise_variance is None else noise_variance)

@@ -87,6 +87,13 @@ def train(
             number is out of range, or the targets do not go with the loss.
         ModelError: if the model has nothing to train, its outputs have another shape than the targets or depend on
             other points in evaluation mode, or layers that share a parameter want different rates.
+
+    Example:
+        >>> train, test = ng.load_data("digits", n_train=50, n_test=50)
+        >>> net = ng.MLP(64, 10, 64, 1, generator=torch.Generator().manual_seed(0))
+        >>> curve = ng.train(net, train, learning_rate=0.02, steps=20, test=test)
+        >>> bool(curve.losses[-1] < curve.losses[0]), len(curve.test_losses)
+        (True, 21)
     """
     check_network(model)
     data, test = dataset_of(data), None if test is None else dataset_of(test)

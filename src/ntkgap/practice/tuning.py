@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ntkgap.errors import StudyError
+from ntkgap.one_line import one_line
 from ntkgap.practice.curves import TrainingCurve
 
 
@@ -54,6 +55,8 @@ class Trial:
     score: float
     curve: TrainingCurve
 
+    __repr__ = one_line
+
 
 @dataclass(frozen=True)
 class Tuning:
@@ -68,6 +71,8 @@ class Tuning:
     best: Trial
     trials: list[Trial]
     at_edge: tuple[str, ...]
+
+    __repr__ = one_line
 
 
 def final_loss(curve: TrainingCurve) -> float:
@@ -105,6 +110,15 @@ def tune(
 
     Raises:
         StudyError: if the grid is empty, or every run diverged.
+
+    Example:
+        >>> train, _ = ng.load_data("digits", n_train=20, n_test=5)
+        >>> def fit(learning_rate):
+        ...     return ng.train(ng.MLP(64, 10, 16, 1), train, learning_rate=learning_rate, steps=5)
+        ...
+        >>> found = ng.tune(fit, {"learning_rate": (1e-3, 1e-2)})
+        >>> len(found.trials)
+        2
     """
     for name, values in grid.items():
         if not isinstance(values, LogarithmicGrid) and len(values) == 0:

@@ -9,20 +9,23 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from ntkgap.reporting.figures import log_axis, mark_missing, plain, shade_where_it_holds
+from ntkgap.reporting.paper import PaperFigure
 from ntkgap.reporting.style import LIMIT, MEASURED
 from ntkgap.reporting.variations import AxisSection, most_moved
 from ntkgap.studies.axes import AxisVerdict, MeasuredAxis
 from ntkgap.studies.variations import value_text
 
 PANEL_WIDTH, PANEL_HEIGHT = 2.75, 2.35
+BELOW, ABOVE, LEGEND = 0.45, 0.5, 0.2  # room for labels, titles, and what is missing
 
 
 def axis_figure(section: AxisSection) -> Figure:
     """The numbers that the axis moves most: seeds, medians with intervals, and the limits, one panel a claim."""
     verdicts = most_moved(section.verdicts)
-    width, height = PANEL_WIDTH * len(verdicts), PANEL_HEIGHT
-    figure, axes = plt.subplots(1, len(verdicts), figsize=(width, height), squeeze=False)
-    figure.subplots_adjust(0.5 / width, 0.45 / height, 1 - 0.1 / width, 1 - 0.5 / height, 0.28)
+    below = BELOW + LEGEND
+    width, height = PANEL_WIDTH * len(verdicts), PANEL_HEIGHT + LEGEND
+    figure, axes = plt.subplots(1, len(verdicts), figsize=(width, height), squeeze=False, FigureClass=PaperFigure)
+    figure.subplots_adjust(0.5 / width, below / height, 1 - 0.1 / width, 1 - ABOVE / height, 0.28)
     for ax, verdict in zip(axes[0], verdicts, strict=True):
         _panel(ax, verdict)
     return figure
@@ -70,7 +73,8 @@ def _panel(ax: Axes, verdict: AxisVerdict) -> None:
     shade_where_it_holds(ax, claim)
     mark_missing(ax, seeds)
     if any(not drawable(y) for _, y in seeds):
-        ax.legend(loc="best")
+        place = (0, -BELOW / (PANEL_HEIGHT - BELOW - ABOVE))
+        ax.legend(loc="upper left", bbox_to_anchor=place, borderaxespad=0, ncols=2)
 
 
 def _places(ax: Axes, along: MeasuredAxis) -> dict[object, float]:

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ntkgap.reporting.figures import plain
+from ntkgap.reporting.paper import PaperFigure
 from ntkgap.reporting.style import THEORY
 from ntkgap.studies.figures import BandFigure, BandRow
 from ntkgap.studies.measured import Measured
@@ -42,6 +43,7 @@ def band_figure(spec: BandFigure, cells: Mapping[str, Sequence[Measured]]) -> Fi
         sharex=True,
         sharey=True,
         squeeze=False,
+        FigureClass=PaperFigure,
     )
     for row, colour, axes in zip(spec.rows, COLOURS, grid, strict=False):
         for ax, width in zip(axes, widths, strict=False):

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from ntkgap.reporting.figures import label_rows, legend_columns, log_axis, panels, plain, power_of_ten
+from ntkgap.reporting.paper import set_title
 from ntkgap.reporting.ranges import seed_range
-from ntkgap.reporting.style import LIMIT
+from ntkgap.reporting.style import LIMIT, layout
 from ntkgap.studies.figures import ComparisonFigure, Line
 from ntkgap.studies.measured import Measured
 
@@ -37,7 +38,7 @@ def comparison_figure(spec: ComparisonFigure, cells: Mapping[str, Sequence[Measu
     figure, axes = panels(len(chosen))
     for i, (ax, (problem, found)) in enumerate(zip(axes, chosen.items(), strict=True)):
         panel = f", panel {i + 1}" if len(axes) > 1 else ""
-        ax.set_title(f"{plain(problem)}, width {found[0].width}")
+        set_title(ax, f"{plain(problem)}, width {found[0].width}")
         ax.set_xlabel(spec.x_label)
         log_axis(ax)
         ax.set_xscale("log")
@@ -59,13 +60,13 @@ def _legend_below(figure: Figure, axes: Sequence[Axes]) -> None:
     """One legend for all panels, below them: there are too many curves for room beside them."""
     handles = {label: h for ax in axes for h, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     columns = legend_columns([*handles], figure.get_figwidth())
-    extra = 0.1 + 0.17 * math.ceil(len(handles) / columns)
+    extra = 0.1 + layout().line * math.ceil(len(handles) / columns)
     width, height = figure.get_size_inches()
     margins = figure.subplotpars
     bottom, top = margins.bottom * height + extra, margins.top * height + extra
     figure.set_size_inches(width, height + extra)
     figure.subplots_adjust(bottom=bottom / (height + extra), top=top / (height + extra))
-    figure.legend(handles.values(), handles, loc="lower center", ncols=columns, fontsize=7)
+    figure.legend(handles.values(), handles, loc="lower center", ncols=columns, fontsize=layout().letters - 2)
 
 
 def _widest(spec: ComparisonFigure, found: Sequence[Measured]) -> list[Measured]:

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from rich.console import Console
 
 from ntkgap.errors import StoreError, StudyError
+from ntkgap.one_line import line_of
 from ntkgap.paths import expanded
+from ntkgap.reporting.drawings import shown
 from ntkgap.reporting.figures import claim_figure
 from ntkgap.reporting.marks import COLOURS, mark
+from ntkgap.reporting.own_folder import PAGE
 from ntkgap.reporting.page import draw, report
-from ntkgap.reporting.style import style
 from ntkgap.reporting.tables import verdict_frame
 from ntkgap.reporting.terminal import print_scorecard
 from ntkgap.studies import assess, assess_variations, not_asked, study_of
@@ -39,6 +40,7 @@ def diagnose(
     widths: int | Sequence[int] | None = None,
     seeds: int | Sequence[int] = 6,
     train: Any = None,
+    tasks: Any = None,
     target: str | None = None,
     n_train: int | None = None,
     n_test: int | None = None,
@@ -65,6 +67,9 @@ def diagnose(
         seeds: how many, or which.
         train: how you train: a function (model, data, seed) -> None or a mapping as of ``BaseStudy.preset``. If
             not given, SGD with momentum 0.9 on ½‖f − y‖² at a tenth of the critical rate, 200 steps.
+        tasks: data of tasks that the network learns one after the other besides, a list with a file or a pair
+            (x, y) for each: what is forgotten of earlier ones, beside what the linearized model forgets after the
+            same steps.
         target: name of the column of targets of a table.
         n_train: training examples; of your data three quarters if not given, and no more than 800.
         n_test: test examples; of your data a quarter if not given, and no more than 256.
@@ -77,6 +82,14 @@ def diagnose(
 
     Raises:
         NtkgapError: if the network cannot be built, the data not be read, or the training not be tried.
+
+    Example:
+        >>> build = lambda width: nn.Sequential(nn.Linear(64, width), nn.ReLU(), nn.Linear(width, 10))
+        >>> train, _ = ng.load_data("digits", n_train=32, n_test=8)
+        >>> own = {"optimizer": "sgd", "learning_rate": 1e-3, "steps": 10}
+        >>> d = ng.diagnose(build, (train.x, train.y.argmax(1)), widths=8, seeds=1, train=own, progress=False)
+        >>> "at width 8" in d.sentence
+        True
     """
     study = diagnosis_of(
         model,
@@ -84,6 +97,7 @@ def diagnose(
         widths=widths,
         seeds=seeds,
         train=train,
+        tasks=tasks,
         target=target,
         n_train=n_train,
         n_test=n_test,
@@ -110,6 +124,14 @@ class Diagnosis:
 
     Raises:
         StoreError: if they are of another study, or no cell of the problem is done.
+
+    Example:
+        >>> build = lambda width: nn.Sequential(nn.Linear(2, width), nn.Tanh(), nn.Linear(width, 1))
+        >>> x = torch.randn(12, 2)
+        >>> own = {"optimizer": "sgd", "learning_rate": 1e-2, "steps": 10}
+        >>> d = ng.diagnose(build, (x, x.prod(1, keepdim=True)), widths=8, seeds=1, train=own, progress=False)
+        >>> d.regime in ("kernel", "mixed", "feature learning", "not trained enough")
+        True
     """
 
     _folder: tempfile.TemporaryDirectory[str] | None = None
@@ -166,14 +188,10 @@ class Diagnosis:
         """
         cells = {self.problem: measured_cells(self.runs)[self.problem]}
         claims = [v for v in self._verdicts if quantity in (v.claim.key, v.claim.quantity)]
-        with style():
-            if claims:
-                figure: Figure | None = claim_figure(claims[:1], cells)
-            else:
-                figure = draw(self._figure(quantity), cells)
+        spec = None if claims else self._figure(quantity)
+        figure = shown(lambda: claim_figure(claims[:1], cells) if spec is None else draw(spec, cells))
         if figure is None:
             raise StudyError(f"{quantity!r} was not measured here")
-        plt.close(figure)  # whoever gets it shows it, once
         return figure
 
     def _figure(self, quantity: str) -> StudyFigure:
@@ -193,7 +211,7 @@ class Diagnosis:
         Returns:
             The path of the page.
         """
-        return report(self.runs, expanded(str(folder)) / "report.html")
+        return report(self.runs, expanded(str(folder)) / PAGE)
 
     def __str__(self) -> str:
         text = io.StringIO()
@@ -201,7 +219,8 @@ class Diagnosis:
         self.print_scorecard(console)
         return f"{self.sentence}\n\n{text.getvalue().rstrip()}"
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return line_of(self, self.regime, repr(self.problem), runs=str(self.runs.path))
 
     def print_scorecard(self, console: Console) -> None:
         """Print claims and verdicts."""

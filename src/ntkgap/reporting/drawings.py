@@ -1,7 +1,7 @@
 """Figures for papers: each as matplotlib draws it, and all of a study as PDFs."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from matplotlib import pyplot as plt
@@ -14,6 +14,7 @@ from ntkgap.reporting.comparison import comparison_figure
 from ntkgap.reporting.figures import claim_figure, curve_figure, width_figure
 from ntkgap.reporting.gains import gain_figure
 from ntkgap.reporting.matrices import matrix_figure
+from ntkgap.reporting.paper import PaperFigure
 from ntkgap.reporting.scatter import scatter_figure
 from ntkgap.reporting.style import style
 from ntkgap.reporting.summary import Scorecard
@@ -61,12 +62,21 @@ def figure_of(runs: Runs, name: str) -> Figure | None:
     """The figure of a claim, or one of the study's own; None where nothing of this name was measured."""
     rows = [v for v in assess(runs) if v.claim.key == name]
     specs = [spec for spec in study_of(runs).figures() if spec.key == name]
-    with style():
+
+    def drawn() -> Figure | None:
         if rows:
-            figure: Figure | None = claim_figure(rows, measured_cells(runs, all_seeds=True))
-        else:
-            figure = draw(specs[0], measured_cells(runs)) if specs else None
-    if figure is not None:
+            return claim_figure(rows, measured_cells(runs, all_seeds=True))
+        return draw(specs[0], measured_cells(runs)) if specs else None
+
+    return shown(drawn)
+
+
+def shown(drawn: Callable[[], Figure | None]) -> Figure | None:
+    """A figure for whoever asks for it, who may save it in another width."""
+    with style():
+        figure = drawn()
+    if isinstance(figure, PaperFigure):
+        figure.redraw = drawn
         plt.close(figure)  # or else notebooks show it twice
     return figure
 

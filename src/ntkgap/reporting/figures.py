@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from ntkgap.reporting.marks import COLOURS
+from ntkgap.reporting.paper import PaperFigure, set_title, set_ylabel
 from ntkgap.reporting.ranges import seed_range
-from ntkgap.reporting.style import LIMIT, MEASURED, REFERENCES, THEORY, ordered_colours
+from ntkgap.reporting.style import LIMIT, MEASURED, REFERENCES, THEORY, layout, ordered_colours
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.figures import CurveFigure, WidthFigure
 from ntkgap.studies.measured import Measured
@@ -21,9 +22,6 @@ from ntkgap.studies.statistics import median_interval
 from ntkgap.studies.verdict import Verdict, fitted_widths
 from ntkgap.texts import terminal_text
 
-PANEL_WIDTH, PANEL_HEIGHT, FULL_WIDTH = 4.6, 3.3, 6.9
-# Room for labels, below and above a panel.
-BELOW, ABOVE = 0.48, 0.3
 DASHES = ("--", ":", "-.", (0, (6, 2, 1, 2, 1, 2)))
 
 
@@ -33,20 +31,21 @@ def plain(name: str) -> str:
 
 
 def panels(n: int) -> tuple[Figure, list[Axes]]:
-    """Make n panels, three in a row at most, four as two rows of two, and one of a text's full width."""
-    columns = 2 if n == 4 else min(n, 3)
+    """Make n panels, as many in a row as the layout has, four as two rows of two, and one of full width."""
+    sizes = layout()
+    columns = 2 if n == 4 and sizes.most > 1 else min(n, sizes.most)
     rows = math.ceil(n / columns)
     # Fixed margins, in inches: measuring every label to find the least ones takes longer than drawing the figure.
-    left, right, bottom, top, gap = 0.75, 0.12, BELOW, ABOVE, 0.62
-    width, height = FULL_WIDTH if n == 1 else PANEL_WIDTH * columns, PANEL_HEIGHT * rows
-    figure, grid = plt.subplots(rows, columns, figsize=(width, height), squeeze=False)
+    around, across = sizes.below + sizes.above, sizes.left + sizes.right
+    width, height = max(sizes.panel_width * columns, sizes.least), sizes.panel_height * rows
+    figure, grid = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, FigureClass=PaperFigure)
     figure.subplots_adjust(
-        left / width,
-        bottom / height,
-        1 - right / width,
-        1 - top / height,
-        gap / ((width - left - right - gap * (columns - 1)) / columns),
-        (bottom + top) / (PANEL_HEIGHT - bottom - top),
+        sizes.left / width,
+        sizes.below / height,
+        1 - sizes.right / width,
+        1 - sizes.above / height,
+        sizes.gap / ((width - across - sizes.gap * (columns - 1)) / columns),
+        around / (sizes.panel_height - around),
     )
     for unused in grid.flat[n:]:
         unused.remove()
@@ -55,26 +54,31 @@ def panels(n: int) -> tuple[Figure, list[Axes]]:
 
 def legends_below(figure: Figure, axes: Sequence[Axes]) -> None:
     """A legend under every panel, in as many columns as fit; the figure grows by its height."""
+    sizes = layout()
     labels = [ax.get_legend_handles_labels()[1] for ax in axes]
     panel = axes[0].get_position().width * figure.get_figwidth()
     columns = legend_columns([label for own in labels for label in own], panel)
     lines = max(math.ceil(len(own) / columns) for own in labels)
-    extra = 0.17 * lines + 0.06
-    rows = round(figure.get_figheight() / PANEL_HEIGHT)
-    height = rows * (PANEL_HEIGHT + extra)
-    inside = PANEL_HEIGHT - BELOW - ABOVE
+    extra = sizes.line * lines + 0.06
+    rows = round(figure.get_figheight() / sizes.panel_height)
+    height = rows * (sizes.panel_height + extra)
+    inside = sizes.panel_height - sizes.below - sizes.above
     figure.set_figheight(height)
     figure.subplots_adjust(
-        bottom=(BELOW + extra) / height, top=1 - ABOVE / height, hspace=(BELOW + extra + ABOVE) / inside
+        bottom=(sizes.below + extra) / height,
+        top=1 - sizes.above / height,
+        hspace=(sizes.below + extra + sizes.above) / inside,
     )
     for ax, own in zip(axes, labels, strict=True):
         if own:
-            ax.legend(loc="upper left", bbox_to_anchor=(0, -BELOW / inside), borderaxespad=0, ncols=columns)
+            place = (0, -sizes.below / inside)
+            ax.legend(loc="upper left", bbox_to_anchor=place, borderaxespad=0, ncols=columns)
 
 
 def legend_columns(labels: Sequence[str], width: float) -> int:
     """How many columns of such labels fit into so many inches."""
-    return max(1, int(width / (0.062 * max(map(len, labels), default=1) + 0.45)))
+    sizes = layout()
+    return max(1, int(width / (sizes.letter * max(map(len, labels), default=1) + 0.05 * sizes.letters)))
 
 
 def keep_from_negative(ax: Axes, values: Sequence[float]) -> None:
@@ -89,7 +93,7 @@ def label_rows(axes: Sequence[Axes], label: str) -> None:
     for ax in axes:
         place = ax.get_subplotspec()
         if place is not None and place.is_first_col():
-            ax.set_ylabel(label)
+            set_ylabel(ax, label)
 
 
 def log_axis(ax: Axes, horizontal: bool = False) -> None:
@@ -135,7 +139,7 @@ def claim_figure(verdicts: Sequence[Verdict], cells: Mapping[str, Sequence[Measu
 
 def _claim_panel(ax: Axes, verdict: Verdict, seeds: list[tuple[int, float]]) -> None:
     claim = verdict.claim
-    ax.set_title(plain(verdict.problem))
+    set_title(ax, plain(verdict.problem))
     ax.set_xscale("log")
     ax.set_xlabel("width")
     if claim.log_scale:
@@ -169,7 +173,7 @@ def _draw_theory(ax: Axes, verdict: Verdict) -> None:
     last = next((r for r in reversed(verdict.widths) if r.interval and math.isfinite(r.interval.value)), None)
     if claim.exponent is not None and last is not None and last.interval is not None and last.interval.value > 0:
         line = last.interval.value * (all_widths / last.width) ** claim.exponent
-        ax.plot(all_widths, line, color=THEORY, ls=":", lw=1.4, label=f"theory: ∝ width^{claim.exponent:g}")
+        ax.plot(all_widths, line, color=THEORY, ls=":", lw=1.4, label=f"theory: ∝ width^{claim.exponent:.3g}")
     if fit is not None:
         span = np.geomspace(fitted_widths([r.width for r in verdict.widths])[0], all_widths[-1], 50)
         e = fit.exponent
@@ -218,7 +222,7 @@ def width_figure(spec: WidthFigure, cells: Mapping[str, Sequence[Measured]]) -> 
     """
     figure, axes = panels(len(cells))
     for ax, (problem, found) in zip(axes, cells.items(), strict=True):
-        ax.set_title(plain(problem))
+        set_title(ax, plain(problem))
         ax.set_xscale("log")
         ax.set_xlabel("width")
         if spec.log_y:
@@ -284,7 +288,7 @@ def curve_figure(spec: CurveFigure, cells: Mapping[str, Sequence[Measured]], max
     """
     figure, axes = panels(len(cells))
     for ax, (problem, found) in zip(axes, cells.items(), strict=True):
-        ax.set_title(plain(problem))
+        set_title(ax, plain(problem))
         ax.set_xlabel(spec.x_label)
         if spec.x is not None:
             log_axis(ax, horizontal=True)

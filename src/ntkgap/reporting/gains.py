@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ntkgap.reporting.figures import label_rows, legends_below, log_axis, panels, plain
+from ntkgap.reporting.paper import set_title
 from ntkgap.reporting.style import LIMIT, MEASURED
 from ntkgap.studies.figures import GainFigure
 from ntkgap.studies.measured import Measured, median_curve
@@ -22,7 +23,7 @@ def gain_figure(spec: GainFigure, cells: Mapping[str, Sequence[Measured]]) -> Fi
     """
     figure, axes = panels(len(cells))
     for ax, (problem, found) in zip(axes, cells.items(), strict=True):
-        ax.set_title(plain(problem))
+        set_title(ax, plain(problem))
         ax.set_xlabel(spec.x_label)
         log_axis(ax, horizontal=True)
         ax.axhline(0, color=LIMIT, lw=1.1)

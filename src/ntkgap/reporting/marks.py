@@ -19,46 +19,49 @@ class Mark:
     style: str
 
 
+# Kinds of claims that refute nothing where they do not hold.
+UNMET = ("condition", "requirement")
+
 # Told apart by readers with any colour vision; legible as text, on light ground and on dark.
 COLOURS = {
     "holds": "#0067a3",
     "partly": "#007480",
     "unmet": "#8a6100",
     "fails": "#b84300",
-    "undecided": "#66666f",
+    "inconclusive": "#66666f",
 }
 DARK_COLOURS = {
     "holds": "#63b5f0",
     "partly": "#4fc3c7",
     "unmet": "#dcb14c",
     "fails": "#ff9055",
-    "undecided": "#a5a5b0",
+    "inconclusive": "#a5a5b0",
 }
 TERMINAL = {
     "holds": "green",
     "partly": "yellow",
     "unmet": "dark_orange",
     "fails": "red",
-    "undecided": "bright_black",
+    "inconclusive": "bright_black",
 }
 
 
 def mark(verdict: Verdict) -> Mark:
     """The look of a verdict over all widths."""
-    if verdict.state == "undecided":
-        return Mark("?", "undecided")
+    if verdict.state == "inconclusive":
+        return Mark("?", "inconclusive")
     if verdict.state == "holds":
         return Mark("✓", "holds") if verdict.holds_everywhere else Mark("◐", "partly")
-    return Mark("✗", "unmet" if verdict.claim.kind == "condition" else "fails")
+    return Mark("✗", "unmet" if verdict.claim.kind in UNMET else "fails")
 
 
 def width_mark(verdict: Verdict | AxisVerdict, result: WidthResult) -> Mark:
     """The look of one width, or of one value of another axis."""
-    if result.state == "undecided":
-        return Mark("?", "undecided")
+    if result.state == "inconclusive":
+        return Mark("?", "inconclusive")
     if result.state == "holds":
         return Mark("✓", "holds")
-    return Mark("✗", "unmet" if verdict.claim.kind == "condition" else "fails")
+    return Mark("✗", "unmet" if verdict.claim.kind in UNMET else "fails")
 
 
 def trend_text(verdict: Verdict) -> str:

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ntkgap.reporting.figures import plain
+from ntkgap.reporting.paper import PaperFigure
 from ntkgap.reporting.style import MEASURED, THEORY
 from ntkgap.studies.figures import Matrix, MatrixFigure
 from ntkgap.studies.measured import Measured
@@ -30,7 +31,7 @@ def matrix_figure(spec: MatrixFigure, cells: Mapping[str, Sequence[Measured]]) -
     columns, rows = len(spec.matrices), len(cells)
     width = LEFT + columns * (PANEL + GAP)
     height = rows * (PANEL + TOP) + BOTTOM
-    figure, grid = plt.subplots(rows, columns, figsize=(width, height), squeeze=False)
+    figure, grid = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, FigureClass=PaperFigure)
     figure.subplots_adjust(
         LEFT / width, BOTTOM / height, 1 - GAP / width, 1 - TOP / height, GAP / PANEL, TOP / PANEL
     )

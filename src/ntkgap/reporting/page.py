@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import yaml
 
 from ntkgap.errors import NtkgapError, StoreError
-from ntkgap.paths import expanded
 from ntkgap.reporting.charts.claims import axis_panels, claim_panels
 from ntkgap.reporting.charts.matrices import MatrixPanel
 from ntkgap.reporting.charts.panel import Panel
 from ntkgap.reporting.charts.study import figure_panels, shows
+from ntkgap.reporting.own_folder import FIGURES, check_own, mark, own_page, page_of, stores_of
 from ntkgap.reporting.remarks import remarks
 from ntkgap.reporting.rendering import render
 from ntkgap.reporting.strips import Strip, WidthAxis
@@ -69,15 +69,17 @@ class StudyPage:
         return Strip.of(self.study, self.card, axis, columns)
 
 
-def report(runs: Runs | Sequence[Runs], path: str | Path = "report.html", *, pdf: bool = False) -> Path:
+def report(runs: Runs | Sequence[Runs], path: str | Path | None = None, *, pdf: bool = False) -> Path:
     """Write the report of one or more studies.
 
-    Beside the page go ``results.csv`` (one row a cell) and ``verdicts.json``. Each file is written in one step; a
-    link in its place is replaced, not followed.
+    Beside the page go ``results.csv`` (one row a cell) and ``verdicts.json``: give it a folder of its own. Nothing
+    is overwritten but an earlier report of the same stores. Each file is written in one step; a link in its place
+    is replaced, not followed.
 
     Args:
         runs: results, as ``ntkgap.run`` returns them.
-        path: the page to write; it needs no network and no other file.
+        path: a folder, or the page to write (``.html``); it needs no network and no other file. If not given,
+            ``report.html`` in the store, or for several in a folder beside the first.
         pdf: whether every figure is also written to ``figures/*.pdf`` beside the page, for papers.
 
     Returns:
@@ -85,10 +87,17 @@ def report(runs: Runs | Sequence[Runs], path: str | Path = "report.html", *, pdf
 
     Raises:
         StoreError: if no cell is done yet, those that are can be judged on nothing, or the files cannot be
-            written.
+            written, or would overwrite something else.
+
+    Example:
+        >>> study = ng.OptimizationStudy.preset("smoke", widths=[8], seeds=1)
+        >>> runs = ng.run(study, "runs/mine", workers=1, progress=False)
+        >>> ng.report(runs, "runs/mine/report.html").name
+        'report.html'
     """
     all_runs = [r.snapshot() for r in ([runs] if isinstance(runs, Runs) else runs)]
-    path = expanded(path)
+    stores = stores_of(all_runs)
+    path = own_page(stores) if path is None else page_of(path)
     if not any(r.counts()["done"] for r in all_runs):
         raise StoreError(
             f"no cell in {', '.join(str(r.path) for r in all_runs)} is done: there is nothing to report"
@@ -100,13 +109,14 @@ def report(runs: Runs | Sequence[Runs], path: str | Path = "report.html", *, pdf
             "no axis of the study: there is nothing to report; run the study again"
         )
     versions = {name: metadata.version(name) for name in ("ntkgap", "torch", "numpy")}
-    page = render(pages, {**versions, "python": platform.python_version()}, pdf)
+    page = render(pages, {**versions, "python": platform.python_version()}, pdf, mark(path, stores))
     try:
+        check_own(path, stores)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_tables(path.parent, all_runs, {p.key: (p.verdicts, p.axis_verdicts) for p in pages})
         write_atomically(path, page)
         if pdf:
-            _write_pdfs(pages, path.parent / "figures")
+            _write_pdfs(pages, path.parent / FIGURES)
     except (OSError, ValueError) as error:  # a ValueError of a zero byte in the name
         if isinstance(error, NtkgapError):
             raise

@@ -21,10 +21,17 @@ from ntkgap.studies.cost import (
 )
 from ntkgap.studies.variations import variation_name
 from ntkgap.sweep import Cell, Store, default_workers, planned_cells, preview
+from ntkgap.sweep.shards import Shard
 
 
 def print_preview(
-    study: BaseStudy, path: Path, console: Console, *, workers: int | None = None, retry_failed: bool = False
+    study: BaseStudy,
+    path: Path,
+    console: Console,
+    *,
+    workers: int | None = None,
+    retry_failed: bool = False,
+    shard: Shard | None = None,
 ) -> None:
     """Print cells, time and memory by problem and width, and of the whole sweep.
 
@@ -36,12 +43,13 @@ def print_preview(
         console: where to print.
         workers: worker processes; by default one a core.
         retry_failed: whether failed cells would be computed again.
+        shard: the part that would be computed; all if None.
 
     Raises:
         StoreError: if the store cannot be used for this study.
         NtkgapError: if data cannot be loaded or a network not be built.
     """
-    total, to_do = preview(study, path, retry_failed)
+    total, to_do = preview(study, path, retry_failed, shard)
     console.print(Text(f"{study.name}: {len(to_do)} of {total} cells to compute, into {path}"), soft_wrap=True)
     if not to_do:
         return

@@ -1,10 +1,10 @@
-"""What cells remark, such as why a number is undecided: equal remarks together, whatever numbers stand in them."""
+"""What cells remark, such as why a number is missing: equal remarks together, whatever numbers stand in them."""
 
 import re
 from collections.abc import Sequence
 
+from ntkgap.axis_names import axis_of
 from ntkgap.studies.measured import Measured
-from ntkgap.studies.variations import axis_of
 
 MAX_GROUPS = 12
 NUMBER = re.compile(r"(?<![\w.])[-−]?\d+(\.\d+)?(e[-+]?\d+)?")

@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 LIBRARY = ("vega.min.js", "vega-lite.min.js", "vega-embed.min.js")
 
 
-def render(pages: Sequence["StudyPage"], versions: Mapping[str, str], pdf: bool) -> str:
+def render(pages: Sequence["StudyPage"], versions: Mapping[str, str], pdf: bool, stores: str) -> str:
     """The page as text.
 
     Args:
         pages: of every study.
         versions: of what it was made with.
         pdf: whether figures lie beside it as PDFs.
+        stores: what says of which stores it is (``own_folder.mark``).
     """
     charts = _Charts()
     scripts = [*library(), _text("templates", "charts.js"), _text("templates", "page.js")]
@@ -56,6 +57,7 @@ def render(pages: Sequence["StudyPage"], versions: Mapping[str, str], pdf: bool)
         known=set(),
         versions=versions,
         pdf=pdf,
+        stores=stores,
         sure=how_sure([page.card for page in pages if page.verdicts]),
         scripts=[Markup(script) for script in scripts],
         hashes=" ".join(f"'sha256-{script_hash(script)}'" for script in scripts),

@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ntkgap.reporting.figures import label_rows, legends_below, log_axis, panels, plain
-from ntkgap.reporting.style import LIMIT, ordered_colours
+from ntkgap.reporting.paper import set_title
+from ntkgap.reporting.style import LIMIT, layout, ordered_colours
 from ntkgap.studies.figures import ScatterFigure
 from ntkgap.studies.measured import Measured
 
@@ -26,7 +27,7 @@ def scatter_figure(spec: ScatterFigure, cells: Mapping[str, Sequence[Measured]])
     """
     figure, axes = panels(len(cells))
     for ax, (problem, found) in zip(axes, cells.items(), strict=True):
-        ax.set_title(plain(problem))
+        set_title(ax, plain(problem))
         ax.set_xlabel(spec.x_label)
         log_axis(ax)
         log_axis(ax, horizontal=True)
@@ -36,9 +37,9 @@ def scatter_figure(spec: ScatterFigure, cells: Mapping[str, Sequence[Measured]])
         colours = ordered_colours(len(widths))
         for width, colour in zip(widths, colours, strict=True):
             _draw_width(ax, [(x, y) for w, x, y in points if w == width], colour, f"width {width}")
-        undecided = sum(math.isnan(x) or math.isnan(y) for _, x, y in points)
-        if undecided:
-            ax.plot([], [], "x", color=LIMIT, ms=5, label=f"undecidable: {undecided}")
+        missing = sum(math.isnan(x) or math.isnan(y) for _, x, y in points)
+        if missing:
+            ax.plot([], [], "x", color=LIMIT, ms=5, label=f"undecidable: {missing}")
         ax.axvline(spec.x_limit, color=LIMIT, ls="--", lw=1.1)
         ax.axhline(spec.y_limit, color=LIMIT, ls="--", lw=1.1)
         _name_quadrants(ax, spec)
@@ -90,4 +91,13 @@ def _name_quadrants(ax: Axes, spec: ScatterFigure) -> None:
     """Light labels in the corners."""
     corners = ((0.02, 0.95, "left"), (0.97, 0.95, "right"), (0.02, 0.03, "left"), (0.97, 0.03, "right"))
     for (x, y, side), text in zip(corners, spec.quadrants, strict=True):
-        ax.text(x, y, text, transform=ax.transAxes, ha=side, va="center", color="#77777f", fontsize=7.5)
+        ax.text(
+            x,
+            y,
+            text,
+            transform=ax.transAxes,
+            ha=side,
+            va="center",
+            color="#77777f",
+            fontsize=layout().letters - 1.5,
+        )

@@ -121,7 +121,7 @@ class Answer:
     def of(cls, verdict: Verdict, axis: WidthAxis) -> Self:
         """The answer that a verdict gives."""
         look = mark(verdict).style
-        words = {"holds": "yes", "partly": f"from {verdict.holds_from}", "undecided": "inconclusive"}
+        words = {"holds": "yes", "partly": f"from {verdict.holds_from}", "inconclusive": "inconclusive"}
         word = words.get(look, "no")
         return cls(verdict.claim, look, word, verdict.sentence, _segments(verdict, axis), _crossing(verdict, axis))
 
@@ -135,7 +135,7 @@ def _segments(verdict: Verdict, axis: WidthAxis) -> list[Segment]:
     found = []
     for start, stop, result in zip(starts, stops, verdict.widths, strict=True):
         look = width_mark(verdict, result).style
-        word = {"holds": "yes", "undecided": "inconclusive"}.get(look, "no")
+        word = {"holds": "yes", "inconclusive": "inconclusive"}.get(look, "no")
         i = result.interval
         numbers = "" if i is None else f", {number(i.value)} [{number(i.low)}, {number(i.high)}]"
         found.append(Segment(start, stop, look, f"width {result.width}: {word}{numbers}"))

@@ -59,7 +59,9 @@ class Scorecard:
     def reservation(self, verdict: Verdict) -> str:
         """What to say of a verdict that its seeds decide, but not among so many verdicts; else empty."""
         # Where none stands, that is said once for all.
-        silent = verdict.state == "undecided" or not self.discoveries.standing or self.discoveries.stands(verdict)
+        silent = (
+            verdict.state == "inconclusive" or not self.discoveries.standing or self.discoveries.stands(verdict)
+        )
         return "" if silent else f"may be chance among {self.discoveries.n_verdicts} verdicts"
 
     def reach(self, verdict: Verdict) -> str:
@@ -79,20 +81,22 @@ def bottom_line(card: Scorecard, problem: str) -> str:
     conditions = [v for v in column if v.claim.kind == "condition"]
     predictions = [v for v in column if v.claim.kind == "consequence"]
     unmet = sum(v.state == "fails" for v in conditions)
-    holds, fails, undecided = (sum(v.state == s for v in predictions) for s in ("holds", "fails", "undecided"))
+    holds, fails, inconclusive = (
+        sum(v.state == s for v in predictions) for s in ("holds", "fails", "inconclusive")
+    )
     link = "and"
     if unmet:
         parts = f"{unmet} of {len(conditions)} sufficient conditions {'is' if unmet == 1 else 'are'} not met"
         link = "yet" if holds > len(predictions) / 2 else "and"
-    elif any(v.state == "undecided" for v in conditions):
-        parts = "whether the sufficient conditions judged here are met is undecided"
+    elif any(v.state == "inconclusive" for v in conditions):
+        parts = "whether the sufficient conditions judged here are met is inconclusive"
     elif conditions:
         parts = "none of the sufficient conditions judged here is refuted"
     else:
         parts = ""
     if not predictions:
         return f"At width {largest}, {parts or 'nothing was judged'}."
-    counts = [f"{n} {word}" for n, word in ((fails, "refuted"), (undecided, "undecided")) if n]
+    counts = [f"{n} {word}" for n, word in ((fails, "refuted"), (inconclusive, "inconclusive")) if n]
     outcome = ", ".join([f"{holds} of {len(predictions)} predictions of the theory are borne out", *counts])
     return f"At width {largest}, {f'{parts}, {link} ' if parts else ''}{outcome}."
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from ntkgap.reporting.records import VERDICTS, VerdictRecord, axis_record, verdict_record
 from ntkgap.studies import assess, assess_variations
 from ntkgap.studies.axes import AxisVerdict
 from ntkgap.studies.claim import Claim
-from ntkgap.studies.statistics import Interval
 from ntkgap.studies.verdict import Verdict, WidthResult
 from ntkgap.sweep import Runs
 from ntkgap.sweep.files import write_atomically, write_json
@@ -45,28 +45,6 @@ def csv_text(table: pd.DataFrame, **options: Any) -> str:
     return str(plain.to_csv(index=False, **options))
 
 
-def verdict_record(verdict: Verdict) -> dict[str, Any]:
-    """A verdict as plain JSON."""
-    claim = verdict.claim
-    return {
-        "claim": claim.key,
-        "problem": verdict.problem,
-        "state": verdict.state,
-        "status": verdict.status,
-        "sentence": verdict.sentence,
-        **_criterion(claim),
-        "effect": verdict.effect,
-        "holds_from": verdict.holds_from,
-        "extrapolated": _interval(verdict.extrapolated),
-        "fitted_crossing": _interval(verdict.crossing),
-        "fitted_exponent": _interval(verdict.fit.exponent if verdict.fit else None),
-        "predicted_exponent": claim.exponent,
-        "trend": _trend(verdict),
-        "p": verdict.p,
-        "widths": [{"width": r.width, **_point(r)} for r in verdict.widths],
-    }
-
-
 COLUMNS = ("study", "problem", "claim", "axis", "at", "state", "value", "low", "high", "limit", "seeds")
 
 
@@ -88,76 +66,11 @@ def verdict_frame(runs: Runs) -> pd.DataFrame:
         places += [(along.problem, other.claim, along.axis, at, r) for at, r in other.results.items()]
     rows = []
     for problem, claim, axis, at, result in places:
-        state = "inconclusive" if result.state == "undecided" else result.state
         interval = result.interval
         numbers = (interval.value, interval.low, interval.high) if interval else (math.nan,) * 3
-        row = (runs.study, problem, claim.key, axis, at, state, *numbers, claim.threshold, result.n_seeds)
+        row = (runs.study, problem, claim.key, axis, at, result.state, *numbers, claim.threshold, result.n_seeds)
         rows.append(row)
     return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def axis_record(verdict: AxisVerdict) -> dict[str, Any]:
-    """A verdict along another axis than the width as plain JSON."""
-    along = verdict.along
-    return {
-        "claim": verdict.claim.key,
-        "problem": along.problem,
-        "sentence": verdict.sentence,
-        **_criterion(verdict.claim),
-        "variation": {
-            "axis": along.axis,
-            "label": along.label,
-            "width": along.width,
-            "own": along.own,
-            "values": [{"value": value, **_point(r)} for value, r in verdict.results.items()],
-        },
-    }
-
-
-def _criterion(claim: Claim) -> dict[str, Any]:
-    return {
-        "statement": claim.statement,
-        "source": claim.source,
-        "kind": claim.kind,
-        "quantity": claim.quantity,
-        "criterion": claim.criterion,
-        "threshold": claim.threshold,
-        "direction": claim.direction,
-    }
-
-
-def _point(result: WidthResult) -> dict[str, Any]:
-    interval = result.interval
-    return {
-        "state": result.state,
-        "median": interval.value if interval else None,
-        "low": interval.low if interval else None,
-        "high": interval.high if interval else None,
-        "n_seeds": result.n_seeds,
-        "n_unknown": result.n_unknown,
-        "reason": result.reason,
-        **({"confidence": result.confidence, "looks": result.looks.schedule} if result.looks else {}),
-    }
-
-
-def _trend(verdict: Verdict) -> dict[str, Any] | None:
-    """The slope over width: an exponent in logarithms, else the change a decade."""
-    trend = verdict.trend
-    if trend is None:
-        return None
-    return {
-        "direction": trend.direction,
-        "slope": _interval(trend.slope),
-        "scale": "log" if trend.log_scale else "linear",
-        "per_doubling": trend.per_doubling,
-        "p": trend.p,
-        "n_seeds": trend.n_seeds,
-        "widths": list(trend.widths),
-    }
-
-
-def _interval(interval: Interval | None) -> dict[str, float] | None:
-    return None if interval is None else {"value": interval.value, "low": interval.low, "high": interval.high}
 
 
 def write_tables(
@@ -165,8 +78,8 @@ def write_tables(
 ) -> None:
     """Write ``results.csv`` and ``verdicts.json`` into a folder; verdicts by study, over width and other axes."""
     write_atomically(folder / "results.csv", csv_text(results_table(all_runs)))
-    records = []
+    records: list[VerdictRecord] = []
     for study, (over_width, along_axes) in verdicts.items():
-        records += [{"study": study, **verdict_record(v)} for v in over_width]
-        records += [{"study": study, **axis_record(v)} for v in along_axes]
-    write_json(folder / "verdicts.json", records)
+        records += [verdict_record(v, study) for v in over_width]
+        records += [axis_record(v, study) for v in along_axes]
+    write_json(folder / "verdicts.json", VERDICTS.dump_python(records))

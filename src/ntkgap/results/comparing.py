@@ -30,7 +30,10 @@ def compare_runs(a: str | Path | sweep.Runs, b: str | Path | sweep.Runs) -> pd.D
         StoreError: if there is no store, or they are of different studies.
 
     Example:
-        >>> ng.compare_runs("runs/before", "runs/after").query("changed")  # doctest: +SKIP
+        >>> study = ng.OptimizationStudy.preset("smoke", widths=[8], seeds=1)
+        >>> _ = ng.run(study, "runs/mine", workers=1, progress=False)
+        >>> len(ng.compare_runs("runs/mine", "runs/mine").query("changed"))
+        0
     """
     one, two = (Runs.of(r) if isinstance(r, sweep.Runs) else Runs(r) for r in (a, b))
     if one.study != two.study:

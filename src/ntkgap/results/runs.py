@@ -34,8 +34,10 @@ class Runs(sweep.Runs):
         StoreError: if there is no store at ``path``, or another version of ntkgap wrote it.
 
     Example:
-        >>> runs = ng.run(study, "runs/mine")  # doctest: +SKIP
-        >>> runs.verdicts().query("state == 'fails'")  # doctest: +SKIP
+        >>> study = ng.OptimizationStudy.preset("smoke", widths=[8], seeds=1)
+        >>> runs = ng.run(study, "runs/mine", workers=1, progress=False)
+        >>> len(runs.to_pandas()), "state" in runs.verdicts()
+        (2, True)
     """
 
     @classmethod

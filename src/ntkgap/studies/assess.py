@@ -1,21 +1,23 @@
 """From the results of a study to verdicts: the only place where claims meet numbers."""
 
 import json
+import warnings
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ntkgap.errors import StoreError, StudyError
+from ntkgap.axis_names import axis_of
+from ntkgap.errors import StoreError, StudyError, StudyWarning, callers_level
 from ntkgap.studies.base import BaseStudy
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.looked import judged_widths, looked_at, looks_of
-from ntkgap.studies.measured import Measured, check_place
+from ntkgap.studies.measured import Measured
 from ntkgap.studies.registry import known_study
-from ntkgap.studies.variations import axis_of
 from ntkgap.studies.verdict import Verdict, judge, verdict_of
 from ntkgap.sweep import Runs
 from ntkgap.sweep.store import META, flatten
+from ntkgap.sweep.stored import check_place
 
 
 def study_of(runs: Runs) -> BaseStudy:
@@ -29,7 +31,15 @@ def study_of(runs: Runs) -> BaseStudy:
     for stored in runs.cells:
         check_place(stored)
     try:
-        return known_study(runs.study).build(runs.configuration, f"the file {runs.path / META}")
+        kind = known_study(runs.study)
+        if kind.version != runs.version:
+            warnings.warn(
+                f"{runs.path} holds version {runs.version} of the study {runs.study!r}, this ntkgap has version "
+                f"{kind.version}: numbers are that version's, and are judged by this one's claims",
+                StudyWarning,
+                stacklevel=callers_level(),
+            )
+        return kind.build(runs.configuration, f"the file {runs.path / META}")
     except StudyError as error:
         raise StoreError(
             f"{error}; run the study again into the same store, or read it with its version"

@@ -4,11 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ntkgap.axis_names import axis_label, axis_of
+from ntkgap.one_line import one_line
 from ntkgap.studies.assess import problem_settings, settings, study_of
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.looked import looks_of
 from ntkgap.studies.measured import Measured
-from ntkgap.studies.variations import Value, axis_label, axis_of, is_numeric, value_text
+from ntkgap.studies.variations import Value, is_numeric, value_text
 from ntkgap.studies.verdict import State, WidthResult, judge_width, number
 from ntkgap.sweep import Runs
 from ntkgap.sweep.store import flatten
@@ -31,6 +33,8 @@ class MeasuredAxis:
     width: int
     own: Value
     points: dict[Value, list[Measured]]
+
+    __repr__ = one_line
 
     @property
     def label(self) -> str:
@@ -57,13 +61,15 @@ class AxisVerdict:
     along: MeasuredAxis
     results: dict[Value, WidthResult]
 
+    __repr__ = one_line
+
     @property
     def sentence(self) -> str:
-        """Where the claim holds, where not, and where that is undecided, with the medians at both ends."""
+        """Where the claim holds, where not, and where that is inconclusive, with the medians at both ends."""
         words: dict[State, str] = {
             "holds": "holds",
             "fails": self.claim.failure_word,
-            "undecided": "undecided",
+            "inconclusive": "inconclusive",
         }
         groups = {state: [v for v, r in self.results.items() if r.state == state] for state in words}
         present = {state: values for state, values in groups.items() if values}

@@ -1,5 +1,6 @@
 """What the studies have in common: presets, a grid over problems, widths and seeds, and claims."""
 
+import json
 import warnings
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -10,15 +11,18 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticSerializationError
 
 from ntkgap.errors import NtkgapError, StudyError, StudyWarning
+from ntkgap.models.devices import find_device
+from ntkgap.one_line import line_of
 from ntkgap.paths import expanded, is_file
 from ntkgap.studies import factories, given_data
 from ntkgap.studies.changes import Changes
 from ntkgap.studies.claim import Claim
-from ntkgap.studies.faults import faults
+from ntkgap.studies.device import CPU, note_on, of_worker, on, with_less_memory
+from ntkgap.studies.faults import Checked, faults, nearest
 from ntkgap.studies.figures import StudyFigure, Table
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.measured import Measured
@@ -27,12 +31,19 @@ from ntkgap.studies.spec import Seed
 from ntkgap.studies.statistics import seeds_advice
 from ntkgap.studies.verdict import Verdict
 from ntkgap.studies.yaml_text import MAX_CHARACTERS, read_yaml
+from ntkgap.sweep.parcels import FILES
 
 # A sweep of so many cells is planned in a few seconds.
 MAX_CELLS = 100_000
+# What ``preset`` replaces.
+REPLACED = ("model", "data", "widths", "seeds", "problems", "n_train", "n_test", "target", "train", "device")
 
 
-class BaseStudy(BaseModel, ABC):
+# Forecasts by configuration: seeds are alike.
+_BYTES: dict[str, float] = {}
+
+
+class BaseStudy(Checked, ABC):
     """A study: problems × widths × seeds, and the claims judged over the widths of each problem.
 
     A study of one's own is a subclass with a ``name``, ``problems`` of its own kind, ``measure`` and ``claims``.
@@ -53,6 +64,15 @@ class BaseStudy(BaseModel, ABC):
         seeds: seeds of the replicates.
         problems: networks on data.
         leave_out: keys of claims that are not judged, chosen before anything is measured; the page names them.
+        device: where cells are computed, ``"cpu"``, ``"cuda"`` (workers take its GPUs in turn), ``"cuda:1"`` or
+            ``"mps"``; no part of what a cell is.
+
+    Example:
+        >>> sorted(ng.OptimizationStudy.presets())
+        ['paper', 'quick', 'smoke', 'standard', 'thorough']
+        >>> study = ng.OptimizationStudy.preset("smoke", widths=[8, 16], seeds=2)
+        >>> study.cells()[0]["width"], isinstance(study, ng.BaseStudy)
+        (8, True)
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -71,6 +91,13 @@ class BaseStudy(BaseModel, ABC):
     problems: Sequence[BaseProblem] = Field(min_length=1)
     # Left out where it is empty: configurations of older stores have no such key.
     leave_out: list[str] = Field(default=[], exclude_if=lambda keys: not keys)
+
+    device: str = Field(default="cpu", exclude=True)
+
+    def __repr__(self) -> str:
+        return line_of(self, problems=len(self.problems), seeds=len(self.seeds), description=self.description)
+
+    __str__ = __repr__
 
     @model_validator(mode="after")
     def _claims_left_out_are_known(self) -> Self:
@@ -108,7 +135,7 @@ class BaseStudy(BaseModel, ABC):
             study = cls.model_validate(dict(configuration))
             study.model_dump_json()
         except ValidationError as error:
-            wrong = faults(error, configuration)
+            wrong = faults(error, configuration, cls)
             raise StudyError(f"{origin} does not describe the study {cls.name!r}: {wrong}") from error
         except PydanticSerializationError as error:
             raise StudyError(
@@ -137,6 +164,8 @@ class BaseStudy(BaseModel, ABC):
         n_test: int | None = None,
         target: str | None = None,
         train: Any = None,
+        device: str | None = None,
+        **unknown: Any,
     ) -> Self:
         """The study a preset describes, or a changed one.
 
@@ -161,14 +190,21 @@ class BaseStudy(BaseModel, ABC):
                 name, a class of ``torch.optim``, a function), ``loss`` (a name, a class of ``torch.nn``, a
                 function), ``learning_rate``, ``steps``, ``momentum``, ``weight_decay``, ``clip``, ``batch_size``
                 and ``schedule`` (a function).
+            device: replaces the device, see there.
+            unknown: refused; a YAML file says what else a study is to be.
 
         Raises:
-            StudyError: if there is no such preset or problem, a value is out of range, or the network or the data
-                fit none of the problems.
+            StudyError: if there is no such preset, problem, device or keyword, a value is out of range, or the
+                network or the data fit none of the problems.
         """
         origin = f"preset {name!r}"
+        if unknown:
+            wrong = next(iter(unknown))
+            taken = f"it takes {', '.join(REPLACED)}, and a YAML file says all else"
+            raise StudyError(f"{origin} takes no {wrong}={nearest(wrong, REPLACED)}; {taken}")
         changes = Changes.of(model, data, target, _numbers("widths", widths), n_train, n_test)
-        configuration = cls.build(cls._read_preset(name), origin).configuration()
+        found = cls.build(cls._read_preset(name), origin)
+        chosen_device, configuration = device or found.device, found.configuration()
         left_out = configuration.pop("leave_out", [])
         if problems is not None:
             texts = [text.lower() for text in problems]
@@ -184,9 +220,11 @@ class BaseStudy(BaseModel, ABC):
         study = changes.apply(cls.build, configuration, origin)
         if train is not None:
             study = cls.build(cls._with_training(study.configuration(), train), f"{origin} with train=")
+        find_device(chosen_device)
         # A changed study may not have all claims of the preset.
         known = {claim.key for claim in study.claims()}
-        return study.model_copy(update={"leave_out": [key for key in left_out if key in known]})
+        left_out = [key for key in left_out if key in known]
+        return study.model_copy(update={"device": str(chosen_device), "leave_out": left_out})
 
     @classmethod
     def _with_training(cls, configuration: dict[str, Any], train: Any) -> dict[str, Any]:
@@ -220,7 +258,7 @@ class BaseStudy(BaseModel, ABC):
         """
         cells = []
         for problem in self.problems:
-            pinned = problem.model_copy(update={"data": problem.data.pinned()})
+            pinned = problem.pinned()
             for variation, grid in pinned.grids().items():
                 settings = grid.model_dump(mode="json", exclude={"name", "widths", "data", "variations"})
                 settings["data"] = grid.data.model_dump(mode="json", exclude_none=True)
@@ -249,9 +287,30 @@ class BaseStudy(BaseModel, ABC):
             NtkgapError: if the user has not given one.
         """
         code = {key: name for problem in self.problems for key, name in problem.own_code.items()}
-        data = {p.data.fingerprint for p in self.problems if p.data.name == given_data.GIVEN}
-        found = {"code": factories.parcels(code), "data": given_data.files(data)}
+        every = [one for problem in self.problems for one in problem.all_data]
+        data = {key for one in every for key in one.given_keys}
+        files: dict[str, list[str]] = {}
+        for one in every:
+            for folder, names in one.own_files().items():
+                files[folder] = sorted({*files.get(folder, []), *names})
+        own_device = "" if self.device == "cpu" else self.device
+        found = {
+            "code": factories.parcels(code),
+            "data": given_data.files(data),
+            FILES: files,
+            "device": own_device,
+        }
         return {key: value for key, value in found.items() if value}
+
+    def memory(self, cell: Mapping[str, Any]) -> float:
+        """A forecast of the bytes that a cell needs; zero where its network cannot be built."""
+        key = json.dumps({k: v for k, v in cell.items() if k != "seed"}, sort_keys=True)
+        if key not in _BYTES:
+            try:
+                _BYTES[key] = self.problem_of(cell).sizes(cell["width"]).bytes
+            except NtkgapError:
+                _BYTES[key] = 0.0
+        return _BYTES[key]
 
     @classmethod
     def problem_of(cls, cell: Mapping[str, Any]) -> Any:
@@ -275,7 +334,13 @@ class BaseStudy(BaseModel, ABC):
         if supplies:
             factories.receive(supplies.get("code", {}))
             given_data.receive(supplies.get("data", {}))
-        return cls.measure(cls.problem_of(cell), cell["width"], cell["seed"]).result()
+        device = of_worker((supplies or {}).get("device", "cpu"))
+        with on(device):
+            notes = [] if device == CPU else [note_on(device)]
+            problem = cls.problem_of(cell)
+            findings = with_less_memory(lambda: cls.measure(problem, cell["width"], cell["seed"]), notes)
+            findings.notes += notes
+            return findings.result()
 
     @classmethod
     @abstractmethod
@@ -290,6 +355,7 @@ class BaseStudy(BaseModel, ABC):
         Raises:
             NtkgapError: saying what cannot be loaded or built.
         """
+        find_device(self.device)
         if advice := seeds_advice(len(set(self.seeds))):
             warnings.warn(advice, StudyWarning, stacklevel=2)
         for problem in self.problems:

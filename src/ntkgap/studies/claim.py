@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ntkgap.errors import StudyError
+from ntkgap.one_line import one_line
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Claim:
         source: paper and place.
         kind: ``"condition"`` for a sufficient condition of a theorem (if it fails, the theorem is silent:
             "condition not met"), ``"consequence"`` for what the theory predicts (it "fails"), ``"payoff"`` for
-            what is hoped of it, which no theorem says.
+            what is hoped of it, which no theorem says, ``"requirement"`` for what has to be so before the others
+            mean anything ("not met").
         quantity: name of the measured number in a cell's result.
         label: the quantity as an axis label.
         threshold: the criterion's limit.
@@ -45,13 +47,20 @@ class Claim:
     Raises:
         StudyError: if the threshold, an exponent or the tie is not finite, or logarithms are asked of a threshold
             that is not positive.
+
+    Example:
+        >>> claim = next(c for c in ng.OptimizationStudy.preset("smoke").claims() if c.key == "kernel_constant")
+        >>> claim.quantity, claim.direction, claim.threshold, claim.exponent
+        ('kernel_change', 'below', 0.1, -0.5)
+        >>> claim.holds(0.05)
+        True
     """
 
     key: str
     title: str
     statement: str
     source: str
-    kind: Literal["condition", "consequence", "payoff"]
+    kind: Literal["requirement", "condition", "consequence", "payoff"]
     quantity: str
     label: str
     threshold: float
@@ -67,6 +76,8 @@ class Claim:
     question: str = ""
     headline: str = ""
     tie: float = 1e-9
+
+    __repr__ = one_line
 
     def __post_init__(self) -> None:
         numbers = {"threshold": self.threshold, "tie": self.tie}
@@ -86,8 +97,8 @@ class Claim:
 
     @property
     def failure_word(self) -> str:
-        """How a failure is put: "condition not met" for a sufficient condition, else "fails"."""
-        return "condition not met" if self.kind == "condition" else "fails"
+        """How a failure is put: "condition not met" for a sufficient condition, "not met" for a requirement."""
+        return {"condition": "condition not met", "requirement": "not met"}.get(self.kind, "fails")
 
     def side(self, value: float) -> int:
         """1 for a number that meets the criterion, −1 for one that does not, 0 for one at the threshold."""

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ntkgap.axis_names import axis_of
 from ntkgap.errors import StoreError, StudyError
 from ntkgap.studies.base import BaseStudy
 from ntkgap.studies.cost import Seconds
 from ntkgap.studies.looked import Looked, looked_at
 from ntkgap.studies.looks import LOOKS, Looks, deciding_chance
 from ntkgap.studies.measured import Measured
-from ntkgap.studies.variations import axis_of
 from ntkgap.studies.verdict import Verdict
 from ntkgap.sweep import Runs, Store, run_as_chosen
 from ntkgap.sweep.engines import Engine
 from ntkgap.sweep.progress import Reporter
-from ntkgap.sweep.store import StoredCell
+from ntkgap.sweep.stored import StoredCell
 
 
 def decide(
@@ -63,6 +63,12 @@ def decide(
     Raises:
         StoreError: if the store cannot be used, or was filled by looks at other seeds.
         StudyError: if the budget is not positive, seeds repeat, the study has no claims, or as of ``run``.
+
+    Example:
+        >>> study = ng.OptimizationStudy.preset("smoke", widths=[8], seeds=1)
+        >>> runs = ng.decide(study, "runs/decided", budget=0.1, workers=1, progress=False)
+        >>> [seeds for seeds, _ in runs.looks["schedule"]]  # the looks
+        [6, 12, 20]
     """
     until = time.monotonic() + _checked(budget)
     if not isinstance(study, BaseStudy) or not study.judged_claims():

@@ -43,6 +43,9 @@ def extrapolate(claim: Claim, found: Replicates, widest: int) -> Extrapolation:
     over all widths (at 95 %, jackknife over seeds) and over the widest half of them (at 80 %). Of a law that
     flattens out at L or above, the second is so one time in ten at most, whatever narrow networks do.
 
+    Where v at W is not told from the limit, the bracket begins at W, for the claim may hold there already; against
+    the floor v at W then counts with the upper end of its interval, the end that speaks for a floor.
+
     Args:
         claim: with a limit from above, in logarithms.
         found: the quantity by seed and width.
@@ -69,10 +72,14 @@ def extrapolate(claim: Claim, found: Replicates, widest: int) -> Extrapolation:
         return Extrapolation(None, f"the measurements do not clearly fall with width (exponent {shown})")
     if theory is None or theory >= 0:
         return Extrapolation(None, "theory names no exponent towards which the measurements would go on falling")
+    above = student_interval((y[:, -1] - math.log(claim.threshold)).tolist())
+    if above.high <= 0:
+        return Extrapolation(None, "the measurements are below the limit already")
+    if above.low <= 0:
+        y = y + (above.high - above.value) * (np.arange(n_widths) == n_widths - 1)
     if _floor_fits(x, y, claim.threshold, half):
         return Extrapolation(None, "a floor above the limit fits the measurements as well as a law that falls on")
-    above = student_interval((y[:, -1] - math.log(claim.threshold)).tolist())
-    crossings = [x[-1] + above.value / -e for e in (slope.value, theory)]
+    crossings = [x[-1] + max(above.value, 0.0) / -e for e in (slope.value, theory)]
     earliest = x[-1] + max(above.low, 0.0) / -min(slope.low, theory)
     latest = x[-1] + above.high / -max(slope.high, theory)
     if latest > x[-1] + math.log(REACH):

@@ -1,9 +1,12 @@
 """What is wrong with a configuration, in words for who wrote it."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+
+from ntkgap.errors import StudyError
 
 MAX_FAULTS = 5
 # Names of members of a union that are not found in the configuration itself.
@@ -11,17 +14,46 @@ TAGS = ("own network", "in-house network")
 Place = tuple[int | str, ...]
 
 
-def faults(error: ValidationError, configuration: Mapping[str, Any]) -> str:
+class Checked(BaseModel):
+    """Settings whose faults are told when they are made, as those of a preset are.
+
+    Raises:
+        StudyError: naming each setting that is wrong.
+    """
+
+    def __init__(self, *unnamed: Any, **settings: Any) -> None:
+        name = type(self).__name__
+        if unnamed:
+            keys = ", ".join(f"{key}=" for key in type(self).model_fields)
+            raise StudyError(f"{name} takes its settings by name, got {_short(unnamed[0])}; they are {keys}")
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            raise StudyError(f"{name}: {faults(error, settings, type(self))}") from error
+
+    # What validation makes of mappings is checked by it, not here.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+
+def nearest(name: object, names: Sequence[str]) -> str:
+    """The name that may have been meant, as a question; empty where none is near."""
+    found = get_close_matches(str(name), names, n=1)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def faults(error: ValidationError, configuration: Mapping[str, Any], model: type[BaseModel]) -> str:
     """The first faults, each with its place; problems are called by their names.
 
     Args:
         error: what validation found.
         configuration: what was validated.
+        model: what it was to be.
     """
     found: dict[Place, list[Any]] = {}
     for fault in error.errors():
         found.setdefault(_place(fault["loc"], configuration, fault["type"] == "missing"), []).append(fault)
-    return "; ".join(_sentence(place, at, configuration) for place, at in list(found.items())[:MAX_FAULTS])
+    first = list(found.items())[:MAX_FAULTS]
+    return "; ".join(_sentence(place, at, configuration, model) for place, at in first)
 
 
 def plain(message: str) -> str:
@@ -47,13 +79,37 @@ def _place(loc: Place, configuration: Mapping[str, Any], missing: bool) -> Place
     return place
 
 
-def _sentence(place: Place, at: Sequence[Any], configuration: Mapping[str, Any]) -> str:
+def _sentence(place: Place, at: Sequence[Any], configuration: Mapping[str, Any], model: type[BaseModel]) -> str:
+    if unknown := [fault for fault in at if fault["type"] == "extra_forbidden"]:
+        keys = _keys(model, unknown[0]["loc"][:-1])
+        hint = nearest(place[-1], keys) or (f"; the keys are {', '.join(keys)}" if keys else "")
+        return f"{_name(place, configuration)}: there is no such key{hint}"
     messages = list(dict.fromkeys(plain(fault["msg"]) for fault in at))
     first, *others = messages
     message = " or ".join([first, *(other.removeprefix("Input should be ") for other in others)])
     value = at[0]["input"]
     got = "" if isinstance(value, dict) else f", got {_short(value)}"
+    if at[0]["type"] == "list_type" and isinstance(value, range | tuple | set):
+        got += f"; write list({_short(value)})"
     return f"{_name(place, configuration)}: {message}{got}"
+
+
+def _keys(model: type[BaseModel], loc: Place) -> list[str]:
+    """The keys there are at a location, of all kinds of settings that may stand there."""
+    models = [model]
+    for name in loc:
+        if isinstance(name, str) and any(name in m.model_fields for m in models):
+            fields = [m.model_fields[name] for m in models if name in m.model_fields]
+            models = [m for field in fields for m in _models(field.annotation)]
+    return list(dict.fromkeys(name for m in models for name in m.model_fields))
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models in an annotation: in unions, sequences, optional ones."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models(part)
 
 
 def _short(value: Any, most: int = 80) -> str:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from ntkgap.one_line import one_line
+
 
 @dataclass(frozen=True)
 class WidthFigure:
@@ -16,6 +18,12 @@ class WidthFigure:
         references: names and labels of scalars drawn as lines beside it, four at most; of the theory, as a rule.
         measured_label: what the measured number is called in the legend.
         log_y: whether the vertical axis is logarithmic.
+
+    Example:
+        >>> lines = (("theory", "m^(−1/2)"),)
+        >>> figure = ng.WidthFigure("gap", "Gap", "A gap over width.", "gap", measured="gap", references=lines)
+        >>> figure.references
+        (('theory', 'm^(−1/2)'),)
     """
 
     key: str
@@ -26,6 +34,8 @@ class WidthFigure:
     references: tuple[tuple[str, str], ...]
     measured_label: str = "measured"
     log_y: bool = True
+
+    __repr__ = one_line
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,11 @@ class Table:
         caption: how to read it.
         columns: headings.
         rows: one text a column, the first names the row.
+
+    Example:
+        >>> table = ng.Table("sizes", "Sizes", "Parameters.", ("network", "parameters"), (("MLP", "1000"),))
+        >>> table.columns
+        ('network', 'parameters')
     """
 
     key: str
@@ -45,6 +60,8 @@ class Table:
     caption: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+    __repr__ = one_line
 
 
 @dataclass(frozen=True)
@@ -66,6 +83,11 @@ class CurveFigure:
         predicted_label: what the predicted curve is called in the legend.
         x: name of the curve of training times at which the others stand, drawn on a logarithmic axis; None if they
             hold every step.
+
+    Example:
+        >>> figure = ng.CurveFigure("loss", "Loss", "The loss over training.", "step", "loss", measured="losses")
+        >>> figure.log_y
+        True
     """
 
     key: str
@@ -81,6 +103,8 @@ class CurveFigure:
     log_y: bool = True
     predicted_label: str = "theory: constant kernel"
     x: str | None = None
+
+    __repr__ = one_line
 
 
 @dataclass(frozen=True)
@@ -106,6 +130,8 @@ class GainFigure:
     gain: str
     x: str
     scale: float = 1.0
+
+    __repr__ = one_line
 
 
 @dataclass(frozen=True)
@@ -136,6 +162,8 @@ class ScatterFigure:
     y_limit: float
     quadrants: tuple[str, str, str, str]
 
+    __repr__ = one_line
+
 
 @dataclass(frozen=True)
 class Line:
@@ -156,6 +184,8 @@ class Line:
     predicted: str | None = None
     limit: str | None = None
     wide: bool = False
+
+    __repr__ = one_line
 
 
 @dataclass(frozen=True)
@@ -188,6 +218,8 @@ class ComparisonFigure:
     level: str | None = None
     level_label: str = ""
 
+    __repr__ = one_line
+
 
 @dataclass(frozen=True)
 class BandRow:
@@ -208,6 +240,8 @@ class BandRow:
     limit_label: str
     outline: str | None = None
     outline_label: str = ""
+
+    __repr__ = one_line
 
 
 @dataclass(frozen=True)
@@ -231,6 +265,8 @@ class BandFigure:
     x_label: str
     rows: tuple[BandRow, ...]
 
+    __repr__ = one_line
+
 
 @dataclass(frozen=True)
 class Matrix:
@@ -247,6 +283,8 @@ class Matrix:
     curve: str
     widest: bool = True
     predicted: bool = False
+
+    __repr__ = one_line
 
 
 @dataclass(frozen=True)
@@ -268,6 +306,8 @@ class MatrixFigure:
     x_label: str
     y_label: str
     matrices: tuple[Matrix, ...]
+
+    __repr__ = one_line
 
 
 StudyFigure = WidthFigure | CurveFigure | GainFigure | ScatterFigure | ComparisonFigure | BandFigure | MatrixFigure

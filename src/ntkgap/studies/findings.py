@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from ntkgap.one_line import one_line
 from ntkgap.practice import TrainingCurve
 
 
@@ -17,6 +18,13 @@ class Findings:
         notes: remarks.
         diverged: whether a training diverged.
         not_asked: reasons by scalar: why the theory is not asked about it for this network. Such a scalar is NaN.
+
+    Example:
+        >>> findings = ng.Findings()
+        >>> findings.scalars["gap"] = 0.1
+        >>> findings.leave_out("no infinite-width kernel", "limit_distance")
+        >>> findings.not_asked
+        {'limit_distance': 'no infinite-width kernel'}
     """
 
     scalars: dict[str, float | int | bool | None] = field(default_factory=dict)
@@ -24,6 +32,8 @@ class Findings:
     notes: list[str] = field(default_factory=list)
     diverged: bool = False
     not_asked: dict[str, str] = field(default_factory=dict)
+
+    __repr__ = one_line
 
     def leave_out(self, reason: str, *names: str) -> None:
         """Note that the theory is not asked about some scalars, and why."""

@@ -99,7 +99,7 @@ def _judged(claim: Claim, width: int, seen: Sequence[Numbers], looks: Looks) -> 
         there = [value for value, _, _ in seen[0].values()]
         bounds = [(low, high) for _, low, high in seen[0].values()]
         reason = f"there is no look at {len(there)} seeds; the first is at {looks.first}"
-        result = replace(judge_width(claim, width, there, bounds), state="undecided", reason=reason)
+        result = replace(judge_width(claim, width, there, bounds), state="inconclusive", reason=reason)
         return Looked(claim, replace(result, next_seeds=found.next_seeds), found, sides[0])
     i = [n for n, _ in looks.schedule].index(found.n_seeds)
     n, k = looks.schedule[i]
@@ -109,13 +109,13 @@ def _judged(claim: Claim, width: int, seen: Sequence[Numbers], looks: Looks) -> 
     interval = Interval(order_statistic_interval(values, k).value, ends[0].low, ends[1].high)
     reason = {
         "continue": f"fewer than {n - k + 1} of {n} seeds are on one side; the next look is at {found.next_seeds}",
-        "undecided": f"fewer than {n - k + 1} of {n} seeds are on one side, and no look to come can decide",
+        "inconclusive": f"fewer than {n - k + 1} of {n} seeds are on one side, and no look to come can decide",
     }.get(found.decision, "")
     if unknown and reason:
         reason += f"; {unknown} of {n} seeds: {claim.undecidable}"
     result = WidthResult(
         width,
-        found.decision if found.decision in ("holds", "fails") else "undecided",
+        found.decision if found.decision in ("holds", "fails") else "inconclusive",
         None if math.isnan(interval.value) or (unknown and interval.low == -math.inf) else interval,
         n,
         reason,

@@ -55,13 +55,13 @@ class Look:
 
     Attributes:
         decision: ``"holds"`` or ``"fails"`` once enough seeds agree, ``"continue"`` while a look to come may
-            decide, else ``"undecided"``.
+            decide, else ``"inconclusive"``.
         n_seeds: seeds after which it was decided, or that have been looked at so far.
         next_seeds: how many the next look needs in all; None if there is none, or none that could decide.
         p: two-sided probability; see ``p_value``.
     """
 
-    decision: Literal["holds", "fails", "continue", "undecided"]
+    decision: Literal["holds", "fails", "continue", "inconclusive"]
     n_seeds: int
     next_seeds: int | None
     p: float = 1.0
@@ -120,7 +120,7 @@ def decide_by(sides: Sequence[Sequence[int]], looks: Schedule = LOOKS) -> Look:
         off = n - max(sides[i].count(1), sides[i].count(-1))
         if not _may_be_decided(off, looks[i + 1 :]):
             break
-    return Look("undecided", last, None)
+    return Look("inconclusive", last, None)
 
 
 def deciding_probability(p: float, looks: Schedule = LOOKS) -> tuple[float, float]:

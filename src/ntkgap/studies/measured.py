@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn, Self
 
 from ntkgap.errors import StoreError
+from ntkgap.one_line import one_line
 from ntkgap.studies.statistics import Interval, median_interval
 from ntkgap.sweep.files import number
-from ntkgap.sweep.store import REMEDY, StoredCell
+from ntkgap.sweep.stored import REMEDY, StoredCell, check_place
 
 # What is appended to a scalar's name where a cell knows between which bounds it lies.
 LOW, HIGH = "_low", "_high"
@@ -47,6 +48,8 @@ class Measured:
     diverged: bool
     seconds: float
     not_asked: Mapping[str, str] = field(default_factory=dict)
+
+    __repr__ = one_line
 
     @classmethod
     def of(cls, stored: StoredCell) -> Self:
@@ -107,18 +110,3 @@ def median_curve(
         if not any(map(math.isnan, column))
     ]
     return [place for place, _ in known], [interval for _, interval in known]
-
-
-def check_place(stored: StoredCell) -> None:
-    """Refuse a cell that no study has made: without the name of a problem, a width and a seed.
-
-    Raises:
-        StoreError: naming its directory.
-    """
-    for name in ("problem", "width", "seed"):
-        value = stored.cell.get(name)
-        is_right = isinstance(value, str if name == "problem" else int) and not isinstance(value, bool)
-        if not is_right:
-            raise StoreError(
-                f"the configuration of the cell in {stored.directory} is damaged (it has no {name}); {REMEDY}"
-            )

@@ -11,6 +11,7 @@ from ntkgap.data import Dataset
 from ntkgap.errors import StudyError
 from ntkgap.models import MLP, Antisymmetric, ConvNet, ShallowNet, WideResNet
 from ntkgap.models.normalization import FrozenBatchNorm2d
+from ntkgap.studies.device import moved
 from ntkgap.studies.factories import OURS, Factory, factory_of, known_factory, make, takes_width
 from ntkgap.studies.faults import TAGS, plain
 from ntkgap.studies.spec import Spec
@@ -81,7 +82,7 @@ class ModelSpec(Spec):
         if self.trained == "hidden":
             for layer in readouts(network):
                 layer.requires_grad_(False)
-        return network.eval()
+        return moved(network.eval())
 
     def _network(self, data: Dataset, width: int, generator: Generator) -> nn.Module:
         settings = self.model_dump(exclude={"architecture", "trained", *IDLE[self.architecture]})
@@ -173,7 +174,8 @@ class OwnModel(Spec):
             given, options = given["factory"], _plain_options(given.get("options", {}))
         found = factory_of(given)
         try:
-            return cls(factory=found.name, options=options, fingerprint=found.fingerprint)
+            settings = {"factory": found.name, "options": options, "fingerprint": found.fingerprint}
+            return cls.model_validate(settings)
         except ValidationError as error:
             raise StudyError(f"options of {found.name}: {plain(error.errors()[0]['msg'])}") from error
 
@@ -197,7 +199,7 @@ class OwnModel(Spec):
         Raises:
             StudyError: as ``make``.
         """
-        return make(self.made_by, data, width, self.options, generator).eval()
+        return moved(make(self.made_by, data, width, self.options, generator).eval())
 
 
 def _plain_options(options: Any) -> dict[str, Any]:

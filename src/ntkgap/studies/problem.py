@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 
 from ntkgap.data import Dataset
 from ntkgap.errors import NtkgapError, StudyError, StudyWarning
+from ntkgap.one_line import line_of
 from ntkgap.studies.cost import ITEM, PARAMETER_COPIES, Sizes, network_sizes, physical_memory
 from ntkgap.studies.model import ModelSpec, Network, OwnModel
 from ntkgap.studies.spec import DataSpec, Spec, Width
@@ -32,6 +33,18 @@ class BaseProblem(Spec, ABC):
         model: the network up to its width.
         widths: the widths.
         variations: what is varied besides, at a fixed width.
+
+    Example:
+        >>> class Problem(ng.BaseProblem):
+        ...     def describe(self):
+        ...         return f"{self.data.n_train} examples of {self.data.name}."
+        ...     def example(self, seed):
+        ...         return self.data.load(seed)[0]
+        ...
+        >>> sizes = {"n_train": 20, "n_test": 10}
+        >>> data, model = {"name": "digits", **sizes}, {"architecture": "mlp"}
+        >>> Problem(name="mine", model=model, data=data, widths=[8, 64]).describe()
+        '20 examples of digits.'
     """
 
     name: str
@@ -39,6 +52,11 @@ class BaseProblem(Spec, ABC):
     model: Network
     widths: list[Width] = Field(min_length=1)
     variations: Variations | None = None
+
+    def __repr__(self) -> str:
+        return line_of(self, repr(self.name), self.data.label, widths=self.widths)
+
+    __str__ = __repr__
 
     @model_validator(mode="after")
     def _depth_is_in_reach(self) -> Self:
@@ -70,6 +88,19 @@ class BaseProblem(Spec, ABC):
     def own_code(self) -> dict[str | None, str]:
         """Names of a user's functions that its cells call, by fingerprint."""
         return self.model.own_code if isinstance(self.model, OwnModel) else {}
+
+    @property
+    def all_data(self) -> list[DataSpec]:
+        """All data that its cells load."""
+        return [self.data]
+
+    def pinned(self) -> Self:
+        """The same with data that come from files named by their content.
+
+        Raises:
+            DataError: if a file is missing.
+        """
+        return self.model_copy(update={"data": self.data.pinned()})
 
     @property
     def role(self) -> str:

@@ -38,6 +38,10 @@ def find_study(name: str) -> type[BaseStudy]:
 
     Raises:
         StudyError: if there is none, it cannot be loaded, or another study has its name.
+
+    Example:
+        >>> ng.find_study("optimization") is ng.OptimizationStudy
+        True
     """
     if ":" not in name:
         return known_study(name)

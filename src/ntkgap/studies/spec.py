@@ -5,11 +5,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from ntkgap.data import Dataset, data_files, data_folders, fingerprint, load_data
 from ntkgap.data.arrays import own_file, own_name, own_names
 from ntkgap.errors import DataError
+from ntkgap.studies.faults import Checked
 from ntkgap.studies.given_data import GIVEN, given
 
 # No size, count or number of steps is larger; what is computed of them then never overflows.
@@ -19,7 +20,7 @@ Width = Annotated[int, Field(ge=1, le=LARGEST)]
 Seed = Annotated[int, Field(ge=0, le=2**53)]
 
 
-class Spec(BaseModel):
+class Spec(Checked):
     """A part of a study's specification: immutable, and a misspelt key is an error.
 
     Numbers are numbers: no text or truth value is taken for one, and no whole number is beyond ``LARGEST``.
@@ -64,7 +65,7 @@ class DataSpec(Spec):
     name: str
     n_train: int = Field(ge=1)
     n_test: int = Field(default=64, ge=1)
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     fingerprint: str | None = None
     where: str | None = None
 
@@ -89,6 +90,13 @@ class DataSpec(Spec):
         }
         return f"{label} ({rule.get(scaling, 'unscaled')})"
 
+    @property
+    def given_keys(self) -> list[str | None]:
+        """Fingerprints of arrays that the user gave; several where each task has its own."""
+        if self.name != GIVEN:
+            return []
+        return [None] if self.fingerprint is None else list(self.fingerprint.split(","))
+
     def pinned(self) -> "DataSpec":
         """The same data, named by their content if they come from files, with the folder set apart.
 
@@ -110,6 +118,17 @@ class DataSpec(Spec):
             update |= {"where": str(data_folders(root)[0])}
         return self.model_copy(update=update)
 
+    def own_files(self) -> dict[str, list[str]]:
+        """Files of a user's data: paths below the folder that cells name as theirs.
+
+        Raises:
+            DataError: if one is missing.
+        """
+        pinned = self.pinned()
+        if not (names := own_names(pinned.name)) or pinned.where is None:
+            return {}
+        return {pinned.where: [_path(name) for name in names]}
+
     def located(self) -> tuple[Any, dict[str, Any]]:
         """Name and options for ``load_data`` on this machine; or the arrays that a user has given.
 
@@ -117,7 +136,8 @@ class DataSpec(Spec):
             DataError: if these were not given to this process.
         """
         if self.name == GIVEN:
-            return given(self.fingerprint), self.options
+            keys = self.given_keys
+            return ([given(key) for key in keys] if len(keys) > 1 else given(keys[0])), self.options
         if self.where is None:
             return self.name, self.options
         if names := own_names(self.name):

@@ -16,7 +16,7 @@ from ntkgap.practice import train
 from ntkgap.practice.optimizers import is_adaptive
 from ntkgap.practice.schedules import is_of_steps
 from ntkgap.studies.factories import known_factory
-from ntkgap.studies.faults import plain
+from ntkgap.studies.faults import faults
 from ntkgap.studies.model import OwnCode
 from ntkgap.studies.spec import Spec
 
@@ -111,9 +111,7 @@ class TrainSpec(Spec):
         try:
             spec = cls.model_validate(found)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = "".join(f"{part}: " for part in first["loc"])
-            raise StudyError(f"train=: {where}{plain(first['msg'])}") from error
+            raise StudyError(f"train=: {faults(error, found, cls)}") from error
         if spec.fit is not None:
             _check_signature(spec.fit.factory, _resolved(spec.fit, None))
         return found

@@ -5,6 +5,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, ValidationError
 
+from ntkgap.axis_names import axis_label
 from ntkgap.studies.faults import plain
 from ntkgap.studies.spec import Spec, Width
 
@@ -12,31 +13,6 @@ Value = bool | int | float | str | None
 """A setting that can be varied; None where it is not set."""
 
 P = TypeVar("P", bound=Spec)
-
-LABELS = {
-    "model.depth": "depth",
-    "model.nonlinearity": "nonlinearity",
-    "model.parametrization": "parametrisation",
-    "model.weight_std": "σ_w",
-    "model.bias_std": "σ_b",
-    "model.alpha": "α",
-    "model.gamma0": "γ0",
-    "model.trained": "trained parameters",
-    "model.antisymmetric": "start at zero",
-    "data.n_train": "training examples n",
-    "stream.angle": "angle between tasks, °",
-    "stream.fraction": "pixels that change places",
-    "stream.similarity": "correlation of targets of two tasks in a row",
-    "stream.overlap": "classes two tasks in a row share",
-    "stream.tasks": "tasks T",
-    "training.fraction_of_critical": "step / critical step",
-    "training.learning_rate": "learning rate η",
-    "training.rate_by_width": "learning rate over width",
-    "gradient_descent.fraction_of_critical": "step / critical step",
-    "gradient_descent.steps": "steps of gradient descent",
-    "natural_gradient.learning_rate": "natural gradient's η",
-    "natural_gradient.damping": "damping λ",
-}
 
 NOT_SETTINGS = ("name", "widths", "variations")
 
@@ -62,11 +38,6 @@ class Variations(Spec):
         return self.width if isinstance(self.width, list) else [self.width]
 
 
-def axis_label(axis: str) -> str:
-    """What a reader calls a setting: its symbol or words, or its dotted name."""
-    return LABELS.get(axis, axis)
-
-
 def value_text(value: Value) -> str:
     """A value as text: numbers short, yes and no, ``"none"`` where nothing is set."""
     if value is None:
@@ -79,17 +50,6 @@ def value_text(value: Value) -> str:
 def is_numeric(values: list[Value]) -> bool:
     """Whether values have an order of their own."""
     return all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
-
-
-def axis_of(cell: Mapping[str, Any]) -> str:
-    """The setting in which a cell differs from its problem; empty where it does not."""
-    return str(cell.get("variation", "")).partition("=")[0]
-
-
-def row_name(cell: Mapping[str, Any]) -> str:
-    """The problem of a cell and the axis it lies on, for lists with a row each."""
-    axis = axis_of(cell)
-    return f"{cell['problem']}, over {axis_label(axis)}" if axis else str(cell["problem"])
 
 
 def variation_name(cell: Mapping[str, Any]) -> str:

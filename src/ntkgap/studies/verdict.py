@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from ntkgap.one_line import one_line
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.discoveries import level_p
 from ntkgap.studies.extrapolation import MIN_WIDTHS, Extrapolation, extrapolate, widest_half
@@ -19,7 +20,7 @@ from ntkgap.studies.statistics import (
 )
 from ntkgap.studies.trend import Trend, find_trend, replicates
 
-State = Literal["holds", "fails", "undecided"]
+State = Literal["holds", "fails", "inconclusive"]
 
 NOT_TRIED = Extrapolation(None, "there are too few widths or seeds to fit a power law")
 
@@ -34,7 +35,7 @@ class WidthResult:
         interval: median over seeds with interval; None if seeds that could not be decided leave it open at both
             ends.
         n_seeds: number of seeds.
-        reason: why the state is undecided.
+        reason: why the state is inconclusive.
         n_unknown: seeds that could not be decided; they enter the interval as the worst case at both ends.
         looks: how seeds were added where the verdict was open; None where their number was fixed before.
         next_seeds: how many the next look needs; None if there is none.
@@ -48,6 +49,8 @@ class WidthResult:
     n_unknown: int = 0
     looks: Looks | None = None
     next_seeds: int | None = None
+
+    __repr__ = one_line
 
     @property
     def confidence(self) -> float:
@@ -65,12 +68,12 @@ class Verdict:
         claim: what was judged.
         problem: on which network and data.
         state: ``"holds"`` if it holds at the largest width (then ``holds_from`` says from where on),
-            ``"fails"`` if it does not, ``"undecided"`` if that cannot be told.
+            ``"fails"`` if it does not, ``"inconclusive"`` if that cannot be told.
         widths: result at every width, ascending.
         holds_from: smallest width from which on every tested width holds; None if the largest does not.
         fit: power law of the quantity over the widest half of the widths, where the claim has one.
         crossing: width at which that law meets the criterion, with interval, if it does so anywhere.
-        effect: median at the largest width as a multiple of the threshold; NaN if undecided.
+        effect: median at the largest width as a multiple of the threshold; NaN if inconclusive.
         trend: slope of the quantity over all widths, tested over seeds; None with too few of them.
         beyond: the width from which the claim would hold, beyond those tested, or why that cannot be told.
         p: two-sided probability of the values at the largest width if the threshold were their middle.
@@ -88,6 +91,8 @@ class Verdict:
     beyond: Extrapolation = NOT_TRIED
     p: float = 1.0
 
+    __repr__ = one_line
+
     @property
     def holds_everywhere(self) -> bool:
         """Whether the claim holds at every tested width."""
@@ -101,8 +106,8 @@ class Verdict:
     @property
     def status(self) -> str:
         """The verdict in two or three words."""
-        if self.state == "undecided":
-            return "undecided"
+        if self.state == "inconclusive":
+            return "inconclusive"
         if self.state == "fails":
             return self.claim.failure_word
         return "holds" if self.holds_everywhere else f"holds from width {self.holds_from}"
@@ -118,7 +123,7 @@ class Verdict:
         elif self.state == "fails":
             where = f"{self.claim.failure_word.capitalize()} at the largest width tested, {last.width}."
         else:
-            where = f"Undecided at the largest width tested, {last.width}: {last.reason}."
+            where = f"Inconclusive at the largest width tested, {last.width}: {last.reason}."
         return " ".join(part for part in (where, self._numbers(last), self._trend(), self._outlook()) if part)
 
     def _numbers(self, last: WidthResult) -> str:
@@ -197,21 +202,21 @@ def judge_width(
     seeds = f"{unknown} of {n} seeds: {claim.undecidable}" if unknown else ""
     interval = median_interval(values)
     if unknown and interval.low == -math.inf:
-        return WidthResult(width, "undecided", None, n, seeds, unknown)
+        return WidthResult(width, "inconclusive", None, n, seeds, unknown)
     if bounds is not None:
         low, high = (median_interval(ends) for ends in zip(*bounds, strict=True))
         interval = replace(interval, low=low.low, high=high.high)
     ends = (claim.side(interval.low), claim.side(interval.high))
     if n < FEWEST_SEEDS:
         few = "a single seed gives no interval" if n == 1 else f"{n} seeds are too few for a verdict, take 6"
-        return WidthResult(width, "undecided", interval, n, few, unknown)
+        return WidthResult(width, "inconclusive", interval, n, few, unknown)
     if ends in ((1, 1), (-1, -1)):
         return WidthResult(width, "holds" if ends[0] > 0 else "fails", interval, n, "", unknown)
     name = f"the {median_confidence(n):.0%} interval"
     reason = f"{name} {'ends at the threshold' if 0 in ends else 'contains the limit'}"
     if ends == (0, 0):
         reason = "at the threshold"
-    return WidthResult(width, "undecided", interval, n, "; ".join(filter(None, (reason, seeds))), unknown)
+    return WidthResult(width, "inconclusive", interval, n, "; ".join(filter(None, (reason, seeds))), unknown)
 
 
 def judge(

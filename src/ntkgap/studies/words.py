@@ -7,13 +7,13 @@ from typing import NoReturn
 from ntkgap.studies.statistics import median_interval
 from ntkgap.studies.verdict import State, Verdict, number
 
-YES_OR_NO: dict[State, str] = {"holds": "Yes", "fails": "No", "undecided": "Undecided"}
+YES_OR_NO: dict[State, str] = {"holds": "Yes", "fails": "No", "inconclusive": "Inconclusive"}
 
 
 def yes_if_all(verdicts: Sequence[Verdict]) -> str:
-    """No if one fails, undecided if one is, else yes."""
+    """No if one fails, inconclusive if one is, else yes."""
     states = {verdict.state for verdict in verdicts}
-    return YES_OR_NO["fails" if "fails" in states else "undecided" if "undecided" in states else "holds"]
+    return YES_OR_NO["fails" if "fails" in states else "inconclusive" if "inconclusive" in states else "holds"]
 
 
 class LeftOutError(KeyError):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ntkgap.errors import NtkgapError, StudyError
-from ntkgap.sweep.files import write_json
+from ntkgap.sweep.files import is_there, write_json
 from ntkgap.sweep.sources import load_file
 from ntkgap.sweep.study import Cell, Supplies
 
@@ -24,21 +24,33 @@ class Task:
     Attributes:
         compute: name of the function, as ``resolve`` takes it.
         cell: its configuration.
-        directory: where its result is written.
+        directory: where its result is written; None for a worker that hands it back instead.
         supplies: what the function needs that is no part of a cell: see ``Study.supplies``.
+        memory: forecasts the bytes that a cell needs, for engines that ask; None if nothing is known.
     """
 
     compute: str
     cell: Cell
-    directory: Path
+    directory: Path | None
     supplies: Supplies = field(default_factory=dict)
+    memory: Callable[[Cell], float] | None = None
+
+    @property
+    def place(self) -> Path:
+        """The directory of a task that has one."""
+        assert self.directory is not None
+        return self.directory
 
 
 def outcome(directory: Path) -> str | None:
-    """What has come of the cell in a directory: ``"done"``, ``"failed"``, or None if nothing yet."""
-    if (directory / RESULT).is_file():
+    """What has come of the cell in a directory: ``"done"``, ``"failed"``, or None if nothing yet.
+
+    Raises:
+        OSError: if one may not look.
+    """
+    if is_there(directory / RESULT):
         return "done"
-    return "failed" if (directory / FAILURE).is_file() else None
+    return "failed" if is_there(directory / FAILURE) else None
 
 
 def resolve(name: str) -> Any:
@@ -55,24 +67,49 @@ def resolve(name: str) -> Any:
         raise StudyError(f"cannot find {name!r}: {error}") from error
 
 
-def compute_cell(task: Task, begin: Callable[[], None] = lambda: None) -> str:
+def compute_cell(
+    task: Task, begin: Callable[[], None] = lambda: None, find: Callable[[str], Any] = resolve
+) -> str:
     """Compute a cell, write ``result.json`` or ``failure.json``, and say ``"done"`` or ``"failed"``.
 
     Args:
         task: the cell.
-        begin: called when all is imported: the seconds of a cell count from there.
+        begin: as of ``computed``.
+        find: as of ``computed``.
 
     Raises:
         OSError: if the file cannot be written.
     """
+    state, content = computed(task, begin, find)
+    write_outcome(task.place, state, content)
+    return state
+
+
+def computed(
+    task: Task, begin: Callable[[], None] = lambda: None, find: Callable[[str], Any] = resolve
+) -> tuple[str, dict[str, Any]]:
+    """Compute a cell; gives ``"done"`` and the result, or ``"failed"`` and the failure.
+
+    Args:
+        task: the cell.
+        begin: called when all is imported: the seconds of a cell count from there.
+        find: gives the function of a name.
+    """
     try:
-        function = resolve(task.compute)
+        function = find(task.compute)
         begin()
         start = time.perf_counter()
         result = function(task.cell, task.supplies) if task.supplies else function(task.cell)
     except Exception as error:  # whatever one cell does must not end the sweep
         message = str(error) if isinstance(error, NtkgapError) else f"{type(error).__name__}: {error}"
-        write_json(task.directory / FAILURE, {"message": message, "traceback": traceback.format_exc()})
-        return "failed"
-    write_json(task.directory / RESULT, {**result, "seconds": round(time.perf_counter() - start, 3)})
-    return "done"
+        return "failed", {"message": message, "traceback": traceback.format_exc()}
+    return "done", {**result, "seconds": round(time.perf_counter() - start, 3)}
+
+
+def write_outcome(directory: Path, state: str, content: dict[str, Any]) -> None:
+    """Write down what came of a cell.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    write_json(directory / (RESULT if state == "done" else FAILURE), content)

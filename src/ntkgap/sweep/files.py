@@ -3,6 +3,8 @@
 import json
 import math
 import os
+import secrets
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -43,21 +45,30 @@ def write_atomically(path: Path, text: str) -> None:
     write_bytes_atomically(path, text.encode("utf-8"))
 
 
-def write_bytes_atomically(path: Path, content: bytes) -> None:
+TEMPORARY = ".writing-"  # what the names of files begin with that are not whole yet
+
+
+def write_bytes_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
     """The same for a file of bytes. A link at ``path`` is replaced by the file; where it leads is untouched.
+
+    Args:
+        path: of the file.
+        content: of it.
+        durable: whether it is on the disk when this returns, so that it outlasts a loss of power.
 
     Raises:
         OSError: if the directory cannot be written to; the old file, if any, is untouched.
     """
-    temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
+    # Numbers of processes of several machines may be the same: the name is drawn.
+    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
     try:
         # Made anew: a link that stands there is not followed.
-        temporary.unlink(missing_ok=True)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -67,3 +78,15 @@ def write_bytes_atomically(path: Path, content: bytes) -> None:
 def read_json(path: Path) -> Any:
     """Read what ``write_json`` wrote."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file.
+
+    Raises:
+        OSError: if one may not look.
+    """
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False

@@ -1,4 +1,4 @@
-"""What a person sees while a sweep runs: a bar on a terminal, plain lines elsewhere."""
+"""What a person sees while a sweep runs: a bar on a terminal or in a notebook, plain lines elsewhere."""
 
 import time
 from types import TracebackType
@@ -16,6 +16,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from ntkgap.notebook import NotebookBar, in_notebook
 from ntkgap.texts import PlainConsole
 
 
@@ -106,8 +107,40 @@ class Bar(Reporter):
         self.progress.update(self.task, advance=1, description=label)
 
 
+class InNotebook(Reporter):
+    """A bar in the cell's output; failures are printed below it."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        self.console, self.bar = console, NotebookBar("measuring", total)
+
+    def __enter__(self) -> Self:
+        self.bar.show()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the bar as it stands."""
+        self.bar.text = "" if kind is None else "interrupted"
+        self.bar.show(final=True)
+
+    def expect(self, cells: int, why: str) -> None:
+        """Say why in the bar, and make it longer."""
+        self.bar.total += cells
+        self.bar.text = why
+        self.bar.show()
+
+    def advance(self, label: str, state: str, message: str = "") -> None:
+        """Move the bar on."""
+        self.bar.ended += 1
+        self.bar.text = label
+        self.bar.show()
+        if state != "done":
+            self.console.print(Text(f"{label}: {state} {message}"), soft_wrap=True)
+
+
 def make_reporter(total: int | None, progress: bool) -> Reporter:
-    """Choose how to report: a bar on a terminal, lines elsewhere, nothing if not wanted or nothing to do.
+    """Choose how to report: a bar on a terminal or in a notebook, else lines; nothing if there is nothing to do.
 
     Args:
         total: number of cells; None if it will be told bit by bit.
@@ -116,4 +149,6 @@ def make_reporter(total: int | None, progress: bool) -> Reporter:
     console = PlainConsole(stderr=True)
     if not progress or total == 0:
         return Reporter()
+    if in_notebook():
+        return InNotebook(console, total or 0)
     return Bar(console, total or 0) if console.is_terminal else Lines(console, total or 0)

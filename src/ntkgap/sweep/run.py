@@ -2,18 +2,26 @@
 
 import os
 import tempfile
+import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ntkgap.errors import StudyError, StudyWarning, callers_level
-from ntkgap.sweep.cell import Task
-from ntkgap.sweep.engines import Engine, Event, LocalEngine
+from ntkgap.sweep.cell import Task, outcome
+from ntkgap.sweep.claims import Claims, describe_run
+from ntkgap.sweep.engines import Engine, LocalEngine
+from ntkgap.sweep.log import Log
 from ntkgap.sweep.progress import Reporter, make_reporter
 from ntkgap.sweep.runs import Runs
-from ntkgap.sweep.store import Store, StoredCell, flatten
+from ntkgap.sweep.shards import Shard, cells_of
+from ntkgap.sweep.store import Store, flatten
+from ntkgap.sweep.stored import StoredCell
 from ntkgap.sweep.study import Cell, Study, Supplies, describe
+
+# Seconds after which a run that has nothing to begin looks again at what others do.
+PATIENCE = 0.5
 
 
 def default_workers() -> int:
@@ -32,13 +40,13 @@ def pending(study: Study, planned: list[StoredCell], retry_failed: bool) -> list
     return sorted((c for c in planned if c.state in wanted), key=lambda c: -study.cost(c.cell))
 
 
-def planned_cells(study: Study, path: str | Path) -> list[StoredCell]:
+def planned_cells(study: Study, path: str | Path, shard: Shard | None = None) -> list[StoredCell]:
     """The cells of this study in an existing store, whatever else the store holds; nothing is written.
 
     Raises:
         StoreError: if the store at ``path`` cannot be used for this study.
     """
-    return Store.open_for(path, study).look_up(study)
+    return Store.open_for(path, study).look_up(cells_of(study, shard))
 
 
 def _say_what_differs(study: Study, opened: Store, planned: list[StoredCell]) -> None:
@@ -50,8 +58,8 @@ def _say_what_differs(study: Study, opened: Store, planned: list[StoredCell]) ->
     def place(cell: Cell) -> tuple[Any, ...]:
         return tuple(cell.get(axis) for axis in study.axes)
 
-    ours, directories = {place(c.cell): c.cell for c in planned}, {c.directory for c in planned}
-    others = [c for c in opened.cells() if place(c.cell) in ours and c.directory not in directories]
+    ours, directories = {place(c.cell): c.cell for c in planned}, {c.directory: c for c in planned}
+    others = [c for c in opened.cells(directories) if place(c.cell) in ours and c.directory not in directories]
     others = [c for c in others if c.state == "done"]
     if not others:
         return
@@ -74,18 +82,21 @@ def supplies_of(study: Study) -> Supplies:
     return getattr(study, "supplies", dict)()
 
 
-def preview(study: Study, path: str | Path, retry_failed: bool = False) -> tuple[int, list[Cell]]:
+def preview(
+    study: Study, path: str | Path, retry_failed: bool = False, shard: Shard | None = None
+) -> tuple[int, list[Cell]]:
     """What ``run`` would do, without writing anything.
 
     Returns:
-        The number of cells of the study, and those that would be computed, the most expensive first.
+        The number of cells of the study, or of the part that is named, and those that would be computed, the most
+        expensive first.
 
     Raises:
         StoreError: if the store at ``path`` cannot be used for this study.
     """
-    planned = planned_cells(study, path) if Store.exists(path) else None
+    planned = planned_cells(study, path, shard) if Store.exists(path) else None
     if planned is None:
-        cells = study.cells()
+        cells = cells_of(study, shard)
         return len(cells), sorted(cells, key=lambda c: -study.cost(c))
     return len(planned), [c.cell for c in pending(study, planned, retry_failed)]
 
@@ -98,11 +109,14 @@ def run(
     retry_failed: bool = False,
     progress: bool = True,
     engine: Engine | None = None,
+    shard: Shard | None = None,
 ) -> Runs:
     """Compute every cell of ``study`` that ``store`` does not have yet.
 
     Running again *is* resuming: cells that are done are never computed twice. A study with more widths or
-    seeds extends the store. A cell that raises an error is recorded as failed and the sweep goes on.
+    seeds extends the store. A cell that raises an error is recorded as failed and the sweep goes on. Several runs
+    may share a store, on one machine or several: each cell is computed by one of them. One that has nothing left
+    to begin waits for the others, and takes over the cells of those that die.
 
     Args:
         study: what to measure.
@@ -111,30 +125,34 @@ def run(
         retry_failed: compute failed cells again.
         progress: show a bar, or lines where standard error is no terminal.
         engine: where to compute; local processes if not given.
+        shard: ``(3, 16)`` computes the third of sixteen fixed parts alone; ``merge_runs`` joins stores of parts.
 
     Returns:
         All results in the store, those of earlier runs included.
 
     Raises:
-        StoreError: if the store cannot be used: another study's, another version's, in use, not writable.
+        StoreError: if the store cannot be used: another study's, another version's, not writable.
         StudyError: if the number of workers is not positive, the grid is not well defined, or workers cannot
             import the study.
     """
     workers = _workers_for(study, workers)
     supplies = supplies_of(study)
     opened = Store.create(store, study)
-    with opened.locked():
-        planned = opened.plan(study)
-        to_do = pending(study, planned, retry_failed)
-        _say_what_differs(study, opened, planned)
-        _say_what_is_not_judged(opened, to_do)
-        for cell in to_do:
-            cell.forget_failure()
+    with Claims(opened.path) as claims:
+        with opened.locked():
+            planned = opened.plan(study, cells_of(study, shard))
+            claims.tidy(cell.directory for cell in planned)
+            to_do = pending(study, planned, retry_failed)
+            _say_what_differs(study, opened, planned)
+            warn_of_unjudged(opened, (cell.cell for cell in to_do))
+            for cell in to_do:
+                cell.forget_failure()
         engine = engine or LocalEngine(min(workers, max(1, len(to_do))))
-        tasks = [Task(study.compute, c.cell, c.directory, supplies) for c in to_do]
-        with make_reporter(len(tasks), progress) as reporter:
-            for event in engine.run(tasks):
-                _report(event, study, reporter)
+        with Log(opened.path, claims.name) as log, make_reporter(len(to_do), progress) as reporter:
+            log.write("begin", study=study.name, cells=len(planned), to_do=len(to_do))
+            memory = getattr(study, "memory", None)
+            tasks = {c.directory: Task(study.compute, c.cell, c.directory, supplies, memory) for c in to_do}
+            _compute(tasks, engine, claims, _Ended(study, log, reporter))
     return Runs(opened.path)
 
 
@@ -165,23 +183,80 @@ def run_as_chosen(
         All results in the store.
 
     Raises:
-        StoreError: as of ``run``.
+        StoreError: as of ``run``; or if another run chooses cells in this store.
         StudyError: as of ``run``.
     """
     workers = _workers_for(study, workers)
     supplies = supplies_of(study)
     opened = Store.create(store, study)
-    with opened.locked(), make_reporter(None, progress) as reporter:
-        _say_what_differs(study, opened, opened.look_up(study))
-        engine = engine or LocalEngine(workers, None, until)
+    with (
+        opened.choosing(),
+        Claims(opened.path) as claims,
+        Log(opened.path, claims.name) as log,
+        make_reporter(None, progress) as reporter,
+    ):
+        _say_what_differs(study, opened, opened.look_up(study.cells()))
+        log.write("begin", study=study.name)
+        engine, ended = engine or LocalEngine(workers, None, until), _Ended(study, log, reporter)
         begun = True
         while begun:
             begun = False
-            chosen = choose(opened, reporter)
+            chosen = (c for c in choose(opened, reporter) if claims.take(c.directory))
             for event in engine.run(Task(study.compute, c.cell, c.directory, supplies) for c in chosen):
                 begun = True
-                _report(event, study, reporter)
+                claims.release(event.task.place)
+                ended.tell(event.task, event.state, event.message)
     return Runs(opened.path)
+
+
+def _compute(tasks: dict[Path, Task], engine: Engine, claims: Claims, ended: "_Ended") -> None:
+    """Compute cells, shared with the other runs of the store, until none is left.
+
+    Args:
+        tasks: by directory; those that have ended are taken out.
+        engine: where.
+        claims: of this run.
+        ended: told of each that ends, whoever computed it.
+    """
+    told = False
+    while tasks:
+        elsewhere = [task for task in tasks.values() if outcome(task.place)]
+        for task in elsewhere:
+            del tasks[task.place]
+            ended.tell(task, outcome(task.place) or "pending", "by another run")
+        begun = False
+        for event in engine.run(task for task in list(tasks.values()) if claims.take(task.place)):
+            begun = True
+            claims.release(event.task.place)
+            tasks.pop(event.task.place, None)
+            ended.tell(event.task, event.state, event.message)
+        if tasks and not begun and not elsewhere:
+            if not told:
+                holders = sorted({claims.holder(directory) for directory in tasks} - {""})
+                ended.wait(len(tasks), ", ".join(map(describe_run, holders)))
+            told = True
+            time.sleep(PATIENCE)
+
+
+class _Ended:
+    """Tells the log and whoever watches of cells that have ended."""
+
+    def __init__(self, study: Study, log: Log, reporter: Reporter) -> None:
+        self.study, self.log, self.reporter = study, log, reporter
+
+    def tell(self, task: Task, state: str, message: str = "") -> None:
+        """Of a cell and what came of it."""
+        stored = StoredCell(task.cell, task.place)
+        message = stored.failure()["message"] if state == "failed" else message
+        seconds = stored.seconds() if state == "done" else None
+        place = describe(task.cell, self.study.axes)
+        self.log.write("cell", cell=task.place.name, place=place, state=state, seconds=seconds, message=message)
+        self.reporter.advance(place, state, message)
+
+    def wait(self, cells: int, holders: str) -> None:
+        """Of cells that only other runs may end."""
+        self.log.write("wait", cells=cells, runs=holders)
+        self.reporter.expect(0, f"{cells} cells are in the hands of {holders or 'other runs'}: waiting for them")
 
 
 def _workers_for(study: Study, workers: int | None) -> int:
@@ -196,17 +271,10 @@ def _workers_for(study: Study, workers: int | None) -> int:
     return workers
 
 
-def _report(event: Event, study: Study, reporter: Reporter) -> None:
-    message = event.message
-    if event.state == "failed":
-        message = StoredCell(event.task.cell, event.task.directory).failure()["message"]
-    reporter.advance(describe(event.task.cell, study.axes), event.state, message)
-
-
-def _say_what_is_not_judged(opened: Store, to_do: Sequence[StoredCell]) -> None:
+def warn_of_unjudged(opened: Store, cells: Iterable[Cell]) -> None:
     """Warn of seeds that no look at this store takes."""
     looks: Mapping[str, Any] | None = opened.meta.get("looks")
-    if looks and (others := {cell.cell["seed"] for cell in to_do} - {*looks["seeds"]}):
+    if looks and (others := {cell["seed"] for cell in cells} - {*looks["seeds"]}):
         warnings.warn(
             f"{opened.path} was filled by looks at {len(looks['seeds'])} seeds: others, such as seed "
             f"{min(others)}, are in no verdict over width; use a new store for them",
@@ -236,7 +304,7 @@ def try_cells(study: Study, cells: Sequence[Cell], limit: float) -> list[tuple[C
             tasks.append(Task(study.compute, cell, directory, supplies_of(study)))
         for _ in LocalEngine(1, limit).run(tasks):
             pass
-        tried = [StoredCell(task.cell, task.directory) for task in tasks]
+        tried = [StoredCell(task.cell, task.place) for task in tasks]
         for one in tried:
             if one.state == "failed":
                 where = describe(one.cell, study.axes)

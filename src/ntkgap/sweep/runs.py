@@ -3,12 +3,14 @@
 from collections import Counter
 from copy import copy
 from pathlib import Path
-from typing import Any, Self
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Self
 
 from ntkgap.sweep.files import number
-from ntkgap.sweep.store import ReadCell, Store, StoredCell, flatten
+from ntkgap.sweep.store import Store, flatten
+from ntkgap.sweep.stored import ReadCell, StoredCell
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Runs:
@@ -40,6 +42,8 @@ class Runs:
 
     def snapshot(self) -> Self:
         """The same results as they are now: of a store that grows meanwhile, every part tells the same."""
+        if all(isinstance(cell, ReadCell) for cell in self.cells):
+            return self
         found = copy(self)
         found.cells = [ReadCell(c.cell, c.directory) for c in self.cells]
         for cell in found.cells:
@@ -54,13 +58,15 @@ class Runs:
         """Configuration and error message of every failed cell."""
         return [(c.cell, c.failure()["message"]) for c in self.cells if c.state == "failed"]
 
-    def to_pandas(self) -> pd.DataFrame:
+    def to_pandas(self) -> "pd.DataFrame":
         """One row a cell: its configuration, its state, and, where it is done, what was measured.
 
         NaN is a quantity that could not be decided or was not measured in a cell, infinity one that diverged.
         Columns whose names begin with ``seconds`` are read from a clock; only they differ between two runs of
         the same study.
         """
+        import pandas as pd  # here, since workers import this module and make no tables
+
         rows = []
         for stored in self.cells:
             row: dict[str, Any] = {axis: stored.cell.get(axis) for axis in self.axes}

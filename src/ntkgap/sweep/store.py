@@ -1,9 +1,9 @@
-"""Where results live: a signac project with one directory a cell, readable without ntkgap.
+"""Where results live: one directory a cell, readable without ntkgap.
 
 ::
 
     STORE/ntkgap.json                  which study wrote this, in which version, with which configuration
-    STORE/workspace/<hash>/signac_statepoint.json     the cell's configuration
+    STORE/workspace/<hash>/signac_statepoint.json     the cell's configuration; the hash is of it
     STORE/workspace/<hash>/result.json | failure.json  what came of it
 
 A cell without either file has not been computed. Files appear whole or not at all, so a process may be
@@ -11,100 +11,41 @@ killed at any moment.
 """
 
 import contextlib
-import functools
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import signac
 from filelock import FileLock, Timeout
-from signac.errors import Error as SignacError
-from signac.errors import JobsCorruptedError, WorkspaceError
 
 from ntkgap.errors import StoreError, reason
-from ntkgap.paths import expanded, is_file
-from ntkgap.sweep.cell import FAILURE, RESULT, outcome
-from ntkgap.sweep.files import read_json, write_json
-from ntkgap.sweep.shapes import fault_of_cell, fault_of_failure, fault_of_meta, fault_of_result
-from ntkgap.sweep.study import Cell, Result, Study, identity
+from ntkgap.paths import expanded
+from ntkgap.sweep.configurations import (
+    Damaged,
+    directories,
+    name_and_text,
+    read_configuration,
+    write_configuration,
+)
+from ntkgap.sweep.files import write_json
+from ntkgap.sweep.shapes import fault_of_cell, fault_of_meta
+from ntkgap.sweep.stored import REMEDY, StoredCell, read_checked, unreadable, writing_to
+from ntkgap.sweep.study import Cell, Study, identity
 
 FORMAT = 1
-META, LOCK = "ntkgap.json", ".lock"
-# What signac raises of a damaged configuration: it passes on what parsers raise of strange JSON.
-UNREADABLE = (JobsCorruptedError, ValueError, TypeError, LookupError, RecursionError)
-REMEDY = "restore it, or remove its directory and run again to compute it anew"
+META, WORKSPACE = "ntkgap.json", "workspace"
+LOCK, CHOOSING = ".lock", ".choosing"
+REMEDY_OF_META = "restore it: the results are in the directories below workspace, and are not lost"
 
 
-def _read(path: Path, fault_of: Callable[[Any], str]) -> dict[str, Any]:
-    """Read a JSON file.
-
-    Raises:
-        StoreError: if it has not the shape that is asked for; the message names the file.
-    """
-    try:
-        value = read_json(path)
-    # Deep nesting is a RecursionError; whole numbers of thousands of digits are a ValueError.
-    except (ValueError, OSError, RecursionError) as error:
-        raise StoreError(f"{path} is damaged ({reason(error)}); {REMEDY}") from error
-    if fault := fault_of(value):
-        raise StoreError(f"{path} is damaged ({fault}); {REMEDY}")
-    return value
-
-
-@dataclass(frozen=True)
-class StoredCell:
-    """A cell as the store holds it: its configuration, its directory, and what came of it.
-
-    Attributes:
-        cell: the configuration.
-        directory: where its files are.
-    """
-
-    cell: Cell
-    directory: Path
+class Labelled(Protocol):
+    """Whatever a store can be of."""
 
     @property
-    def state(self) -> str:
-        """``"done"``, ``"failed"`` or ``"pending"``."""
-        return outcome(self.directory) or "pending"
+    def name(self) -> str: ...  # noqa: D102
 
-    def result(self) -> Result:
-        """What a computed cell yielded.
-
-        Raises:
-            StoreError: if the file is damaged.
-        """
-        return _read(self.directory / RESULT, fault_of_result)
-
-    def failure(self) -> dict[str, str]:
-        """The ``message`` and ``traceback`` of a failed cell.
-
-        Raises:
-            StoreError: if the file is damaged.
-        """
-        return _read(self.directory / FAILURE, fault_of_failure)
-
-    def forget_failure(self) -> None:
-        """Make a failed cell pending again."""
-        (self.directory / FAILURE).unlink(missing_ok=True)
-
-
-class ReadCell(StoredCell):
-    """A cell whose files are read once, when they are first asked for, and then stay as they were."""
-
-    @functools.cached_property
-    def state(self) -> str:
-        """``"done"``, ``"failed"`` or ``"pending"``."""
-        return super().state
-
-    @functools.cached_property
-    def _result(self) -> Result:
-        return super().result()
-
-    def result(self) -> Result:
-        """What a computed cell yielded."""
-        return self._result
+    @property
+    def version(self) -> int: ...  # noqa: D102
 
 
 class Store:
@@ -124,22 +65,16 @@ class Store:
                 f"there is no ntkgap store at {self.path.absolute()} (no {META}); "
                 "'ntkgap run --store DIRECTORY' makes one"
             )
-        self.meta = _read(self.path / META, fault_of_meta)
+        self.meta = read_checked(self.path / META, fault_of_meta, REMEDY_OF_META)
         if self.meta.get("format") != FORMAT:
             raise StoreError(
                 f"the store {self.path} has format {self.meta.get('format')!r}, this version of ntkgap reads "
                 f"format {FORMAT}; use a new store, or the version that wrote it"
             )
-        with self._writing():
-            try:
-                self._project = signac.init_project(self.path)
-            except (SignacError, RuntimeError, ValueError, LookupError) as error:
-                raise StoreError(
-                    f"{self.path / '.signac'} is damaged ({reason(error)}); remove it, it is made again"
-                ) from error
+        self._workspace = self.path.absolute() / WORKSPACE
 
     @classmethod
-    def create(cls, path: str | Path, study: Study) -> "Store":
+    def create(cls, path: str | Path, study: Labelled) -> "Store":
         """Open the store of a study, making it if there is none.
 
         Raises:
@@ -160,17 +95,28 @@ class Store:
                 "choose a new or an empty directory"
             )
         if not strangers:
-            with cls._writing_to(path):
+            with writing_to(path):
                 write_json(path / META, {"format": FORMAT, "study": study.name, "version": study.version})
         return cls.open_for(path, study)
 
     @staticmethod
     def exists(path: str | Path) -> bool:
-        """Whether there is a store at ``path``."""
-        return is_file(expanded(path) / META)
+        """Whether there is a store at ``path``.
+
+        Raises:
+            StoreError: if one may not look there.
+        """
+        meta = expanded(path) / META
+        try:
+            os.stat(meta)
+        except PermissionError as error:
+            raise unreadable(meta, error) from error
+        except (OSError, ValueError):  # none, a name that is too long, or a zero byte in it
+            return False
+        return meta.is_file()
 
     @classmethod
-    def open_for(cls, path: str | Path, study: Study) -> "Store":
+    def open_for(cls, path: str | Path, study: Labelled) -> "Store":
         """Open the store at ``path`` for more results of a study.
 
         Raises:
@@ -191,96 +137,117 @@ class Store:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the store for one run; the operating system lets go of it if the process dies.
+        """Hold the store while cells are planned; the operating system lets go of it if the process dies.
 
         Raises:
-            StoreError: if another run holds it.
+            StoreError: if another run holds it for too long.
         """
-        lock = FileLock(self.path / LOCK)
-        with self._writing():
+        with self._held(LOCK, 60.0, "is being planned by another run, or used by an earlier version of ntkgap"):
+            yield
+
+    @contextlib.contextmanager
+    def choosing(self) -> Iterator[None]:
+        """Be the one run that chooses cells as results come in.
+
+        Raises:
+            StoreError: if there is another.
+        """
+        with self._held(CHOOSING, 0.0, "is being decided by another run"):
+            yield
+
+    @contextlib.contextmanager
+    def _held(self, name: str, timeout: float, why: str) -> Iterator[None]:
+        lock = FileLock(self.path / name)
+        with self.writing():
             try:
-                lock.acquire(timeout=0)
+                lock.acquire(timeout=timeout)
             except Timeout as error:
                 raise StoreError(
-                    f"another run is using the store {self.path}; wait for it to end or use another store"
+                    f"the store {self.path} {why}; wait for it to end or use another store"
+                ) from error
+            except NotImplementedError as error:
+                raise StoreError(
+                    f"the file system of {self.path} has no locks; put the store elsewhere, such as a folder of "
+                    "this machine, and join stores by 'ntkgap merge'"
                 ) from error
         try:
             yield
         finally:
             lock.release()
 
-    def look_up(self, study: Study) -> list[StoredCell]:
-        """Every cell of a study as the store has it, without writing anything."""
-        return [self.find(cell) for cell in study.cells()]
+    def look_up(self, cells: Iterable[Cell]) -> list[StoredCell]:
+        """Cells as the store has them, without writing anything."""
+        return [self.find(cell) for cell in cells]
 
-    def plan(self, study: Study) -> list[StoredCell]:
-        """Note every cell of a study in the store, so that it shows as pending until it is computed."""
+    def plan(self, study: Study, cells: Iterable[Cell]) -> list[StoredCell]:
+        """Note cells of a study in the store, so that they show as pending until they are computed."""
         self.note(study)
-        with self._writing():
-            return [self._add(cell) for cell in study.cells()]
+        with self.writing():
+            return [self._add(cell) for cell in cells]
 
     def note(self, study: Study, **more: Any) -> None:
         """Write down what the study was asked to do, and more that readers of the store must know."""
-        with self._writing():
-            self.meta |= {"axes": list(study.axes), "configuration": dict(study.configuration()), **more}
+        self.describe_as({"axes": list(study.axes), "configuration": dict(study.configuration()), **more})
+
+    def describe_as(self, meta: Mapping[str, Any]) -> None:
+        """Write down what readers of the store must know."""
+        with self.writing():
+            # Another run may have written since this one has read.
+            self.meta = read_checked(self.path / META, fault_of_meta, REMEDY_OF_META) | dict(meta)
             write_json(self.path / META, self.meta)
 
     def add(self, cell: Cell) -> StoredCell:
         """Note a single cell, so that it shows as pending until it is computed."""
-        with self._writing():
+        with self.writing():
             return self._add(cell)
 
     def find(self, cell: Cell) -> StoredCell:
         """A cell as the store has it, without writing anything."""
-        return StoredCell(cell, Path(self._project.open_job(identity(cell)).path))
+        return StoredCell(cell, self._workspace / name_and_text(identity(cell))[0])
 
-    def cells(self) -> list[StoredCell]:
+    def cells(self, known: Mapping[Path, StoredCell] | None = None) -> list[StoredCell]:
         """Every cell the store knows, computed or not, ordered along the study's axes.
+
+        Args:
+            known: those that were read before, by directory; they are not read again.
 
         Raises:
             StoreError: if a cell's configuration is damaged.
         """
         found, axes = [], self.meta.get("axes", [])
-        for job in self._jobs():
-            path = Path(job.path)
+        for path in self._directories():
+            if known and path in known:
+                found.append(known[path])
+                continue
             try:
-                cell = job.statepoint()
-            except UNREADABLE as error:
-                # A process killed while making a cell's directory leaves an empty one that is not planned yet.
-                if not path.is_dir() or any(not p.name.startswith(".") for p in path.iterdir()):
-                    raise StoreError(f"the configuration of the cell in {path} is damaged; {REMEDY}") from error
+                cell = read_configuration(path)
+            except Damaged as error:
+                raise StoreError(f"the configuration of the cell in {path} is damaged; {REMEDY}") from error
+            except OSError as error:
+                raise unreadable(path, error) from error
+            if cell is None:
                 continue
             if fault := fault_of_cell(cell, axes):
                 raise StoreError(f"the configuration of the cell in {path} is damaged ({fault}); {REMEDY}")
             found.append(StoredCell(cell, path))
         return sorted(found, key=lambda c: ([_sortable(c.cell.get(a)) for a in axes], c.directory.name))
 
-    def _jobs(self) -> list[Any]:
+    def _directories(self) -> list[Path]:
         try:
-            return list(self._project)
-        except (WorkspaceError, OSError) as error:
+            return list(directories(self._workspace))
+        except PermissionError as error:
+            raise unreadable(self._workspace, error) from error
+        except OSError as error:
             raise StoreError(f"the cells in {self.path} cannot be listed: {reason(error)}; {REMEDY}") from error
 
     def _add(self, cell: Cell) -> StoredCell:
-        job = self._project.open_job(identity(cell))
-        try:
-            job.init()
-        # A process was killed between making the directory and filling it, or the file is damaged: the directory's
-        # name says what it must hold.
-        except UNREADABLE:
-            job.init(force=True)
-        return StoredCell(cell, Path(job.path))
+        name, text = name_and_text(identity(cell))
+        write_configuration(directory := self._workspace / name, text)
+        return StoredCell(cell, directory)
 
-    @staticmethod
-    @contextlib.contextmanager
-    def _writing_to(path: Path) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise StoreError(f"cannot write to the store {path}: {error}") from error
-
-    def _writing(self) -> contextlib.AbstractContextManager[None]:
-        return self._writing_to(self.path)
+    def writing(self) -> contextlib.AbstractContextManager[None]:
+        """Name the store where the operating system refuses to write."""
+        return writing_to(self.path)
 
 
 def _sortable(value: Any) -> tuple[bool, float, str]:

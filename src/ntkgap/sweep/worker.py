@@ -4,6 +4,7 @@ Started as a program of its own (``engines/start.py``) rather than through ``mul
 notebooks need no ``if __name__ == "__main__"`` guard.
 """
 
+import functools
 import json
 import os
 import queue
@@ -11,8 +12,10 @@ import sys
 import threading
 import warnings
 from pathlib import Path
+from typing import Any
 
-from ntkgap.sweep.cell import Task, compute_cell
+from ntkgap.sweep.cell import Task, computed, resolve, write_outcome
+from ntkgap.sweep.files import to_json
 from ntkgap.sweep.study import Supplies
 
 
@@ -21,7 +24,8 @@ def _read_tasks(tasks: "queue.Queue[Task]") -> None:
     for line in sys.stdin:
         message = json.loads(line)
         supplies = supplies if message["supplies"] is None else message["supplies"]
-        tasks.put(Task(message["compute"], message["cell"], Path(message["directory"]), supplies))
+        directory = message["directory"] and Path(message["directory"])
+        tasks.put(Task(message["compute"], message["cell"], directory, supplies))
     # End of input: the parent is done with us or dead. Either way nothing half-computed is of use.
     os._exit(0)
 
@@ -33,14 +37,21 @@ def main() -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a model prints must not look like an answer
     tasks: queue.Queue[Task] = queue.Queue()
+    find = functools.cache(resolve)  # a file that changes meanwhile is not loaded again: one run, one code
     threading.Thread(target=_read_tasks, args=(tasks,), daemon=True).start()
 
-    def say(state: str, message: str = "") -> None:
-        print(json.dumps({"state": state, "message": message}), file=answers)
+    def say(state: str, **more: Any) -> None:
+        print(json.dumps(to_json({"state": state, **more}), allow_nan=False), file=answers)
 
     while True:
         task = tasks.get()
+        state, content = computed(task, lambda: say("begun"), find)
+        if task.directory is None:
+            say(state, content=content)
+            continue
         try:
-            say(compute_cell(task, lambda: say("begun")))
+            write_outcome(task.directory, state, content)
         except OSError as error:
-            say("unwritable", f"cannot write to {task.directory}: {error}")
+            say("unwritable", message=f"cannot write to {task.directory}: {error}")
+        else:
+            say(state)

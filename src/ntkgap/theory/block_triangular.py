@@ -37,6 +37,12 @@ def sequential_duals(gram: Tensor, sizes: Sequence[int], residual: Tensor, decay
 
     Raises:
         KernelError: if a shape does not fit, or a task's block is singular and training has no end.
+
+    Example:
+        >>> kernel = torch.eye(3, dtype=torch.float64) + 0.5
+        >>> duals = ng.sequential_duals(kernel, [2, 1], torch.ones(3, 1, dtype=torch.float64))
+        >>> duals.shape
+        torch.Size([3, 1])
     """
     precision = gram.dtype
     gram, residual, blocks = _checked(gram, sizes, residual)

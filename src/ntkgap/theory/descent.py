@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import KernelError
+from ntkgap.one_line import one_line
 from ntkgap.theory.matrices import indices
 
 DecayTo = Literal["zero", "initial"]
@@ -39,6 +40,8 @@ class Descent:
     weight_decay: float
     decay_to: DecayTo
     clip_norm: float | None
+
+    __repr__ = one_line
 
     def __post_init__(self) -> None:
         if not is_number(self.momentum) or not 0 <= self.momentum < 1:
@@ -160,13 +163,6 @@ def _rows(batch: Any, examples: int, step: int) -> Tensor:
 def sgd_settings(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """The settings of a ``torch.optim.SGD`` as ``train_in_function_space`` takes them.
 
-    Example::
-
-        optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
-        predicted = ng.train_in_function_space(
-            gram, outputs, targets, steps=200, linear_term=linear, **ng.sgd_settings(optimizer)
-        )
-
     Args:
         optimizer: over the parameters that the kernel is of, before its first step. Schedulers are not read:
             replace ``learning_rate`` by one number a step.
@@ -176,6 +172,11 @@ def sgd_settings(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
 
     Raises:
         KernelError: if what it does is no function of outputs and kernel; the message says why.
+
+    Example:
+        >>> net = nn.Linear(3, 1)
+        >>> ng.sgd_settings(torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9))
+        {'learning_rate': 0.1, 'momentum': 0.9, 'nesterov': False, 'weight_decay': 0.0}
     """
     twin = "train the linearized twin with it instead, ntkgap.linearize(model)"
     if type(optimizer) is not torch.optim.SGD:

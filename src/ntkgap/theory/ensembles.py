@@ -4,6 +4,7 @@ from torch import Tensor
 
 from ntkgap.errors import KernelError
 from ntkgap.kernels.rounding import check_solve
+from ntkgap.one_line import line_of
 from ntkgap.theory.gaussian import Gaussian, as_covariance
 from ntkgap.theory.gaussian_process import NOISE_REMEDY, noisy_factor
 from ntkgap.theory.matrices import array, coarsest, coarsest_type, gram_matrix
@@ -92,13 +93,6 @@ class InfiniteEnsemble(KernelModes):
     noise the limit t → ∞ then is the NNGP posterior). No such reading exists if all layers are trained.
     Source: Lee et al. 2019, section 2.3.
 
-    Example::
-
-        ensemble = InfiniteEnsemble(ntk, nngp, y)
-        decay = ensemble.gradient_descent_decay(learning_rate, 100)     # or at several steps at once
-        prediction = ensemble.predict(decay, ntk_cross, nngp_cross, nngp_test)
-        prediction.mean, prediction.std                                 # [k, C], [k]
-
     Args:
         ntk: Θ of the training inputs, one matrix shared by all outputs, [n, n].
         nngp: Σ of the training inputs, [n, n], or None if all members start from the same function.
@@ -107,6 +101,16 @@ class InfiniteEnsemble(KernelModes):
 
     Raises:
         KernelError: if a shape does not fit, an entry is not finite or a Gram matrix is not symmetric.
+
+    Example:
+        >>> train, test = ng.load_data("digits", n_train=20, n_test=5)
+        >>> limit = ng.infinite_width(ng.MLP(64, 10, 32, 2))
+        >>> known, cross = limit.kernels(train.x.double()), limit.kernels(test.x.double(), train.x.double())
+        >>> ensemble = ng.InfiniteEnsemble(known.ntk, known.nngp, train.y.double())
+        >>> decay = ensemble.gradient_descent_decay(ng.critical_learning_rate(known.ntk) / 2, 100)
+        >>> predicted = ensemble.predict(decay, cross.ntk, cross.nngp, limit.nngp(test.x.double()))
+        >>> predicted.mean.shape, predicted.std.shape
+        (torch.Size([5, 10]), torch.Size([5]))
     """
 
     def __init__(self, ntk: Tensor, nngp: Tensor | None, targets: Tensor, initial: Tensor | None = None) -> None:
@@ -198,6 +202,15 @@ class RandomizedPriorEnsemble:
     Raises:
         KernelError: if a shape does not fit, an entry is not finite, a Gram matrix is not symmetric, or Θ + σ²I is
             not positive definite.
+
+    Example:
+        >>> x = torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        >>> limit = ng.infinite_width(ng.MLP(3, 1, 32, 1).double())
+        >>> known = limit.kernels(x)
+        >>> y = x.sum(1, keepdim=True)
+        >>> ensemble = ng.RandomizedPriorEnsemble(known.ntk, known.nngp, y, noise_variance=0.1)
+        >>> ensemble.predict(known.ntk[:2], known.nngp[:2], known.nngp[:2, :2]).mean.shape
+        torch.Size([2, 1])
     """
 
     def __init__(
@@ -215,6 +228,9 @@ class RandomizedPriorEnsemble:
         self.ntk, self.noise_variance = ntk, float(noise_variance)
         self.factor = noisy_factor(ntk, noise_variance, "the NTK Gram matrix")
         self.jitter = self.factor.jitter
+
+    def __repr__(self) -> str:
+        return line_of(self, f"{len(self.ntk)} examples", noise_variance=self.noise_variance)
 
     def predict(
         self,

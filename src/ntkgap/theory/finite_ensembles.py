@@ -6,6 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from ntkgap.errors import KernelError
+from ntkgap.one_line import one_line
 from ntkgap.theory.gaussian import Gaussian
 from ntkgap.theory.wasserstein import gaussian_wasserstein
 
@@ -28,6 +29,8 @@ class EnsembleErrors:
     covariance: Tensor
     wasserstein: Tensor
     z_score: Tensor
+
+    __repr__ = one_line
 
 
 def ensemble_errors(outputs: Tensor, predicted: Gaussian) -> EnsembleErrors:

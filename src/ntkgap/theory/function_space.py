@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ntkgap.errors import KernelError
 from ntkgap.kernels.rounding import TOLERANCE, change_of_targets, check_solve
+from ntkgap.one_line import one_line
 from ntkgap.theory.course import Course
 from ntkgap.theory.descent import (
     BatchScale,
@@ -40,6 +41,14 @@ class FunctionSpaceTraining:
         start_factors: c_t, what weight decay to zero has left of θ_0, [T]; otherwise 1.
         kernel: K.
         decays_to_zero: whether weight decay moves θ_0.
+
+    Example:
+        >>> gram, start, y = torch.eye(3), torch.zeros(3, 1), torch.ones(3, 1)
+        >>> training = ng.train_in_function_space(gram, start, y, learning_rate=0.5, steps=2, observe_at=[1, 2])
+        >>> training.losses.tolist()
+        [1.5, 0.375, 0.09375]
+        >>> training.predict(torch.ones(1, 3), torch.zeros(1, 1))[:, 0, 0].tolist()
+        [1.5, 2.25]
     """
 
     steps: tuple[int, ...]
@@ -49,6 +58,8 @@ class FunctionSpaceTraining:
     start_factors: Tensor
     kernel: OutputKernel
     decays_to_zero: bool
+
+    __repr__ = one_line
 
     def predict(self, cross_gram: Tensor, initial: Tensor, linear_term: Tensor | None = None) -> Tensor:
         r"""f_t on k new points at the observed steps, [T, ..., k, C].
@@ -136,7 +147,7 @@ def train_in_function_space(
 
     For networks without biases whose L layers are joined by ReLU it is L·f_0, also at infinite width.
 
-    Example: ten draws of an infinitely wide network, trained on the cross-entropy::
+    Ten draws of an infinitely wide network, trained on the cross-entropy::
 
         kernels = ng.infinite_width(net).kernels(x)              # Σ and Θ, [n, n]
         draws = torch.linalg.cholesky(kernels.nngp) @ torch.randn(10, n, C, dtype=torch.float64)
@@ -178,6 +189,17 @@ def train_in_function_space(
         DivergenceError: if outputs or loss leave the finite numbers; fewer steps show how.
         KernelError: if a shape does not fit, an entry or number is out of range, the loss fails, or the matrix is
             no Gram matrix.
+
+    Example:
+        >>> train, _ = ng.load_data("digits", n_train=10, n_test=5)
+        >>> net = ng.MLP(64, 10, 32, 1).double()
+        >>> kernel = ng.as_matrix(ng.empirical_ntk(net, train.x.double()))
+        >>> outputs, rate = net(train.x.double()).detach(), 0.1 * ng.critical_learning_rate(kernel)
+        >>> training = ng.train_in_function_space(
+        ...     kernel, outputs, train.y, loss="cross_entropy", learning_rate=rate, momentum=0.9, steps=30
+        ... )
+        >>> training.losses.shape
+        torch.Size([31])
     """
     steps = check_steps(steps)
     rates = rate_of_each_step(learning_rate, steps)

@@ -7,6 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from ntkgap.errors import KernelError
+from ntkgap.one_line import one_line
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class Gaussian:
 
     mean: Tensor
     covariance: Tensor
+
+    __repr__ = one_line
 
     @property
     def variance(self) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ntkgap.errors import KernelError
 from ntkgap.kernels.rounding import check_solve
+from ntkgap.one_line import line_of
 from ntkgap.theory.gaussian import Gaussian, as_covariance
 from ntkgap.theory.matrices import array, coarsest, coarsest_type, gram_matrix
 from ntkgap.theory.solves import PositiveFactor, positive_factor
@@ -57,6 +58,14 @@ class GaussianProcess:
     Raises:
         KernelError: if a shape does not fit, an entry is not finite, the matrix is not symmetric, or K + σ²I is
             not positive definite.
+
+    Example:
+        >>> x = torch.linspace(0, 1, 5, dtype=torch.float64)
+        >>> gram = torch.exp(-((x[:, None] - x) ** 2))
+        >>> posterior = ng.GaussianProcess(gram, torch.sin(x)[:, None], noise_variance=0.01)
+        >>> predicted = posterior.predict(cross=gram[:1], test=gram[:1, :1])
+        >>> predicted.mean.shape, bool(predicted.std < 0.1)
+        (torch.Size([1, 1]), True)
     """
 
     def __init__(self, gram: Tensor, targets: Tensor, noise_variance: float | Tensor = 0.0) -> None:
@@ -67,6 +76,9 @@ class GaussianProcess:
         self.targets = array(targets, "the targets", (self.n, None))
         self.duals = self.factor.solve(self.targets)
         self.scale, self.unit = float(gram.abs().max()), coarsest([gram])
+
+    def __repr__(self) -> str:
+        return line_of(self, f"{self.n} examples", f"{self.targets.shape[1]} outputs", jitter=self.jitter)
 
     def predict(self, cross: Tensor, test: Tensor) -> Gaussian:
         """Posterior of f, not of noisy observations of it, on k points.

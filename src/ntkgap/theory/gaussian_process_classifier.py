@@ -12,6 +12,7 @@ from ntkgap.errors import KernelError
 from ntkgap.kernels.class_probabilities import class_probabilities
 from ntkgap.kernels.evidence import Range
 from ntkgap.kernels.likelihoods import are_probabilities
+from ntkgap.one_line import line_of, one_line
 from ntkgap.theory.matrices import array, gram_matrix
 
 MAX_STEPS = 100
@@ -34,6 +35,8 @@ class ClassPosterior:
 
     mean: Tensor
     covariance: Tensor
+
+    __repr__ = one_line
 
     def probabilities(
         self, method: str = "probit", *, samples: int = 1000, generator: Generator | None = None
@@ -74,6 +77,15 @@ class GaussianProcessClassifier:
     Raises:
         KernelError: if a shape does not fit, an entry is not finite, the matrix is not symmetric and positive
             semidefinite, the targets are no probabilities, or δ is not positive and finite.
+
+    Example:
+        >>> x = torch.tensor([[-1.0, 0.2], [-0.8, -0.3], [1.0, 0.1], [0.9, -0.2]], dtype=torch.float64)
+        >>> y = torch.eye(2, dtype=torch.float64)[[0, 0, 1, 1]]
+        >>> posterior = ng.GaussianProcessClassifier(x @ x.T + 1, y).fit_evidence()
+        >>> new = torch.tensor([[2.0, 0.0]], dtype=torch.float64)
+        >>> predicted = posterior.predict(new @ x.T + 1, new @ new.T + 1)
+        >>> int(predicted.probabilities("probit").argmax())
+        1
     """
 
     def __init__(self, gram: Tensor, targets: Tensor, prior_precision: float = 1.0) -> None:
@@ -92,6 +104,11 @@ class GaussianProcessClassifier:
         self._p = self.mode.softmax(dim=1)
         self._e, self._root, determinant = self._curvature(self._p)
         self.log_evidence = self._objective(self._duals, self.mode) - 0.5 * determinant
+
+    def __repr__(self) -> str:
+        n, classes = self.targets.shape
+        more = {"prior_precision": self.prior_precision, "log_evidence": float(self.log_evidence)}
+        return line_of(self, f"{n} examples", f"{classes} classes", **more)
 
     def predict(self, cross: Tensor, test: Tensor) -> ClassPosterior:
         """Posterior of the functions on k points.

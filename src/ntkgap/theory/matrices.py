@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ntkgap.errors import KernelError
 from ntkgap.kernels.spectrum import check_symmetric
+from ntkgap.models.devices import in_float64
 
 
 def gram_matrix(matrix: Tensor, name: str, size: int | None = None) -> Tensor:
@@ -51,7 +52,7 @@ def array(values: Tensor, name: str, shape: tuple[int | None, int | None]) -> Te
         raise KernelError(f"{name} must hold floating-point numbers, got {values.dtype}")
     if not torch.isfinite(values).all():
         raise KernelError(f"{name} has NaN or infinite entries")
-    return values.double()
+    return in_float64(values)
 
 
 def indices(places: Tensor | Sequence[int], size: int, name: str) -> Tensor:

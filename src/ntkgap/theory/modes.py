@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ntkgap.errors import KernelError
 from ntkgap.kernels.rounding import noise_floor, warn_of_targets
+from ntkgap.one_line import line_of
 from ntkgap.theory.matrices import coarsest_type, gram_matrix
 
 # A spectrum that breaks off by this factor above the noise floor is that of a kernel of lower rank.
@@ -61,6 +62,11 @@ class KernelModes:
         self._gram, self._name = gram, name
         self.eigenvalues = eigenvalues.clamp_min(0)  # what is left below zero is rounding
         self.resolved = self.eigenvalues > len(gram) * torch.finfo(gram.dtype).eps * self.eigenvalues[-1]
+
+    def __repr__(self) -> str:
+        resolved = int(self.resolved.sum())
+        largest = float(self.eigenvalues[-1])
+        return line_of(self, f"{len(self.eigenvalues)} modes", resolved=resolved, largest_eigenvalue=largest)
 
     def gradient_descent_decay(self, learning_rate: float, steps: Tensor | int) -> Tensor:
         """(1 − ηκ_i)^t for every step t of ``steps`` [...] and every mode: [..., n]."""

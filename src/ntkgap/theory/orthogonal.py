@@ -68,6 +68,11 @@ def task_overlap(grams: list[list[Tensor]]) -> Tensor:
 
     Raises:
         KernelError: if they are no T × T matrices, of shape [n_s, n_t], or a task's own kernel is zero.
+
+    Example:
+        >>> own, shared = torch.eye(2), torch.zeros(2, 2)
+        >>> ng.task_overlap([[own, shared], [shared, own]]).tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
     """
     if not grams or any(len(row) != len(grams) for row in grams):
         raise KernelError("kernels of T tasks must be T lists of T matrices")

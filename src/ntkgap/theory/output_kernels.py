@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ntkgap.errors import KernelError
+from ntkgap.one_line import one_line
 from ntkgap.theory.matrices import array, gram_matrix
 
 
@@ -22,6 +23,8 @@ class OutputKernel:
     matrix: Tensor
     n: int
     outputs: int
+
+    __repr__ = one_line
 
     @classmethod
     def of(cls, gram: Tensor, n: int, outputs: int) -> "OutputKernel":

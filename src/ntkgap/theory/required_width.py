@@ -9,6 +9,7 @@ from torch import Tensor
 from ntkgap.errors import DataError, KernelError
 from ntkgap.kernels.duplicates import describe_rows, duplicate_inputs
 from ntkgap.kernels.spectrum import spectrum
+from ntkgap.one_line import one_line
 from ntkgap.theory.width_bounds import BOUNDS, Problem
 
 CAVEAT = "Orders of magnitude: every constant is taken as 1, and logarithms are dropped."
@@ -35,6 +36,8 @@ class WidthBound:
     applies_to: str
     exact: bool
 
+    __repr__ = one_line
+
 
 @dataclass(frozen=True)
 class RequiredWidth:
@@ -53,6 +56,8 @@ class RequiredWidth:
     noise_floor: float
     separation: float
     notes: tuple[str, ...]
+
+    __repr__ = one_line
 
     def __str__(self) -> str:
         head = f"λ0 = {self.lambda_min:.4g} (noise floor {self.noise_floor:.1e}), φ = {self.separation:.4g}"
@@ -86,6 +91,12 @@ def required_width(x: Tensor, *, nu: float = 1.0, delta: float = 0.1, depth: int
         KernelError: if inputs coincide after normalisation: H^∞ is singular and the theorems say nothing.
 
     Sources: see ``WidthBound.source`` of each.
+
+    Example:
+        >>> train, _ = ng.load_data("digits", n_train=16, n_test=4)
+        >>> bounds = ng.required_width(train.x)
+        >>> len(bounds.bounds) > 3
+        True
     """
     for name, value in {"nu": nu, "delta": delta}.items():
         if not 0 < value < math.inf:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import KernelError
+from ntkgap.one_line import line_of
 from ntkgap.theory.matrices import array, indices
 from ntkgap.theory.modes import STOP_EARLIER, Decay, KernelModes
 
@@ -29,6 +30,15 @@ class SequentialRegression:
 
     Raises:
         KernelError: if it is no array of finite numbers of that shape.
+
+    Example:
+        >>> kernel = torch.eye(3, dtype=torch.float64) + 0.5  # of three points
+        >>> function = ng.SequentialRegression(torch.zeros(3, 1, dtype=torch.float64))
+        >>> for points, target in ([0], 1.0), ([1], -1.0):
+        ...     _ = function.learn(kernel[:, points], points, torch.tensor([[target]], dtype=torch.float64))
+        ...
+        >>> [round(value, 3) for value in function.function[:, 0].tolist()]
+        [0.556, -1.0, -0.111]
     """
 
     def __init__(self, initial: Tensor) -> None:
@@ -40,6 +50,9 @@ class SequentialRegression:
         if not torch.isfinite(initial).all():
             raise KernelError("the initial function has NaN or infinite entries")
         self.function = initial.double()
+
+    def __repr__(self) -> str:
+        return line_of(self, function=self.function)
 
     def learn(
         self,

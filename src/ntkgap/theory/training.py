@@ -29,6 +29,10 @@ def critical_learning_rate(gram: Tensor, *, divisor: float = 1.0, momentum: floa
     Raises:
         KernelError: if the matrix is not square, finite and symmetric, or has no positive eigenvalue, or a
             number is out of range.
+
+    Example:
+        >>> ng.critical_learning_rate(torch.diag(torch.tensor([4.0, 1.0])))  # 2/κ_max
+        0.5
     """
     if not 0 < divisor < math.inf:
         raise KernelError(f"divisor must be positive and finite, got {divisor!r}")
@@ -59,6 +63,13 @@ class KernelDynamics(KernelModes):
 
     Raises:
         KernelError: if the matrix is not square, finite and symmetric or does not match the residual.
+
+    Example:
+        >>> gram = torch.diag(torch.tensor([1.0, 0.1], dtype=torch.float64))
+        >>> dynamics = ng.KernelDynamics(gram, torch.ones(2, 1, dtype=torch.float64))  # residual f₀ − y
+        >>> decay = dynamics.gradient_flow_decay(torch.tensor([0.0, 10.0], dtype=torch.float64))
+        >>> [round(loss, 4) for loss in dynamics.losses(decay).tolist()]
+        [1.0, 0.0677]
     """
 
     def __init__(self, gram: Tensor, residual: Tensor) -> None:

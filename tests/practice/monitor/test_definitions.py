@@ -10,9 +10,10 @@ from torch.func import hessian
 from torch.nn import functional as F
 
 import ntkgap as ng
-from ntkgap.practice.monitor import present_network, stability_limit, start_network
+from ntkgap.practice.monitor import SampledOutputs, present_network, stability_limit, start_network
 from ntkgap.practice.monitor.curvature import LeadingCurvature
 from ntkgap.practice.monitor.linearization_gap import Linearization
+from ntkgap.practice.monitor.probe_kernel import ProbeKernel
 from tests.practice.monitor.networks import BUILD, case, dense
 from tests.tolerances import CANCELLING, EXACT
 
@@ -212,3 +213,18 @@ def test_power_iteration_finds_the_largest_curvature():
     assert found == pytest.approx(float(torch.linalg.eigvalsh(j @ j.T)[-1]), rel=CANCELLING)
     assert leading.residual < 1e-6
     assert LeadingCurvature(Linearization(start, made.x)).iterate(now, made.x, None, outputs, 1) < found
+
+
+def test_a_kernel_that_is_not_that_of_the_gradients_is_had_again_with_all_proofs():
+    model = ng.MLP(5, 3, width=8, depth=2, nonlinearity="tanh").double()
+    x = torch.randn(9, 5, dtype=torch.float64)
+    known = ProbeKernel(SampledOutputs(), x)
+    known.prove(model)
+    found = known.at(model)
+    assert known.confirmed(model, found) is found
+    wrong = {name: k.clone() for name, k in found.items()}
+    next(iter(wrong.values()))[7, 7, 0, 0] *= 1.1  # beyond the examples on which the structure is proved
+    again = known.confirmed(model, wrong)
+    assert not known.trusted
+    for name, kernel in found.items():
+        assert torch.allclose(again[name], kernel, rtol=1e-12)

@@ -13,8 +13,8 @@ from ntkgap.studies.measured import Measured
 from ntkgap.studies.statistics import Interval
 from ntkgap.studies.verdict import Verdict, WidthResult
 
-STATES = ("holds", "fails", "undecided")
-WORDS = {"holds": "yes", "fails": "no", "undecided": "undecided"}
+STATES = ("holds", "fails", "inconclusive")
+WORDS = {"holds": "yes", "fails": "no", "inconclusive": "inconclusive"}
 WHEN = ("converged", "after_10", "at_score_92_5", "matched")
 CONDITIONS = (
     "where training has converged",
@@ -23,7 +23,7 @@ CONDITIONS = (
     "at the same training loss",
 )
 CLAIMS = {claim.key: claim for claim in claims([1, 10], [0.925], own_function=True)}
-REASONS = "Undecided: see the reasons in this row."
+REASONS = "Inconclusive: see the reasons in this row."
 
 
 def verdict(when, state, interval=None):
@@ -42,7 +42,7 @@ def advice(states, intervals=(None,) * 4):
 @pytest.mark.parametrize("states", list(itertools.product(STATES, repeat=4)))
 def test_the_advice_says_every_state_in_its_word_and_convergence_first(states):
     sentence = advice(states)
-    if set(states) == {"undecided"}:
+    if set(states) == {"inconclusive"}:
         assert sentence == REASONS
         return
     said = {}
@@ -61,19 +61,19 @@ def test_the_advice_says_every_state_in_its_word_and_convergence_first(states):
     [
         (("holds",) * 4, "Yes {}, {}, {} and {}."),
         (("holds", "holds", "fails", "fails"), "Yes {} and {}; no {} and {}."),
-        (("holds", "fails", "undecided", "undecided"), "Yes {}; no {}; undecided {} and {}."),
+        (("holds", "fails", "inconclusive", "inconclusive"), "Yes {}; no {}; inconclusive {} and {}."),
         (("fails", "holds", "holds", "holds"), "No {}; yes {}, {} and {}."),
-        (("undecided", "fails", "holds", "fails"), "Undecided {0}; no {1} and {3}; yes {2}."),
+        (("inconclusive", "fails", "holds", "fails"), "Inconclusive {0}; no {1} and {3}; yes {2}."),
     ],
 )
 def test_the_advice_in_full(states, sentence):
     assert advice(states) == sentence.format(*CONDITIONS)
 
 
-def test_claims_that_were_not_judged_are_undecided():
+def test_claims_that_were_not_judged_are_inconclusive():
     """Of stops and scores none is known that nobody asked for."""
     sentence = advice((None, "holds", None, None))
-    assert sentence == "Undecided {0} and {3}; yes {1}.".format(*CONDITIONS)
+    assert sentence == "Inconclusive {0} and {3}; yes {1}.".format(*CONDITIONS)
 
 
 @pytest.mark.parametrize(
@@ -84,15 +84,15 @@ def test_claims_that_were_not_judged_are_undecided():
         (-0.03, -0.002, "0.2 to 3 points more"),
     ],
 )
-def test_what_is_undecided_throughout_lies_within_bounds(low, high, between):
+def test_what_is_inconclusive_throughout_lies_within_bounds(low, high, between):
     known = Interval((low + high) / 2, low, high)
-    sentence = f"Do not count on it: undecided, {between} {{}}."
-    assert advice(("undecided",) * 4, (known, None, None, None)) == sentence.format(CONDITIONS[0])
-    assert advice(("undecided",) * 4, (None, None, known, None)) == sentence.format(CONDITIONS[2])
+    sentence = f"Do not count on it: inconclusive, {between} {{}}."
+    assert advice(("inconclusive",) * 4, (known, None, None, None)) == sentence.format(CONDITIONS[0])
+    assert advice(("inconclusive",) * 4, (None, None, known, None)) == sentence.format(CONDITIONS[2])
 
 
 def test_bounds_that_are_infinite_are_none():
-    assert advice(("undecided",) * 4, (None, Interval(0.0, -math.inf, 0.1), None, None)) == REASONS
+    assert advice(("inconclusive",) * 4, (None, Interval(0.0, -math.inf, 0.1), None, None)) == REASONS
 
 
 def row(verdicts, cells=()):
@@ -117,19 +117,19 @@ def test_what_width_saves_is_said_beside_a_width():
 
 
 def test_training_scores_and_own_training_have_answers_of_their_own():
-    known = [verdict("at_score_92_5", "holds", Interval(0.05, 0.02, 0.064)), verdict("own", "undecided")]
+    known = [verdict("at_score_92_5", "holds", Interval(0.05, 0.02, 0.064)), verdict("own", "inconclusive")]
     said = row(known)
     assert said[QUESTIONS[1]] == "at 92.5 %: yes: 5 points less forgotten [2, 6.4]."
-    assert said[QUESTIONS[0]] == "under your training: undecided: of a reason."
+    assert said[QUESTIONS[0]] == "under your training: inconclusive: of a reason."
     assert row(known[1:])[QUESTIONS[1]] == "Not asked."
 
 
 def test_a_single_seed_decides_nothing():
-    known = verdict("converged", "undecided", Interval(0.03, 0.03, 0.03))
+    known = verdict("converged", "inconclusive", Interval(0.03, 0.03, 0.03))
     single = replace(known, widths=(replace(known.widths[0], n_seeds=1),))
-    others = [verdict("after_10", "undecided")]
+    others = [verdict("after_10", "inconclusive")]
     assert row([single, *others])[QUESTIONS[-1]] == REASONS
-    assert row([single, *others])[QUESTIONS[3]] == "Undecided: of a reason."
+    assert row([single, *others])[QUESTIONS[3]] == "Inconclusive: of a reason."
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from ntkgap.studies.continual.decomposition import complete
 from ntkgap.studies.continual.learner import Learner
 from ntkgap.studies.continual.saved import saved_figure, saved_table
 from ntkgap.studies.measured import Measured
+from tests.here import Here
 from tests.studies.continual.test_prediction import TINY
 from tests.tolerances import EXACT
 
@@ -62,12 +63,12 @@ def test_tasks_are_left_at_a_training_score_or_it_is_not_reached():
     assert "forgetting_at_score_long" not in found["scalars"]  # of stopping times alone
 
 
-def test_scores_that_no_network_reaches_are_undecided_in_one_line(tmp_path):
+def test_scores_that_no_network_reaches_are_inconclusive_in_one_line(tmp_path):
     training = {"fraction_of_critical": 0.4, "steps": [1, 2], "accuracies": [0.995]}
     study = tiny(training=training, widths=[4, 8], kernels=["infinite"])
-    runs = ng.run(study, tmp_path / "store", workers=1, progress=False)
+    runs = ng.run(study, tmp_path / "store", engine=Here(), progress=False)
     (verdict,) = (v for v in assess(runs) if v.claim.key == "width_helps_at_score_99_5")
-    assert verdict.state == "undecided"
+    assert verdict.state == "inconclusive"
     assert "did not score 99.5 % on every task by the last stopping time" in verdict.sentence
     keys = [v.claim.key for v in assess(runs) if v.claim.key.startswith("width_helps")]
     assert keys[:2] == ["width_helps_after_1", "width_helps_after_2"]
@@ -139,7 +140,7 @@ def test_the_rule_of_the_learning_rate_is_an_axis_along_which_width_is_judged(tm
     training = {**SGD, "rate_by_width": "constant", "at_width": 4}
     variations = {"width": [4, 16], "axes": {"training.rate_by_width": ["inverse_width"]}}
     study = tiny(training=training, kernels=[], widths=[4, 16], variations=variations)
-    runs = ng.run(study, tmp_path / "store", workers=1, progress=False)
+    runs = ng.run(study, tmp_path / "store", engine=Here(), progress=False)
     assert len(runs.cells) == 4
     (found,) = (v for v in assess_variations(runs) if v.claim.key == "width_helps_after_12")
     assert found.along.width == 16

@@ -15,6 +15,7 @@ from ntkgap.studies import assess
 from ntkgap.studies.assess import measured_cells
 from ntkgap.studies.continual.answers import QUESTIONS
 from ntkgap.studies.figures import MatrixFigure
+from tests.here import Here
 from tests.studies.continual.test_prediction import TINY
 from tests.tolerances import EXACT
 
@@ -42,7 +43,7 @@ def runs(tmp_path_factory):
         {**TINY, **heads, "name": "heads", "widths": [4, 16]},
     ]
     study = ng.ContinualStudy.build({"seeds": [0, 1], "problems": copy.deepcopy(small)})
-    return ng.run(study, tmp_path_factory.mktemp("store"), workers=1, progress=False)
+    return ng.run(study, tmp_path_factory.mktemp("store"), engine=Here(), progress=False)
 
 
 def test_a_cell_is_a_pure_function_of_its_configuration(measured):

@@ -10,6 +10,7 @@ import pytest
 import ntkgap as ng
 from ntkgap.studies.assess import measured_cells
 from ntkgap.studies.continual.show import tables
+from tests.here import Here
 from tests.studies.continual.test_prediction import TINY
 
 WIDTHS = [4, 8, 16]
@@ -22,7 +23,7 @@ WITHOUT_END = ["without end: by infinite width", "without end: by K(θ₀)"]
 def measured(tmp_path_factory):
     kernels = {"kernels": ["infinite", "initial", "task_start"], "widths": WIDTHS}
     study = ng.ContinualStudy.build({"seeds": [0, 1, 2], "problems": [{**copy.deepcopy(TINY), **kernels}]})
-    return measured_cells(ng.run(study, tmp_path_factory.mktemp("store"), workers=1, progress=False))["tiny"]
+    return measured_cells(ng.run(study, tmp_path_factory.mktemp("store"), engine=Here(), progress=False))["tiny"]
 
 
 def entries(cells):

@@ -1,13 +1,13 @@
 """The page of the uncertainty study: answers, bands, tables."""
 
 import html
-import json
 
 import matplotlib as mpl
 import pytest
 
 import ntkgap as ng
 from ntkgap.reporting.bands import band_figure
+from ntkgap.reporting.records import read_verdicts
 from ntkgap.studies import assess
 from ntkgap.studies.assess import measured_cells
 from ntkgap.studies.figures import BandFigure
@@ -47,8 +47,7 @@ def test_the_page_answers_and_shows_everything(folder, runs):
         # Few members leave the claims about moments undecidable: they are said to have nothing to show.
         assert f'data-chart="uncertainty-{key}-1"' in section or "Nothing to draw" in section
     assert page.count('data-chart="') > 2 * page.count("Nothing to draw")
-    records = json.loads((folder / "verdicts.json").read_text())
-    assert {r["claim"] for r in records} == {claim.key for claim in claims}
+    assert {r.claim for r in read_verdicts(folder / "verdicts.json")} == {claim.key for claim in claims}
 
 
 def test_bands_have_a_column_a_width_and_one_for_infinity(runs):

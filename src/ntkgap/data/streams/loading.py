@@ -55,6 +55,11 @@ def load_stream(
 
     Raises:
         DataError: if the kind or an option is unknown, a number out of range, or data do not reach.
+
+    Example:
+        >>> stream = ng.load_stream("rotated", "digits", n_train=20, n_test=20, tasks=3, angle=30)
+        >>> [task.name for task in stream.tasks]
+        ['0°', '30°', '60°']
     """
     check_default_device()
     if not isinstance(kind, str) or kind not in STREAMS:

@@ -29,6 +29,11 @@ def stream_of(
     Raises:
         DataError: if there are fewer than two tasks, shapes differ, or a class that is tested is not in the
             training set.
+
+    Example:
+        >>> tasks = [ng.load_data("digits", n_train=10, n_test=10, seed=seed) for seed in (0, 1)]
+        >>> ng.stream_of(tasks, names=["first", "second"]).n_outputs
+        10
     """
     check_heads(heads)
     if not isinstance(datasets, Sequence):

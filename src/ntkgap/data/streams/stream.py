@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ntkgap.data.dataset import Dataset
 from ntkgap.errors import DataError
+from ntkgap.one_line import line_of
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,11 @@ class Task:
         test: what is asked, in the same form.
         columns: which c outputs of the network the targets are for, ascending; all networks of a stream have the
             same outputs, and a task with a head of its own uses only some of them.
+
+    Example:
+        >>> stream = ng.load_stream("rotated", "digits", n_train=10, n_test=10, tasks=2, angle=45)
+        >>> stream.tasks[1].name, stream.tasks[1].train.x.shape
+        ('45°', torch.Size([10, 1, 8, 8]))
     """
 
     name: str
@@ -44,6 +50,11 @@ class TaskStream:
         DataError: if there are fewer than two tasks, or their inputs differ in shape, or their targets do not go
             with their columns, or some tasks are classification and others regression, or all test targets of a
             regression are the same, so that there is no variance to explain.
+
+    Example:
+        >>> stream = ng.load_stream("permuted", "digits", n_train=10, n_test=10, tasks=3)
+        >>> len(stream.tasks), stream.n_outputs, stream.classification
+        (3, 10, True)
     """
 
     name: str
@@ -90,8 +101,8 @@ class TaskStream:
 
     def __repr__(self) -> str:
         names = [task.name for task in self.tasks]
-        shown = ", ".join(names if len(names) <= 6 else [*names[:3], "…", names[-1]])
-        return f"TaskStream({self.name!r}, {len(self)} tasks: {shown}; {self.tasks[0].train!r} the first)"
+        shown = ", ".join(names if len(names) <= 4 else [names[0], "…", names[-1]])
+        return line_of(self, repr(self.name), f"{len(self)} tasks: {shown}", repr(self.tasks[0].train))
 
     def __len__(self) -> int:
         return len(self.tasks)
@@ -116,13 +127,13 @@ class TaskStream:
         """A data set of the shapes that a network for this stream must have: the first task, all outputs."""
         train = self.tasks[0].train
         # Ones: a column of zeros is no column of signs.
-        return Dataset(train.x, torch.ones(len(train), self.n_outputs, dtype=train.y.dtype), train.n_classes)
+        return Dataset(train.x, train.y.new_ones(len(train), self.n_outputs), train.n_classes)
 
-    def to(self, dtype: torch.dtype) -> "TaskStream":
-        """Cast inputs and targets of all tasks."""
+    def to(self, to: torch.dtype | torch.device | str) -> "TaskStream":
+        """Cast inputs and targets of all tasks to a type, or move them to a device."""
         return TaskStream(
             self.name,
-            tuple(Task(t.name, t.train.to(dtype), t.test.to(dtype), t.columns) for t in self.tasks),
+            tuple(Task(t.name, t.train.to(to), t.test.to(to), t.columns) for t in self.tasks),
         )
 
 

@@ -7,13 +7,15 @@ a short sum of outer products (``factors``) that is never written out. Before th
 the test against autograd (``recipe``); what fails, or has no rule, falls back to explicit per-example
 gradients (``fallback``), and networks that have none are refused (``refusals``). Kernels are products of
 factors, taken in the cheapest of several exact orders (``orders``, ``contraction``) and in blocks that fit
-the memory (``plan``, ``ntk``). What is too large to form is an operator (``operator``).
+the memory (``plan``, ``ntk``). What is too large for it goes to a file (``to_file``), or is an operator that is
+never formed (``operator``).
 """
 
 from ntkgap.kernels.empirical.jacobian import Jacobian, jacobian
 from ntkgap.kernels.empirical.ntk import as_matrix, empirical_ntk, plan_ntk
 from ntkgap.kernels.empirical.operator import JacobianChange, KernelChange, NTKOperator
 from ntkgap.kernels.empirical.repeated import RepeatedJacobian, RepeatedKernel
+from ntkgap.kernels.empirical.to_file import empirical_ntk_to_file
 
 __all__ = [
     "Jacobian",
@@ -24,6 +26,7 @@ __all__ = [
     "RepeatedKernel",
     "as_matrix",
     "empirical_ntk",
+    "empirical_ntk_to_file",
     "jacobian",
     "plan_ntk",
 ]

@@ -156,10 +156,15 @@ class Inputs:
         """The tensors that hold an entry an example."""
         return [leaf for leaf, mine in zip(self.leaves, self.own, strict=True) if mine]
 
+    @property
+    def plain(self) -> Any:
+        """As the user gave them."""
+        return tree_unflatten(self.leaves, self._spec)
+
     def arguments(self, model: nn.Module) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """How the model takes them; see ``call_arguments``."""
         name = self.names[0].split("[")[0]
-        return call_arguments(model, tree_unflatten(self.leaves, self._spec), name)
+        return call_arguments(model, self.plain, name)
 
 
 def _check_leaves(names: list[str], leaves: list[Any]) -> None:

@@ -29,7 +29,13 @@ SMALL, SMALL_PASS, SMALL_CONTRACTION = 3e8, 3e6, 3e9
 
 
 def as_matrix(kernel: Tensor) -> Tensor:
-    """Lay a full kernel [n1, n2, C, C] out as the Gram matrix [n1·C, n2·C] of the stacked outputs."""
+    """Lay a full kernel [n1, n2, C, C] out as the Gram matrix [n1·C, n2·C] of the stacked outputs.
+
+    Example:
+        >>> kernel = ng.empirical_ntk(ng.MLP(3, 2, 8, 1), torch.randn(5, 3))
+        >>> kernel.shape, ng.as_matrix(kernel).shape
+        (torch.Size([5, 5, 2, 2]), torch.Size([10, 10]))
+    """
     n1, n2, c1, c2 = kernel.shape
     return kernel.permute(0, 2, 1, 3).reshape(n1 * c1, n2 * c2)
 
@@ -150,7 +156,13 @@ def plan_ntk(
     memory_budget: int | None = None,
     dtype: torch.dtype | None = None,
 ) -> Plan:
-    """The plan that :func:`empirical_ntk` would follow, with the same arguments; ``print`` it."""
+    """The plan that :func:`empirical_ntk` would follow, with the same arguments; ``print`` it.
+
+    Example:
+        >>> plan = ng.plan_ntk(ng.MLP(64, 10, 128, 2), torch.randn(8, 64))
+        >>> print(str(plan).splitlines()[0])
+        full kernel: 8 examples at a time, 10 outputs at a time, 512 MiB at most
+    """
     return KernelJob(model, x1, x2, outputs, parameters, memory_budget, dtype).plan
 
 

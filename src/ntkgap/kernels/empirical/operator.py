@@ -36,6 +36,16 @@ class NTKOperator(SymmetricOperator):
 
     Raises:
         ModelError, DataError, KernelError: as :func:`empirical_ntk`.
+
+    Example:
+        >>> net, x = ng.MLP(3, 2, 64, 1).double(), torch.randn(5, 3, dtype=torch.float64)
+        >>> operator = ng.NTKOperator(net, x)
+        >>> operator.shape
+        (10, 10)
+        >>> matrix = ng.as_matrix(ng.empirical_ntk(net, x))
+        >>> v = torch.randn(10, dtype=torch.float64)
+        >>> torch.allclose(operator @ v, matrix @ v)
+        True
     """
 
     @neutral()
@@ -79,6 +89,14 @@ class JacobianChange(SymmetricOperator):
         parameters: names, or a filter; by default all that require grad.
         dtype: precision; by default the model's own.
         memory_budget: bytes to use; by default half of what is free.
+
+    Example:
+        >>> net, x = ng.MLP(3, 1, 16, 1), torch.randn(4, 3)
+        >>> start = {name: p.detach().clone() for name, p in net.named_parameters()}
+        >>> _ = ng.train(net, (x, x.sum(1, keepdim=True)), learning_rate=0.1, steps=5)
+        >>> change = ng.JacobianChange(net, start, x)
+        >>> change.shape, bool(change.trace() > 0)
+        ((4, 4), True)
     """
 
     @neutral()
@@ -118,7 +136,15 @@ class JacobianChange(SymmetricOperator):
 
 
 class KernelChange(SymmetricOperator):
-    """K(θ) − K(θ₀), [n·C, n·C], indefinite and never formed; arguments as :class:`JacobianChange`."""
+    """K(θ) − K(θ₀), [n·C, n·C], indefinite and never formed; arguments as :class:`JacobianChange`.
+
+    Example:
+        >>> net, x = ng.MLP(3, 1, 16, 1), torch.randn(4, 3)
+        >>> start = {name: p.detach().clone() for name, p in net.named_parameters()}
+        >>> _ = ng.train(net, (x, x.sum(1, keepdim=True)), learning_rate=0.1, steps=5)
+        >>> ng.KernelChange(net, start, x).shape
+        (4, 4)
+    """
 
     semidefinite: ClassVar[bool] = False
 

@@ -7,6 +7,7 @@ from ntkgap.kernels.empirical.contraction import DEFAULT_SCRATCH
 from ntkgap.kernels.empirical.orders import Cost, Extent, cheapest
 from ntkgap.kernels.empirical.point import Point
 from ntkgap.kernels.empirical.recipe import Recipe, Shape
+from ntkgap.one_line import one_line
 
 #: The part of a budget that is planned with; the allocator loses the rest between blocks of different sizes.
 USABLE = 0.7
@@ -35,6 +36,8 @@ class Plan:
     peak: int
     layers: dict[str, tuple[Shape, Cost]] = field(repr=False)
     fallback: dict[str, str]
+
+    __repr__ = one_line
 
     @property
     def flops(self) -> float:

@@ -13,6 +13,7 @@ from ntkgap.kernels.empirical.refusals import refuse_foreign_modules
 from ntkgap.kernels.empirical.selection import ParameterSelection, select_parameters
 from ntkgap.kernels.modes import neutral
 from ntkgap.models.calls import output_tensor
+from ntkgap.models.devices import has_float64
 from ntkgap.models.substitution import replicate, unwrapped
 
 
@@ -44,6 +45,7 @@ class Point:
             raise ModelError(f"a network is an nn.Module, got {type(model).__name__}")
         self.model, self.dtype = unwrapped(model), dtype
         refuse_foreign_modules(self.model)
+        _refuse_without_float64(self.model, dtype)
         selected = select_parameters(self.model, selection)
         if values is not None:
             selected = {name: _value(values, name, p) for name, p in selected.items()}
@@ -190,6 +192,17 @@ class Point:
                 "must have one row an example, [n, ...]"
             )
         return found.flatten(1) if found.ndim > 1 else found[:, None]
+
+
+def _refuse_without_float64(model: nn.Module, dtype: torch.dtype | None) -> None:
+    if dtype != torch.float64:
+        return
+    for p in model.parameters():
+        if not has_float64(p.device):
+            raise KernelError(
+                f"{p.device.type} has no float64; move the model and the inputs to the CPU (.cpu()), "
+                "or leave dtype= out"
+            )
 
 
 def _with_n(tensor: Tensor, n: int) -> str:

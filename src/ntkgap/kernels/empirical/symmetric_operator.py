@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ntkgap.errors import KernelError
 from ntkgap.kernels.empirical.lanczos import EigenvalueRange, extreme_eigenvalues, lanczos
+from ntkgap.one_line import line_of
 
 
 class Estimate(float):
@@ -48,6 +49,10 @@ class SymmetricOperator(ABC):
     classes: int
     dtype: torch.dtype
     device: torch.device
+
+    def __repr__(self) -> str:
+        dtype = str(self.dtype).removeprefix("torch.")
+        return line_of(self, f"{self.n} examples", f"{self.classes} outputs", dtype, str(self.device))
 
     @abstractmethod
     def _apply(self, v: Tensor) -> Tensor:

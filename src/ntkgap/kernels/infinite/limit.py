@@ -79,6 +79,13 @@ def infinite_width(
 
     Sources: Jacot, Gabriel, Hongler 2018; Lee et al. 2018, 2019; Arora et al. 2019; Novak et al. 2019; Yang 2020;
     Alemohammad et al. 2021.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(3, 64), nn.ReLU(), nn.Linear(64, 1))
+        >>> limit = ng.infinite_width(net)
+        >>> x = torch.randn(5, 3)
+        >>> limit.ntk(x).shape, limit.nngp(x, diagonal=True).shape
+        (torch.Size([5, 5]), torch.Size([5]))
     """
     return InfiniteWidth(model, {} if initializations is None else initializations)
 

@@ -77,6 +77,11 @@ def monte_carlo_kernel(
     Raises:
         KernelError: if there are fewer than two draws, or the networks are all the same.
         ModelError: if build_model does not return a network.
+
+    Example:
+        >>> found = ng.monte_carlo_kernel(lambda: ng.MLP(3, 1, 64, 1), torch.eye(3), draws=4)
+        >>> found.ntk.shape, found.ntk_error.shape
+        (torch.Size([3, 3]), torch.Size([3, 3]))
     """
     if not callable(build_model):
         raise ModelError(f"build_model must be a function that makes a network, got {type(build_model).__name__}")

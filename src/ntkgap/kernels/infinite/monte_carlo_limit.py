@@ -64,6 +64,12 @@ def infinite_width_monte_carlo(
     Raises:
         ModelError: if ``build`` is no function.
         KernelError: if ``width`` is no positive multiple of 4, or ``draws`` less than 2.
+
+    Example:
+        >>> build = lambda width: nn.Sequential(ng.NTKLinear(3, width), nn.ReLU(), ng.NTKLinear(width, 10))
+        >>> found = ng.infinite_width_monte_carlo(build, width=64, draws=40).kernels(torch.eye(3))
+        >>> found.ntk.shape, bool((found.ntk_error > 0).all())
+        (torch.Size([3, 3]), True)
     """
     return MonteCarloLimit(build, width, draws, seed)
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import DataError
+from ntkgap.one_line import one_line
 
 Encoding = Literal["disjoint", "outputs"]
 UNIT_NORM_TOLERANCE = 1e-4
@@ -19,6 +20,8 @@ class Environment:
 
     What each arm pays in each round is drawn in advance: policies that play the same environment meet the same
     luck, and differences between them are paired.
+
+    It is kept on the CPU, wherever the arrays were: a round is a few numbers.
 
     Attributes:
         contexts: what is seen before the choice, [T, d].
@@ -38,6 +41,8 @@ class Environment:
     rewards: Tensor
     encoding: Encoding = "disjoint"
 
+    __repr__ = one_line
+
     def __post_init__(self) -> None:
         if self.encoding not in get_args(Encoding):
             raise DataError(f"unknown encoding {self.encoding!r}; choose one of {', '.join(get_args(Encoding))}")
@@ -46,6 +51,7 @@ class Environment:
                 raise DataError(
                     f"{name} must be a torch tensor, got {type(getattr(self, name)).__name__}; use torch.as_tensor"
                 )
+            object.__setattr__(self, name, getattr(self, name).cpu())  # frozen, but not yet for others to see
         if self.contexts.ndim != 2 or self.means.ndim != 2 or self.means.shape != self.rewards.shape:
             raise DataError(
                 f"contexts must be [T, d], means and rewards both [T, K]; got {tuple(self.contexts.shape)}, "

@@ -26,20 +26,20 @@ class GradientSource:
         self._last = None
 
     def __call__(self, inputs: Tensor) -> tuple[Tensor, FactoredGradients]:
-        """Expected rewards [K] and their gradients, an arm each.
+        """Expected rewards [K], on the CPU, and their gradients on the network's device, an arm each.
 
         Raises:
             Diverged: if one is not finite.
         """
         if self._last is None or not torch.equal(self._last[0], inputs):
             try:
-                jacobian = self._evaluate(inputs)
+                jacobian = self._evaluate(inputs.to(next(self._network.parameters()).device))
             except ModelError as error:
                 raise self._diverged(inputs) or error from error
             gradients = FactoredGradients.of(jacobian)
             if not torch.isfinite(gradients.squared_norms()).all():
                 raise Diverged("gradients of the network are not finite; lower the learning rate")
-            self._last = inputs.clone(), jacobian.outputs.flatten(), gradients
+            self._last = inputs.clone(), jacobian.outputs.flatten().cpu(), gradients
         return self._last[1:]
 
     def at(self, inputs: Tensor, outputs: Tensor) -> tuple[Tensor, FactoredGradients]:

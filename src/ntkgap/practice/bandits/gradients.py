@@ -24,8 +24,9 @@ class FactoredGradients:
 
     .. math:: \langle g_i, g_j \rangle = \sum_l \langle \delta^l_i, \delta^l_j \rangle \langle h^l_i, h^l_j \rangle
 
-    is exact whatever parameters g_i and g_j were taken at. Parameters whose gradient is no single product (layers
-    at several positions, rearranged weights) are kept as explicit rows; their v is None.
+    is exact whatever parameters g_i and g_j were taken at. Factors stay on the network's device; products of them
+    are float64 on the CPU, where policies keep what they know. Parameters whose gradient is no single product
+    (layers at several positions, rearranged weights) are kept as explicit rows; their v is None.
 
     Args:
         blocks: parameter -> (u, v) of shapes [r, p] and [r, q], in the parameter's order u ⊗ v; v may be None.
@@ -54,17 +55,19 @@ class FactoredGradients:
     def products(self, other: "FactoredGradients") -> Tensor:
         """⟨g_i, g'_j⟩, [r, r']."""
         products = torch.zeros(len(self), len(other), dtype=torch.float64)
-        for name in self.blocks.keys() & other.blocks.keys():
+        for name in self.blocks:  # in this order: that of a set of names differs from process to process
+            if name not in other.blocks:
+                continue
             (u, v), (w, z) = alike(self.blocks[name], other.blocks[name])
             found = u @ w.mT
-            products += found if v is None or z is None else found.mul_(v @ z.mT)
+            products += (found if v is None or z is None else found.mul_(v @ z.mT)).cpu()
         return products
 
     def squared_norms(self) -> Tensor:
         """‖g_i‖², [r]."""
         norms = torch.zeros(len(self), dtype=torch.float64)
         for u, v in self.blocks.values():
-            norms += u.square().sum(1) * (1.0 if v is None else v.square().sum(1))
+            norms += (u.square().sum(1) * (1.0 if v is None else v.square().sum(1))).cpu()
         return norms
 
     def along(self, change: Mapping[str, Tensor]) -> Tensor:
@@ -72,7 +75,7 @@ class FactoredGradients:
         found = torch.zeros(len(self), dtype=torch.float64)
         for name, (u, v) in self.blocks.items():
             w = change[name].to(u)
-            found += u @ w.flatten() if v is None else ((u @ w.reshape(u.shape[1], -1)) * v).sum(1)
+            found += (u @ w.flatten() if v is None else ((u @ w.reshape(u.shape[1], -1)) * v).sum(1)).cpu()
         return found
 
     def squared(self) -> "FactoredGradients":
@@ -129,7 +132,7 @@ class GradientHistory:
 
 
 def gradients_at(evaluate: RepeatedJacobian, inputs: Tensor, outputs: Tensor) -> tuple[Tensor, FactoredGradients]:
-    """Values f_o(x) [t] and gradients of output o of each example, a block of examples at a time.
+    """Values f_o(x) [t], on the CPU, and gradients of output o of each example, a block of examples at a time.
 
     Args:
         evaluate: of the network, at the parameters that are meant.
@@ -139,8 +142,8 @@ def gradients_at(evaluate: RepeatedJacobian, inputs: Tensor, outputs: Tensor) ->
     values, found = [], []
     for x, o in zip(inputs.split(BLOCK), outputs.split(BLOCK), strict=True):
         jacobian = evaluate(x)
-        rows = torch.arange(len(x)) * jacobian.outputs.shape[1] + o
-        values.append(jacobian.outputs.flatten()[rows])
+        rows = torch.arange(len(x), device=o.device) * jacobian.outputs.shape[1] + o
+        values.append(jacobian.outputs.flatten()[rows].cpu())
         found.append(FactoredGradients.of(jacobian, rows))
     return torch.cat(values), joined(found)
 

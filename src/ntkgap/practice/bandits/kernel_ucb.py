@@ -102,7 +102,9 @@ class KernelUCB(Policy):
 
     def _with_seen(self, x: Tensor) -> Tensor:
         """Kernel of the inputs of all rounds, and then of those asked about, with the latter: [t + k, k]."""
-        return self.kernel(self._seen_and(x), x).double()  # one call a round: evaluating it may cost little more
+        return (
+            self.kernel(self._seen_and(x), x).double().cpu()
+        )  # one call a round: evaluating it may cost little more
 
     def _seen_and(self, x: Tensor) -> Tensor:
         """Inputs of all rounds and then those asked about, [t + k, D], without a copy of the former."""
@@ -182,10 +184,10 @@ def kernel_table(environment: Environment, kernel: Kernel) -> tuple[Tensor, Tens
     """
     rounds = [environment.inputs(t).double() for t in range(environment.rounds)]
     first = torch.stack([x[0] for x in rounds])
-    same = kernel(first, first).double()
+    same = kernel(first, first).double().cpu()
     if len(rounds[0]) == 1:
         return same, torch.zeros_like(same)
-    return same, kernel(first, torch.stack([x[1] for x in rounds])).double()
+    return same, kernel(first, torch.stack([x[1] for x in rounds])).double().cpu()
 
 
 def infinite_kernel(model: nn.Module, kind: Literal["ntk", "nngp"] = "ntk") -> Kernel:

@@ -109,11 +109,12 @@ class LaplacePolicy(NeuralPolicy):
         values, gradients = self._present.at(inputs, outputs)
         pairs = zip(self.model.network.named_parameters(), self.model.initial.parameters(), strict=True)
         change = {name: p.detach().double() - start.detach().double() for (name, p), start in pairs}
-        residual = rewards[:, 0].double() - values + gradients.along(change)
+        rewards = rewards.double().cpu()
+        residual = rewards[:, 0] - values + gradients.along(change)
         evidence = Evidence(gradients.products(gradients), residual)
         precisions, noises = evidence.default_bounds
         if self.noise_bounds is not None:
-            scale = float(rewards.double().square().mean()) or 1.0  # where nothing was paid yet, any will do
+            scale = float(rewards.square().mean()) or 1.0  # where nothing was paid yet, any will do
             noises = self.noise_bounds[0] * scale, self.noise_bounds[1] * scale
         found = evidence.maximum(self.fixed["prior_precision"], self.fixed["noise_variance"], (precisions, noises))
         self.prior_precision, self.noise_variance = found.prior_precision, found.noise_variance

@@ -64,7 +64,7 @@ class NeuralLinear(Policy):
 
     def decide(self, context: Tensor, inputs: Tensor) -> Decision:
         """Draw the noise and each arm's expected reward, and take the best."""
-        phi = last_hidden_features(self.model.network, inputs.to(self.model.dtype))
+        phi = self._features(inputs.to(self.model.device, self.model.dtype))
         mean, variance = self._models(phi.shape[1]).ask(phi if len(phi) > 1 else phi[0])
         a, b = self._noise(phi.shape[1])
         sigma2 = b / torch._standard_gamma(a, generator=self.generator)  # torch.distributions takes no generator
@@ -79,12 +79,15 @@ class NeuralLinear(Policy):
         self._chosen.append(arm)
         if self.model.add(inputs, arm, reward):
             seen, _, rewards = self.model.history()
-            phi, chosen = last_hidden_features(self.model.network, seen), torch.tensor(self._chosen)
+            phi, chosen, rewards = self._features(seen), torch.tensor(self._chosen), rewards.cpu()
             for a in range(self.arms):
                 self._models(phi.shape[1]).refit(a, phi[chosen == a], rewards[chosen == a, 0])
         else:
-            phi = last_hidden_features(self.model.network, inputs.to(self.model.dtype))
+            phi = self._features(inputs.to(self.model.device, self.model.dtype))
             self._models(phi.shape[1]).add(arm, phi[arm if len(phi) > 1 else 0], reward)
+
+    def _features(self, x: Tensor) -> Tensor:
+        return last_hidden_features(self.model.network, x).cpu()
 
     def _models(self, features: int) -> RidgeModels:
         if self._regressions is None:

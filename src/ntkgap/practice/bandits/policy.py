@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from ntkgap.errors import StudyError
+from ntkgap.one_line import line_of, one_line
 
 # Numbers tie that differ by no more than so many roundings of the largest of them.
 ROUNDINGS = 8
@@ -35,6 +36,8 @@ class Decision:
     mean: Tensor | None = None
     half_width: Tensor | None = None
 
+    __repr__ = one_line
+
 
 class Policy(ABC):
     """Chooses an arm a round, and learns what that arm paid.
@@ -51,6 +54,9 @@ class Policy(ABC):
     arms: int | None = None
     played: bool = False
     ties: Generator | None = None
+
+    def __repr__(self) -> str:
+        return line_of(self, arms=self.arms, played=self.played)
 
     @abstractmethod
     def decide(self, context: Tensor, inputs: Tensor) -> Decision:

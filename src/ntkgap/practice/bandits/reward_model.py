@@ -61,7 +61,7 @@ class RewardTraining:
 
 
 class RewardModel:
-    """A network, what it has been told, and its training.
+    """A network, what it has been told, and its training; on the network's device, but it answers on the CPU.
 
     Args:
         network: maps the inputs of ``Environment.inputs`` to one number an arm, flattened; it is copied.
@@ -113,6 +113,11 @@ class RewardModel:
         return next(self.network.parameters()).dtype
 
     @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
+
+    @property
     def step_size(self) -> float:
         """η, and for gradient descent so small that the penalty alone makes no layer overshoot.
 
@@ -130,7 +135,7 @@ class RewardModel:
             Diverged: if one is not finite.
         """
         with torch.no_grad():
-            rewards = self.network(inputs.to(self.dtype)).flatten()
+            rewards = self.network(inputs.to(self.device, self.dtype)).flatten().cpu()
         if not torch.isfinite(rewards).all():
             raise Diverged("the network's outputs are not finite; lower the learning rate")
         return rewards
@@ -146,7 +151,7 @@ class RewardModel:
         """
         # One row an arm (one output), or one row for all arms (one output each).
         row, output = (arm, 0) if len(inputs) > 1 else (0, arm)
-        self._inputs.append(inputs[row].to(self.dtype))
+        self._inputs.append(inputs[row].to(self.device, self.dtype))
         self._outputs.append(output)
         self._rewards.append(reward)
         if self.seen % self.training.every:
@@ -155,9 +160,9 @@ class RewardModel:
         return True
 
     def history(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Inputs [t, D], outputs [t] that are about the chosen arms, and rewards [t, 1]."""
-        rewards = torch.tensor(self._rewards, dtype=self.dtype)[:, None]
-        return torch.stack(self._inputs), torch.tensor(self._outputs), rewards
+        """Inputs [t, D], outputs [t] that are about the chosen arms, rewards [t, 1]; on the network's device."""
+        rewards = torch.tensor(self._rewards, dtype=self.dtype, device=self.device)[:, None]
+        return torch.stack(self._inputs), torch.tensor(self._outputs, device=self.device), rewards
 
     def fit(self) -> None:
         """Train for J steps on all that was seen.

@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from ntkgap.errors import StudyError
+from ntkgap.one_line import one_line
 from ntkgap.practice.bandits.environment import Environment
 from ntkgap.practice.bandits.policy import Decision, Diverged, Policy
 
@@ -43,6 +44,8 @@ class BanditRun:
     diagnoses: dict[str, list[float]]
     diverged: str | None
     seconds: float
+
+    __repr__ = one_line
 
     @property
     def relative_regret(self) -> float:

@@ -21,7 +21,7 @@ Observer = Callable[[int, Callable[[int], nn.Module]], None]
 
 
 class Cohort:
-    """M networks, their streams, and what was noted of them after every phase.
+    """M networks, their streams, and what was noted of them after every phase, on the CPU.
 
     Args:
         networks: of one architecture; they are not changed.
@@ -100,7 +100,7 @@ class Cohort:
                     [score(f, getattr(task, part), task.columns) for f, task in zip(outputs, tasks, strict=True)]
                 )
             )
-        scores = torch.stack(found, dim=1).double()
+        scores = torch.stack(found, dim=1).double().cpu()
         return scores.masked_fill(self.diverged[:, None], torch.nan)
 
     def watch(self, lesson: Lesson) -> None:
@@ -133,13 +133,13 @@ class Cohort:
 
     def _losses(self, lesson: Lesson) -> Tensor:
         """On a lesson, [M]."""
-        return losses(self.loss, self._outputs(lesson.x), lesson).double()
+        return losses(self.loss, self._outputs(lesson.x), lesson).double().cpu()
 
     def _distance(self, place: Tensors) -> Tensor:
         squares = [
             (p.detach() - place[k]).double().square().flatten(1).sum(dim=1) for k, p in self.trained.items()
         ]
-        return sum(squares[1:], start=squares[0]).sqrt()
+        return sum(squares[1:], start=squares[0]).sqrt().cpu()
 
     def look(self, observe: Observer | None, done: int) -> None:
         """Let someone see the networks."""

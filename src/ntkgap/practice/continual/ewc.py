@@ -36,6 +36,13 @@ class EWC(Method):
 
     Raises:
         StudyError: if the strength is no number, or out of range.
+
+    Example:
+        >>> stream = ng.load_stream("rotated", "digits", n_train=10, n_test=10, tasks=2, flatten=True)
+        >>> net = ng.MLP(64, 10, 8, 1)
+        >>> runs = ng.train_tasks([net], stream, learning_rate=1e-3, stop=ng.Steps(5), method=ng.EWC(strength=1))
+        >>> runs.scores[0].shape
+        torch.Size([2, 2])
     """
 
     strength: float
@@ -107,7 +114,9 @@ class _Held(Memory):
             before = self._centre[name]
             safe = torch.where(whole > 0, whole, torch.ones_like(whole))
             self._centre[name] = torch.where(whole > 0, (old * before + new * here) / safe, here)
-            self._offset = self._offset + (old * new / safe * (before - here).square()).flatten(1).sum(dim=1)
+            self._offset = self._offset.to(new) + (old * new / safe * (before - here).square()).flatten(1).sum(
+                dim=1
+            )
             self._fisher[name] = whole
 
     def _fisher_of(self, phase: int, trained: Tensors) -> Tensors:

@@ -46,6 +46,10 @@ def import_accuracy_matrix(
     Raises:
         DataError: if the source is missing or cannot be read as an accuracy matrix, or holds fractions beside
             percentages.
+
+    Example:
+        >>> ng.import_accuracy_matrix([[90.0], [60.0, 80.0]], percent=True).scores.tolist()
+        [[0.9, nan], [0.6, 0.8]]
     """
     if isinstance(source, str | Path):
         source = _read(Path(source), format)

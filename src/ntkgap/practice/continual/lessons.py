@@ -34,7 +34,7 @@ class Lesson:
         y = stacked([stream.tasks[t].train.y for stream in streams])
         targets = y.new_zeros(*y.shape[:2], outputs)
         targets[..., columns] = y
-        mask = torch.zeros(y.shape[1], outputs, dtype=torch.bool)
+        mask = torch.zeros(y.shape[1], outputs, dtype=torch.bool, device=y.device)
         mask[:, columns] = True
         classes = None
         if all(stream.tasks[t].train.n_classes is not None for stream in streams):
@@ -72,7 +72,7 @@ class Lesson:
         return Lesson(self.x[each, chosen], self.y[each, chosen], self.mask[:n])
 
     def _classes_of(self, i: int) -> Tensor:
-        return torch.zeros(len(self), dtype=torch.long) if self.classes is None else self.classes[i]
+        return torch.zeros(len(self), dtype=torch.long) if self.classes is None else self.classes[i].cpu()
 
     def batch(self, indices: Tensor) -> "Lesson":
         """Some examples; which, each network says for itself, [M, b].

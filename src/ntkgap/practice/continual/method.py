@@ -80,7 +80,12 @@ class _JointMemory(Memory):
 
 @dataclass(frozen=True)
 class Joint(Method):
-    """All tasks at once, in a single phase: what there is to be had if nothing must be forgotten."""
+    """All tasks at once, in a single phase: what there is to be had if nothing must be forgotten.
+
+    Example:
+        >>> ng.Joint()
+        Joint()
+    """
 
     def start(self, learning: Learning) -> Memory:
         """A memory of all lessons."""

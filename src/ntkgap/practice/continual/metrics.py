@@ -10,6 +10,7 @@ import pandas as pd
 from torch import Tensor
 
 from ntkgap.errors import DataError
+from ntkgap.one_line import one_line
 from ntkgap.practice.continual.conventions import CONVENTIONS, Array, Convention
 
 
@@ -26,6 +27,11 @@ class AccuracyMatrix:
 
     Raises:
         DataError: if a shape is wrong, there are fewer than two tasks, or an entry is not a score.
+
+    Example:
+        >>> matrix = ng.AccuracyMatrix([[0.9, 0.1], [0.6, 0.8]])
+        >>> round(matrix.average_accuracy, 2), round(matrix.forgetting(), 2)
+        (0.7, 0.3)
     """
 
     scores: Array
@@ -33,6 +39,8 @@ class AccuracyMatrix:
     initial: Array | None = None
     names: Sequence[str] | None = None
     kind: Literal["accuracy", "explained_variance"] = "accuracy"
+
+    __repr__ = one_line
 
     def __post_init__(self) -> None:
         if self.kind not in ("accuracy", "explained_variance"):

@@ -39,6 +39,13 @@ class OGD(Method):
     Raises:
         StudyError: if a setting is out of range; when training starts, if the directions would take more than
             that.
+
+    Example:
+        >>> stream = ng.load_stream("rotated", "digits", n_train=10, n_test=10, tasks=2, flatten=True)
+        >>> net = ng.MLP(64, 10, 8, 1)
+        >>> runs = ng.train_tasks([net], stream, learning_rate=1e-3, stop=ng.Steps(5), method=ng.OGD(examples=4))
+        >>> runs.scores[0].shape
+        torch.Size([2, 2])
     """
 
     examples: int | None = None
@@ -68,6 +75,10 @@ class PCAOGD(OGD):
 
     Raises:
         StudyError: as ``OGD``.
+
+    Example:
+        >>> ng.PCAOGD(components=10)
+        PCAOGD(examples=None, directions='all', budget=4000000000.0, components=10)
     """
 
     components: int = 50

@@ -27,6 +27,10 @@ class Replay(Method):
 
     Raises:
         StudyError: if a number is out of range.
+
+    Example:
+        >>> ng.Replay(examples=10)
+        Replay(examples=10, weight=None)
     """
 
     examples: int

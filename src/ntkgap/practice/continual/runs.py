@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ntkgap.one_line import one_line
+
 
 @dataclass(frozen=True)
 class TaskRuns:
@@ -39,3 +41,5 @@ class TaskRuns:
     diverged: Tensor
     curve_steps: Tensor
     curves: Tensor
+
+    __repr__ = one_line

@@ -34,6 +34,10 @@ class Steps:
 
     Raises:
         StudyError: if a number is not an integer of at least 1.
+
+    Example:
+        >>> ng.Steps(100)
+        Steps(steps=100)
     """
 
     steps: int | Sequence[int]
@@ -70,6 +74,10 @@ class Epochs:
 
     Raises:
         StudyError: if it is not an integer of at least 1.
+
+    Example:
+        >>> ng.Epochs(3)
+        Epochs(epochs=3)
     """
 
     epochs: int
@@ -98,6 +106,10 @@ class UntilAccuracy:
 
     Raises:
         StudyError: if a setting is no number, or out of range.
+
+    Example:
+        >>> ng.UntilAccuracy(0.95, at_most=500)
+        UntilAccuracy(accuracy=0.95, at_most=500, every=10)
     """
 
     accuracy: float
@@ -130,6 +142,10 @@ class KernelTime:
 
     Raises:
         StudyError: if it is not a positive, finite number.
+
+    Example:
+        >>> ng.KernelTime(2.5)
+        KernelTime(time=2.5)
     """
 
     time: float

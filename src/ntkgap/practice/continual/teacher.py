@@ -68,7 +68,7 @@ class Teacher:
             check_gradient(cohort.loss, loss)
             if not isinstance(cohort.loss, OwnLoss):
                 loss = loss * (len(lesson) / part.x.shape[1])
-            fine = cohort.bounded(loss.detach())
+            fine = cohort.bounded(loss.detach().cpu())
             cohort.diverged |= active & ~fine
             active &= fine
             if not active.any():
@@ -101,7 +101,7 @@ class Teacher:
         # No network's loss depends on another's parameters: the gradient of the sum holds that of each.
         found = torch.autograd.grad(whole.sum(), list(trained.values()), allow_unused=True, materialize_grads=True)
         gradients = self._memory.bend(dict(zip(trained, found, strict=True)))
-        updates.follow(gradients, whole.detach(), active)
+        updates.follow(gradients, whole.detach(), active.to(whole.device))
 
     def _reached(self, step: int, phase: int, active: Tensor) -> bool:
         """Whether all networks have learned enough; those that have are no longer active."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ntkgap.errors import KernelError, StudyError
 from ntkgap.kernels.empirical.selection import ParameterSelection
 from ntkgap.models import ShallowNet
+from ntkgap.one_line import one_line
 from ntkgap.practice.jacobian_search.ascent import Found, ascend
 from ntkgap.practice.jacobian_search.flips import can_flip, flip_activations
 from ntkgap.practice.jacobian_search.landscape import Landscape
@@ -44,6 +45,8 @@ class JacobianSearch:
     gradients: int
     starts: dict[str, float]
     method: str
+
+    __repr__ = one_line
 
 
 def search_jacobian_change(
@@ -89,6 +92,12 @@ def search_jacobian_change(
         KernelError: if an included point is outside of the ball or does not fit the model, or the residual does
             not fit the outputs.
         ModelError, DataError: as :func:`jacobian`.
+
+    Example:
+        >>> net, x = ng.MLP(3, 1, 16, 1).double(), torch.randn(4, 3, dtype=torch.float64)
+        >>> found = ng.search_jacobian_change(net, x, radius=0.5, starts=1, steps=3)
+        >>> found.largest > 0
+        True
     """
     _check(radius, starts, steps)
     landscape = Landscape(model, x, parameters)

@@ -156,5 +156,11 @@ def linearize(model: nn.Module) -> LinearizedModel:
             network is of TorchScript, or has no values yet. When called: if the network does not return one
             tensor, is random, is not finite, or has no derivative.
         DataError: when called, if the inputs are of another dtype or device than the network.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(3, 16), nn.Tanh(), nn.Linear(16, 1))
+        >>> linear, x = ng.linearize(net), torch.randn(5, 3)
+        >>> bool(torch.allclose(linear(x), net(x), atol=1e-6))  # equal at θ₀
+        True
     """
     return LinearizedModel(model)

@@ -10,6 +10,7 @@ from torch import nn
 from ntkgap.errors import ModelError, StudyError, reason
 from ntkgap.kernels.modes import neutral
 from ntkgap.models.substitution import unwrapped
+from ntkgap.one_line import line_of
 from ntkgap.practice.checks import check_network
 from ntkgap.practice.linearized.snapshot import snapshot
 from ntkgap.practice.monitor import record
@@ -35,6 +36,9 @@ class CheckpointComparison(dict[str, float]):
     ) -> None:
         super().__init__(values)
         self.layers, self.errors, self.notes = layers, errors, notes
+
+    def __repr__(self) -> str:
+        return line_of(self, **self)
 
 
 @neutral()

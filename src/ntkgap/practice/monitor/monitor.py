@@ -12,22 +12,18 @@ from torch import Tensor, nn
 
 from ntkgap.errors import StudyError
 from ntkgap.kernels.modes import neutral
+from ntkgap.one_line import line_of
 from ntkgap.practice.checks import check_count, check_network
 from ntkgap.practice.monitor import record
 from ntkgap.practice.monitor.budget import Budget
 from ntkgap.practice.monitor.identity import Identity
+from ntkgap.practice.monitor.looks import Looks
 from ntkgap.practice.monitor.networks import all_finite, precision_for, present_network, start_network
-from ntkgap.practice.monitor.parameter_change import parameter_change, parameter_change_by_layer
-from ntkgap.practice.monitor.probe import Measured, Probe, ProbeSettings
-from ntkgap.practice.monitor.stability_limit import stability_limit
+from ntkgap.practice.monitor.probe import Probe, ProbeSettings
 from ntkgap.practice.monitor.steps import equal_ratio_steps, is_power_of_two
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-#: Iterations for the largest curvature at θ_0, where outputs are sampled.
-ITERATIONS = 5
 
 
 class Monitor:
@@ -115,20 +111,20 @@ class Monitor:
         self._model, self._optimizer = model, optimizer
         self._identity = Identity(model, optimizer)
         self.dtype = precision_for(model, x)
-        self._start = start_network(model, self.dtype)
+        start = start_network(model, self.dtype)
         given = dict(model.named_parameters())
         settings = ProbeSettings(outputs, seed, curvature=True, batch_size=batch_size)
         held_out = ProbeSettings(outputs, seed, curvature=False)
-        self._probes = {"": Probe(self._start, x, y, loss, settings, given, "x", self.dtype)}
+        probes = {"": Probe(start, x, y, loss, settings, given, "x", self.dtype)}
         if x_test is not None:
-            self._probes["_test"] = Probe(self._start, x_test, y_test, loss, held_out, given, "x_test", self.dtype)
+            probes["_test"] = Probe(start, x_test, y_test, loss, held_out, given, "x_test", self.dtype)
         self._rows: list[dict[str, float]] = []
         self._layers: list[dict[str, Any]] = []
         self._errors: list[dict[str, float]] = []
         self._schedule: list[int] | None = None
-        self.notes: list[str] = []
         self.diverged: int | None = None
-        self._look_at_start()
+        self._looks = Looks(start, probes, self._budget, optimizer)
+        self.notes: list[str] = self._looks.notes
         self.construction_seconds = perf_counter() - begun
         self._budget.restart()
 
@@ -166,7 +162,14 @@ class Monitor:
             self._note(f"step {step}: {what} is not finite; the training has diverged, and nothing was measured")
             self.diverged = step if self.diverged is None else self.diverged
         else:
-            self._look(step, now, row, complete)
+            look = self._looks.take(now, row, complete)
+            for sentence in look.notes:
+                self._note(f"step {step}: {sentence}")
+            if look.diverged and self.diverged is None:
+                self.diverged = step
+            self._layers += record.layer_rows(step, look.layers)
+            if look.errors:
+                self._errors.append({"step": step} | look.errors)
         self._rows.append(row)
         self._budget.leave()
         return {name: value for name, value in row.items() if name != "step"}
@@ -221,12 +224,7 @@ class Monitor:
     @property
     def columns(self) -> list[str]:
         """Names of the quantities."""
-        columns = list(record.QUANTITIES)
-        if "_test" in self._probes:
-            probe = self._probes["_test"]
-            found = [q for part in probe.parts for q in probe.quantities(part)]
-            columns += [f"{q}_test" for q in record.QUANTITIES if q in found]
-        return columns
+        return self._looks.columns
 
     @property
     def overhead(self) -> float:
@@ -254,81 +252,9 @@ class Monitor:
         return record.plot(self.to_pandas())
 
     def __repr__(self) -> str:
-        return (
-            f"Monitor({type(self._model).__name__}, {len(self._rows)} observations, {len(self.notes)} notes, "
-            f"overhead {self.overhead:.1%})"
-        )
-
-    # Inside
-
-    def _look_at_start(self) -> None:
-        now = present_network(self._model, self.dtype)
-        for name, probe in self._probes.items():
-            measured = probe.measure_start(ITERATIONS)
-            timed = probe.measure(now, probe.parts)  # for what it takes once everything is warm
-            self._budget.costs |= {f"{part}{name}": seconds for part, seconds in timed.seconds.items()}
-            probe.at_start = measured
-            if probe.sampling:
-                self._note(f"kernels{name} are estimated from {probe.sampling}; see sampling_errors()")
-        if self._probes[""].sum_without_batch_size():
-            self._note(
-                "the loss is a sum over examples, whose curvature grows with the batch: kappa_max and "
-                "stability_ratio are for a batch as large as the probe; give batch_size="
-            )
-
-    def _look(self, step: int, now: nn.Module, row: dict[str, float], complete: bool) -> None:
-        row["parameter_change"] = parameter_change(self._start, now)
-        layers = {"parameter_change": parameter_change_by_layer(self._start, now)}
-        left: list[str] = []
-        for name, probe in self._probes.items():
-            if not complete and not self._budget.affords([f"outputs{name}"]):
-                left += [f"{q}{name}" for part in probe.parts for q in probe.quantities(part)]
-                continue
-            found = self._measured(name, probe, now, complete)
-            for quantity, value in found.values.items():
-                if quantity != "loss" or name or math.isnan(row["loss"]):
-                    row[f"{quantity}{name}"] = value
-            for fault in found.faults:
-                self._note(f"step {step}: {fault}")
-            if found.faults and not found.values:
-                self.diverged = step if self.diverged is None else self.diverged
-                continue
-            if not name:
-                layers |= found.layers
-            if found.errors:
-                self._errors.append({"step": step} | {f"{q}{name}": e for q, e in found.errors.items()})
-            wanted = [q for part in probe.parts for q in probe.quantities(part)]
-            left += [f"{q}{name}" for q in wanted if q not in found.values]
-        self._layers += record.layer_rows(step, layers)
-        row["stability_ratio"] = self._stability(row["kappa_max"])
-        if left:
-            self._note(f"step {step}: left out to keep the budget: {', '.join(left)}")
-
-    def _measured(self, name: str, probe: Probe, now: nn.Module, complete: bool) -> Measured:
-        """What the budget allows, in turn; the next one is saved for where it is too dear as yet."""
-        chosen = [f"outputs{name}"]
-        for part in self._budget.in_turn(f"{part}{name}" for part in probe.parts[1:]):
-            if not complete and not self._budget.affords([*chosen, part]):
-                break
-            chosen.append(part)
-        found = probe.measure(
-            now,
-            [part.removesuffix(name) for part in chosen],
-            lambda part: complete or self._budget.affords([f"{part}{name}"]),
-        )
-        self._budget.measured({f"{part}{name}": seconds for part, seconds in found.seconds.items()})
-        return found
-
-    def _stability(self, kappa: float) -> float:
-        if self._optimizer is None or math.isnan(kappa):
-            return math.nan
-        if self._probes[""].loss is None:
-            self._note("stability_ratio needs loss= and y=: the stability limit is for the curvature of the loss")
-            return math.nan
-        limit, reason = stability_limit(self._optimizer)
-        if reason:
-            self._note(f"stability_ratio is not defined: {reason}")
-        return kappa / limit
+        seen, notes = f"{len(self._rows)} observations", f"{len(self.notes)} notes"
+        overhead = [f"overhead {self.overhead:.1%}"] if self._rows else []
+        return line_of(self, type(self._model).__name__, seen, notes, *overhead)
 
     def _note(self, sentence: str) -> None:
         if sentence not in self.notes:

@@ -113,7 +113,9 @@ class Probe:
         self._x = private_inputs(x, dtype)
         try:
             self._linearization = Linearization(start, self._x, given)
+            since = perf_counter()
             self._outputs, self._signs = outputs_and_signs(start, self._x)
+            self._seconds = {"outputs": perf_counter() - since}
         except DataError as error:
             raise DataError(f"the probe {name}: {error}") from error
         if self._outputs.ndim == 0:
@@ -127,7 +129,11 @@ class Probe:
             self.loss(self._outputs)
         self._sampled = SampledOutputs.drawn(matrix, self.targets, settings.outputs, settings.seed)
         self._kernel = ProbeKernel(self._sampled, self._x)
-        self._kernels = self._kernel.at_start(start)
+        self._kernel.prove(start)
+        since = perf_counter()
+        kernels = self._kernel.at(start)
+        self._seconds["kernel"] = perf_counter() - since
+        self._kernels = self._kernel.confirmed(start, kernels)
         if len(self._kernels) * next(iter(self._kernels.values())).numel() > KEPT:
             self._kernels = {"": _sum(self._kernels)}
         self._leading = LeadingCurvature(self._linearization)
@@ -188,17 +194,23 @@ class Probe:
         return found
 
     def measure_start(self, iterations: int) -> Measured:
-        """What there is to say of θ_0, to be given again where nothing has moved; all of it is known by now.
+        """What there is to say of θ_0, to be given again where nothing has moved, with the seconds of every part.
 
         Args:
             iterations: of the power iteration, which has nothing to start from.
         """
-        found = Measured()
+        found = Measured(seconds=dict(self._seconds))
+        since = perf_counter()
+        self._linearization.product(step_taken(self._start, self._start))
+        found.seconds["gap"] = perf_counter() - since
         self._look_at_outputs(self._outputs, self._signs, found)
         found.values["linearization_gap"] = math.nan
         self._judge_kernels(self._kernels, self._outputs, found)
         if "curvature" in self.parts:
-            self._look_at_curvature(self._start, self._outputs, found, iterations)
+            since = perf_counter()
+            self._look_at_curvature(self._start, self._outputs, found)
+            found.seconds["curvature"] = perf_counter() - since
+            self._look_at_curvature(self._start, self._outputs, found, iterations - 1)
         return found
 
     def _look_at_outputs(self, outputs: Tensor, signs: Signs, found: Measured) -> None:

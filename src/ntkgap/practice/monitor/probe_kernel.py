@@ -1,6 +1,6 @@
 """The kernel on a probe at θ_0, θ_1, …, layer by layer."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -8,13 +8,17 @@ from torch import Tensor, nn
 
 from ntkgap.errors import NtkgapError
 from ntkgap.kernels import RepeatedKernel
+from ntkgap.kernels.empirical.inputs import Inputs
 from ntkgap.models.substitution import replicate
+from ntkgap.practice.monitor.linearization_gap import evaluation_of
 from ntkgap.practice.monitor.sampled_outputs import SampledOutputs
 
 #: Bytes for what a kernel needs beyond the network.
 MEMORY = 10**9
 #: Size of the move, relative to each parameter's own size, to a point where the structure of gradients is proved.
 NUDGE = 0.1
+#: Examples on which it is proved.
+FEW = 4
 
 
 @dataclass
@@ -33,17 +37,51 @@ class ProbeKernel:
     repeated: RepeatedKernel = field(default_factory=lambda: RepeatedKernel(MEMORY))
     trusted: bool = True
 
-    def at_start(self, start: nn.Module) -> dict[str, Tensor]:
-        """K_0 by the name of the layer, [n, n, s, s], proved there and at a point beside it.
+    def prove(self, start: nn.Module) -> None:
+        """Prove the structure of gradients on a few examples at θ_0, and at a point beside it.
 
         Where a parameter is zero, gradients of others may vanish (the first factor of a low-rank correction), and
         nothing can be proved of them.
+
+        Raises:
+            ModelError, KernelError: if there is no kernel at θ_0.
         """
+        few = self._few()
         try:
-            self._named(self.repeated.prove, nudged(start), True)
+            few._named(self.repeated.prove, nudged(start), False)
         except NtkgapError:  # the network is not defined there
             self.trusted = False
-        return self._named(self.repeated.prove, start, True)
+        if self.trusted:
+            few._named(self.repeated.prove, start, False)
+
+    def confirmed(self, start: nn.Module, kernels: dict[str, Tensor]) -> dict[str, Tensor]:
+        """K_0 on all examples if vᵀKv = ‖Jᵀv‖² for random v; else it is had again, with all proofs."""
+        if not self.trusted:
+            return kernels
+        asked, inputs = self.sampled.asked(start, self.x)
+        evaluation = replace(evaluation_of(asked, inputs), writes=True)
+        leaves = [p.detach().requires_grad_() for p in evaluation.start]
+        with torch.enable_grad():
+            outputs = evaluation.outputs(*leaves)
+        v = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(outputs)
+        square = 0.0
+        if outputs.requires_grad:
+            grads = torch.autograd.grad(outputs, leaves, v, allow_unused=True)
+            square = sum(float(g.double().square().sum()) for g in grads if g is not None)
+        w = v.reshape(len(v), -1).double()
+        found = sum(float(torch.einsum("ia,ijab,jb->", w, k.double(), w)) for k in kernels.values())
+        size = sum(float(torch.einsum("iiaa->", k.double())) for k in kernels.values())
+        allowed = {torch.float64: 1e-9}.get(v.dtype, 1e-3)
+        if abs(found - square) <= allowed * (square + size):
+            return kernels
+        self.trusted = False
+        return self.at(start)
+
+    def _few(self) -> "ProbeKernel":
+        """The same on the first few examples, which shares what is proved."""
+        x, v = Inputs.of(self.x), self.sampled.combinations
+        sampled = self.sampled if v is None else replace(self.sampled, combinations=v[:FEW])
+        return replace(self, x=x[:FEW].plain, sampled=sampled)
 
     def at(self, now: nn.Module, layerwise: bool = True) -> dict[str, Tensor]:
         """K_t by the name of the layer; with one name "" where layers are not kept apart."""

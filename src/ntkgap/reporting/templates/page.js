@@ -178,6 +178,7 @@
   addEventListener("beforeprint", () => {
     folded = [...parts()].filter(part => !part.open);
     folded.forEach(part => { part.open = true; });
+    charts.forEach(start); // what was never in view; drawing waits for nothing but itself, and is done before paper is
   });
   addEventListener("afterprint", () => folded.forEach(part => { part.open = false; }));
 })();

@@ -55,7 +55,7 @@ def _by_time(found: Mapping[str, Verdict], beside: str) -> str:
     if "width_helps_own" in found:
         parts.append(f"under your training: {_lower(_helps(found['width_helps_own']))}")
     if not parts:
-        return "Undecided."
+        return "Inconclusive."
     return f"Compared with width{beside}: {' '.join(parts)}" if beside else " ".join(parts)
 
 
@@ -96,7 +96,7 @@ def _helps(verdict: Verdict | None) -> str:
         return "Not asked."
     interval = _known(verdict)
     if interval is None:
-        return f"Undecided: {verdict.widths[-1].reason}."
+        return f"Inconclusive: {verdict.widths[-1].reason}."
     less = interval.value >= 0
     value, low, high = (
         map(_points, (interval.value, interval.low, interval.high))
@@ -130,7 +130,7 @@ def _foretold(found: Mapping[str, Verdict]) -> str:
             continue
         interval = _known(verdict)
         if interval is None:
-            parts.append(f"undecided after {word} training")
+            parts.append(f"inconclusive after {word} training")
             continue
         start = f" (from width {verdict.holds_from})" if verdict.holds_from else ""
         far = f"{_points(interval.value)} points off" if math.isfinite(interval.value) else "one of both diverges"
@@ -157,21 +157,21 @@ def _advice(found: Mapping[str, Verdict]) -> str:
     for condition, verdict in _conditions(found):
         if verdict is not None:
             conditions.setdefault(verdict.state, []).append(condition)
-    if list(conditions) in ([], ["undecided"]):
-        return _undecided(found)
+    if list(conditions) in ([], ["inconclusive"]):
+        return _inconclusive(found)
     text = "; ".join(
         f"{YES_OR_NO[state].lower()} {_enumerated(of_state)}" for state, of_state in conditions.items()
     )
     return text[0].upper() + text[1:] + "."
 
 
-def _undecided(found: Mapping[str, Verdict]) -> str:
+def _inconclusive(found: Mapping[str, Verdict]) -> str:
     """Within what width may save or cost, where that is known and readers need it most."""
     for condition, verdict in _conditions(found):
         interval = None if verdict is None else _known(verdict)
         if interval is not None and math.isfinite(interval.low) and math.isfinite(interval.high):
-            return f"Do not count on it: undecided, {_between(interval.low, interval.high)} {condition}."
-    return "Undecided: see the reasons in this row."
+            return f"Do not count on it: inconclusive, {_between(interval.low, interval.high)} {condition}."
+    return "Inconclusive: see the reasons in this row."
 
 
 def _between(low: float, high: float) -> str:

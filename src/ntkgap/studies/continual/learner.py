@@ -8,6 +8,7 @@ import torch
 from torch import Generator, nn
 
 from ntkgap.errors import KernelError, ModelError
+from ntkgap.models.devices import in_float64
 from ntkgap.practice import linearize
 from ntkgap.practice.continual import Method, Observer, Plain, TaskRuns, train_tasks
 from ntkgap.practice.modes import modes_differ
@@ -39,6 +40,7 @@ class Learner:
         points: all inputs of the stream.
         plan: how tasks are trained.
         kernels: those that predict this training of this network.
+        trains_otherwise: why no kernel knows how it is trained; empty where that is not so.
         unpredictable: why those that are asked for do not; empty if they do.
         limit: the kernel of infinite width, where it is to predict and is known.
         no_limit: why it is not known.
@@ -51,9 +53,9 @@ class Learner:
         self.limit: Limit | None = None
         self.no_limit = ""
         self.plan: Plan = self._preset_plan() if problem.train is None else self._own_plan(problem.train)
-        self.unpredictable = self.plan.unpredictable
-        if not self.unpredictable and modes_differ(self.network(), self.stream.tasks[0].train.x):
-            self.unpredictable = OF_TRAINING_ALONE
+        differs = modes_differ(self.network(), self.stream.tasks[0].train.x)
+        self.trains_otherwise = OF_TRAINING_ALONE if differs else ""
+        self.unpredictable = self.plan.unpredictable or self.trains_otherwise
         self.kernels = [] if self.unpredictable else problem.kernels
 
     def _preset_plan(self) -> PresetPlan:
@@ -62,7 +64,7 @@ class Learner:
             self._find_limit()
         if training.rule == "fraction_of_critical":
             assert training.fraction_of_critical is not None  # as the rule takes it
-            critical = critical_rates(self.limit, self.network().double(), self.points)
+            critical = critical_rates(self.limit, in_float64(self.network()), self.points)
             rates = [training.fraction_of_critical * rate for rate in critical]
         return PresetPlan(training, rates, self.width, len(self.stream), self.problem.data.n_train)
 
@@ -113,14 +115,14 @@ class Learner:
     @cached_property
     def initial_kernel(self) -> Kernel:
         """K(points, X_t) of the network as it starts; of the first task it is kept, for all trainings begin so."""
-        kernel = self.kernel_of(self.network().double())
+        kernel = self.kernel_of(in_float64(self.network()))
         first = lru_cache(maxsize=1)(lambda: kernel(0))
         return lambda t: kernel(t) if t else first()
 
     def predictions(self) -> dict[str, PredictedScores]:
         """R at all stopping times by the kernels that are known before training, by name."""
         found = {}
-        network = self.network().double()
+        network = in_float64(self.network())
         with torch.no_grad():
             initial = network(self.points.x)
         steps, rates = self.plan.stops, self.plan.rates

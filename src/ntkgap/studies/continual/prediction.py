@@ -14,8 +14,11 @@ from ntkgap.data import TaskStream
 from ntkgap.errors import StudyError
 from ntkgap.kernels import NTKOperator, empirical_ntk, infinite_width
 from ntkgap.models import learning_rate_factor
+from ntkgap.models.devices import in_float64
+from ntkgap.one_line import one_line
 from ntkgap.practice.checks import check_training, rate_of_each
 from ntkgap.practice.continual import AccuracyMatrix
+from ntkgap.studies import device
 from ntkgap.studies.continual.overlap import NotedKernel
 from ntkgap.studies.continual.points import Kernel, Points
 from ntkgap.studies.continual.problem import ContinualProblem
@@ -40,6 +43,8 @@ class PredictedScores:
     test: Tensor
     train: Tensor
     overlap: Tensor
+
+    __repr__ = one_line
 
     def matrix(self, i: int) -> AccuracyMatrix:
         """R after stopping time i; −1 is training without end.
@@ -85,6 +90,12 @@ def predict_tasks(
     Raises:
         StudyError: if a number is out of range or the network has too few outputs.
         NtkgapError: if there is no such kernel of the network.
+
+    Example:
+        >>> stream = ng.load_stream("rotated", "digits", n_train=10, n_test=20, tasks=2, angle=45, flatten=True)
+        >>> predicted = ng.predict_tasks(ng.MLP(64, 10, 32, 1), stream, learning_rate=1e-3, steps=[10, 100])
+        >>> predicted.matrix(0).scores.shape, predicted.overlap.shape
+        ((2, 2), torch.Size([2, 2]))
     """
     if not isinstance(network, nn.Module) or not isinstance(stream, TaskStream):
         raise StudyError(
@@ -101,7 +112,7 @@ def predict_tasks(
             check_training(rate, count)
     if kernel not in ("initial", "infinite"):
         raise StudyError(f"kernel must be 'initial' or 'infinite', got {kernel!r}")
-    network, points = copy.deepcopy(network).double(), Points.of(stream)
+    network, points = in_float64(copy.deepcopy(network)), Points.of(stream)
     with torch.no_grad():
         initial = network(points.x)
     if initial.ndim != 2 or initial.shape[1] < stream.n_outputs:
@@ -145,7 +156,7 @@ def predict_scores(
         regression.learn(
             noted(t),
             points.train[t],
-            task.train.y.double(),
+            in_float64(task.train.y),
             columns=task.columns,
             decay=partial(decays, rate=rates[t], steps=steps),
             modes=None if modes is None else modes(t),
@@ -184,15 +195,15 @@ def limit_of(problem: ContinualProblem, width: int, seed: int) -> Limit:
     same = problem.model_dump(mode="json", include={"name", "model", "data", "stream", "training", "kernels"})
     # Of a user's network the limit may depend on the width, by its parametrisation.
     at = width if isinstance(problem.model, OwnModel) else ANY_WIDTH
-    return _limit(json.dumps(same | {"name": "", "widths": [at]}), seed)
+    return _limit(json.dumps(same | {"name": "", "widths": [at]}), seed, str(device.present()))
 
 
 @lru_cache(maxsize=2)
-def _limit(problem_json: str, seed: int) -> Limit:
+def _limit(problem_json: str, seed: int, at: str) -> Limit:
     problem = ContinualProblem.model_validate_json(problem_json)
     stream = problem.load(seed)
     points = Points.of(stream)
-    network = problem.network(stream.template(), problem.widths[0], Generator().manual_seed(0)).double()
+    network = in_float64(problem.network(stream.template(), problem.widths[0], Generator().manual_seed(0)))
     gram = infinite_width(network).ntk(points.x)
     return Limit(gram, tuple(KernelModes(gram[i][:, i]) for i in points.train))
 

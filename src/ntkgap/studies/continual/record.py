@@ -44,7 +44,7 @@ def record_stop(learner: Learner, stop: int, runs: TaskRuns, seen: TaskStart, fi
     if seen.test and not diverged:
         place = len(findings.curves["forgetting"]) - 1
         _compare("task_start", torch.stack(seen.test), scores, findings)
-        _append(findings, {"gap_within_task": _gap(torch.stack(seen.within), scores)})
+        _append(findings, {"gap_within_task": score_gap(torch.stack(seen.within), scores)})
         findings.curves[f"scores_task_start_{place}"] = torch.stack(seen.test).flatten().tolist()
     elif "task_start" in learner.kernels:
         _append(findings, dict.fromkeys((*_names("task_start"), "gap_within_task"), math.inf))
@@ -96,7 +96,7 @@ def record_twin(runs: TaskRuns, findings: Findings) -> None:
     """
     scores, last = runs.scores[0], len(findings.curves["forgetting"]) - 1
     foretold = torch.tensor(findings.curves[f"scores_initial_{last}"], dtype=torch.float64).reshape(scores.shape)
-    findings.scalars["gap_twin"] = _gap(foretold, scores)
+    findings.scalars["gap_twin"] = score_gap(foretold, scores)
     findings.scalars["forgetting_twin"] = _forgetting(scores, bool(runs.diverged[0]))
     if runs.diverged[0]:
         findings.add_divergence("the linearised twin diverged")
@@ -163,11 +163,11 @@ def _compare(kernel: str, predicted: Tensor, observed: Tensor, findings: Finding
         values = (_forgetting(predicted, False), math.inf, math.inf)
     else:
         foretold, seen = _forgetting(predicted, False), _forgetting(observed, False)
-        values = (foretold, _gap(predicted, observed), round(abs(foretold - seen), DECIMALS))
+        values = (foretold, score_gap(predicted, observed), round(abs(foretold - seen), DECIMALS))
     _append(findings, dict(zip(_names(kernel), values, strict=True)))
 
 
-def _gap(predicted: Tensor, observed: Tensor) -> float:
+def score_gap(predicted: Tensor, observed: Tensor) -> float:
     """Mean |R predicted − R observed| over tasks s ≤ t; infinite where one of them is not finite."""
     learned = torch.ones_like(observed, dtype=torch.bool).tril()
     gap = round(float((predicted - observed)[learned].abs().mean()), DECIMALS)

@@ -32,4 +32,6 @@ class StoredScores:
             return
         model = network(0)
         with torch.no_grad():
-            self.rows.append(torch.stack([score(model(data.x), data, columns) for data, columns in self._tasks]))
+            self.rows.append(
+                torch.stack([score(model(data.x), data, columns) for data, columns in self._tasks]).cpu()
+            )

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ntkgap.data import TaskStream, load_stream
+from ntkgap.studies.device import moved
 from ntkgap.studies.spec import DataSpec, Spec
 
 # Left out of cells where it is not asked for: those of older stores have no such key.
@@ -110,7 +111,7 @@ def load(data: DataSpec, stream: StreamSpec, seed: int) -> TaskStream:
         DataError: if data cannot be loaded, have changed since, or do not reach for the stream.
     """
     data.check_unchanged()
-    return _load(data.model_dump_json(), stream.model_dump_json(exclude_none=True), seed)
+    return moved(_load(data.model_dump_json(), stream.model_dump_json(exclude_none=True), seed))
 
 
 @lru_cache(maxsize=4)

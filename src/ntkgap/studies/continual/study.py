@@ -29,6 +29,11 @@ class ContinualStudy(BaseStudy):
     Every problem is a network on a stream of tasks, each learned for several numbers of steps. What is left of
     earlier tasks is compared with what kernel regression, one task after the other, predicts at the same steps:
     with the kernel of infinite width, the one at the start, and the one at each task's start.
+
+    Example:
+        >>> study = ng.ContinualStudy.preset("smoke", seeds=1)
+        >>> [claim.key for claim in study.claims()][:2]
+        ['width_helps_after_3', 'width_helps_after_30']
     """
 
     name: ClassVar[str] = "continual"

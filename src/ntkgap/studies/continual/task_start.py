@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from ntkgap.models.devices import in_float64
 from ntkgap.practice.continual import KernelSwitches
 from ntkgap.studies.continual.learner import Learner
 from ntkgap.theory import SequentialRegression
@@ -41,7 +42,7 @@ class TaskStart:
 
     def __call__(self, phase: int, network: Callable[[int], nn.Module]) -> None:
         """Before the first task, phase 0, and after each."""
-        model = network(0).double()
+        model = in_float64(network(0))
         self._switches(phase, lambda i: model)
         if self._asked and phase < len(self._learner.stream) and _is_finite(model):
             self._predict(phase, model)
@@ -57,7 +58,7 @@ class TaskStart:
         regression.learn(
             kernel(t),
             learner.points.train[t],
-            task.train.y.double(),
+            in_float64(task.train.y),
             columns=task.columns,
             decay=lambda modes: modes.gradient_descent_decay(learner.plan.rates[t], self._stop),
         )
@@ -65,7 +66,7 @@ class TaskStart:
             self._bound = learner.points.bound(learner.stream, own)
         fine = learner.points.loss(learner.stream, regression.function, t) <= self._bound
         fine[0] &= not lost
-        functions = torch.where(fine[:, None, None], regression.function, torch.nan)
+        functions = torch.where(fine[:, None, None].to(regression.function.device), regression.function, torch.nan)
         self._carried = functions[0]
         test, _ = learner.points.scores(learner.stream, functions)
         self.test.append(test[0])

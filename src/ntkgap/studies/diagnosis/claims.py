@@ -5,6 +5,8 @@ from functools import partial
 from pydantic import Field
 
 from ntkgap.studies.claim import Claim
+from ntkgap.studies.diagnosis.ensemble import ensemble_claims
+from ntkgap.studies.diagnosis.forgetting import forgetting_claims
 from ntkgap.studies.spec import Spec
 
 
@@ -39,6 +41,8 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
         *_of_regime(tolerances),
         *_of_predictions(tolerances),
         *_of_tests(tolerances),
+        *ensemble_claims(),
+        *forgetting_claims(),
     ]
 
 
@@ -49,7 +53,7 @@ def _of_training(tolerances: Tolerances) -> list[Claim]:
             title="The network was trained enough to tell",
             statement="The training loss has fallen: a network that learns nothing is close to any model of it.",
             source="a convention",
-            kind="condition",
+            kind="requirement",
             quantity="loss_fall",
             label="(L_0 − L_T) / L_0",
             threshold=tolerances.learned,
@@ -63,7 +67,7 @@ def _of_training(tolerances: Tolerances) -> list[Claim]:
             title="The outputs moved towards the targets",
             statement="‖f_T − f_0‖ is no small part of ‖y − f_0‖ on the training set.",
             source="a convention",
-            kind="condition",
+            kind="requirement",
             quantity="moved",
             label="‖f_T − f_0‖ / ‖y − f_0‖",
             threshold=tolerances.moved,
@@ -76,7 +80,7 @@ def _of_training(tolerances: Tolerances) -> list[Claim]:
             title="The step size is one at which the kernel regime is stable",
             statement="η·κ_max(K) stays below 2(1 + μ), at the start and at the end.",
             source="Cohen et al. 2021 (edge of stability); Lewkowycz et al. 2020",
-            kind="condition",
+            kind="requirement",
             quantity="stability",
             label="η κ_max / (2 (1 + μ))",
             threshold=1.0,

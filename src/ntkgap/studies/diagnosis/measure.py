@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from ntkgap.data import Dataset
 from ntkgap.errors import KernelError, ModelError, NtkgapError
 from ntkgap.kernels import as_matrix, infinite_width, jacobian, kernel_distance, relative_change, target_alignment
 from ntkgap.models.normalization import set_statistics
@@ -17,19 +16,23 @@ from ntkgap.practice.losses import LOSSES, Loss
 from ntkgap.practice.modes import modes_differ
 from ntkgap.practice.monitor.linearization_gap import gap
 from ntkgap.practice.monitor.parameter_change import parameter_change
+from ntkgap.studies.diagnosis.ensemble import ASKED, compare_uncertainty
+from ntkgap.studies.diagnosis.forgetting import measure_forgetting
+from ntkgap.studies.diagnosis.pair import Pair
 from ntkgap.studies.diagnosis.problem import DiagnosisProblem
 from ntkgap.studies.diagnosis.quantities import (
-    in_float64,
     largest_eigenvalue,
     linearized_at,
     outputs_of,
 )
 from ntkgap.studies.diagnosis.recipe import Recipe, recipe_of
-from ntkgap.studies.diagnosis.regression import kernel_predictions
+from ntkgap.studies.diagnosis.regression import kernel_of, kernel_predictions
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.model import notes_on
+from ntkgap.studies.uncertainty.ensembles.prediction import Kernel
 
 CONTESTANTS = ("network", "twin", "kernel_start", "kernel_end")
+RATIOS = {name: f"{name}_test_ratio" for name in CONTESTANTS[1:]}
 
 OF_KERNEL = ("kernel_change", "kernel_distance", "alignment_end")
 OF_GAP = ("linearization_gap", "linearization_gap_test")
@@ -73,27 +76,13 @@ def measure(problem: DiagnosisProblem, width: int, seed: int) -> Findings:
     compare_outputs(pair, lost, findings)
     twin, reason = train_twin(problem, recipe, pair, seed, findings)
     follow_prediction(recipe, pair, lost, curve, twin, reason, findings)
-    generalise(recipe, pair, lost, twin, findings)
+    kernel = None if lost else generalise(recipe, pair, twin, findings)
+    if lost:
+        findings.leave_out("training diverged, so that nothing is left to compare with", *RATIOS.values(), *ASKED)
+    else:
+        compare_uncertainty(problem, recipe, pair, kernel, (width, seed), findings)
+    measure_forgetting(problem, width, seed, findings)
     return findings
-
-
-class Pair:
-    """A network before and after training, in its own precision and in float64, and its outputs there.
-
-    Args:
-        network: at the start.
-        trained: at the end.
-        train_data: training set.
-        test_data: test set.
-    """
-
-    def __init__(self, network: nn.Module, trained: nn.Module, train_data: Dataset, test_data: Dataset) -> None:
-        self.network, self.trained, self.train, self.test = network, trained, train_data, test_data
-        self.before, self.after = in_float64(network), in_float64(trained)
-        self.x, self.x_test = train_data.x.double(), test_data.x.double()
-        self.y = train_data.y.double()
-        self.start, self.start_test = outputs_of(self.before, self.x), outputs_of(self.before, self.x_test)
-        self.end, self.end_test = outputs_of(self.after, self.x), outputs_of(self.after, self.x_test)
 
 
 def judged(problem: DiagnosisProblem, recipe: Recipe, pair: Pair, curve: TrainingCurve) -> Recipe:
@@ -222,37 +211,41 @@ def follow_prediction(
 
 
 def generalise(
-    recipe: Recipe, pair: Pair, lost: bool, twin: tuple[nn.Module, TrainingCurve] | None, findings: Findings
-) -> None:
-    """Test loss and score of network, linearized model, and kernel regression with K(θ₀) and K(θ_T)."""
-    ratios = {name: f"{name}_test_ratio" for name in CONTESTANTS[1:]}
-    if lost:
-        findings.leave_out("training diverged, so that nothing is left to compare with", *ratios.values())
-        return
+    recipe: Recipe, pair: Pair, twin: tuple[nn.Module, TrainingCurve] | None, findings: Findings
+) -> Kernel | None:
+    """Test loss and score of network, linearized model, and kernel regression with K(θ₀) and K(θ_T).
+
+    Returns:
+        K(θ₀) on all examples; None if it takes too many operations.
+    """
     y_test = pair.test.y.double()
     predictions = {"network": pair.end_test}
     if twin is None or twin[1].stopped:
-        findings.leave_out("there is no trained linearized model", ratios["twin"])
+        findings.leave_out("there is no trained linearized model", RATIOS["twin"])
     else:
         predictions["twin"] = outputs_of(twin[0], pair.test.x).double()
     left = float((pair.end - pair.y).square().sum() / pair.y.square().sum()) if recipe.squared else LEFT
+    train_data, test_data = pair.train.to(torch.float64), pair.test.to(torch.float64)
+    kernels: dict[str, Kernel] = {}
     for name, model in (("kernel_start", pair.before), ("kernel_end", pair.after)):
         try:
-            predictions[name] = kernel_predictions(model, pair.x, pair.y, pair.x_test, left)
+            kernels[name] = kernel_of(model, train_data, test_data)
+            predictions[name] = kernel_predictions(kernels[name], pair.y, left)
         except NtkgapError as error:
-            findings.leave_out(str(error), ratios[name])
+            findings.leave_out(str(error), RATIOS[name])
     losses = {name: _loss(recipe.loss, found, y_test) for name, found in predictions.items()}
     for name, found in predictions.items():
         if pair.test.n_classes is not None:
             findings.scalars[f"{name}_test_score"] = _score(found, y_test)
         if name.startswith("kernel") and not recipe.squared:
             reason = "kernel regression descends the squared loss, which is not yours"
-            findings.leave_out(reason, ratios[name])
+            findings.leave_out(reason, RATIOS[name])
             continue
         findings.scalars[f"{name}_test_loss"] = losses[name]
         if name != "network":
             positive = losses[name] > 0 and losses["network"] > 0
-            findings.scalars[ratios[name]] = losses[name] / losses["network"] if positive else math.nan
+            findings.scalars[RATIOS[name]] = losses[name] / losses["network"] if positive else math.nan
+    return kernels.get("kernel_start")
 
 
 def _loss(loss: Loss, outputs: Tensor, y: Tensor) -> float:

@@ -34,6 +34,9 @@ RICH = 0.5
 # An exponent of the width that is not told from zero in practice, and the one that theory says.
 FLAT, THEORY = -0.1, -0.5
 
+# Said of a training that tells nothing for that reason.
+DIVERGED = "training diverged"
+
 UNKNOWN = "from which width the kernel regime would hold"
 
 # What the kernel regime says is small, with the words for it.
@@ -64,7 +67,9 @@ class Regime:
     def sentence(self) -> str:
         """All of it in one sentence."""
         name = {"kernel": "Kernel regime", "mixed": "Mixed regime", "feature learning": "Feature learning"}
-        head = name.get(self.name, "Not trained enough to tell")
+        head = name.get(
+            self.name, "Training diverged" if DIVERGED in self.reason else "Not trained enough to tell"
+        )
         tail = f" ({self.caution})" if self.caution else ""
         return f"{head}: {self.reason}; {self.outlook}{tail}."
 
@@ -76,7 +81,7 @@ def regime_of(verdicts: Mapping[str, Verdict]) -> Regime:
         verdicts: of the claims of a diagnosis, by key; those that were not asked are missing.
     """
     small = {key: verdicts[key] for key in SMALL if key in verdicts}
-    n_seeds = min(v.widths[-1].n_seeds for v in small.values())
+    n_seeds = verdicts["learned"].widths[-1].n_seeds
     cautions = ["from a single seed, without an interval"] if n_seeds < 2 else []
     if "linearization_gap" not in small:
         cautions.append("the linearization gap was not measured")
@@ -114,7 +119,10 @@ def _not_trained(verdicts: Mapping[str, Verdict]) -> str:
     at = f"at width {learned.width} "
     if learned.interval is None or math.isinf(_low(learned)):
         unstable = _unstable(verdicts)
-        return f"{at}training diverged" + (f", and {unstable.removeprefix(at)}" if unstable else "")
+        why = (
+            f", and {unstable.removeprefix(at)}" if unstable else "; take a smaller step, for the kernel may grow"
+        )
+        return f"{at}{DIVERGED}{why}"
     if _low(learned) <= verdicts["learned"].claim.threshold:
         fell = f"{at}the training loss fell by {_percent(learned)}"
         return f"{fell}, where {verdicts['learned'].claim.threshold:.0%} is asked for"
@@ -180,17 +188,17 @@ def _would_hold(above: list[Verdict]) -> str:
     """The width from which all that is too large would be small, by the extrapolation that verdicts have."""
     brackets: list[Interval] = []
     for verdict in above:
-        if verdict.state != "fails":
-            return f"{UNKNOWN} cannot be told: {_open(verdict)}"
-        if verdict.extrapolated is None:
-            return f"{UNKNOWN} cannot be told: {verdict.obstacle}"
-        brackets.append(verdict.extrapolated)
+        # Of an inconclusive number the bracket begins at the largest width, where the limit may be met already.
+        if verdict.beyond.width is None:
+            is_open = "" if verdict.state == "fails" else f"{_open(verdict)}, and "
+            return f"{UNKNOWN} cannot be told: {is_open}{verdict.obstacle}"
+        brackets.append(verdict.beyond.width)
     latest = Interval(max(b.value for b in brackets), max(b.low for b in brackets), max(b.high for b in brackets))
     return f"extrapolated, the kernel regime would hold from width {width_text(latest)}"
 
 
 def _open(verdict: Verdict) -> str:
-    reason = verdict.widths[-1].reason or "a number is undecided"
+    reason = verdict.widths[-1].reason or "a number is inconclusive"
     return f"{SMALL[verdict.claim.key]} is inconclusive ({reason})"
 
 

@@ -8,6 +8,8 @@ from pydantic import Field
 from ntkgap.studies.base import BaseStudy
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.diagnosis.claims import Tolerances, make_claims
+from ntkgap.studies.diagnosis.ensemble import ensemble_tables
+from ntkgap.studies.diagnosis.forgetting import forgetting_tables
 from ntkgap.studies.diagnosis.measure import measure
 from ntkgap.studies.diagnosis.problem import DiagnosisProblem
 from ntkgap.studies.diagnosis.show import answers, contest_table, figures
@@ -29,6 +31,7 @@ class DiagnosisStudy(BaseStudy):
     """
 
     name: ClassVar[str] = "diagnosis"
+    version: ClassVar[int] = 2  # an ensemble beside the NTK-GP
 
     problems: Sequence[DiagnosisProblem] = Field(min_length=1)
     tolerances: Tolerances = Tolerances()
@@ -46,8 +49,8 @@ class DiagnosisStudy(BaseStudy):
         return figures()
 
     def tables(self, cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]) -> list[Table]:
-        """Who generalises best."""
-        return contest_table(cells)
+        """Who generalises best, whose uncertainty is better, and what is forgotten."""
+        return [*contest_table(cells), *ensemble_tables(cells), *forgetting_tables(cells)]
 
     @classmethod
     def title(cls) -> str:

@@ -39,7 +39,7 @@ def _condition(found: ByClaim) -> str:
     path = found["jacobian_stable"]
     if path.state == "holds":
         return f"Not refuted: C′ is {_at_largest(path)} on the path."
-    return f"Undecided: {path.widths[-1].reason}."
+    return f"Inconclusive: {path.widths[-1].reason}."
 
 
 def _width(found: ByClaim) -> str:
@@ -50,15 +50,15 @@ def _width(found: ByClaim) -> str:
         return f"On the path from {path.holds_from}{or_less}; the ball may want more."
     if path.extrapolated is not None:
         return f"On the path from {width_text(path.extrapolated)}, extrapolated; the ball may want more."
-    if path.state == "undecided":
-        return "Undecided."
+    if path.state == "inconclusive":
+        return "Inconclusive."
     return f"More than {path.widths[-1].width}; how much more cannot be told from these widths: {path.obstacle}."
 
 
 def _rate(found: ByClaim) -> str:
     rate = found["ngd_rate"]
-    if rate.state == "undecided":
-        return f"Undecided: {rate.widths[-1].reason}."
+    if rate.state == "inconclusive":
+        return f"Inconclusive: {rate.widths[-1].reason}."
     error = f"its error is {_at_largest(rate)}"
     if rate.state == "fails":
         return f"No: {error} ({number(rate.claim.threshold)} allowed)."
@@ -72,7 +72,7 @@ def _seconds(found: ByClaim) -> str:
         return "Not measured: no race of natural gradient and first-order methods."
     last = time.widths[-1]
     if last.interval is None:
-        return f"Undecided at width {last.width}: {last.reason}."
+        return f"Inconclusive at width {last.width}: {last.reason}."
     if last.interval.value == 0:
         return f"Yes: no first-order method reached the target (width {last.width})."
     if math.isinf(last.interval.value):
@@ -88,7 +88,7 @@ def _seconds(found: ByClaim) -> str:
 
 def _times(result: WidthResult) -> str:
     """A ratio, or a bound of it: what a budget took stands for a side that did not reach the target."""
-    bound = {"holds": "at most ", "fails": "at least ", "undecided": "about "}[result.state]
+    bound = {"holds": "at most ", "fails": "at least ", "inconclusive": "about "}[result.state]
     return f"{bound}{number(result.interval.value if result.interval else math.nan)} times"
 
 

@@ -22,6 +22,7 @@ from ntkgap.practice import (
     tune,
 )
 from ntkgap.practice.losses import choose_loss
+from ntkgap.studies.device import moved
 from ntkgap.studies.optimization.finish import score
 from ntkgap.studies.optimization.race_spec import KFAC_RATES, Method, RaceSpec
 from ntkgap.studies.optimization.start import Start
@@ -107,9 +108,9 @@ class Track:
     def __post_init__(self) -> None:
         self.unit = loss_of_zero(self.spec.loss, self.start.train)
         self.test_unit = loss_of_zero(self.spec.loss, self.start.test)
-        self.network: nn.Module = copy.deepcopy(self.start.network).float()
-        self.train = self.start.train.to(torch.float32)
-        self.test = self.start.test.to(torch.float32)
+        self.network: nn.Module = moved(copy.deepcopy(self.start.network).float())
+        self.train = moved(self.start.train.to(torch.float32))
+        self.test = moved(self.start.test.to(torch.float32))
 
     @property
     def target(self) -> float:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ntkgap.kernels import as_matrix, jacobian
+from ntkgap.models.devices import in_float64
 from ntkgap.practice import TrainingCurve, jacobian_change
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.optimization.start import Start, distance
@@ -42,7 +43,7 @@ class PathDrift:
         """Measure the drift, if it is a step to be looked at."""
         if step not in self._steps:
             return
-        network = copy.deepcopy(self._network).double().eval()
+        network = in_float64(copy.deepcopy(self._network)).eval()
         with torch.no_grad():
             lost = not all(p.isfinite().all() for p in [*network.parameters(), network(self._start.train.x)])
         if lost:

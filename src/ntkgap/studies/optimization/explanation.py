@@ -146,7 +146,7 @@ def _at_fixed_width(a: Association) -> str:
         return f"At fixed width, cells with larger C′ have the smaller error ({shown})."
     return (
         f"At fixed width no correlation is established ({shown}): what C′ tells beyond the width, with which both "
-        "numbers change, is undecided."
+        "numbers change, is inconclusive."
     )
 
 

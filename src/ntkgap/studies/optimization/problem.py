@@ -8,6 +8,7 @@ from ntkgap.data import Dataset, in_span
 from ntkgap.errors import StudyError
 from ntkgap.practice.gram_systems import LARGEST_GRAM
 from ntkgap.practice.losses import choose_loss
+from ntkgap.studies.device import moved
 from ntkgap.studies.model import OwnModel
 from ntkgap.studies.optimization.race_spec import RaceSpec
 from ntkgap.studies.spec import Spec
@@ -123,7 +124,7 @@ class OptimizationProblem(TrainedProblem):
         train, test = self.data.load(seed)
         if self.span:
             train, test = in_span(train, test)
-        return train, test
+        return moved(train), moved(test)
 
     def example(self, seed: int) -> Dataset:
         """The training set, once it suits the loss of the race and the Gram matrix can be decomposed."""

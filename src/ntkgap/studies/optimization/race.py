@@ -19,7 +19,7 @@ from ntkgap.studies.optimization.start import Start
 def race(problem: OptimizationProblem, start: Start, seed: int, findings: Findings) -> None:
     """Let the optimisers of a problem race, if it has a race and the network is not too large for it.
 
-    Where there is none, its numbers are missing from the findings, not undecided.
+    Where there is none, its numbers are missing from the findings, not inconclusive.
     """
     spec = problem.race
     if spec is None or findings.number("n_parameters") > spec.max_parameters:
@@ -109,7 +109,7 @@ def _predict(track: Track, findings: Findings) -> None:
             "gd": dynamics.gradient_descent_decay(track.learning_rate, steps["gd"]),
             "ngd": dynamics.natural_gradient_decay(steps=steps["ngd"], **track.natural_gradient),
         }
-        for method in decays.keys() & set(track.spec.optimizers):
+        for method in (m for m in decays if m in track.spec.optimizers):
             losses = dynamics.losses(decays[method]).tolist()
             findings.curves[f"race_{method}_{kernel}"] = _in_units(losses, track.unit)
 

@@ -73,6 +73,6 @@ def width_found(verdict: Verdict) -> str:
         return f"{verdict.holds_from} (fitted law: {number(c.value)} [{number(c.low)}, {number(c.high)}])"
     if verdict.extrapolated is not None:
         return f"{width_text(verdict.extrapolated)} (extrapolated)"
-    if verdict.state == "undecided":
-        return f"undecided up to {last}"
+    if verdict.state == "inconclusive":
+        return f"inconclusive up to {last}"
     return f"more than {last}: {verdict.obstacle}"

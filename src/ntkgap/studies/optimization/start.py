@@ -19,6 +19,7 @@ from ntkgap.kernels import (
     target_alignment,
 )
 from ntkgap.models import describe
+from ntkgap.models.devices import in_float64
 from ntkgap.models.normalization import freeze_statistics, set_statistics
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.model import ModelSpec, notes_on
@@ -51,10 +52,10 @@ class Start:
 
 def initialise(problem: OptimizationProblem, width: int, seed: int, findings: Findings) -> Start:
     """Draw data and network, and describe the kernel at initialisation."""
-    train_data, test_data = (d.to(torch.float64) for d in problem.load(seed))
+    train_data, test_data = (in_float64(d) for d in problem.load(seed))
     # One stream a (seed, width): networks of different widths are independent draws.
     stream = int(np.random.SeedSequence([seed, width]).generate_state(1)[0])
-    network = problem.network(train_data, width, torch.Generator().manual_seed(stream)).double()
+    network = in_float64(problem.network(train_data, width, torch.Generator().manual_seed(stream)))
     set_statistics(network, train_data.x)
     if isinstance(problem.model, ModelSpec):
         freeze_statistics(network)  # a constant kernel describes no others

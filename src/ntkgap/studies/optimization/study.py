@@ -34,6 +34,11 @@ class OptimizationStudy(BaseStudy):
 
     Attributes:
         tolerances: how close is close enough.
+
+    Example:
+        >>> study = ng.OptimizationStudy.preset("smoke", widths=[8, 16], seeds=2)
+        >>> len(study.cells()), [claim.key for claim in study.claims()][:2]
+        (8, ['gram_positive_definite', 'jacobian_stable'])
     """
 
     name: ClassVar[str] = "optimization"

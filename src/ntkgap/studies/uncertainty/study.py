@@ -39,6 +39,11 @@ class UncertaintyStudy(BaseStudy):
 
     Problems of kind ``"bandit"`` let exploration rules play contextual bandits: the schedule of NeuralUCB's theory
     and its infinite-width limit, tuned constants, evidence, and what does without networks.
+
+    Example:
+        >>> study = ng.UncertaintyStudy.preset("smoke", seeds=1)
+        >>> sorted({problem.kind for problem in study.problems})
+        ['bandit', 'classification', 'ensemble']
     """
 
     name: ClassVar[str] = "uncertainty"

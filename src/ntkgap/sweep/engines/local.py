@@ -11,10 +11,11 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from ntkgap.errors import StoreError
+from ntkgap.errors import NtkgapError, StoreError
 from ntkgap.sweep.cell import Task, outcome
 from ntkgap.sweep.engines.start import start_worker
 from ntkgap.sweep.study import Supplies
@@ -31,11 +32,18 @@ class Event:
     message: str = ""
 
 
-class _Worker:
+class Worker:
     """One child process, and the task it works on."""
 
-    def __init__(self) -> None:
-        self.process = start_worker()
+    def __init__(self, number: int = 0) -> None:
+        self.number = number
+        try:
+            self.process = start_worker(number)
+        except OSError as error:
+            raise NtkgapError(
+                f"cannot start a worker process: {error}; let this user have more processes and open files "
+                "(ulimit -u, ulimit -n), or take fewer workers"
+            ) from error
         assert self.process.stdout is not None
         # Unbuffered: two answers that come at once must not both be taken out of the pipe that is waited on.
         self._answers = os.fdopen(self.process.stdout.fileno(), "rb", buffering=0, closefd=False)
@@ -43,11 +51,12 @@ class _Worker:
         self.supplies: Supplies | None = None
 
     def assign(self, task: Task) -> None:
+        """Have it compute a task."""
         self.task = task
         message = {
             "compute": task.compute,
             "cell": task.cell,
-            "directory": str(task.directory.absolute()),
+            "directory": task.directory and str(task.directory.absolute()),
             "supplies": None if task.supplies is self.supplies else task.supplies,  # those it has already
         }
         self.supplies = task.supplies
@@ -57,12 +66,13 @@ class _Worker:
             self.process.stdin.write(json.dumps(message).encode() + b"\n")
             self.process.stdin.flush()
 
-    def read_answer(self) -> dict[str, str] | None:
+    def read_answer(self) -> dict[str, Any] | None:
         """The acknowledgement, or None if the process has died."""
         line = self._answers.readline()
         return json.loads(line) if line.endswith(b"\n") else None
 
     def cause_of_death(self) -> str:
+        """Why it has died, for a reader."""
         code = self.process.wait()
         if code >= 0:
             return f"exit status {code}"
@@ -70,6 +80,7 @@ class _Worker:
         return f"signal {signal.Signals(-code).name}{hint}"
 
     def end(self) -> None:
+        """Have it end, by force if it does not."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
@@ -99,7 +110,7 @@ class LocalEngine:
     def __init__(self, workers: int, limit: float | None = None, until: float | None = None) -> None:
         self.workers, self.limit, self.until = workers, limit, until
         self._keeps = False
-        self._idle: list[_Worker] = []
+        self._idle: list[Worker] = []
 
     def __enter__(self) -> Self:
         self._keeps = True
@@ -121,19 +132,21 @@ class LocalEngine:
         """
         feed, again = ((task, 1) for task in tasks), deque[tuple[Task, int]]()
         end = math.inf if self.until is None else self.until
-        attempts: dict[_Worker, int] = {}
+        attempts: dict[Worker, int] = {}
         with selectors.DefaultSelector() as answers:
 
             def take() -> tuple[Task, int] | None:
                 return again.popleft() if again else next(feed, None)
 
             def start(task: Task, attempt: int) -> None:
-                worker = self._idle.pop() if self._idle else _Worker()
+                taken_numbers = {worker.number for worker in attempts}
+                number = next(i for i in count() if i not in taken_numbers)
+                worker = self._idle.pop() if self._idle else Worker(number)
                 attempts[worker] = attempt
                 answers.register(worker.process.stdout, selectors.EVENT_READ, worker)  # type: ignore[arg-type]
                 worker.assign(task)
 
-            def dismiss(worker: _Worker, *, keep: bool = False) -> None:
+            def dismiss(worker: Worker, *, keep: bool = False) -> None:
                 answers.unregister(worker.process.stdout)  # type: ignore[arg-type]
                 attempts.pop(worker)
                 if keep:
@@ -146,7 +159,7 @@ class LocalEngine:
                     start(*taken)
                 while attempts and time.monotonic() < end:
                     for key, _ in answers.select(None if math.isinf(end) else max(0.0, end - time.monotonic())):
-                        worker: _Worker = key.data
+                        worker: Worker = key.data
                         task = worker.task
                         assert task is not None
                         answer = worker.read_answer()
@@ -154,7 +167,7 @@ class LocalEngine:
                             attempt = attempts[worker]
                             cause = worker.cause_of_death()
                             dismiss(worker)
-                            if ended := outcome(task.directory):
+                            if ended := outcome(task.place):
                                 yield Event(task, ended)  # it died after its last word was written
                             elif attempt < MAX_ATTEMPTS:
                                 again.append((task, attempt + 1))

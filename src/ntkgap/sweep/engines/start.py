@@ -63,15 +63,17 @@ def _implicit_folders() -> set[str]:
     return folders
 
 
-def start_worker() -> "subprocess.Popen[bytes]":
+def start_worker(number: int = 0) -> "subprocess.Popen[bytes]":
     """Start a worker process that reads tasks from its standard input.
+
+    It is told its number, from 0: workers that share several devices take them in turn.
 
     One thread each: workers share the cores among them, and results do not depend on how many there are.
     MKL is asked for results that do not depend on where in memory a matrix happens to lie either.
     A session of its own keeps the terminal's Ctrl-C for the parent, which ends workers by closing their input.
     """
     arithmetic = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    environment = {**os.environ, **arithmetic, "MKL_CBWR": "AUTO,STRICT"}
+    environment = {**os.environ, **arithmetic, "MKL_CBWR": "AUTO,STRICT", "NTKGAP_WORKER": str(number)}
     held_back = {name: environment.pop(name) for name in ("PYTHONPATH",) if name in environment}
     return subprocess.Popen(
         # -P: Python adds no folder by itself.

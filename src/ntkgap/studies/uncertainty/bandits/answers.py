@@ -64,7 +64,7 @@ def _pays(verdict: Verdict | None) -> str:
         return "Not played."
     last = verdict.widths[-1]
     if last.interval is None:
-        return f"Undecided: {last.reason}."
+        return f"Inconclusive: {last.reason}."
     word = YES_OR_NO[last.state]
     i = last.interval
     return f"{word}: {number(i.value)} [{number(i.low)}, {number(i.high)}] times the tuned constant's regret."
@@ -89,7 +89,7 @@ def _follows(verdict: Verdict | None) -> str:
         return "Not played."
     last = verdict.widths[-1]
     if last.interval is None:
-        return f"Undecided: {last.reason}."
+        return f"Inconclusive: {last.reason}."
     word = YES_OR_NO[last.state]
     return f"{word}: its regret is {last.interval.value:.0%} off that of NTK-UCB (width {last.width})."
 
@@ -101,7 +101,7 @@ def _best(games: Sequence[Measured]) -> str:
     widest = [c.scalars for c in games if c.width == width]
     untuned = [rule for rule in order if scalar_name(rule, "constant") not in widest[0]]
     if not order:
-        return "Undecided."
+        return "Inconclusive."
 
     def named(rule: str) -> str:
         value = median_interval([s[scalar_name(rule, "regret")] for s in widest]).value

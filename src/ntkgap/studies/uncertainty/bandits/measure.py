@@ -10,6 +10,7 @@ from torch import Generator
 
 from ntkgap.errors import KernelError, ModelError
 from ntkgap.practice.bandits import BanditRun, Policy, play
+from ntkgap.studies.device import present
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.model import OwnModel, notes_on
 from ntkgap.studies.uncertainty.bandits.grid import widened
@@ -74,7 +75,9 @@ def measure(problem: BanditProblem, width: int, seed: int) -> Findings:
         play_own_limit(problem, players, findings)
         findings.leave_out("theory's schedule is of an MLP in NTK parametrisation", *SCHEDULED)
         return findings
-    for rule, games in widthless(problem.model_copy(update={"widths": [ANY_WIDTH]}).model_dump_json(), seed):
+    for rule, games in widthless(
+        problem.model_copy(update={"widths": [ANY_WIDTH]}).model_dump_json(), seed, str(present())
+    ):
         add_tuned(rule, games, findings)
     add_schedule(players.theory, players.limit, findings)
     return findings
@@ -116,7 +119,7 @@ def search(problem: BanditProblem, players: Players, rule: Tuned) -> Games:
 
 
 @lru_cache(maxsize=16)
-def widthless(problem: str, seed: int) -> list[tuple[Tuned, Games]]:
+def widthless(problem: str, seed: int, at: str) -> list[tuple[Tuned, Games]]:
     """What those did whose fortune no width can change, once for all widths; the problem as JSON."""
     spec = BanditProblem.model_validate_json(problem)
     environment = spec.environment(seed)

@@ -9,6 +9,7 @@ import numpy as np
 from torch import Generator, nn
 
 from ntkgap.kernels import NTKOperator
+from ntkgap.models.devices import in_float64
 from ntkgap.practice.bandits import (
     EnsembleTS,
     Environment,
@@ -77,15 +78,17 @@ class Players:
         training, seen = self.problem.training, self.environment.contexts[:SEEN].double()
         if training.optimizer == "adam":
             return training.learning_rate
-        network = copy.deepcopy(self.network).double()
-        curvature = NTKOperator(network, seen).spectral_norm() + self.problem.penalty
+        network = in_float64(copy.deepcopy(self.network))
+        curvature = (
+            NTKOperator(network, seen.to(next(network.parameters()).device)).spectral_norm() + self.problem.penalty
+        )
         return min(training.learning_rate, STABLE * 2 * len(seen) / float(curvature))
 
     def _schedule(self, hidden_layers: int) -> None:
         """Theory's, in its own units, in which the network is that of α = 1."""
         problem, schedule = self.problem, self.problem.schedule
         self.norm_bound = schedule.norm_bound or norm_bound(
-            self.environment, infinite_kernel(self._started(alpha=1.0).double())
+            self.environment, infinite_kernel(in_float64(self._started(alpha=1.0)))
         )
         self.limit = InfiniteWidthExploration(schedule.nu, schedule.delta, self.norm_bound, problem.regularization)
         self.theory = ZhouExploration(
@@ -147,7 +150,7 @@ class Players:
             case "lin_ts":
                 return LinTS(arms, features, nu=constant, every=problem.training.every, generator=self._luck(7))
             case "ntk_ucb" | "nngp_ucb":
-                kernel = infinite_kernel(self._started().double(), "ntk" if rule == "ntk_ucb" else "nngp")
+                kernel = infinite_kernel(in_float64(self._started()), "ntk" if rule == "ntk_ucb" else "nngp")
                 # The widths of NeuralUCB are posterior standard deviations over √λ: so γ means the same to both.
                 gamma = constant / math.sqrt(problem.penalty)
                 return TabulatedKernelUCB(

@@ -13,6 +13,7 @@ from ntkgap.errors import DataError, StudyError
 from ntkgap.practice.bandits import Environment, RewardTraining, make_environment
 from ntkgap.practice.bandits.environment import Encoding
 from ntkgap.practice.bandits.making import Features, Rewards
+from ntkgap.studies.device import moved
 from ntkgap.studies.model import OwnModel
 from ntkgap.studies.problem import BaseProblem
 from ntkgap.studies.spec import DataSpec, Spec
@@ -258,13 +259,13 @@ class BanditProblem(BaseProblem):
         shape = _shape_of_inputs(self.data.model_dump_json()) if isinstance(self.model, OwnModel) else ()
         if len(shape) < 2:
             return super().network(data, width, generator)
-        like = Dataset(torch.zeros(1, *shape), data.y)
+        like = Dataset(data.x.new_zeros(1, *shape), data.y)
         return nn.Sequential(nn.Unflatten(1, shape), super().network(like, width, generator)).eval()
 
     @staticmethod
     def template(environment: Environment) -> Dataset:
         """Inputs and targets of the shapes of a reward network's."""
-        return Dataset(torch.zeros(1, environment.in_features), torch.zeros(1, environment.out_features))
+        return moved(Dataset(torch.zeros(1, environment.in_features), torch.zeros(1, environment.out_features)))
 
 
 def _stream(seed: int, what: int) -> int:

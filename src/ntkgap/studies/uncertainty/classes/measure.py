@@ -11,7 +11,9 @@ from ntkgap.data import Dataset
 from ntkgap.errors import AccuracyWarning, DivergenceError, KernelError, ModelError
 from ntkgap.kernels import empirical_ntk
 from ntkgap.models import learning_rate_factor
+from ntkgap.models.devices import in_float64
 from ntkgap.practice import LinearizedLaplace, train, train_ensemble
+from ntkgap.studies.device import moved
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.model import OwnModel, notes_on
 from ntkgap.studies.uncertainty.classes.methods import METHODS, score, score_diverged
@@ -26,7 +28,7 @@ DRAWS = 1000  # of Monte Carlo
 def measure(problem: ClassificationProblem, width: int, seed: int) -> Findings:
     """Train the ensemble of a width, and score the class probabilities of every method on test data."""
     findings = Findings()
-    data, test = (found.to(torch.float64) for found in problem.data.load(seed))
+    data, test = (in_float64(moved(found)) for found in problem.data.load(seed))
 
     streams = [int(np.random.SeedSequence([seed, width, i]).generate_state(1)[0]) for i in range(problem.members)]
 
@@ -34,7 +36,7 @@ def measure(problem: ClassificationProblem, width: int, seed: int) -> Findings:
         return problem.network(data.to(torch.float32), width, Generator().manual_seed(streams[i]))
 
     findings.notes += notes_on(member(0))
-    ntk = _kernel(problem, member(0).double(), data, test, findings)
+    ntk = _kernel(problem, in_float64(member(0)), data, test, findings)
     _score_process(ntk, data, test, findings)
     rate = problem.training.fraction_of_critical * float(critical_learning_rate(ntk.train))
     rate /= learning_rate_factor(member(0))
@@ -44,18 +46,18 @@ def measure(problem: ClassificationProblem, width: int, seed: int) -> Findings:
     try:
         trained = train_ensemble(
             member,
-            data.to(torch.float32),
+            moved(data.to(torch.float32)),
             problem.members,
-            inputs=test.x.float(),
+            inputs=moved(test.x.float()),
             seeds=streams,
             **settings,
         )
-        score("class_ensemble", trained.outputs[:, -1].double().softmax(dim=2).mean(dim=0), test, findings)
+        score("class_ensemble", in_float64(trained.outputs[:, -1]).softmax(dim=2).mean(dim=0), test, findings)
     except DivergenceError as error:
         findings.add_divergence(f"deep ensemble: {error}")
         score_diverged("class_ensemble", findings)
 
-    network = member(0).double()
+    network = in_float64(member(0))
     curve = train(network, data, generator=Generator().manual_seed(streams[0]), **settings)
     findings.add_stop("network of the Laplace approximation", curve)
     if curve.stopped:
@@ -63,7 +65,7 @@ def measure(problem: ClassificationProblem, width: int, seed: int) -> Findings:
             if name == "class_network" or name.startswith("class_laplace"):
                 score_diverged(name, findings)
     else:
-        fixed = LinearizedLaplace(network, data, prior_mean=member(0).double())
+        fixed = LinearizedLaplace(network, data, prior_mean=in_float64(member(0)))
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always", AccuracyWarning)
             fitted = fixed.fit_evidence()

@@ -75,7 +75,7 @@ def _width(found: ByClaim) -> str:
         return f"From {width_text(max(widths, key=lambda w: w.value))}, extrapolated."
     if any(v.state == "fails" for v in open_ones):
         return f"More than {open_ones[0].widths[-1].width}."
-    return "Undecided."
+    return "Inconclusive."
 
 
 def _covers(found: ByClaim) -> str:

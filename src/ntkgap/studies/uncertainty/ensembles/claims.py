@@ -16,7 +16,7 @@ NLL_MARGIN, CRPS_MARGIN = 0.1, 1.1
 
 def claims() -> list[Claim]:
     """The claims about ensembles: they are draws from the predicted Gaussian, and what that is worth."""
-    return [*_moments(), *_draws(), *_coverage(), *_payoff()]
+    return [*_moments(), *_draws(), *_coverage(), *payoff()]
 
 
 def _moments() -> list[Claim]:
@@ -145,7 +145,8 @@ def _coverage() -> list[Claim]:
     ]
 
 
-def _payoff() -> list[Claim]:
+def payoff() -> list[Claim]:
+    """Whether one model is as good as an ensemble, by densities and by CRPS."""
     found = []
     for name, what, plain, headline in (
         (

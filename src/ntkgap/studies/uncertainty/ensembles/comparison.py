@@ -119,7 +119,7 @@ def bias(error: float, chance: float, floor: float, tolerance: float) -> float:
 
 
 def worst(ratios: list[float]) -> float:
-    """The largest of some ratios to a limit of 1; NaN if one is undecided and none is beyond the limit."""
+    """The largest of some ratios to a limit of 1; NaN if one is inconclusive and none is beyond the limit."""
     known = [r for r in ratios if not math.isnan(r)]
     largest = max(known, default=math.nan)
     return largest if len(known) == len(ratios) or largest >= 1 else math.nan

@@ -10,9 +10,12 @@ from torch import Tensor, nn
 
 from ntkgap.data import toy_angle, toy_function
 from ntkgap.errors import AccuracyWarning, DivergenceError
+from ntkgap.kernels.memory import free_memory
 from ntkgap.models import learning_rate_factor
+from ntkgap.models.devices import in_float64
 from ntkgap.practice import LinearizedLaplace, train, train_ensemble
 from ntkgap.studies.cost import network_sizes
+from ntkgap.studies.device import moved, present
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.model import OwnModel, notes_on
 from ntkgap.studies.uncertainty.ensembles.comparison import OF_LIMIT
@@ -22,7 +25,7 @@ from ntkgap.studies.uncertainty.ensembles.problem import EnsembleProblem
 
 # Members are trained so many at once that what a step touches takes about this many bytes: more would leave the
 # cache, fewer would wait for Python.
-TOGETHER_BYTES = 12e6
+TOGETHER_BYTES = 12e6  # of a CPU; on a GPU a quarter of its memory
 
 NOT_PREDICTED = "theory's ensemble is of gradient descent on the squared loss, and yours is trained in its own way"
 
@@ -64,7 +67,7 @@ def measure(problem: EnsembleProblem, width: int, seed: int) -> Findings:
             add_band(name, predictive, findings)
     if problem.data.name == "toy":
         add_data(prediction, findings)
-    compare_methods(findings)
+    compare_methods(findings, "ntk_gp_evidence", "laplace_evidence")
     findings.scalars |= {"n_parameters": networks.parameters, "noise_variance": prediction.noise_variance}
     return findings
 
@@ -79,7 +82,7 @@ class Networks:
 
     def __init__(self, problem: EnsembleProblem, prediction: Prediction, width: int, seed: int) -> None:
         self.problem, self.prediction, self.width, self.seed = problem, prediction, width, seed
-        self.data = prediction.train.to(torch.float32)
+        self.data = moved(prediction.train.to(torch.float32))
         first = self.member(0)
         self.factor = learning_rate_factor(first)
         self.parameters = sum(p.numel() for p in first.parameters())
@@ -109,8 +112,8 @@ class Networks:
                 self.member,
                 self.data,
                 members,
-                inputs=self.prediction.test.x.float(),
-                targets=self.data.y + math.sqrt(anchoring) * noise,
+                inputs=moved(self.prediction.test.x.float()),
+                targets=self.data.y + math.sqrt(anchoring) * noise.to(self.data.y),
                 together=members_together(self.parameters, self.activations),
                 **self._training(anchoring),
             )
@@ -129,12 +132,12 @@ class Networks:
         """Mean and standard deviation of the members at the last step, every output on its own."""
         if outputs is None:
             return None
-        last = outputs[:, -1].double()
+        last = in_float64(outputs[:, -1])
         return Predictive(last.mean(dim=0), last.std(dim=0), self.prediction.noise_variance)
 
     def laplace(self, findings: Findings) -> dict[str, Predictive | None]:
         """Linearised Laplace at the first member, with fixed and with fitted hyperparameters."""
-        network = self.member(0).double()
+        network = in_float64(self.member(0))
         data, test = self.prediction.train, self.prediction.test
         own = self.problem.train
         settings = {"learning_rate": self._rate(0.0), "steps": self.problem.training.steps}
@@ -205,10 +208,10 @@ def add_data(prediction: Prediction, findings: Findings) -> None:
     }
 
 
-def compare_methods(findings: Findings) -> None:
-    """Differences of scores that claims are about."""
+def compare_methods(findings: Findings, *names: str) -> None:
+    """Differences from the deep ensemble's scores, which claims are about."""
     number = findings.number
-    for name in ("ntk_gp_evidence", "laplace_evidence"):
+    for name in names:
         findings.scalars |= {
             f"{name}_nll_excess": difference(number(f"{name}_nll"), number("deep_ensemble_nll")),
             f"{name}_crps_ratio": ratio(number(f"{name}_crps"), number("deep_ensemble_crps")),
@@ -227,4 +230,5 @@ def ratio(a: float, b: float) -> float:
 
 def members_together(parameters: int, activations: int) -> int:
     """How many members are trained at once; what a step touches are parameters, gradients and activations."""
-    return max(1, int(TOGETHER_BYTES / (4 * (3 * parameters + 4 * activations))))
+    room = TOGETHER_BYTES if present().type == "cpu" else free_memory(present()) / 4
+    return max(1, int(room / (4 * (3 * parameters + 4 * activations))))

@@ -9,7 +9,9 @@ from torch import Generator, Tensor, nn
 from ntkgap.data import Dataset
 from ntkgap.errors import KernelError, ModelError
 from ntkgap.kernels import Evidence, empirical_ntk, infinite_width
+from ntkgap.models.devices import in_float64
 from ntkgap.practice.losses import squared_loss
+from ntkgap.studies.device import moved, present
 from ntkgap.studies.model import OwnModel
 from ntkgap.studies.uncertainty.ensembles.comparison import Comparison
 from ntkgap.studies.uncertainty.ensembles.methods import Predictive
@@ -83,20 +85,21 @@ def predict(problem: EnsembleProblem, width: int, seed: int) -> Prediction:
     # Of a user's network the limit may depend on the width, by its parametrisation.
     at = width if isinstance(problem.model, OwnModel) else ANY_WIDTH
     same = problem.model_copy(update={"name": "", "widths": [at], "variations": None})
-    return _predict(same.model_dump_json(), seed)
+    return _predict(same.model_dump_json(), seed, str(present()))
 
 
 @lru_cache(maxsize=8)
-def _predict(problem_json: str, seed: int) -> Prediction:
+def _predict(problem_json: str, seed: int, at: str) -> Prediction:
     problem = EnsembleProblem.model_validate_json(problem_json)
-    train, test = (d.to(torch.float64) for d in problem.data.load(seed))
-    network = problem.network(train, problem.widths[0], Generator().manual_seed(0)).double()
+    train, test = (in_float64(moved(d)) for d in problem.data.load(seed))
+    network = in_float64(problem.network(train, problem.widths[0], Generator().manual_seed(0)))
     try:
         ntk, nngp = kernels(network, train, test)
     except (KernelError, ModelError) as error:
         if not isinstance(problem.model, OwnModel):
             raise
-        return _without_limit(network, train, test, str(error))
+        ntk = kernel_at_start(network, train, test)
+        return without_limit(network, ntk, train, test, f"no infinite-width kernel: {error}")
     notes: list[str] = []
     noise, ntk_noise = _noise(nngp, train, "NNGP", notes), _noise(ntk, train, "NTK-GP", notes)
 
@@ -119,10 +122,22 @@ def _predict(problem_json: str, seed: int) -> Prediction:
     return Prediction(train, test, 2 / critical, noise, start, comparison, methods, notes)
 
 
-def _without_limit(network: nn.Module, train: Dataset, test: Dataset, reason: str) -> Prediction:
-    """What the kernel of a finite network at its start says, where no limit is known."""
-    gram = empirical_ntk(network, torch.cat([train.x, test.x]), outputs="mean")
-    (ntk,) = _parts(len(train), gram)
+def kernel_at_start(network: nn.Module, train: Dataset, test: Dataset) -> Kernel:
+    """The kernel of a finite network as it is, mean over outputs, on training and test inputs."""
+    (ntk,) = _parts(len(train), empirical_ntk(network, torch.cat([train.x, test.x]), outputs="mean"))
+    return ntk
+
+
+def without_limit(network: nn.Module, ntk: Kernel, train: Dataset, test: Dataset, reason: str) -> Prediction:
+    """What the kernel of a finite network at its start says, where no limit is known, or none is asked for.
+
+    Args:
+        network: at its start.
+        ntk: its kernel.
+        train: training set, float64.
+        test: test set, float64.
+        reason: why there is no limit.
+    """
     notes: list[str] = []
     noise = _noise(ntk, train, "NTK-GP", notes)
     with torch.no_grad():
@@ -132,9 +147,7 @@ def _without_limit(network: nn.Module, train: Dataset, test: Dataset, reason: st
         "ntk_gp_evidence": _fitted(ntk, train, "NTK-GP", notes),
     }
     largest = 2 / critical_learning_rate(ntk.train)
-    return Prediction(
-        train, test, largest, noise, start, None, methods, notes, f"no infinite-width kernel: {reason}"
-    )
+    return Prediction(train, test, largest, noise, start, None, methods, notes, reason)
 
 
 def kernels(network: nn.Module, train: Dataset, test: Dataset) -> tuple[Kernel, Kernel]:

@@ -112,10 +112,20 @@ def tables(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict])
                 "take over the NNGP's, as they have none of their own; Laplace by evidence has its own. NLL in "
                 "nats, CRPS, scores and widths in the unit of the targets.",
                 columns=("method", *(heading for heading, _ in COLUMNS)),
-                rows=tuple(
-                    (label, *(median_text([s[f"{name}_{score}"] for s in scalars]) for _, score in COLUMNS))
-                    for name, label in METHODS.items()
-                ),
+                rows=score_rows(METHODS, scalars),
             )
         )
     return found
+
+
+def score_rows(methods: Mapping[str, str], scalars: Sequence[Mapping[str, float]]) -> tuple[tuple[str, ...], ...]:
+    """A row of scores a method, medians over cells.
+
+    Args:
+        methods: their labels, by name.
+        scalars: of the cells.
+    """
+    return tuple(
+        (label, *(median_text([s[f"{name}_{score}"] for s in scalars]) for _, score in COLUMNS))
+        for name, label in methods.items()
+    )

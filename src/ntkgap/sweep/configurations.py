@@ -1,0 +1,95 @@
+"""The directory of a cell: named by a hash of the cell's configuration, which lies in it as a file.
+
+Names and files are those of signac 2, which wrote stores before: they are read and continued.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ntkgap.sweep.files import write_bytes_atomically
+
+CONFIGURATION = "signac_statepoint.json"
+NAME = re.compile("[0-9a-f]{32}")
+
+
+class Damaged(Exception):
+    """A configuration is not what its directory's name says."""
+
+
+def name_and_text(configuration: Mapping[str, Any]) -> tuple[str, bytes]:
+    """What the directory of a cell is called, and what its file holds."""
+    text = json.dumps(configuration, sort_keys=True).encode()
+    return hashlib.md5(text, usedforsecurity=False).hexdigest(), text
+
+
+def directories(workspace: Path) -> Iterator[Path]:
+    """Of all cells; none where there is no folder.
+
+    Raises:
+        OSError: if the folder cannot be listed.
+    """
+    try:
+        names = os.listdir(workspace)
+    except FileNotFoundError:
+        return
+    yield from (workspace / name for name in names if NAME.fullmatch(name))
+
+
+def read_configuration(directory: Path) -> Any:
+    """What the file in a directory holds; None where a killed process has left a directory without it.
+
+    Raises:
+        Damaged: if it is not what the directory's name says.
+        OSError: if it cannot be read.
+    """
+    path = directory / CONFIGURATION
+    try:
+        text = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        text = b""
+    if not text and directory.is_dir() and all(p.name.startswith(".") or p == path for p in directory.iterdir()):
+        return None
+    try:
+        configuration = json.loads(text)
+        right = _named(text, directory.name) or name_and_text(configuration)[0] == directory.name
+    except (ValueError, TypeError, RecursionError) as error:
+        raise Damaged(str(error)) from error
+    if not right:
+        raise Damaged("it is of another cell")
+    return configuration
+
+
+def write_configuration(directory: Path, text: bytes) -> None:
+    """Make a cell's directory, unless it is there and whole.
+
+    Raises:
+        OSError: if it cannot be made, or is a link: what is written there would land elsewhere.
+    """
+    path = directory / CONFIGURATION
+    try:
+        found = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        directory.mkdir(parents=True, exist_ok=True)
+        found = b""
+    if directory.is_symlink():
+        raise OSError(f"{directory} is a link, which may lead anywhere; put a directory in its place")
+    if found != text and not _is_whole(found, directory.name):
+        # Not forced to the disk: it can be made again from the plan, and its name says what it must hold.
+        write_bytes_atomically(path, text, durable=False)
+
+
+def _is_whole(text: bytes, name: str) -> bool:
+    """Whether a text written otherwise, such as by signac, is the configuration of this name."""
+    try:
+        return name_and_text(json.loads(text))[0] == name
+    except (ValueError, TypeError, RecursionError):
+        return False
+
+
+def _named(text: bytes, name: str) -> bool:
+    return hashlib.md5(text, usedforsecurity=False).hexdigest() == name

@@ -1,0 +1,239 @@
+"""Cells on a Dask cluster: machines of a network, a Slurm allocation through dask-jobqueue, or this machine."""
+
+import contextlib
+import queue
+import secrets
+import time
+import warnings
+import weakref
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from ntkgap.errors import NtkgapError, StoreError, StudyError, StudyWarning, callers_level, reason
+from ntkgap.sweep.cell import Task, write_outcome
+from ntkgap.sweep.engines.local import Event
+from ntkgap.sweep.parcels import pack
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+PATIENCE = 1.0  # seconds between two looks at how many workers there are
+MEMORY = "memory"  # the resource of workers that cells ask for, in bytes, where workers declare it
+
+
+class DaskEngine:
+    """Runs tasks on the workers of a Dask cluster.
+
+    Results return through the scheduler and this process writes them: workers need no disk in common with it, and
+    where they have one nothing is gained by it, as results are small. Files of the user's (networks, training,
+    data) travel by content. Workers need the same versions of ntkgap, torch, numpy and Python.
+
+    A worker that dies loses the cell in hand, which is computed again elsewhere; one that kills every worker is
+    given up. Where workers declare a resource ``memory`` in bytes (``dask worker --resources "memory=16e9"``),
+    none is given more cells at once than its memory holds by their forecasts.
+
+    Args:
+        cluster: address of a scheduler, a ``distributed.Client``, or a cluster such as ``dask_jobqueue``'s. If not
+            given, a cluster on this machine, for as long as this engine is there.
+        workers: number of workers of the cluster on this machine; by default one a core.
+        timeout: seconds to wait for a scheduler.
+
+    Raises:
+        StudyError: if Dask is not installed.
+    """
+
+    def __init__(self, cluster: Any = None, *, workers: int | None = None, timeout: float = 20.0) -> None:
+        try:
+            import distributed  # noqa: F401
+        except ImportError as error:
+            raise StudyError(f"the Dask engine needs 'pip install ntkgap[dask]' ({reason(error)})") from error
+        self.cluster, self.workers, self.timeout = cluster, workers, timeout
+        self._client: Client | None = None
+
+    def run(self, tasks: Iterable[Task]) -> Iterator[Event]:
+        """Compute ``tasks``, yielding an event as each ends; each is asked for when a worker is free.
+
+        Raises:
+            NtkgapError: if there is no scheduler, it is lost, or workers lack the package or have other versions.
+            StoreError: if a result cannot be written.
+        """
+        feed = iter(tasks)
+        if (waiting := next(feed, None)) is None:
+            return
+        client = self._connected()
+        name = f"ntkgap-{secrets.token_hex(4)}"
+        in_hand: dict[str, tuple[Future, Task]] = {}
+        ended: queue.SimpleQueue[str] = queue.SimpleQueue()
+        try:
+            self._prepare(client, name, waiting)
+            room = _Room(client)
+            while in_hand or waiting:
+                while waiting and len(in_hand) < room.cells():
+                    if too_much := room.too_much(waiting):
+                        yield Event(waiting, "lost", too_much)
+                    else:
+                        future = self._submit(client, name, waiting, room)
+                        in_hand[str(future.key)] = future, waiting
+                        future.add_done_callback(lambda future: ended.put(str(future.key)))
+                    waiting = next(feed, None)
+                try:
+                    future, task = in_hand.pop(ended.get(timeout=PATIENCE))
+                except queue.Empty:
+                    if client.status not in ("running", "newly-created"):
+                        raise self._lost() from None
+                    continue
+                yield self._event(future, task)
+        finally:
+            # Whatever is in hand is not wanted any more; a scheduler that is lost need not be told.
+            with contextlib.suppress(Exception):
+                client.cancel([future for future, _ in in_hand.values()])
+                client.unregister_worker_plugin(name)
+
+    def _connected(self) -> "Client":
+        from distributed import Client, LocalCluster
+
+        if self._client is not None and self._client.status == "running":
+            return self._client
+        if isinstance(self.cluster, Client):
+            self._client = self.cluster
+            return self._client
+        own = None
+        if self.cluster is None:
+            from ntkgap.sweep.run import default_workers
+
+            own = LocalCluster(
+                n_workers=self.workers or default_workers(), threads_per_worker=1, dashboard_address=":0"
+            )
+        try:
+            self._client = Client(self.cluster if own is None else own, timeout=self.timeout)
+        except (OSError, TimeoutError, ValueError, TypeError) as error:
+            raise NtkgapError(
+                f"no Dask scheduler answers at {self.cluster}: {reason(error)}; start one with 'dask scheduler', "
+                "and give the address that it prints"
+            ) from error
+        weakref.finalize(self, _close, self._client, own)
+        return self._client
+
+    def _prepare(self, client: "Client", name: str, task: Task) -> None:
+        """Tell the workers of the run.
+
+        Raises:
+            NtkgapError: if they cannot be told.
+        """
+        from ntkgap.sweep.engines.remote import RunPlugin
+
+        plugin = RunPlugin(name, task.compute, task.supplies, pack(task.compute, task.supplies))
+        try:
+            client.register_plugin(plugin, name=name)
+        except NtkgapError:
+            raise
+        except Exception as error:  # whatever a worker raises of a class it cannot import or a disk that is full
+            raise _of_worker(error) from error
+
+    def _submit(self, client: "Client", name: str, task: Task, room: "_Room") -> "Future":
+        from ntkgap.sweep.engines.remote import compute_there, versions
+
+        key = f"{name}-{task.place.name}-{secrets.token_hex(4)}"
+        needs = room.needs(task)
+        try:
+            return client.submit(
+                compute_there, task.cell, name, versions(), key=key, pure=False, resources=needs or None
+            )
+        except Exception as error:
+            if client.status != "running":
+                raise self._lost() from error
+            raise
+
+    def _event(self, future: "Future", task: Task) -> Event:
+        """What became of a task; its result is written.
+
+        Raises:
+            NtkgapError: if the scheduler is lost, or the worker cannot compute anything.
+            StoreError: if the result cannot be written.
+        """
+        from distributed import KilledWorker
+
+        if future.status == "finished":
+            answer = self._fetched(future)
+            if answer["state"] == "lost":
+                return Event(task, "lost", answer["message"])
+            try:
+                write_outcome(task.place, answer["state"], answer["content"])
+            except OSError as error:
+                raise StoreError(f"cannot write to {task.place}: {error}") from error
+            return Event(task, answer["state"])
+        if future.status != "error":
+            raise self._lost()
+        raised = future.exception()
+        if isinstance(raised, KilledWorker):
+            return Event(task, "lost", f"the workers that had it in hand died: {reason(raised)}")
+        raise _of_worker(raised or RuntimeError("no reason"))
+
+    def _fetched(self, future: "Future") -> Any:
+        """The answer; computed again by Dask if the worker that has it is lost."""
+        while True:
+            try:
+                return future.result(timeout=PATIENCE)
+            except TimeoutError:
+                if self._client is None or self._client.status != "running":
+                    raise self._lost() from None
+            except Exception as error:  # the scheduler was lost with it
+                raise self._lost() from error
+
+    def _lost(self) -> NtkgapError:
+        return NtkgapError(
+            "the Dask scheduler is lost: what was finished is kept; start it again, and run the same command to "
+            "resume"
+        )
+
+
+def _of_worker(error: BaseException) -> NtkgapError:
+    """What a worker raised instead of computing."""
+    if isinstance(error, NtkgapError):
+        return error
+    text = reason(error)
+    if "ntkgap" in text and "No module" in text:
+        return NtkgapError("a Dask worker has no ntkgap: install it there, in the same version")
+    return NtkgapError(f"a Dask worker cannot compute cells: {text}")
+
+
+def _close(client: "Client", own: Any) -> None:
+    with contextlib.suppress(Exception):
+        client.close()
+        if own is not None:
+            own.close()
+
+
+class _Room:
+    """How much the workers take."""
+
+    def __init__(self, client: "Client") -> None:
+        self.client, self.since = client, time.monotonic()
+        self.asked, self.workers = -PATIENCE, {}  # type: float, dict[str, Any]
+        self.told = False
+
+    def cells(self) -> int:
+        """Cells that can be begun at once; one where there is no worker yet."""
+        if time.monotonic() - self.asked > PATIENCE:
+            self.asked = time.monotonic()
+            self.workers = self.client.scheduler_info(n_workers=-1)["workers"]
+            if not self.workers and not self.told and self.asked - self.since > 10:
+                self.told = True
+                warnings.warn(
+                    "the Dask scheduler has no worker: waiting for one", StudyWarning, stacklevel=callers_level()
+                )
+        return max(1, sum(worker["nthreads"] for worker in self.workers.values()))
+
+    def needs(self, task: Task) -> dict[str, float]:
+        """Resources to ask for: those that workers declare."""
+        if task.memory is None or not any(MEMORY in worker["resources"] for worker in self.workers.values()):
+            return {}
+        return {MEMORY: task.memory(task.cell)}
+
+    def too_much(self, task: Task) -> str:
+        """Why no worker can take a cell; empty if one can."""
+        asked = self.needs(task).get(MEMORY, 0.0)
+        most = max((worker["resources"].get(MEMORY, 0.0) for worker in self.workers.values()), default=0.0)
+        if asked <= most or not self.workers:
+            return ""
+        return f"it needs {asked / 1e9:.1f} GB, and no worker has more than {most / 1e9:.1f} GB"

@@ -1,0 +1,106 @@
+"""A kernel that goes to a file block by block is the one in memory, also where the run was interrupted."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import ntkgap as ng
+from ntkgap.errors import KernelError
+from ntkgap.kernels.empirical import to_file
+
+
+@pytest.fixture
+def model():
+    return ng.MLP(3, 2, 8, 2, generator=torch.Generator().manual_seed(0)).double()
+
+
+@pytest.fixture
+def x():
+    return torch.randn(7, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("outputs", ["mean", "sum", "diagonal", "full"])
+@pytest.mark.parametrize("rows", [2, 7, None])
+def test_is_the_kernel_in_memory(tmp_path, model, x, outputs, rows):
+    found = ng.empirical_ntk_to_file(model, x, tmp_path / "k.npy", outputs=outputs, rows=rows)
+    np.testing.assert_allclose(found, ng.empirical_ntk(model, x, outputs=outputs).numpy(), rtol=1e-12, atol=1e-13)
+    assert not found.flags.writeable
+
+
+def test_of_two_sets_of_inputs_and_of_convolutions(tmp_path, model, x):
+    found = ng.empirical_ntk_to_file(model, x, tmp_path / "k.npy", x[:3], outputs="full", rows=3)
+    expected = ng.empirical_ntk(model, x, x[:3]).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13)
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2))
+    images = torch.randn(5, 1, 4, 4, generator=torch.Generator().manual_seed(2))
+    found = ng.empirical_ntk_to_file(net, images, tmp_path / "c.npy", rows=2, memory_budget=10**7)
+    np.testing.assert_allclose(found, ng.empirical_ntk(net, images, outputs="mean").numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_a_run_that_was_interrupted_goes_on(tmp_path, model, x, monkeypatch):
+    path, whole, blocks = tmp_path / "k.npy", to_file.KernelJob, []
+
+    class Interrupted(whole):
+        def run(self, *settings):
+            blocks.append(len(self.x1))
+            if len(blocks) == 4:  # in the midst of the second block's row
+                raise KeyboardInterrupt
+            return super().run(*settings)
+
+    monkeypatch.setattr(to_file, "KernelJob", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ng.empirical_ntk_to_file(model, x, path, rows=2)
+    assert json.loads((tmp_path / "k.npy.progress.json").read_text())["rows_done"] == 2
+    blocks[:] = [0] * 4
+    found = ng.empirical_ntk_to_file(model, x, path, rows=3)  # with other blocks, too
+    assert blocks[4:] == [1, 1, 3, 3, 1]  # two rows were done
+    np.testing.assert_allclose(found, ng.empirical_ntk(model, x, outputs="mean").numpy(), rtol=1e-12, atol=1e-13)
+    blocks[:] = [0] * 4
+    ng.empirical_ntk_to_file(model, x, path)
+    assert blocks == [0] * 4  # nothing is computed again
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"x1": lambda x: x + 1}, "x1"),
+        ({"outputs": "sum"}, "outputs"),
+        ({"dtype": torch.float32}, "dtype"),
+        ({"parameters": ["readout.weight"]}, "parameters"),
+        ({"model": None}, "model"),
+    ],
+)
+def test_another_kernel_is_refused(tmp_path, model, x, changed, named):
+    path = tmp_path / "k.npy"
+    ng.empirical_ntk_to_file(model, x, path, rows=4)
+    settings = {"outputs": "mean"} | {k: v for k, v in changed.items() if k not in ("x1", "model")}
+    if settings.get("parameters"):
+        settings["parameters"] = [list(dict(model.named_parameters()))[-1]]
+    if "model" in changed:
+        with torch.no_grad():
+            next(model.parameters()).add_(1e-9)
+    with pytest.raises(KernelError, match=f"was begun with another .*{named}"):
+        ng.empirical_ntk_to_file(model, changed.get("x1", lambda x: x)(x), path, **settings)
+
+
+def test_bad_input(tmp_path, model, x, monkeypatch):
+    (tmp_path / "there.npy").write_bytes(b"mine")
+    for path, settings, message in (
+        ("there.npy", {}, "exists and is no kernel"),
+        ("k.npy", {"rows": 0}, "rows must be"),
+        ("k.npy", {"outputs": "all"}, "unknown outputs"),
+        ("k.npy", {"memory_budget": -1}, "memory_budget"),
+        ("k.npy", {"dtype": torch.bfloat16}, "no file format"),
+        ("no/k.npy", {}, "cannot be written"),
+    ):
+        with pytest.raises(KernelError, match=message):
+            ng.empirical_ntk_to_file(model, x, tmp_path / path, **settings)
+    assert (tmp_path / "there.npy").read_bytes() == b"mine"
+    with to_file.FileLock(f"{tmp_path / 'k.npy'}.lock"), pytest.raises(KernelError, match="another process"):
+        ng.empirical_ntk_to_file(model, x, tmp_path / "k.npy")
+    monkeypatch.setattr(to_file.shutil, "disk_usage", lambda folder: type("usage", (), {"free": 10}))
+    with pytest.raises(KernelError, match="GB left"):
+        ng.empirical_ntk_to_file(model, x, tmp_path / "k.npy")

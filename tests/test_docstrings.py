@@ -1,0 +1,39 @@
+"""Every public name has an example in its docstring, and the examples run as they stand.
+
+Examples may use ``torch``, ``nn`` and ``ng`` without importing them.
+"""
+
+import doctest
+import inspect
+
+import pytest
+import torch
+from torch import nn
+
+import ntkgap as ng
+
+pytestmark = pytest.mark.usefixtures("in_process")
+NAMES = [name for name in ng.__all__ if not name.startswith("__")]
+OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+# Their examples would need a store of another program's, or stand in another name's docstring.
+WITHOUT_EXAMPLE = {"DiagnosisStudy", "compare_checkpoints", "run"}
+
+
+def docstring(name):
+    return inspect.getdoc(inspect.unwrap(getattr(ng, name))) or ""
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - WITHOUT_EXAMPLE))
+def test_the_example_runs(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    names = {"torch": torch, "nn": nn, "ng": ng, name: getattr(ng, name)}
+    example = doctest.DocTestParser().get_doctest(docstring(name), names, name, None, None)
+    assert any(not part.options.get(doctest.SKIP) for part in example.examples), f"{name} has no example that runs"
+    told = []
+    failed, _ = doctest.DocTestRunner(optionflags=OPTIONS, verbose=False).run(example, out=told.append)
+    assert not failed, "".join(told)
+
+
+def test_names_without_an_example_have_none():
+    assert not [name for name in WITHOUT_EXAMPLE if ">>>" in docstring(name)]

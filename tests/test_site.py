@@ -1,0 +1,71 @@
+"""The site has every public name, every key of a preset and every picture; its links lead somewhere."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+import ntkgap as ng
+from ntkgap.practice import bandits
+from ntkgap.reporting.glossary import GLOSSARY
+
+DOCS = Path(__file__).parents[1] / "docs"
+for folder in (DOCS, DOCS / "learn"):
+    sys.path.insert(0, str(folder))
+import pictures  # noqa: E402
+from generate import api, glossary, links, presets  # noqa: E402
+
+
+def test_the_reference_has_every_public_name_once():
+    listed = [name for _, names in api.TOPICS.values() for name in names]
+    assert sorted(listed) == sorted(set(ng.__all__) - {"__version__"})
+    assert all(f"auto{kind}::" in api.pages()["bandits.md"] for kind in ("class", "function"))
+    assert all(f"ntkgap.practice.bandits.{name}\n" in api.pages()["bandits.md"] for name in bandits.__all__)
+
+
+def test_every_key_of_a_preset_has_a_meaning():
+    page = presets.page()
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+?) \| (.*) \|$", page, re.MULTILINE)
+    assert len(rows) > 100
+    assert not [key for key, kind, default, meaning in rows if not (kind and default and meaning)]
+    for model in presets.models_of(ng.ContinualStudy):
+        assert f"({presets.anchor(model)})=" in page
+    assert set(re.findall(r"\]\(#([\w-]+)\)", page)) <= set(re.findall(r"^\(([\w-]+)\)=", page, re.MULTILINE))
+
+
+def test_whole_presets_are_shown_as_they_are():
+    page = presets.page()
+    assert (DOCS.parent / "src/ntkgap/studies/optimization/presets/quick.yaml").read_text(encoding="utf-8") in page
+
+
+def test_the_glossary_is_that_of_the_report():
+    page = glossary.page()
+    assert all(f"\n{term}\n: {meaning}\n" in page for term, meaning in GLOSSARY.items())
+
+
+def test_the_page_of_pictures_shows_all_ten():
+    shown = re.findall(r"\((\w+)\.png\)", (DOCS / "learn/ten_pictures.md").read_text(encoding="utf-8"))
+    assert sorted(shown) == sorted(pictures.PICTURES)
+    assert len(shown) == 10
+
+
+def test_a_picture_is_drawn(tmp_path):
+    assert pictures.draw("three_posteriors", tmp_path).stat().st_size > 5000
+
+
+def test_links_are_rewritten_for_the_site():
+    text = "[a](../benchmarks/README.md) [b](../examples/my_study.py) [c](training.md#x) [d](https://a.b)"
+    found = links.rewritten(text, DOCS, DOCS)
+    code = f"{links.REPOSITORY}/examples/my_study.py"
+    assert found == f"[a](generated/benchmarks.md) [b]({code}) [c](training.md#x) [d](https://a.b)"
+    with pytest.raises(links.BrokenLink, match=r"gone\.md"):
+        links.rewritten("[a](gone.md)", DOCS, DOCS)
+
+
+def test_every_page_is_in_the_contents():
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^([\w/]+)$", index, re.MULTILINE))
+    pages = [page.relative_to(DOCS) for page in DOCS.rglob("*.md")]
+    written = {str(p.with_suffix("")) for p in pages if p.parts[0] not in {"_build", "generated"}} - {"index"}
+    assert written <= listed
