@@ -14,6 +14,7 @@ from ntkgap.studies.findings import Findings
 from ntkgap.studies.optimization import OptimizationStudy
 from ntkgap.studies.optimization.measure import decay_rate, initialise, rate_error, rate_errors
 from ntkgap.studies.optimization.problem import OptimizationProblem
+from ntkgap.studies.statistics import RECOMMENDED_SEEDS
 from ntkgap.theory import critical_learning_rate
 from tests.tolerances import CANCELLING, ITERATED
 
@@ -190,6 +191,21 @@ def test_every_preset_of_every_study_is_sound(study, name):
 def test_every_study_has_the_presets_that_need_no_files():
     for study in STUDIES.values():
         assert {"quick", "smoke"} <= set(study.presets())
+
+
+def test_a_preset_may_leave_claims_out_by_their_keys():
+    whole = ng.OptimizationStudy.preset("smoke")
+    some = ng.OptimizationStudy.build(whole.configuration() | {"leave_out": ["ngd_rate"]})
+    assert {c.key for c in whole.judged_claims()} - {c.key for c in some.judged_claims()} == {"ngd_rate"}
+    assert some.cells() == whole.cells(), "what is measured stays"
+    assert "leave_out" not in whole.configuration(), "as in older stores"
+    with pytest.raises(StudyError, match="there is no claim 'ngd_rat'"):
+        ng.OptimizationStudy.build(whole.configuration() | {"leave_out": ["ngd_rat"]})
+
+
+def test_the_default_run_has_the_fewest_seeds_that_can_stand_among_many_verdicts():
+    for study in STUDIES.values():
+        assert len(study.preset("quick").seeds) == min(RECOMMENDED_SEEDS)
 
 
 def test_every_claim_finds_its_quantity_and_every_figure_its_curves():

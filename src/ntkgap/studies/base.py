@@ -205,6 +205,7 @@ class BaseStudy(Checked, ABC):
         changes = Changes.of(model, data, target, _numbers("widths", widths), n_train, n_test)
         found = cls.build(cls._read_preset(name), origin)
         chosen_device, configuration = device or found.device, found.configuration()
+        left_out = configuration.pop("leave_out", [])
         if problems is not None:
             texts = [text.lower() for text in problems]
             chosen = [p for p in configuration["problems"] if any(text in p["name"].lower() for text in texts)]
@@ -220,7 +221,10 @@ class BaseStudy(Checked, ABC):
         if train is not None:
             study = cls.build(cls._with_training(study.configuration(), train), f"{origin} with train=")
         find_device(chosen_device)
-        return study.model_copy(update={"device": str(chosen_device)})
+        # A changed study may not have all claims of the preset.
+        known = {claim.key for claim in study.claims()}
+        left_out = [key for key in left_out if key in known]
+        return study.model_copy(update={"device": str(chosen_device), "leave_out": left_out})
 
     @classmethod
     def _with_training(cls, configuration: dict[str, Any], train: Any) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class Discoveries:
     @property
     def sentence(self) -> str:
         """What a reader must know of the number of verdicts, in one sentence."""
-        if self.n_verdicts < 2:
+        if self.n_verdicts < 2 or not self.expected_wrong:  # there is a verdict from three seeds on
             return ""
         wrong = f"up to {self.expected_wrong:.1f} would be wrong by chance alone"
         head = f"Of {self.n_verdicts} verdicts at the largest width {wrong}"

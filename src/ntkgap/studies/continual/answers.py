@@ -93,7 +93,7 @@ def _beside(cells: Sequence[Measured]) -> str:
 
 def _helps(verdict: Verdict | None) -> str:
     if verdict is None:
-        return "Inconclusive."
+        return "Not asked."
     interval = _known(verdict)
     if interval is None:
         return f"Inconclusive: {verdict.widths[-1].reason}."
@@ -155,9 +155,9 @@ def _advice(found: Mapping[str, Verdict]) -> str:
     """One sentence of all verdicts on width, those of the same answer together."""
     conditions: dict[State, list[str]] = {}
     for condition, verdict in _conditions(found):
-        state: State = "inconclusive" if verdict is None else verdict.state
-        conditions.setdefault(state, []).append(condition)
-    if list(conditions) == ["inconclusive"]:
+        if verdict is not None:
+            conditions.setdefault(verdict.state, []).append(condition)
+    if list(conditions) in ([], ["inconclusive"]):
         return _inconclusive(found)
     text = "; ".join(
         f"{YES_OR_NO[state].lower()} {_enumerated(of_state)}" for state, of_state in conditions.items()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from ntkgap.studies.figures import Table
 from ntkgap.studies.verdict import Verdict, WidthResult, number, width_text
-from ntkgap.studies.words import YES_OR_NO, by_problem
+from ntkgap.studies.words import YES_OR_NO, ByClaim, answered, by_problem
 
 QUESTIONS = (
     "is the theorem's condition met?",
@@ -24,17 +24,17 @@ def answers(verdicts: Sequence[Verdict]) -> Table:
         "Seconds: one thread, first-order methods in float32, natural gradient in float64, tuning not counted.",
         columns=("", *QUESTIONS),
         rows=tuple(
-            (problem, *(answer(found) for answer in (_condition, _width, _rate, _seconds)))
+            (problem, *(answered(answer, found) for answer in (_condition, _width, _rate, _seconds)))
             for problem, found in by_problem(verdicts).items()
         ),
     )
 
 
-def _condition(found: dict[str, Verdict]) -> str:
+def _condition(found: ByClaim) -> str:
     """What is seen on the path and in the ball can refute the condition, never confirm it."""
     for key, where in (("jacobian_stable", "on the path"), ("jacobian_stable_in_ball", "in the ball")):
-        verdict = found[key]
-        if verdict.state == "fails":
+        verdict = found.get(key)
+        if verdict is not None and verdict.state == "fails":
             return f"No: C′ is at least {_at_largest(verdict)} {where}, the limit ½."
     path = found["jacobian_stable"]
     if path.state == "holds":
@@ -42,7 +42,7 @@ def _condition(found: dict[str, Verdict]) -> str:
     return f"Inconclusive: {path.widths[-1].reason}."
 
 
-def _width(found: dict[str, Verdict]) -> str:
+def _width(found: ByClaim) -> str:
     """Of the path alone: the ball is not searched at every width."""
     path = found["jacobian_stable"]
     if path.state == "holds":
@@ -55,7 +55,7 @@ def _width(found: dict[str, Verdict]) -> str:
     return f"More than {path.widths[-1].width}; how much more cannot be told from these widths: {path.obstacle}."
 
 
-def _rate(found: dict[str, Verdict]) -> str:
+def _rate(found: ByClaim) -> str:
     rate = found["ngd_rate"]
     if rate.state == "inconclusive":
         return f"Inconclusive: {rate.widths[-1].reason}."
@@ -65,7 +65,7 @@ def _rate(found: dict[str, Verdict]) -> str:
     return f"Yes{'' if rate.holds_everywhere else f', from width {rate.holds_from}'}: {error}."
 
 
-def _seconds(found: dict[str, Verdict]) -> str:
+def _seconds(found: ByClaim) -> str:
     """Both ratios at the widest networks that raced."""
     time = found.get("natural_gradient_seconds")
     if time is None:

@@ -36,6 +36,7 @@ def required_width_table(cells: Mapping[str, Sequence[Measured]], verdicts: Sequ
     found = [
         (f"found: {what}", "measured", about, *(width_found(judged[key, problem]) for problem in cells))
         for key, what, about in FOUND
+        if all((key, problem) in judged for problem in cells)
     ]
     return Table(
         key="required_width",

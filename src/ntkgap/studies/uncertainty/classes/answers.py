@@ -1,11 +1,12 @@
 """What a reader in a hurry asks of classifiers, answered from the verdicts."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from ntkgap.studies.figures import Table
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.verdict import Verdict, number
-from ntkgap.studies.words import by_problem, yes_if_all
+from ntkgap.studies.words import ByClaim, answered, by_problem, yes_if_all
 
 QUESTIONS = (
     "is Laplace as good as an ensemble?",
@@ -24,12 +25,12 @@ def answers(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]
     rows = tuple(
         (
             problem,
-            _as_good(found, "class_laplace_evidence"),
-            _as_good(found, "class_ntk_gp_evidence"),
-            _gain(found),
+            answered(partial(_as_good, name="class_laplace_evidence"), found),
+            answered(partial(_as_good, name="class_ntk_gp_evidence"), found),
+            answered(_gain, found),
         )
         for problem, found in by_problem(verdicts).items()
-        if "class_laplace_improves" in found
+        if any(key.startswith("class_") for key in found)
     )
     if not rows:
         return []
@@ -37,12 +38,12 @@ def answers(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]
     return [Table("class_answers", "Classifiers in three questions", caption, ("", *QUESTIONS), rows)]
 
 
-def _as_good(found: dict[str, Verdict], name: str) -> str:
+def _as_good(found: ByClaim, name: str) -> str:
     nll, ece = found[f"{name}_nll"], found[f"{name}_ece"]
     return f"{yes_if_all([nll, ece])}: NLL {_at_largest(nll)} nats and ECE {_at_largest(ece)} more."
 
 
-def _gain(found: dict[str, Verdict]) -> str:
+def _gain(found: ByClaim) -> str:
     verdict = found["class_laplace_improves"]
     return f"{yes_if_all([verdict])}: its NLL is {_at_largest(verdict)} times the network's."
 

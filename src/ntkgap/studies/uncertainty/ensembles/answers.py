@@ -1,12 +1,13 @@
 """What a reader in a hurry asks of ensembles, answered from the verdicts."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from ntkgap.studies.figures import Table
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.statistics import median_interval
 from ntkgap.studies.verdict import Verdict, number, width_text
-from ntkgap.studies.words import YES_OR_NO, by_problem, yes_if_all
+from ntkgap.studies.words import YES_OR_NO, ByClaim, answered, by_problem, yes_if_all
 
 QUESTIONS = (
     "does the ensemble follow theory?",
@@ -24,7 +25,11 @@ def answers(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]
         verdicts: of all claims on all problems.
     """
     rows = tuple(
-        (problem, _follows(found, cells[problem]), *(answer(found) for answer in (_width, _covers, _as_good)))
+        (
+            problem,
+            answered(partial(_follows, cells=cells[problem]), found),
+            *(answered(answer, found) for answer in (_width, _covers, _as_good)),
+        )
         for problem, found in by_problem(verdicts).items()
         if "ensemble_covariance" in found
     )
@@ -37,7 +42,7 @@ def answers(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]
     return [Table("ensemble_answers", "Ensembles in four questions", caption, ("", *QUESTIONS), rows)]
 
 
-def _follows(found: dict[str, Verdict], cells: Sequence[Measured]) -> str:
+def _follows(found: ByClaim, cells: Sequence[Measured]) -> str:
     mean, covariance = found["ensemble_mean"], found["ensemble_covariance"]
     word = yes_if_all([mean, covariance])
     at_most = {what: "" if _is_seen(what, cells) else "at most " for what in ("mean", "covariance")}
@@ -58,7 +63,7 @@ def _is_seen(what: str, cells: Sequence[Measured]) -> bool:
     return median_interval(ratios).value > 1
 
 
-def _width(found: dict[str, Verdict]) -> str:
+def _width(found: ByClaim) -> str:
     """That of the claim which asks for more."""
     both = (found["ensemble_mean"], found["ensemble_covariance"])
     if all(v.holds_from is not None for v in both):
@@ -73,12 +78,12 @@ def _width(found: dict[str, Verdict]) -> str:
     return "Inconclusive."
 
 
-def _covers(found: dict[str, Verdict]) -> str:
+def _covers(found: ByClaim) -> str:
     """Of those that are nominally 95 %."""
     return _yes_or_no(found["deep_ensemble_covers"], "{} of 95 % intervals cover; {} asked for")
 
 
-def _as_good(found: dict[str, Verdict]) -> str:
+def _as_good(found: ByClaim) -> str:
     nll, crps = found["ntk_gp_evidence_nll"], found["ntk_gp_evidence_crps"]
     word = yes_if_all([nll, crps])
     return (
