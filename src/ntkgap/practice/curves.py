@@ -74,8 +74,8 @@ class NoStepError(NtkgapError):
 class Stopwatch:
     """Adds up the time spent inside its ``with`` blocks.
 
-    Where one thread does the work, its processor time is counted: what else the machine does is not part of it. Else
-    the clock is read.
+    Where one thread does the work, its processor time is counted: what else the machine does is not part of it.
+    Else the clock is read.
 
     Args:
         device: where the work is done; one that works in the background is waited for.

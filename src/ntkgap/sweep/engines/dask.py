@@ -40,6 +40,11 @@ class DaskEngine:
 
     Raises:
         StudyError: if Dask is not installed.
+
+    Example:
+        >>> engine = ng.DaskEngine("tcp://host:8786")  # connects where a study is run
+        >>> engine.cluster
+        'tcp://host:8786'
     """
 
     def __init__(self, cluster: Any = None, *, workers: int | None = None, timeout: float = 20.0) -> None:

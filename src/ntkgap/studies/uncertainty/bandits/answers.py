@@ -32,7 +32,7 @@ def answers(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]
     for problem, found in cells.items():
         games = [c for c in found if c.cell.get("kind") == "bandit"]
         if games:
-            own = judged.get(problem, {})
+            own: dict[str, Verdict] = judged.get(problem, {})
             rows.append(
                 (
                     problem,
