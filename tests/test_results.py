@@ -77,7 +77,7 @@ def test_results_are_read_again_from_the_store(runs):
 
 def test_a_store_without_results_shows_itself(tmp_path):
     study = ng.OptimizationStudy(seeds=[0], problems=[PROBLEM])
-    runs = ng.run(study, tmp_path, engine=Nobody(), progress=False)
+    runs = planned(study, tmp_path)
     assert "3 pending" in repr(runs)
     assert runs.verdicts().empty
     assert "3 pending" in runs._repr_html_()
@@ -109,18 +109,21 @@ def test_runs_of_two_studies_are_not_compared(runs, tmp_path):
     with pytest.raises(StoreError, match="no ntkgap store"):
         ng.compare_runs(runs, tmp_path)
     smoke = ng.ContinualStudy.preset("smoke", seeds=1)
-    other = ng.run(
-        smoke.model_copy(update={"problems": smoke.problems[:1]}), tmp_path / "c", engine=Nobody(), progress=False
-    )
+    other = planned(smoke.model_copy(update={"problems": smoke.problems[:1]}), tmp_path / "c")
     with pytest.raises(StoreError, match="of the study 'optimization'"):
         ng.compare_runs(runs, other)
 
 
-class Nobody:
-    """An engine that computes nothing."""
+def planned(study, path):
+    """A store of which no cell is computed: its run is interrupted as it begins."""
+    with pytest.raises(KeyboardInterrupt):
+        ng.run(study, path, engine=Interrupted(), progress=False)
+    return ng.Runs(path)
 
+
+class Interrupted:
     def run(self, tasks):
-        return iter(())
+        raise KeyboardInterrupt
 
 
 def test_the_command_line_compares(runs, capsys, monkeypatch):
