@@ -232,12 +232,28 @@ def _copied(self: Tensor, memo: dict[int, Any]) -> Tensor:
 class _Module(_DummyBackendModule):  # type: ignore[misc]
     """What ``torch.get_device_module`` gives."""
 
+    @staticmethod
+    def _is_in_bad_fork() -> bool:
+        return False
+
+    @staticmethod
+    def manual_seed_all(seed: int) -> None:
+        """Nothing is drawn on the device itself."""
+
+    @staticmethod
+    def get_rng_state(device: Any = None) -> Tensor:
+        return torch.empty(0, dtype=torch.uint8)
+
+    @staticmethod
+    def set_rng_state(state: Tensor, device: Any = None) -> None:
+        """There is none."""
+
     def synchronize(self, device: Any = None) -> None:
         """There is nothing to wait for."""
 
 
 def register() -> torch.device:
-    """Once a process: the device ``sim:0``."""
+    """Once a process, before its first backward pass: the device ``sim:0``."""
     if torch._C._get_privateuse1_backend_name() != NAME:
         _setup_privateuseone_for_python_backend(NAME, _Module())
         _library.fallback(_on_the_cpu, "PrivateUse1")

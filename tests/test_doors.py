@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import ntkgap as ng
-from ntkgap.cli import parse_integers
+from ntkgap.cli.options import parse_integers
 from ntkgap.errors import NtkgapError, StoreError, StudyError
 from ntkgap.reporting import print_preview, print_scorecard
 from ntkgap.studies import STUDIES

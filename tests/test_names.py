@@ -17,7 +17,7 @@ def test_dir_holds_the_public_names_alone():
 @pytest.mark.parametrize(
     ("wrong", "answer"),
     [
-        ("empirical_ntks", "did you mean ng.empirical_ntk?"),
+        ("empirical_ntks", "did you mean ng.empirical_ntk"),
         ("mlp", "did you mean ng.MLP"),
         ("Linearize", "did you mean ng.linearize"),
         ("NeuralUCB", "; from ntkgap.practice.bandits import NeuralUCB"),

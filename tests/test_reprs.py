@@ -124,8 +124,8 @@ MADE = {
 }
 
 # Networks show their layers, as all of torch do; base classes and errors have no instances of their own; runs and
-# diagnoses are below.
-ELSEWHERE = {"BaseStudy", "Diagnosis", "NtkgapError", "Runs"}
+# diagnoses are below; an engine starts processes.
+ELSEWHERE = {"BaseStudy", "DaskEngine", "Diagnosis", "NtkgapError", "Runs"}
 SHOWN = {"ContinualStudy", "DiagnosisStudy", "OptimizationStudy", "UncertaintyStudy"}  # as Study
 
 

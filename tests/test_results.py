@@ -1,6 +1,8 @@
 """Results in Python: the table of verdicts, figures by name, and how results show themselves."""
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
@@ -75,7 +77,7 @@ def test_results_are_read_again_from_the_store(runs):
 
 def test_a_store_without_results_shows_itself(tmp_path):
     study = ng.OptimizationStudy(seeds=[0], problems=[PROBLEM])
-    runs = ng.run(study, tmp_path, engine=Nobody(), progress=False)
+    runs = planned(study, tmp_path)
     assert "3 pending" in repr(runs)
     assert runs.verdicts().empty
     assert "3 pending" in runs._repr_html_()
@@ -107,18 +109,21 @@ def test_runs_of_two_studies_are_not_compared(runs, tmp_path):
     with pytest.raises(StoreError, match="no ntkgap store"):
         ng.compare_runs(runs, tmp_path)
     smoke = ng.ContinualStudy.preset("smoke", seeds=1)
-    other = ng.run(
-        smoke.model_copy(update={"problems": smoke.problems[:1]}), tmp_path / "c", engine=Nobody(), progress=False
-    )
+    other = planned(smoke.model_copy(update={"problems": smoke.problems[:1]}), tmp_path / "c")
     with pytest.raises(StoreError, match="of the study 'optimization'"):
         ng.compare_runs(runs, other)
 
 
-class Nobody:
-    """An engine that computes nothing."""
+def planned(study, path):
+    """A store of which no cell is computed: its run is interrupted as it begins."""
+    with pytest.raises(KeyboardInterrupt):
+        ng.run(study, path, engine=Interrupted(), progress=False)
+    return ng.Runs(path)
 
+
+class Interrupted:
     def run(self, tasks):
-        return iter(())
+        raise KeyboardInterrupt
 
 
 def test_the_command_line_compares(runs, capsys, monkeypatch):
@@ -137,3 +142,11 @@ def test_warnings_of_a_run_point_at_the_caller(runs, tmp_path):
     with pytest.warns(ng.errors.StudyWarning, match="another natural_gradient") as told:
         ng.run(ng.OptimizationStudy(seeds=[0], problems=[other]), tmp_path, engine=Here(), progress=False)
     assert told[0].filename == __file__
+
+
+def test_every_column_is_documented(runs):
+    page = (Path(__file__).parents[1] / "docs/how_to/results_in_python.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(\w+)`", page))
+    assert set(runs.verdicts()) <= named
+    plain = {"problem", "width", "seed", "variation", "state", "seconds", "notes"}
+    assert plain <= named & set(runs.to_pandas())

@@ -10,6 +10,7 @@ TOPICS: dict[str, tuple[str, tuple[str, ...]]] = {
         "Kernels of your network",
         (
             "empirical_ntk",
+            "empirical_ntk_to_file",
             "plan_ntk",
             "NTKOperator",
             "JacobianChange",
@@ -114,6 +115,8 @@ TOPICS: dict[str, tuple[str, tuple[str, ...]]] = {
             "decide",
             "Runs",
             "compare_runs",
+            "merge_runs",
+            "DaskEngine",
             "report",
             "OptimizationStudy",
             "UncertaintyStudy",

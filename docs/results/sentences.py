@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 from cells import PageError
+from jinja2.utils import Namespace
 from scipy.stats import mannwhitneyu
 
 from ntkgap.studies.statistics import Interval, order_statistic_interval
@@ -48,6 +49,7 @@ def words(state: str, holds: str = "yes", fails: str = "no", inconclusive: str =
 
 GLOBALS: dict[str, Any] = {
     "inf": math.inf,
+    "namespace": Namespace,
     "rank_sum": rank_sum,
     "require": require,
     "whole_range": whole_range,

@@ -25,7 +25,7 @@ def unknown(name: str, public: Sequence[str], packages: Sequence[str]) -> str:
     places = dict.fromkeys(public, "ng")
     for package in packages:
         module = importlib.import_module(f"ntkgap.{package}")
-        places = dict.fromkeys(module.__all__, module.__name__) | places
+        places = dict.fromkeys(getattr(module, "__all__", ()), module.__name__) | places
     if name in places:
         return f"{sentence}; from {places[name]} import {name}"
     lower = {known.lower(): known for known in places}

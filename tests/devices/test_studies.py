@@ -23,9 +23,9 @@ SMALL = {
     "ensemble": {"members": 4, "training": {"steps": 4, "observations": 2}},
     "classification": {"training": {"steps": 3}},
     "bandit": {
-        "data": {"n_train": 8},
-        "training": {"steps": 2, "every": 4},
-        "rules": ["theory", "evidence"],
+        "data": {"n_train": 6},
+        "training": {"steps": 2, "every": 3},
+        "rules": ["theory"],
         "tuned": {"ucb": [0.1], "ntk_ucb": [0.1]},
     },
     "continual": {

@@ -167,7 +167,22 @@ def test_seconds_count_updates_and_nothing_else(setting, batch_size):
     assert curve.seconds[-1] <= whole - 5 * 0.02
 
 
-def test_the_stopwatch_measures_what_is_inside_of_it():
+def test_one_thread_is_timed_by_its_own_work(monkeypatch):
+    """What else the machine does is no part of it."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    clock = Stopwatch(torch.device("cpu"))
+    with clock:
+        time.sleep(0.05)
+    assert clock.seconds < 0.04
+    until = time.thread_time() + 0.05
+    with clock:
+        while time.thread_time() < until:
+            pass
+    assert clock.seconds >= 0.04
+
+
+def test_the_stopwatch_measures_what_is_inside_of_it(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     clock = Stopwatch(torch.device("cpu"))
     for _ in range(2):
         with clock:

@@ -153,15 +153,15 @@ def test_every_chart_is_drawn_and_nothing_is_too_wide(page, browser):
 
 
 def test_printing_draws_every_chart(page, browser):
-    """Also those that were never in view; what is printed first is what is printed when all are drawn."""
+    """Also those that were never in view; a chart takes about 40 kB of a PDF, text hardly any."""
     single = ng.report(ng.Runs(page.parent / "store"), page.parent / "single")
     browser.open(single, 1300, 900)
     drawn = "document.querySelectorAll('.chart[data-drawn] svg').length"
     n = browser.run("document.querySelectorAll('.chart').length")
     assert browser.run(drawn) < n
-    sizes = [len(browser.call("Page.printToPDF")["data"]) for _ in range(2)]
+    printed = browser.call("Page.printToPDF")["data"]
     assert browser.run(drawn) == n
-    assert sizes[0] == pytest.approx(sizes[1], rel=0.02)
+    assert len(printed) > 20_000 * n
     assert browser.run("document.querySelectorAll('main details.part[open]').length") == 0  # folded again
 
 

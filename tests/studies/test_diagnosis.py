@@ -215,7 +215,7 @@ def test_a_rich_network_learns_features_at_every_width(rich, tmp_path):
 
 @pytest.mark.usefixtures("rule_alone")
 def test_standard_parametrization_comes_nearer_to_the_kernel_regime_with_width(tmp_path):
-    model = {"parametrization": "standard", "depth": 1}
+    model = {"parametrization": "standard", "depth": 2}
     found = diagnosed(tmp_path, model, [256, 2048], steps=15, n_train=6, probe=3)
     assert found.regime in ("kernel", "mixed")
     trend = next(v.trend for v in found._verdicts if v.claim.key == "linearization_gap")

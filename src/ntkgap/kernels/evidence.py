@@ -28,7 +28,7 @@ DISTINCT = 1e-3
 
 # A bound on what rounding does to the log evidence, in nats an observation of a model that fits, above which it is
 # said. It is of the worst rounding: where it is 1, kernels of infinite width in float32 are off by 0.05 to 0.15.
-UNDECIDED = 1.0
+INCONCLUSIVE = 1.0
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ class Evidence:
         fit = self._power / variance  # adds up to the number of observations where the model fits
         slopes = float(((fit + self._count) / variance).sum())
         nats = 0.5 * self._floor / prior_precision * slopes / max(self.size, float(fit.sum()))
-        if nats > UNDECIDED:
+        if nats > INCONCLUSIVE:
             change = f"which can move the log evidence by {nats:.2g} nats an observation"
             name, own = "the Gram matrix", "give bounds that keep the noise larger"
             warn_of_rounding(change, self._floor, self._gram, name, own)

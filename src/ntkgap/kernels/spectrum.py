@@ -124,7 +124,7 @@ def spectrum(gram: Tensor, precision: torch.dtype | None = None, *, terms: int =
 
     Example:
         >>> print(ng.spectrum(torch.diag(torch.tensor([3.0, 1.0], dtype=torch.float64))))
-        Spectrum(n=2, lambda_min=1, lambda_max=3, noise_floor=1.3e-15, positive_definite=True)
+        Spectrum(n=2, lambda_min=1, noise_floor=1.332e-15, positive_definite=True, lambda_max=3)
     """
     if isinstance(terms, bool) or not isinstance(terms, int) or terms < 1:
         raise KernelError(f"terms must be an integer of at least 1, got {terms!r}")

@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter, Valida
 
 from ntkgap.errors import StoreError, reason
 from ntkgap.studies.axes import AxisVerdict
-from ntkgap.studies.claim import Claim
+from ntkgap.studies.claim import Claim, Kind
 from ntkgap.studies.statistics import Interval
 from ntkgap.studies.variations import Value
 from ntkgap.studies.verdict import State, Verdict, WidthResult
@@ -105,8 +105,8 @@ class VerdictRecord(Record):
     """The claim as a sentence that can be false."""
     source: str
     """Paper and place."""
-    kind: Literal["condition", "consequence", "payoff"]
-    """A sufficient condition of a theorem, what the theory predicts, or what is hoped of it."""
+    kind: Kind
+    """A requirement of the other claims, a sufficient condition of a theorem, what theory predicts, or a hope."""
     quantity: str
     """The measured number that is judged: a column of results.csv."""
     criterion: str

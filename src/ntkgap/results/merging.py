@@ -28,7 +28,11 @@ def merge_runs(stores: Sequence[str | Path], into: str | Path) -> Runs:
             different seeds, or hold different numbers of the same configuration (those read from a clock aside).
 
     Example:
-        >>> ng.merge_runs(["runs/a", "runs/b"], into="runs/all")  # doctest: +SKIP
+        >>> study = ng.OptimizationStudy.preset("smoke", widths=[8], seeds=2)
+        >>> for part in (1, 2):
+        ...     _ = ng.run(study, f"runs/{part}", workers=1, progress=False, shard=(part, 2))
+        >>> ng.merge_runs(["runs/1", "runs/2"], into="runs/all").counts()["pending"]
+        0
     """
     if isinstance(stores, str | Path):
         raise StoreError(

@@ -7,6 +7,8 @@ from typing import Literal
 from ntkgap.errors import StudyError
 from ntkgap.one_line import one_line
 
+Kind = Literal["requirement", "condition", "consequence", "payoff"]
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -60,7 +62,7 @@ class Claim:
     title: str
     statement: str
     source: str
-    kind: Literal["requirement", "condition", "consequence", "payoff"]
+    kind: Kind
     quantity: str
     label: str
     threshold: float

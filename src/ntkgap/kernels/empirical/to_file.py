@@ -66,6 +66,11 @@ def empirical_ntk_to_file(
         KernelError: if an option is out of range, the file cannot be written, another process writes it, it is not
             this kernel (the message says what differs), or the disk has too little room.
         ModelError, DataError: as ``empirical_ntk``.
+
+    Example:
+        >>> kernel = ng.empirical_ntk_to_file(nn.Linear(5, 3), torch.randn(8, 5), "kernel.npy")
+        >>> kernel.shape, kernel.dtype.name
+        ((8, 8), 'float32')
     """
     if outputs not in OUTPUTS:
         raise KernelError(f"unknown outputs={outputs!r}; choose one of {', '.join(OUTPUTS)}")

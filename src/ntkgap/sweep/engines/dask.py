@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ntkgap.errors import NtkgapError, StoreError, StudyError, StudyWarning, callers_level, reason
+from ntkgap.one_line import line_of
 from ntkgap.sweep.cell import Task, write_outcome
 from ntkgap.sweep.engines.local import Event
 from ntkgap.sweep.parcels import pack
@@ -40,6 +41,11 @@ class DaskEngine:
 
     Raises:
         StudyError: if Dask is not installed.
+
+    Example:
+        >>> engine = ng.DaskEngine("tcp://host:8786")  # connects where a study is run
+        >>> engine.cluster
+        'tcp://host:8786'
     """
 
     def __init__(self, cluster: Any = None, *, workers: int | None = None, timeout: float = 20.0) -> None:
@@ -49,6 +55,9 @@ class DaskEngine:
             raise StudyError(f"the Dask engine needs 'pip install ntkgap[dask]' ({reason(error)})") from error
         self.cluster, self.workers, self.timeout = cluster, workers, timeout
         self._client: Client | None = None
+
+    def __repr__(self) -> str:
+        return line_of(self, cluster=self.cluster, workers=self.workers)
 
     def run(self, tasks: Iterable[Task]) -> Iterator[Event]:
         """Compute ``tasks``, yielding an event as each ends; each is asked for when a worker is free.
