@@ -214,7 +214,7 @@ def along(values, own, axis="model.alpha"):
     return MeasuredAxis("p", axis, 64, own, points)
 
 
-LOW, HIGH, ACROSS = [0.1, 0.2], [2.0, 3.0], [0.5, 2.0]
+LOW, HIGH, ACROSS = [0.1, 0.15, 0.2], [2.0, 2.5, 3.0], [0.5, 1.25, 2.0]
 
 
 @pytest.mark.parametrize(
