@@ -132,6 +132,6 @@ def how_sure(cards: Sequence[Scorecard]) -> str:
     judged = sum(card.discoveries.n_verdicts for card in cards)
     confidence = min(r.confidence for r in results)
     return (
-        f"{rest} Each interval is right with probability {confidence:.0%} or more: at most {wrong:.0f} of {judged} "
-        "answers are expected to be wrong by chance."
+        f"{rest} Each interval is right with probability {confidence:.0%} or more: at most {wrong:.0f} of "
+        f"{judged} answers are expected to be wrong by chance."
     )
