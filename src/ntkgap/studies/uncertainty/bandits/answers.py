@@ -9,7 +9,7 @@ from ntkgap.studies.uncertainty.bandits.claims import SCHEDULE
 from ntkgap.studies.uncertainty.bandits.rules import LABELS, scalar_name
 from ntkgap.studies.uncertainty.bandits.show import ranked
 from ntkgap.studies.verdict import Verdict, number
-from ntkgap.studies.words import YES_OR_NO, by_problem
+from ntkgap.studies.words import YES_OR_NO, ByClaim, by_problem
 
 QUESTIONS = (
     "does theory's exploration schedule pay?",
@@ -32,7 +32,7 @@ def answers(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]
     for problem, found in cells.items():
         games = [c for c in found if c.cell.get("kind") == "bandit"]
         if games:
-            own: dict[str, Verdict] = judged.get(problem, {})
+            own = judged.get(problem, ByClaim())
             rows.append(
                 (
                     problem,
