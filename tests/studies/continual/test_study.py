@@ -14,6 +14,7 @@ from ntkgap.reporting.matrices import matrix_figure
 from ntkgap.studies import assess
 from ntkgap.studies.assess import measured_cells
 from ntkgap.studies.continual.answers import QUESTIONS
+from ntkgap.studies.continual.claims import claims
 from ntkgap.studies.figures import MatrixFigure
 from tests.here import Here
 from tests.studies.continual.test_prediction import TINY
@@ -203,3 +204,8 @@ def test_every_preset_is_valid_and_its_verdicts_rest_on_enough():
         assert max(problem.widths) >= 50 * min(problem.widths)
         assert len(problem.training.steps) >= 3
     assert len(ng.ContinualStudy.preset("quick").seeds) >= 6
+
+
+def test_the_first_picture_tells_of_the_first_and_a_middle_stop_and_of_convergence():
+    told = [c.key for c in claims([1, 15, 60], [], own_function=False) if c.key.startswith("width") and c.headline]
+    assert told == ["width_helps_after_1", "width_helps_after_15", "width_helps_converged"]

@@ -89,7 +89,7 @@ def _width(stops: Sequence[int], scores: Sequence[float], own_function: bool) ->
             after(stop),
             hardly,
             diverged,
-            f"wider networks forget less after {steps(stop)}" if stop in told else "",
+            f"wider networks forget less after {steps(stop)} a task" if stop in told else "",
         )
         for stop in stops
     ]
@@ -143,7 +143,7 @@ def _width(stops: Sequence[int], scores: Sequence[float], own_function: bool) ->
             "drop_converged",
             f"Training counts as converged where {learned}.",
             f"it has not converged ({learned}), or no narrower network has",
-            "wider ones forget less at convergence",
+            "wider networks forget less at convergence",
         ),
     ]
 
