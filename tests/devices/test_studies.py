@@ -21,7 +21,7 @@ STUDIES = {
 
 SMALL = {
     "ensemble": {"members": 4, "training": {"steps": 4, "observations": 2}},
-    "classification": {"training": {"steps": 3}},
+    "classification": {"data": {"n_train": 8, "n_test": 8}, "training": {"steps": 2}},
     "bandit": {
         "data": {"n_train": 6},
         "training": {"steps": 2, "every": 3},
