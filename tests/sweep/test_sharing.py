@@ -261,7 +261,7 @@ def test_only_one_run_chooses(tmp_path):
 def test_a_machine_without_processes_to_give_is_said(store, monkeypatch):
     from ntkgap.sweep.engines import local
 
-    def refuse():
+    def refuse(number):
         raise OSError(24, "Too many open files")
 
     monkeypatch.setattr(local, "start_worker", refuse)
