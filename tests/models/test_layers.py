@@ -8,6 +8,7 @@ from torch.nn import functional as F
 import ntkgap as ng
 from ntkgap.errors import ModelError
 from ntkgap.models import Initialization, NTKConv2d, ScaledConv2d, ScaledLinear
+from tests.kernels.infinite.apart import run_apart
 from tests.tolerances import EXACT, SINGLE
 
 
@@ -38,6 +39,9 @@ def patches(x, kernel, stride, padding, circular):
         (3, 2, 1, "zeros"),
         (3, 2, 1, "circular"),
         (2, (1, 2), 0, "zeros"),
+        (1, 2, 0, "zeros"),
+        (1, (1, 3), 0, "circular"),
+        (1, 2, 1, "zeros"),
         ((1, 3), 1, (0, 2), "zeros"),
         ((3, 1), (2, 1), (2, 0), "circular"),
     ],
@@ -130,3 +134,29 @@ def test_standard_layers_are_torch_layers(generator):
 def test_bad_layers_are_named(build, words):
     with pytest.raises(ModelError, match=words):
         build()
+
+
+def compare_gradients(threads):
+    """Of narrow strided 1×1 convolutions and residual networks: float32 beside float64, pixels channels last."""
+    torch.set_num_threads(threads)
+    generator = torch.Generator().manual_seed(0)
+    for channels in (1, 2, 4, 7, 8, 15):
+        shortcut = NTKConv2d(channels, 2 * channels, 1, 2, generator=generator)
+        # Smooth: rounding may put a ReLU on its other side.
+        blocks = ng.WideResNet(3, 2, channels, 1, nonlinearity="erf", generator=generator)
+        for network, cin in ((shortcut, channels), (blocks, 3)):
+            x = torch.randn(24, cin, 32, 32, generator=generator).to(memory_format=torch.channels_last)
+            found, exact = [], []
+            for gradients, dtype in ((found, torch.float32), (exact, torch.float64)):
+                network.to(dtype)
+                loss = network(x.to(dtype)).square().mean()
+                gradients += torch.autograd.grad(loss, tuple(network.parameters()))
+            for single, double in zip(found, exact, strict=True):
+                error = (single - double).norm() / double.norm()
+                assert error < SINGLE, (channels, type(network).__name__, float(error))
+    print("done")
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_gradients_of_narrow_shortcuts_are_right_and_spare_the_memory(threads):
+    assert run_apart(compare_gradients, threads) == "done\n"  # in a process of its own: it used to die

@@ -8,7 +8,9 @@ from torch import nn
 from torch.nn import functional as F
 
 import ntkgap as ng
+from ntkgap.data import Dataset
 from ntkgap.errors import ModelError, StudyError
+from ntkgap.models import NTKConv2d
 from ntkgap.practice.bandits import (
     EnsembleTS,
     EpsilonGreedy,
@@ -407,3 +409,26 @@ def test_in_evaluation_mode_it_is_all_there(build):
     assert curve.losses[-1] < curve.losses[0]
     # The linearized model has no batch statistics: it is trained as any network, also in its train mode.
     ng.train(twin.train(), data(), learning_rate=0.01, steps=2)
+
+
+def test_narrow_shortcuts_of_ones_own_that_onednn_gets_wrong_are_refused(monkeypatch, generator):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+
+    def train(channels, layout, convolution=nn.Conv2d, **changes):
+        layer = convolution(channels, 2, 1, **({"stride": 2} | changes))
+        network = nn.Sequential(layer, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        # Empty ones are made in that layout even where a single channel makes both layouts contiguous.
+        x = torch.empty(4, channels, 6, 6, memory_format=layout).normal_(generator=generator)
+        ng.train(network, Dataset(x, torch.zeros(4, 2)), learning_rate=0.1, steps=0)
+
+    for channels in (1, 7):
+        with pytest.raises(ModelError, match=rf"'0' is a 1x1 convolution .* of {channels} channels and its input"):
+            train(channels, torch.channels_last)
+        train(channels, torch.contiguous_format)
+    train(8, torch.channels_last)
+    train(4, torch.channels_last, stride=1)
+    train(4, torch.channels_last, NTKConv2d)
+    lasting = nn.Conv2d(4, 2, 1, stride=2).to(memory_format=torch.channels_last)
+    with pytest.raises(ModelError, match="and its weight lies channels last"):
+        refuse_dependence(lasting, torch.randn(4, 4, 6, 6, generator=generator))
+    assert not lasting._forward_pre_hooks

@@ -181,7 +181,14 @@ class ScaledConv2d(_Scaled, nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Map [n, in_channels, H, W] to [n, out_channels, H', W']."""
-        return self._conv_forward(self._scaled_input(input), self.weight, self._scaled_bias())
+        x, bias = self._scaled_input(input), self._scaled_bias()
+        if self.kernel_size == (1, 1) and self.stride != (1, 1) and self.padding == (0, 0):
+            # With few channels, and pixels channels last, the backward pass of oneDNN 3.12 writes past its buffer:
+            # gradients are wrong or the process dies (github.com/uxlfoundation/oneDNN/issues/6035). The same
+            # pixels at stride 1 are safe, and no slower.
+            down, right = self.stride
+            return F.conv2d(x[:, :, ::down, ::right], self.weight, bias)
+        return self._conv_forward(x, self.weight, bias)
 
 
 class NTKLinear(ScaledLinear):

@@ -21,6 +21,7 @@ from ntkgap.errors import ModelError, NtkgapError, StudyError
 from ntkgap.models.calls import output_tensor
 from ntkgap.models.randomness import Seeded
 from ntkgap.models.substitution import call_with, replicate
+from ntkgap.practice.narrow_convolutions import refusing_narrow_convolutions
 
 # Examples on which the two modes are compared.
 PROBED = 16
@@ -196,7 +197,7 @@ def refuse_dependence(model: nn.Module, x: Tensor) -> None:
     """Refuse networks whose outputs at a point, in evaluation mode, are not those of that point alone.
 
     Raises:
-        ModelError: naming the layer, where it is one of torch's.
+        ModelError: naming the layer, where it is one of torch's; or one whose gradients would be wrong.
     """
     for name, module in model.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
@@ -209,7 +210,7 @@ def refuse_dependence(model: nn.Module, x: Tensor) -> None:
     if len(x) < 2:
         return
     found = []
-    with torch.no_grad(), evaluation_mode(model):
+    with torch.no_grad(), evaluation_mode(model), refusing_narrow_convolutions(model):
         for seed, pair in enumerate((x[:2], torch.cat([x[:1], x[:1]]))):
             with Masks(seed, 0, x.device):
                 found.append(called(model, pair)[0])

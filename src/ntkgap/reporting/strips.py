@@ -123,6 +123,8 @@ class Answer:
         look = mark(verdict).style
         words = {"holds": "yes", "partly": f"from {verdict.holds_from}", "inconclusive": "inconclusive"}
         word = words.get(look, "no")
+        if len(verdict.widths) == 1 and axis.low < axis.high and look != "inconclusive":  # which is long enough
+            word += f" at {verdict.widths[0].width}"
         return cls(verdict.claim, look, word, verdict.sentence, _segments(verdict, axis), _crossing(verdict, axis))
 
 

@@ -124,7 +124,7 @@ def how_sure(cards: Sequence[Scorecard]) -> str:
         return ""
     least, most = min(r.n_seeds for r in results), max(r.n_seeds for r in results)
     seeds = f"{least} seed{'s' if least > 1 else ''}" if least == most else f"{least} to {most} seeds"
-    rest = f"How sure: an answer is given where the interval over {seeds} lies on one side of the limit."
+    rest = f"How sure: an answer is given where the interval over {seeds} lies on one side of the claim's limit."
     if least < FEWEST_SEEDS:
         few = "is one seed" if least == 1 else f"are {least} seeds"
         return f"How sure: not at all where there {few}; add seeds (--seeds 6)."
@@ -132,6 +132,6 @@ def how_sure(cards: Sequence[Scorecard]) -> str:
     judged = sum(card.discoveries.n_verdicts for card in cards)
     confidence = min(r.confidence for r in results)
     return (
-        f"{rest} Each interval is right with probability {confidence:.0%} or more; up to {wrong:.0f} of {judged} "
-        "answers may be wrong by chance."
+        f"{rest} Each interval is right with probability {confidence:.0%} or more: at most {wrong:.0f} of "
+        f"{judged} answers are expected to be wrong by chance."
     )
