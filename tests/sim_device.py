@@ -248,6 +248,11 @@ class _Module(_DummyBackendModule):  # type: ignore[misc]
     def set_rng_state(state: Tensor, device: Any = None) -> None:
         """There is none."""
 
+    @staticmethod
+    def get_amp_supported_dtype() -> list[torch.dtype]:
+        """Asked for by ``torch.utils.checkpoint``, in tests that have nothing to do with the device, too."""
+        return [torch.float16, torch.bfloat16]
+
     def synchronize(self, device: Any = None) -> None:
         """There is nothing to wait for."""
 
