@@ -121,7 +121,8 @@ def models_of(study: type[BaseModel]) -> list[type[BaseModel]]:
 
 def page() -> str:
     """The page: tables of all models, then the quick presets as whole files."""
-    studies = {name: ng.find_study(name) for name in sorted(study_names())}
+    every = {name: ng.find_study(name) for name in sorted(study_names())}
+    studies = {name: study for name, study in every.items() if study.__module__.startswith("ntkgap.")}
     parts = [
         "# Presets: every key\n\nA preset is a YAML file: copy one, change it, give its path to `--preset`. "
         "`ntkgap presets` lists those that come along. A key that is not in these tables is refused by name.\n"
