@@ -55,6 +55,7 @@ def test_it_is_drawn_anew_as_wide_as_a_column(figure, tmp_path):
     with pytest.raises(StoreError, match="cannot save the figure"):
         figure.save(tmp_path / "no" / "a.pdf")
 
+    open_before = plt.get_fignums()
     cases = ((1, {}, COLUMN), (2, {}, TEXT), (3, {"width": COLUMN}, COLUMN), (4, {"width": 5}, 5))
     for n, options, width in cases:
         saved = shown(partial(drawn, n))
@@ -62,7 +63,7 @@ def test_it_is_drawn_anew_as_wide_as_a_column(figure, tmp_path):
         saved.save(tmp_path / "a.pdf", **options)
         assert points_wide(tmp_path / "a.pdf") == pytest.approx(72 * width, abs=0.1)
         assert saved.get_size_inches().tolist() == before
-    assert not plt.get_fignums() or plt.get_fignums() == [figure.number]
+    assert plt.get_fignums() == open_before
 
 
 def test_a_title_has_room_over_its_panel(figure):
