@@ -16,6 +16,7 @@ STUDIES = {
     "optimization": ng.OptimizationStudy,
     "uncertainty": ng.UncertaintyStudy,
     "continual": ng.ContinualStudy,
+    "diagnosis": ng.DiagnosisStudy,
 }
 
 

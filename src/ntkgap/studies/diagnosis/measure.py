@@ -16,6 +16,7 @@ from ntkgap.practice.losses import LOSSES, Loss
 from ntkgap.practice.modes import modes_differ
 from ntkgap.practice.monitor.linearization_gap import gap
 from ntkgap.practice.monitor.parameter_change import parameter_change
+from ntkgap.studies.device import moved
 from ntkgap.studies.diagnosis.ensemble import ASKED, compare_uncertainty
 from ntkgap.studies.diagnosis.forgetting import measure_forgetting
 from ntkgap.studies.diagnosis.pair import Pair
@@ -45,7 +46,7 @@ LEFT = 0.01
 def measure(problem: DiagnosisProblem, width: int, seed: int) -> Findings:
     """Train a network and its linearized model in the same way; compare them, and the kernels before and after."""
     findings = Findings()
-    train_data, test_data = problem.load(seed)
+    train_data, test_data = (moved(data) for data in problem.load(seed))
     # One stream a (seed, width): networks of different widths are independent draws.
     stream = int(np.random.SeedSequence([seed, width]).generate_state(1)[0])
     network = problem.network(train_data, width, Generator().manual_seed(stream))
@@ -125,7 +126,7 @@ def compare_kernels(problem: DiagnosisProblem, pair: Pair, lost: bool, findings:
     findings.scalars["alignment_start"] = target_alignment(gram, y)
     try:
         ntk = infinite_width(pair.before).ntk(x)
-        limit = torch.kron(ntk, torch.eye(y.shape[1], dtype=ntk.dtype))
+        limit = torch.kron(ntk, torch.eye(y.shape[1], dtype=ntk.dtype, device=ntk.device))
         findings.scalars["limit_distance"] = relative_change(gram, limit) if limit.any() else math.nan
     except (KernelError, ModelError) as error:
         findings.leave_out(f"no infinite-width kernel: {error}", "limit_distance")
