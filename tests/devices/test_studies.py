@@ -10,6 +10,7 @@ import ntkgap as ng
 from ntkgap.errors import StudyError
 from ntkgap.kernels.memory import share_of_memory
 from ntkgap.studies import device
+from ntkgap.studies.diagnosis.own import diagnosis_of
 from tests.sim_device import with_memory
 
 STUDIES = {
@@ -138,3 +139,22 @@ def test_the_command_line_refuses_a_device_that_is_not_there(sim, tmp_path, monk
     assert end.value.code == 1
     assert "there is no device 'cuda:9' on this machine; choose one of cpu, sim:0" in capsys.readouterr().err
     assert not (tmp_path / "s").exists()
+
+
+def test_a_diagnosis_takes_a_device(sim):
+    x = torch.randn(16, 3, generator=torch.Generator().manual_seed(0))
+    network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
+    own = {"optimizer": "sgd", "learning_rate": 1e-2, "steps": 2}
+    task = (x, x[:, :1])
+    with pytest.raises(StudyError, match="no device 'cuda:9'"):
+        ng.diagnose(network, task, seeds=1, train=own, device="cuda:9", progress=False)
+    study = diagnosis_of(network, task, tasks=[task, (x, -x[:, :1])], seeds=1, train=own, device="sim")
+    assert study.supplies()["device"] == "sim"
+    cell = study.cells()[0]
+    expected, found = (
+        study.compute_cell(cell, study.supplies() | {"device": "cpu"}),
+        study.compute_cell(cell, study.supplies()),
+    )
+    assert found["notes"].pop() == "computed on sim:0"
+    assert "tasks_forgetting" in found["scalars"]
+    same(expected, found)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from ntkgap.cli.options import DryRun, RetryFailed, Target, Workers, parse_integers, parse_seeds
+from ntkgap.cli.options import Device, DryRun, RetryFailed, Target, Workers, parse_integers, parse_seeds
 from ntkgap.cli.output import exit_with_failures, make_console, say_how_to_resume
 from ntkgap.paths import expanded
 
@@ -54,6 +54,7 @@ def diagnose(
     seed: Annotated[str | None, typer.Option(help="Seeds: '0:5' for 0 to 4, or '0,3,7'.")] = None,
     seeds: Annotated[int | None, typer.Option(help="So many seeds, from 0; 6 if not given.")] = None,
     workers: Workers = None,
+    device: Device = None,
     retry_failed: RetryFailed = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -86,6 +87,7 @@ def diagnose(
         target=target,
         n_train=n_train,
         n_test=n_test,
+        device=device,
     )
     console = make_console()
     if dry_run:

@@ -10,6 +10,10 @@ from ntkgap.errors import StudyError
 
 Target = Annotated[str | None, typer.Option(help="Column of the targets in a .csv or .parquet file.")]
 Workers = Annotated[int | None, typer.Option(help="Worker processes; by default one a core.")]
+Device = Annotated[
+    str | None,
+    typer.Option(help="Where cells are computed: cpu, cuda (workers take its GPUs in turn), cuda:1 or mps."),
+]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Compute failed cells again.")]
 DryRun = Annotated[
     bool,

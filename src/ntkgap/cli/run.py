@@ -9,6 +9,7 @@ import typer
 from ntkgap.cli.machines import find_engine, say_where_parts_go
 from ntkgap.cli.options import (
     SEED_HELP,
+    Device,
     DryRun,
     RetryFailed,
     Target,
@@ -72,10 +73,7 @@ def run(
         typer.Option(help="Directory of results; by default runs/PRESET, with one store a study."),
     ] = None,
     workers: Workers = None,
-    device: Annotated[
-        str | None,
-        typer.Option(help="Where cells are computed: cpu, cuda (workers take its GPUs in turn), cuda:1 or mps."),
-    ] = None,
+    device: Device = None,
     retry_failed: RetryFailed = False,
     dry_run: DryRun = False,
     decide: Annotated[

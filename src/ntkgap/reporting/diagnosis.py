@@ -29,6 +29,7 @@ from ntkgap.studies.figures import StudyFigure, WidthFigure
 from ntkgap.studies.verdict import Verdict
 from ntkgap.sweep import Runs
 from ntkgap.sweep import run as run_study
+from ntkgap.sweep.engines import Engine
 
 COLUMNS = 100
 
@@ -46,6 +47,8 @@ def diagnose(
     n_test: int | None = None,
     store: str | Path | None = None,
     workers: int | None = None,
+    device: str | None = None,
+    engine: Engine | None = None,
     progress: bool = True,
 ) -> "Diagnosis":
     r"""Is this network, trained in this way, in the kernel regime, and from which width would it be?
@@ -74,7 +77,9 @@ def diagnose(
         n_train: training examples; of your data three quarters if not given, and no more than 800.
         n_test: test examples; of your data a quarter if not given, and no more than 256.
         store: directory of the results, so that the same call again goes on; a temporary one if not given.
-        workers: processes, by default one a core.
+        workers: processes, by default one a core; ignored if an engine is given.
+        device: where cells are computed: ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
+        engine: computes the cells elsewhere, such as ``ng.DaskEngine(address)``.
         progress: show a bar, or lines where standard error is no terminal.
 
     Returns:
@@ -101,10 +106,11 @@ def diagnose(
         target=target,
         n_train=n_train,
         n_test=n_test,
+        device=device,
     )
     folder = tempfile.TemporaryDirectory(prefix="ntkgap-") if store is None else None
     place = Path(folder.name) / "diagnosis" if folder is not None else expanded(str(store))
-    runs = run_study(study, place, workers, progress=progress)
+    runs = run_study(study, place, workers, progress=progress, engine=engine)
     found = Diagnosis(runs)
     found._folder = folder  # the results live as long as what shows them
     return found

@@ -25,6 +25,7 @@ def diagnosis_of(
     target: str | None = None,
     n_train: int | None = None,
     n_test: int | None = None,
+    device: str | None = None,
     preset: str = "quick",
 ) -> DiagnosisStudy:
     """The study that diagnoses one network, checked: its data, its start, and an update of its training.
@@ -41,6 +42,7 @@ def diagnosis_of(
         target: name of the column of targets of a table.
         n_train: training examples; of one's own data three quarters if not given, and no more than 800.
         n_test: test examples; of one's own data a quarter if not given, and no more than 256.
+        device: where cells are computed, as of ``BaseStudy.preset``.
         preset: of the study.
 
     Raises:
@@ -62,11 +64,13 @@ def diagnosis_of(
         target=target,
         n_train=n_train,
         n_test=n_test,
+        device=device,
     )
     if tasks is not None:
         given = _data_of(tasks, target)
         problems = [p | {"tasks": given} for p in study.configuration()["problems"]]
-        study = DiagnosisStudy.build(study.configuration() | {"problems": problems}, "tasks=")
+        with_tasks = DiagnosisStudy.build(study.configuration() | {"problems": problems}, "tasks=")
+        study = with_tasks.model_copy(update={"device": study.device})
     study.check()
     return study
 
