@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import os
 import time
 import traceback
 from collections.abc import Callable
@@ -48,9 +49,9 @@ def outcome(directory: Path) -> str | None:
     Raises:
         OSError: if one may not look.
     """
-    if is_there(directory / RESULT):
+    if is_there(os.path.join(directory, RESULT)):
         return "done"
-    return "failed" if is_there(directory / FAILURE) else None
+    return "failed" if is_there(os.path.join(directory, FAILURE)) else None
 
 
 def resolve(name: str) -> Any:

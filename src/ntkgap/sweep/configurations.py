@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ntkgap.sweep.files import write_bytes_atomically
+from ntkgap.sweep.files import read_bytes, write_bytes_atomically
 
 CONFIGURATION = "signac_statepoint.json"
 NAME = re.compile("[0-9a-f]{32}")
@@ -47,12 +47,15 @@ def read_configuration(directory: Path) -> Any:
         Damaged: if it is not what the directory's name says.
         OSError: if it cannot be read.
     """
-    path = directory / CONFIGURATION
     try:
-        text = path.read_bytes()
+        text = read_bytes(os.path.join(directory, CONFIGURATION))
     except (FileNotFoundError, NotADirectoryError):
         text = b""
-    if not text and directory.is_dir() and all(p.name.startswith(".") or p == path for p in directory.iterdir()):
+    if (
+        not text
+        and directory.is_dir()
+        and all(n.startswith(".") or n == CONFIGURATION for n in os.listdir(directory))
+    ):
         return None
     try:
         configuration = json.loads(text)
@@ -70,9 +73,9 @@ def write_configuration(directory: Path, text: bytes) -> None:
     Raises:
         OSError: if it cannot be made, or is a link: what is written there would land elsewhere.
     """
-    path = directory / CONFIGURATION
+    path = os.path.join(directory, CONFIGURATION)
     try:
-        found = path.read_bytes()
+        found = read_bytes(path)
     except (FileNotFoundError, NotADirectoryError):
         directory.mkdir(parents=True, exist_ok=True)
         found = b""
@@ -80,7 +83,7 @@ def write_configuration(directory: Path, text: bytes) -> None:
         raise OSError(f"{directory} is a link, which may lead anywhere; put a directory in its place")
     if found != text and not _is_whole(found, directory.name):
         # Not forced to the disk: it can be made again from the plan, and its name says what it must hold.
-        write_bytes_atomically(path, text, durable=False)
+        write_bytes_atomically(Path(path), text, durable=False)
 
 
 def _is_whole(text: bytes, name: str) -> bool:

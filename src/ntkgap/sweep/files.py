@@ -75,12 +75,24 @@ def write_bytes_atomically(path: Path, content: bytes, *, durable: bool = True) 
         raise
 
 
+def read_bytes(path: str | os.PathLike[str], last: int | None = None) -> bytes:
+    """What a file holds, or its last bytes; without a buffer, as stores have thousands of small files.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    with open(path, "rb", buffering=0) as file:
+        if last is not None:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - last))
+        return file.readall()
+
+
 def read_json(path: Path) -> Any:
     """Read what ``write_json`` wrote."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def is_there(path: Path) -> bool:
+def is_there(path: str | os.PathLike[str]) -> bool:
     """Whether there is a file.
 
     Raises:

@@ -70,12 +70,24 @@ def _fault(value: Any, parts: dict[str, tuple[str, Callable[[Any], bool]]]) -> s
     return ""
 
 
-def _is_flat(value: Any, depth: int = DEEPEST) -> bool:
+def _is_flat(value: Any) -> bool:
     """Whether nothing lies too deep, and all texts are texts."""
-    if not isinstance(value, dict | list):
-        return _is_text(value) or not isinstance(value, str)
-    parts = [*value, *value.values()] if isinstance(value, dict) else value
-    return depth > 0 and all(_is_flat(part, depth - 1) for part in parts)
+    level = [value]  # one after the other: calls of calls are slow, and stores have thousands of cells
+    for _ in range(DEEPEST + 1):
+        deeper: list[Any] = []
+        for part in level:
+            if isinstance(part, str):
+                if not (part.isascii() or _is_text(part)):
+                    return False
+            elif isinstance(part, dict):
+                deeper.extend(part)
+                deeper.extend(part.values())
+            elif isinstance(part, list):
+                deeper.extend(part)
+        if not deeper:
+            return True
+        level = deeper
+    return False
 
 
 def _is_text(value: Any) -> bool:

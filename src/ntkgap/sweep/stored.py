@@ -11,7 +11,7 @@ from typing import Any
 
 from ntkgap.errors import StoreError, reason
 from ntkgap.sweep.cell import FAILURE, RESULT, outcome
-from ntkgap.sweep.files import number, read_json
+from ntkgap.sweep.files import number, read_bytes, read_json
 from ntkgap.sweep.shapes import fault_of_failure, fault_of_result
 from ntkgap.sweep.study import Cell, Result
 
@@ -103,9 +103,7 @@ class StoredCell:
             StoreError: if the file is damaged, or cannot be read.
         """
         try:
-            with (self.directory / RESULT).open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - 60))
-                found = LAST.search(file.read())
+            found = LAST.search(read_bytes(os.path.join(self.directory, RESULT), last=60))
         except OSError as error:
             raise unreadable(self.directory / RESULT, error) from error
         return float(found[1]) if found else float(number(self.result()["seconds"]))
