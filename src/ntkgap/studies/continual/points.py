@@ -9,6 +9,7 @@ from ntkgap.data import TaskStream, score
 from ntkgap.models.devices import in_float64
 from ntkgap.practice.curves import DIVERGENCE_FACTOR
 
+
 @dataclass(frozen=True)
 class Points:
     """All inputs of a stream in one array, and where each task's are. Scores and losses come on the CPU.

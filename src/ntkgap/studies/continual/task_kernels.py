@@ -12,6 +12,10 @@ from ntkgap.kernels import CrossOperator, empirical_ntk
 from ntkgap.studies.continual.points import Points
 from ntkgap.theory import AppliedKernel
 
+# Kernels take a backward pass for each output, and products several for each vector: of up to so many outputs the
+# kernel is cheaper, above all of convolutions.
+FEW = 2
+
 
 @dataclass(frozen=True)
 class TaskKernel:
@@ -50,7 +54,9 @@ def finite_kernel(
     """
     if full:
         return NetworkKernel(network, stream, points, alone)
-    return lambda t: _shared(empirical_ntk(network, points.x, points.x[points.train[t]], outputs="mean"), points, t)
+    return lambda t: _shared(
+        empirical_ntk(network, points.x, points.x[points.train[t]], outputs="mean"), points, t
+    )
 
 
 def _shared(columns: Tensor, points: Points, t: int) -> TaskKernel:
@@ -61,7 +67,7 @@ class NetworkKernel:
     """Of a network as it is, all pairs of outputs; see ``finite_kernel``.
 
     It is formed on training inputs alone. Elsewhere K(x, X) u = J(x) Jᵀ u takes a backward pass at the training
-    inputs and a derivative along what that gives, far less than the kernel of all points.
+    inputs and a derivative along what that gives, far less than the kernel of all points; but of a few outputs.
     """
 
     def __init__(self, network: nn.Module, stream: TaskStream, points: Points, alone: bool) -> None:
@@ -77,6 +83,9 @@ class NetworkKernel:
         train, tasks = self._points.train, self._stream.tasks
         asked = range(t, t + 1 if self._alone else len(tasks))
         x = self._points.x[train[t]]
+        if self._stream.n_outputs <= FEW:
+            whole = empirical_ntk(self._network, self._points.x, x)[..., list(tasks[t].columns)]
+            return TaskKernel(whole, [whole[train[s]][:, :, list(tasks[s].columns)] for s in asked])
         rows = None if len(asked) == 1 else self._points.x[torch.cat([train[s] for s in asked])]
         found = empirical_ntk(self._network, x if rows is None else rows, x)[..., list(tasks[t].columns)]
         parts = found.split([len(train[s]) for s in asked])
