@@ -85,7 +85,7 @@ def test_kernels_of_tasks_are_those_of_all_points(stream, few, alone, generator)
 
 
 def test_no_kernel_is_forecast_where_none_is_asked_for():
-    """Three tasks of 37 inputs, ten outputs: K of the network is formed on 36 of them, that of the limit on all."""
+    """Three tasks of 37 inputs, ten outputs: networks have K formed on 36 of them, the limit on all."""
     all_kernels = tiny().sizes(8)
     assert (all_kernels.rows**2, all_kernels.gradients) == (pytest.approx(36 * 12 * 100, rel=0.02), 36 * 10)
     assert tiny(kernels=["infinite"]).sizes(8).rows == 3 * 37
