@@ -185,7 +185,8 @@ class ContinualProblem(BaseProblem):
             entries.append((len(stream) * (self.data.n_train + self.data.n_test)) ** 2)
         if self._own_kernels:
             each = stream.n_outputs**2 if self.full_kernel else 1
-            entries.append(self.differentiated * self.data.n_train * each)
+            at_once = len(stream) if self.full_kernel and stream.n_outputs <= FEW else 1
+            entries.append(self.differentiated * at_once * self.data.n_train * each)
         return math.isqrt(max(entries))
 
     @property

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
@@ -84,13 +84,19 @@ class NetworkKernel:
         asked = range(t, t + 1 if self._alone else len(tasks))
         x = self._points.x[train[t]]
         if self._stream.n_outputs <= FEW:
-            whole = empirical_ntk(self._network, self._points.x, x)[..., list(tasks[t].columns)]
+            whole = empirical_ntk(self._network, self._points.x, x) if self._alone else self._whole[:, train[t]]
+            whole = whole[..., list(tasks[t].columns)]
             return TaskKernel(whole, [whole[train[s]][:, :, list(tasks[s].columns)] for s in asked])
         rows = None if len(asked) == 1 else self._points.x[torch.cat([train[s] for s in asked])]
         found = empirical_ntk(self._network, x if rows is None else rows, x)[..., list(tasks[t].columns)]
         parts = found.split([len(train[s]) for s in asked])
         blocks = [part[:, :, list(tasks[s].columns)] for s, part in zip(asked, parts, strict=True)]
         return TaskKernel(AppliedKernel(blocks[0], partial(self._product, t, found.shape[2])), blocks)
+
+    @cached_property
+    def _whole(self) -> Tensor:
+        """K(points, X) of the training inputs of all tasks, which come first among the points: [k, T·n, C, C]."""
+        return empirical_ntk(self._network, self._points.x, self._points.x[torch.cat(self._points.train)])
 
     def _product(self, t: int, outputs: int, weights: Tensor) -> Tensor:
         """K(points, X_t) times weights [..., n, c]: [..., k, C]."""
