@@ -6,6 +6,7 @@ from scipy.integrate import solve_ivp
 
 from ntkgap.errors import AccuracyWarning, JitterWarning, KernelError
 from ntkgap.theory import (
+    AppliedKernel,
     KernelModes,
     SequentialRegression,
     forgetting_by_overlap,
@@ -359,3 +360,24 @@ def test_other_arguments_are_refused_by_name(problem):
         task_overlap([[gram], [gram]])
     with pytest.raises(KernelError, match="NaN or infinite"):
         SequentialRegression(torch.full((2, 1), torch.nan))
+
+
+def test_a_kernel_that_is_applied_is_the_one_that_is_formed(generator):
+    """Of all pairs of outputs, of a task about two of three, for several stopping times."""
+    jacobian = torch.randn(9, OUTPUTS, FEATURES, generator=generator, dtype=torch.float64) / FEATURES**0.5
+    at, columns = torch.tensor([3, 1, 6, 2]), [2, 0]
+    kernel = torch.einsum("kap,nbp->knab", jacobian, jacobian[at])[..., columns]
+    y = torch.randn(len(at), 2, generator=generator, dtype=torch.float64)
+    start = torch.randn(3, 9, OUTPUTS, generator=generator, dtype=torch.float64)
+
+    def decay(modes):
+        return modes.gradient_descent_decay(0.1, torch.tensor([1, 5, 50]))
+
+    applied = AppliedKernel(kernel[at][:, :, columns], lambda u: torch.einsum("knab,...nb->...ka", kernel, u))
+    formed, found = (
+        SequentialRegression(start).learn(k, at, y, columns=columns, decay=decay).function
+        for k in (kernel, applied)
+    )
+    torch.testing.assert_close(found, formed, rtol=EXACT, atol=EXACT)
+    with pytest.raises(KernelError, match=r"K\(X_t, X_t\) must have shape \(4, 4, 2, 2\)"):
+        SequentialRegression(start).learn(AppliedKernel(kernel[at], applied.product), at, y, columns=columns)

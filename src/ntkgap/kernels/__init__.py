@@ -3,6 +3,7 @@
 from ntkgap.kernels.distance import kernel_distance, relative_change, target_alignment
 from ntkgap.kernels.duplicates import describe_rows, duplicate_inputs, equal_rows, parallel_rows
 from ntkgap.kernels.empirical import (
+    CrossOperator,
     Jacobian,
     JacobianChange,
     KernelChange,
@@ -30,6 +31,7 @@ from ntkgap.kernels.sequential_posterior import SequentialPosterior
 from ntkgap.kernels.spectrum import Spectrum, spectrum
 
 __all__ = [
+    "CrossOperator",
     "EstimatedKernels",
     "Evidence",
     "EvidenceMaximum",

@@ -144,6 +144,11 @@ class BaseProblem(Spec, ABC):
         """Rows of the largest matrix of pairs of examples that a cell holds."""
         return self.data.n_train
 
+    @property
+    def differentiated(self) -> int:
+        """Examples whose gradients a cell holds at once."""
+        return self.data.n_train
+
     def sizes(self, width: int) -> Sizes:
         """What a cell of a width holds in memory; of wide networks without building them.
 
@@ -155,7 +160,7 @@ class BaseProblem(Spec, ABC):
             parameters, activations = self._wide_sizes(data, width)
         else:
             parameters, activations = network_sizes(self.network(data, width, Generator()), data.x)
-        return Sizes(parameters, activations, self.rows, self.data.n_train * data.n_outputs)
+        return Sizes(parameters, activations, self.rows, self.differentiated * data.n_outputs)
 
     def _wide_sizes(self, data: Dataset, width: int) -> tuple[int, int]:
         """Parameters and activations, quadratic polynomials of the width, from three narrow networks."""

@@ -25,13 +25,14 @@ from ntkgap.theory.natural_gradient import (
 )
 from ntkgap.theory.orthogonal import forgetting_by_overlap, project_out, task_overlap
 from ntkgap.theory.required_width import RequiredWidth, WidthBound, hidden_layer_limit, required_width
-from ntkgap.theory.sequential import SequentialRegression
+from ntkgap.theory.sequential import AppliedKernel, SequentialRegression
 from ntkgap.theory.solves import PositiveFactor, positive_factor
 from ntkgap.theory.training import KernelDynamics, critical_learning_rate
 from ntkgap.theory.wasserstein import gaussian_wasserstein
 
 __all__ = [
     "STABILITY_LIMIT",
+    "AppliedKernel",
     "ClassPosterior",
     "ConstantExploration",
     "EnsembleErrors",

@@ -1,14 +1,30 @@
 """Kernel regression on one task after the other: what is learned, and what it does to what was learned before."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ntkgap.errors import KernelError
-from ntkgap.one_line import line_of
+from ntkgap.one_line import line_of, one_line
 from ntkgap.theory.matrices import array, indices
 from ntkgap.theory.modes import STOP_EARLIER, Decay, KernelModes
+
+
+@dataclass(frozen=True)
+class AppliedKernel:
+    """K(x, X) of all pairs of outputs that is multiplied with weights and never formed.
+
+    Attributes:
+        gram: K(X, X), [n, n, c, c].
+        product: weights of the training outputs, [..., n, c] -> K(x, X) times them at k points, [..., k, C].
+    """
+
+    gram: Tensor
+    product: Callable[[Tensor], Tensor]
+
+    __repr__ = one_line
 
 
 class SequentialRegression:
@@ -56,7 +72,7 @@ class SequentialRegression:
 
     def learn(
         self,
-        kernel: Tensor,
+        kernel: Tensor | AppliedKernel,
         at: Tensor | Sequence[int],
         targets: Tensor,
         *,
@@ -68,7 +84,7 @@ class SequentialRegression:
 
         Args:
             kernel: K(points, X_t): [k, n] where outputs share one kernel, or of all pairs of outputs
-                [k, n, C, c], its last axis the task's columns.
+                [k, n, C, c], its last axis the task's columns; or one of the latter that is never formed.
             at: which n of the points are X_t, their indices.
             targets: y_t, [n, c].
             columns: which c outputs the task is about, each once; all if not given.
@@ -94,17 +110,23 @@ class SequentialRegression:
         if not columns or min(columns) < 0 or max(columns) >= outputs or len(set(columns)) < c:
             raise KernelError(f"the function has {outputs} outputs; a task cannot be about the columns {columns}")
         targets = array(targets, "the targets of a task", (n, c))
-        full = kernel.ndim == 4
-        wanted = (points, n, outputs, c) if full else (points, n)
-        if kernel.shape != wanted:
+        applied = kernel if isinstance(kernel, AppliedKernel) else None
+        known = kernel.gram if isinstance(kernel, AppliedKernel) else kernel
+        full = known.ndim == 4
+        if applied is not None and known.shape != (n, n, c, c):
+            raise KernelError(f"K(X_t, X_t) must have shape {(n, n, c, c)}, got {tuple(known.shape)}")
+        if applied is None and known.shape != ((points, n, outputs, c) if full else (points, n)):
             raise KernelError(
                 f"K(points, X_t) must have shape {(points, n)}, or {(points, n, outputs, c)} of all pairs of "
-                f"outputs, got {tuple(kernel.shape)}"
+                f"outputs, got {tuple(known.shape)}"
             )
-        if not torch.isfinite(kernel).all():
+        if not torch.isfinite(known).all():
             raise KernelError("K(points, X_t) has NaN or infinite entries")
         if modes is None:
-            modes = KernelModes(_gram(kernel, at, columns), "the kernel on a task's inputs")
+            gram = known if applied is not None else known[at]
+            if full:
+                gram = _matrix(gram if applied is not None else gram[:, :, columns])
+            modes = KernelModes(gram, "the kernel on a task's inputs")
         elif len(modes.eigenvalues) != (n * c if full else n):
             raise KernelError(
                 f"the modes are of {len(modes.eigenvalues)} rows, the task has {n * c if full else n}"
@@ -122,23 +144,26 @@ class SequentialRegression:
             ) from None
         right = residual.flatten(-2)[..., None] if full else residual  # [..., nc, 1] or [..., n, c]
         coefficients = vectors.T @ right
-        modes.check_rounding(factors, coefficients, STOP_EARLIER, kernel)
-        dual, kernel = vectors @ (gain[..., None] * coefficients), kernel.double()
+        modes.check_rounding(factors, coefficients, STOP_EARLIER, known)
+        dual = vectors @ (gain[..., None] * coefficients)
         if full:
             dual = dual[..., 0].unflatten(-1, (n, c))
-            self.function = self.function - torch.einsum("knab,...nb->...ka", kernel, dual)
+            moved = _product(known.double(), dual) if applied is None else applied.product(dual)
+            self.function = self.function - moved
         else:
             # What other columns hold is kept as it is, bit for bit, even where this task's training diverges.
             function = self.function.expand(*batch, -1, -1).clone()
-            function[..., columns] -= kernel @ dual
+            function[..., columns] -= known.double() @ dual
             self.function = function
         return self
 
 
-def _gram(kernel: Tensor, at: Tensor, columns: Sequence[int]) -> Tensor:
-    """K(X_t, X_t) as a matrix, [n, n] or [nc, nc]."""
-    if kernel.ndim == 2:
-        return kernel[at]
-    block = kernel[at][:, :, list(columns)]  # [n, n, c, c]
-    n, _, c, _ = block.shape
-    return block.permute(0, 2, 1, 3).reshape(n * c, n * c)
+def _matrix(gram: Tensor) -> Tensor:
+    """K(X_t, X_t) of all pairs of outputs, [n, n, c, c], as a matrix, [nc, nc]."""
+    n, _, c, _ = gram.shape
+    return gram.permute(0, 2, 1, 3).reshape(n * c, n * c)
+
+
+def _product(kernel: Tensor, dual: Tensor) -> Tensor:
+    """Σ K[k, n, a, b] dual[..., n, b], [..., k, a]."""
+    return torch.einsum("knab,...nb->...ka", kernel, dual)

@@ -12,7 +12,8 @@ from ntkgap.practice.continual import Plain
 from ntkgap.studies.continual import ContinualProblem
 from ntkgap.studies.continual.learner import Learner
 from ntkgap.studies.continual.points import Points
-from ntkgap.studies.continual.prediction import finite_kernel, limit_of, predict_scores
+from ntkgap.studies.continual.prediction import limit_of, predict_scores
+from ntkgap.studies.continual.task_kernels import FEW, finite_kernel
 from ntkgap.studies.continual.task_start import TaskStart
 from tests.tolerances import EXACT, ITERATED, SINGLE
 
@@ -52,6 +53,46 @@ def test_the_kernel_at_the_start_foretells_a_linearised_network_exactly(stream, 
         # Functions agree to rounding; a score could differ only where two outputs tie.
         torch.testing.assert_close(runs.scores[0], predicted.test[i], rtol=0, atol=ITERATED)
         torch.testing.assert_close(runs.train_scores[0], predicted.train[i], rtol=0, atol=ITERATED)
+
+
+@pytest.mark.parametrize(
+    ("stream", "few"),
+    [
+        (TINY["stream"], False),
+        ({"kind": "split", "tasks": 3, "heads": "per_task"}, False),
+        ({"kind": "split", "tasks": 3, "heads": "shared"}, True),
+    ],
+)
+@pytest.mark.parametrize("alone", [True, False])
+def test_kernels_of_tasks_are_those_of_all_points(stream, few, alone, generator):
+    tasks = tiny(stream=stream).load(0).to(torch.float64)
+    points = Points.of(tasks)
+    network = ng.MLP(64, tasks.n_outputs, 8, 1, generator=generator).double()
+    assert (tasks.n_outputs <= FEW) == few
+    for t, task in enumerate(tasks.tasks):
+        whole = ng.empirical_ntk(network, points.x, task.train.x)[..., list(task.columns)]
+        found = finite_kernel(network, tasks, points, full=True, alone=alone)(t)
+        for s, block in enumerate(found.blocks, start=t):
+            own = whole[points.train[s]][:, :, list(tasks.tasks[s].columns)]
+            torch.testing.assert_close(block, own, rtol=EXACT, atol=EXACT)
+        assert len(found.blocks) == (1 if alone else 3 - t)
+        if few:
+            torch.testing.assert_close(found.columns, whole, rtol=EXACT, atol=EXACT)
+            continue
+        weights = torch.randn(2, len(task.train.x), len(task.columns), generator=generator, dtype=torch.float64)
+        expected = torch.einsum("knab,snb->ska", whole, weights)
+        torch.testing.assert_close(found.columns.product(weights), expected, rtol=EXACT, atol=EXACT)
+
+
+def test_no_kernel_is_forecast_where_none_is_asked_for():
+    """Three tasks of 37 inputs, ten outputs: networks have K formed on 36 of them, the limit on all."""
+    all_kernels = tiny().sizes(8)
+    assert (all_kernels.rows**2, all_kernels.gradients) == (pytest.approx(36 * 12 * 100, rel=0.02), 36 * 10)
+    assert tiny(kernels=["infinite"]).sizes(8).rows == 3 * 37
+    none = tiny(training={"optimizer": "sgd", "learning_rate": 0.1, "steps": STEPS}, kernels=[]).sizes(8)
+    assert (none.rows, none.gradients) == (20, 20 * 10)  # the probes
+    mean = tiny(full_kernel=False, kernels=["initial"]).sizes(8)
+    assert (mean.rows**2, mean.gradients) == (pytest.approx(111 * 12, rel=0.05), 111 * 10)
 
 
 def test_a_lazy_network_follows_every_prediction_within_two_points():

@@ -11,6 +11,7 @@ the memory (``plan``, ``ntk``). What is too large for it goes to a file (``to_fi
 never formed (``operator``).
 """
 
+from ntkgap.kernels.empirical.cross_operator import CrossOperator
 from ntkgap.kernels.empirical.jacobian import Jacobian, jacobian
 from ntkgap.kernels.empirical.ntk import as_matrix, empirical_ntk, plan_ntk
 from ntkgap.kernels.empirical.operator import JacobianChange, KernelChange, NTKOperator
@@ -18,6 +19,7 @@ from ntkgap.kernels.empirical.repeated import RepeatedJacobian, RepeatedKernel
 from ntkgap.kernels.empirical.to_file import empirical_ntk_to_file
 
 __all__ = [
+    "CrossOperator",
     "Jacobian",
     "JacobianChange",
     "KernelChange",

@@ -63,7 +63,7 @@ class NTKOperator(SymmetricOperator):
         recipe = find_recipe(point, x)
         budget = _checked(memory_budget) or free_memory(point.device) // 2
         kept = _kept([point], x, recipe, budget)
-        self._products = KeptFactors(kept[0]) if kept else _streamed(point, x, recipe, budget)
+        self._products = KeptFactors(kept[0]) if kept else streamed(point, x, recipe, budget)
         _describe(self, self._products)
 
     @neutral()
@@ -120,7 +120,7 @@ class JacobianChange(SymmetricOperator):
         if kept:
             self._products = KeptFactors(kept[0] - kept[1])
         else:
-            streams = _streamed(one, x, recipe, budget), _streamed(two, x, recipe, budget)
+            streams = streamed(one, x, recipe, budget), streamed(two, x, recipe, budget)
             self._products = StreamedDifference(*streams)
         _describe(self, self._products)
 
@@ -166,7 +166,7 @@ class KernelChange(SymmetricOperator):
         budget = _checked(memory_budget) or free_memory(first.device) // 2
         kept = _kept(points, x, recipe, budget)
         products: list[Products] = [KeptFactors(at) for at in kept or ()]
-        products = products or [_streamed(point, x, recipe, budget) for point in points]
+        products = products or [streamed(point, x, recipe, budget) for point in points]
         self._one, self._two = products
         _describe(self, self._one)
 
@@ -214,7 +214,8 @@ def _factor_bytes(recipe: Recipe, n: int, point: Point) -> int:
     return n * (recipe.graph_bytes + (recipe.classes + 1) * recipe.gradient_bytes + 2 * explicit)
 
 
-def _streamed(point: Point, x: Inputs, recipe: Recipe, budget: int) -> Streamed:
+def streamed(point: Point, x: Inputs, recipe: Recipe, budget: int) -> Streamed:
+    """Products by automatic differentiation over blocks of examples that fit the budget."""
     parameters = sum(leaf.numel() * leaf.element_size() for leaf in point.leaves.values())
     # A double backward keeps the graph of a forward and of a backward pass, and gradients of parameters.
     room = max(budget - 3 * parameters, budget // 8)

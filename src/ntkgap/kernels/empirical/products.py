@@ -16,6 +16,9 @@ from ntkgap.kernels.empirical.point import Point
 from ntkgap.kernels.empirical.proof import TOLERANCE
 from ntkgap.kernels.empirical.written_out import WrittenOut
 
+# Examples on which a way to derivatives is checked.
+PROVED = 8
+
 
 class Products(ABC):
     """The products that an operator is built from; u is [n, C]."""
@@ -86,7 +89,7 @@ class Streamed(Products):
 
     def __init__(self, point: Point, x: Inputs, block: int, outputs: Tensor) -> None:
         self._point, self._blocks = point, x.split(block)
-        self._derivative: Callable[[Inputs, list[Tensor]], Tensor] | None = None
+        self._derivatives: Callable[[Inputs, list[list[Tensor]]], list[Tensor]] | None = None
         self.outputs = outputs
 
     def gram_product(self, u: Tensor) -> Tensor:
@@ -106,24 +109,34 @@ class Streamed(Products):
         return total
 
     def product(self, w: list[Tensor]) -> Tensor:
-        """J w, [n, C]; the way to it is checked against Jᵀ on the first block."""
-        if self._derivative is None:
-            self._derivative = self._doubly if self._agrees(self._blocks[0]) else self._row_by_row
-        return torch.cat([self._derivative(x, w) for x in self._blocks])
+        """J w, [n, C]."""
+        return self.products([w])[0]
 
-    def _doubly(self, x: Inputs, w: list[Tensor]) -> Tensor:
+    def products(self, directions: list[list[Tensor]]) -> list[Tensor]:
+        """J w of several w, which share the passes; the way to it is checked against Jᵀ on the first examples."""
+        if self._derivatives is None:
+            few = self._blocks[0][:PROVED]
+            self._derivatives = self._doubly if self._agrees(few) else self._row_by_row
+        parts = [self._derivatives(x, directions) for x in self._blocks]
+        return [torch.cat(found) for found in zip(*parts, strict=True)]
+
+    def _doubly(self, x: Inputs, directions: list[list[Tensor]]) -> list[Tensor]:
         leaves = list(self._point.leaves.values())
         # Fused functions have no second derivative; written out, they have.
         with torch.enable_grad(), WrittenOut():
             outputs = self._point(x)
             u = torch.zeros_like(outputs, requires_grad=True)
             grads = torch.autograd.grad(outputs, leaves, u, create_graph=True, allow_unused=True)
-            pairs = [(g, v) for g, v in zip(grads, w, strict=True) if g is not None and g.requires_grad]
-        if not pairs:
-            return torch.zeros_like(outputs)
-        return torch.autograd.grad([g for g, _ in pairs], u, [v for _, v in pairs])[0].detach()
+        kept = [k for k, g in enumerate(grads) if g is not None and g.requires_grad]
+        if not kept:
+            return [torch.zeros_like(outputs) for _ in directions]
+        moved = [grads[k] for k in kept]
+        return [
+            torch.autograd.grad(moved, u, [w[k] for k in kept], retain_graph=w is not directions[-1])[0].detach()
+            for w in directions
+        ]
 
-    def _row_by_row(self, x: Inputs, w: list[Tensor]) -> Tensor:
+    def _row_by_row(self, x: Inputs, directions: list[list[Tensor]]) -> list[Tensor]:
         """One backward pass for each output of each example: where backward passes have no derivative."""
         products = []
         for i in range(len(x)):  # an example at a time: gradients are as large as the parameters
@@ -131,9 +144,11 @@ class Streamed(Products):
             classes = self._point.values(one).shape[1]
             along = torch.eye(classes, dtype=self._point.float_dtype, device=self._point.device)
             rows = rowwise_gradients(self._point, one, list(self._point.leaves), along)  # name -> [C, 1, p]
-            pairs = zip(rows.values(), w, strict=True)
-            products.append(torch.stack([of_leaf[:, 0] @ v.flatten() for of_leaf, v in pairs]).sum(0))
-        return torch.stack(products)
+            leaves = [of_leaf[:, 0] for of_leaf in rows.values()]
+            products.append(
+                [torch.stack([g @ v.flatten() for g, v in zip(leaves, w, strict=True)]).sum(0) for w in directions]
+            )
+        return [torch.stack(found) for found in zip(*products, strict=True)]
 
     def _agrees(self, x: Inputs) -> bool:
         """Whether ⟨v, J w⟩ = ⟨Jᵀ v, w⟩ for random v and w."""
@@ -144,7 +159,7 @@ class Streamed(Products):
 
         w = [random(leaf) for leaf in self._point.leaves.values()]
         try:
-            forward = self._doubly(x, w)
+            forward = self._doubly(x, [w])[0]
         except (RuntimeError, NotImplementedError):
             return False
         v = random(forward)

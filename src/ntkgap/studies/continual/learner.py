@@ -14,17 +14,16 @@ from ntkgap.practice.continual import Method, Observer, Plain, TaskRuns, train_t
 from ntkgap.practice.modes import modes_differ
 from ntkgap.studies.continual.own_training import OwnPlan
 from ntkgap.studies.continual.plan import Plan, PresetPlan
-from ntkgap.studies.continual.points import Kernel, Points
+from ntkgap.studies.continual.points import Points
 from ntkgap.studies.continual.prediction import (
     Limit,
     PredictedScores,
     critical_rates,
-    finite_kernel,
-    limit_kernel,
     limit_of,
     predict_scores,
 )
 from ntkgap.studies.continual.problem import ContinualProblem
+from ntkgap.studies.continual.task_kernels import Kernel, finite_kernel, limit_kernel
 from ntkgap.studies.model import OwnModel
 from ntkgap.studies.train_spec import TrainSpec
 
@@ -108,14 +107,14 @@ class Learner:
     ) -> TaskRuns:
         return train_tasks([network], [self.stream], method=method, seeds=[self.seed], observe=observe, **settings)
 
-    def kernel_of(self, network: nn.Module) -> Kernel:
-        """K(points, X_t) of a network as it is."""
-        return finite_kernel(network, self.stream, self.points, self.problem.full_kernel)
+    def kernel_of(self, network: nn.Module, alone: bool) -> Kernel:
+        """Of a network as it is; of every task alone, or with what couples it to later ones."""
+        return finite_kernel(network, self.stream, self.points, self.problem.full_kernel, alone)
 
     @cached_property
     def initial_kernel(self) -> Kernel:
-        """K(points, X_t) of the network as it starts; of the first task it is kept, for all trainings begin so."""
-        kernel = self.kernel_of(in_float64(self.network()))
+        """Of the network as it starts; that of the first task is kept, for all trainings begin so."""
+        kernel = self.kernel_of(in_float64(self.network()), alone="initial" not in self.kernels)
         first = lru_cache(maxsize=1)(lambda: kernel(0))
         return lambda t: kernel(t) if t else first()
 

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from ntkgap.data import TaskStream
-from ntkgap.studies.continual.points import Kernel, Points
+from ntkgap.studies.continual.task_kernels import Kernel
+from ntkgap.theory import AppliedKernel
 
 
 class NotedKernel:
@@ -14,27 +15,24 @@ class NotedKernel:
     with heads of their own share nothing where the kernel couples no outputs.
 
     Args:
-        kernel: K(points, X_t).
+        kernel: of every task.
         stream: T tasks.
-        points: all their inputs.
     """
 
-    def __init__(self, kernel: Kernel, stream: TaskStream, points: Points) -> None:
-        self._kernel, self._stream, self._points = kernel, stream, points
+    def __init__(self, kernel: Kernel, stream: TaskStream) -> None:
+        self._kernel, self._stream = kernel, stream
         self._norms = torch.full((len(stream), len(stream)), torch.nan, dtype=torch.float64)
 
-    def __call__(self, t: int) -> Tensor:
+    def __call__(self, t: int) -> Tensor | AppliedKernel:
         """K(points, X_t) as it is."""
         found = self._kernel(t)
         columns = set(self._stream.tasks[t].columns)
-        for s, at in enumerate(self._points.train):
-            block, own = found[at], self._stream.tasks[s].columns
-            if block.ndim == 4:  # all pairs of outputs, [n_s, n_t, C, c]
-                norm = block[:, :, list(own)].norm()
-            else:  # Θ_st ⊗ I: the outputs that both tasks use
-                norm = block.norm() * len(columns & set(own)) ** 0.5
-            self._norms[s, t] = norm
-        return found
+        for s, block in enumerate(found.blocks, start=t):
+            norm = block.norm()
+            if block.ndim == 2:  # Θ_st ⊗ I: the outputs that both tasks use
+                norm = norm * len(columns & set(self._stream.tasks[s].columns)) ** 0.5
+            self._norms[s, t] = self._norms[t, s] = norm
+        return found.columns
 
     def overlap(self) -> Tensor:
         """‖K_st‖ / √(‖K_ss‖ ‖K_tt‖) of all pairs of tasks, [T, T]; NaN where a task's own kernel is zero."""

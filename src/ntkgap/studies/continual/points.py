@@ -1,6 +1,5 @@
-"""All inputs of a stream in one place, and kernels between them."""
+"""All inputs of a stream in one place."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -9,9 +8,6 @@ from torch import Tensor
 from ntkgap.data import TaskStream, score
 from ntkgap.models.devices import in_float64
 from ntkgap.practice.curves import DIVERGENCE_FACTOR
-
-Kernel = Callable[[int], Tensor]
-"""K(points, X_t) of a task: [k, n] where outputs share it, else [k, n, C, c]."""
 
 
 @dataclass(frozen=True)

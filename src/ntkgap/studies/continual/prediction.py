@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 
 from ntkgap.data import TaskStream
 from ntkgap.errors import StudyError
-from ntkgap.kernels import NTKOperator, empirical_ntk, infinite_width
+from ntkgap.kernels import NTKOperator, infinite_width
 from ntkgap.models import learning_rate_factor
 from ntkgap.models.devices import in_float64
 from ntkgap.one_line import one_line
@@ -20,8 +20,9 @@ from ntkgap.practice.checks import check_training, rate_of_each
 from ntkgap.practice.continual import AccuracyMatrix
 from ntkgap.studies import device
 from ntkgap.studies.continual.overlap import NotedKernel
-from ntkgap.studies.continual.points import Kernel, Points
+from ntkgap.studies.continual.points import Points
 from ntkgap.studies.continual.problem import ContinualProblem
+from ntkgap.studies.continual.task_kernels import Kernel, finite_kernel, limit_kernel
 from ntkgap.studies.model import OwnModel
 from ntkgap.theory import KernelModes, SequentialRegression
 
@@ -141,13 +142,13 @@ def predict_scores(
     Args:
         stream: T tasks.
         points: all their inputs.
-        kernel: K(points, X_t).
+        kernel: of every task.
         rates: learning rate of every task.
         steps: S numbers of steps a task.
         initial: f_0 at the points, [k, C].
         modes: eigenmodes of K(X_t, X_t) where they are known already.
     """
-    noted = NotedKernel(kernel, stream, points)
+    noted = NotedKernel(kernel, stream)
     regression = SequentialRegression(initial.double().expand(len(steps) + 1, *initial.shape))
     bound = points.bound(stream, initial)
     diverged = torch.zeros(len(steps) + 1, dtype=torch.bool)
@@ -206,23 +207,6 @@ def _limit(problem_json: str, seed: int, at: str) -> Limit:
     network = in_float64(problem.network(stream.template(), problem.widths[0], Generator().manual_seed(0)))
     gram = infinite_width(network).ntk(points.x)
     return Limit(gram, tuple(KernelModes(gram[i][:, i]) for i in points.train))
-
-
-def limit_kernel(gram: Tensor, points: Points) -> Kernel:
-    """K(points, X_t) of the kernel Θ on all points, [k, k]."""
-    return lambda t: gram[:, points.train[t]]
-
-
-def finite_kernel(network: nn.Module, stream: TaskStream, points: Points, full: bool) -> Kernel:
-    """K(points, X_t) of a network as it is, all pairs of outputs or their mean."""
-
-    def kernel(t: int) -> Tensor:
-        x = points.x[points.train[t]]
-        if not full:
-            return empirical_ntk(network, points.x, x, outputs="mean")
-        return empirical_ntk(network, points.x, x)[..., list(stream.tasks[t].columns)]
-
-    return kernel
 
 
 def largest_eigenvalues(network: nn.Module, points: Points) -> list[float]:

@@ -11,6 +11,7 @@ from ntkgap.models import learning_rate_factor
 from ntkgap.practice.continual import Steps, train_tasks
 from ntkgap.practice.losses import choose_loss
 from ntkgap.studies.continual.stream_spec import StreamSpec, TeachersSpec, describe_stream, load
+from ntkgap.studies.continual.task_kernels import FEW
 from ntkgap.studies.continual.training_spec import MethodsSpec, TrainingSpec
 from ntkgap.studies.model import ModelSpec, OwnModel
 from ntkgap.studies.problem import BaseProblem
@@ -177,7 +178,26 @@ class ContinualProblem(BaseProblem):
 
     @property
     def rows(self) -> int:
-        """Of kernels of all points with a task's training set, about."""
+        """Of a square matrix as large as the largest kernel that is asked for."""
         stream = self.load(seed=0)
-        points = len(stream) * (self.data.n_train + self.data.n_test)
-        return math.isqrt(points * self.data.n_train * (stream.n_outputs**2 if self.full_kernel else 1))
+        entries = [self.probes**2]
+        if "infinite" in self.kernels:
+            entries.append((len(stream) * (self.data.n_train + self.data.n_test)) ** 2)
+        if self._own_kernels:
+            each = stream.n_outputs**2 if self.full_kernel else 1
+            at_once = len(stream) if self.full_kernel and stream.n_outputs <= FEW else 1
+            entries.append(self.differentiated * at_once * self.data.n_train * each)
+        return math.isqrt(max(entries))
+
+    @property
+    def differentiated(self) -> int:
+        """All points where kernels of networks are formed on them, or the training inputs; else the probes."""
+        if not self._own_kernels:
+            return self.probes
+        stream = self.load(seed=0)
+        on_all = not self.full_kernel or stream.n_outputs <= FEW
+        return len(stream) * (self.data.n_train + (self.data.n_test if on_all else 0))
+
+    @property
+    def _own_kernels(self) -> bool:
+        return bool({"initial", "task_start"} & set(self.kernels))

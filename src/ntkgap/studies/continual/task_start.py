@@ -53,10 +53,10 @@ class TaskStart:
             own = model(learner.points.x)
         carried = own if self._carried is None else self._carried
         lost = not torch.isfinite(carried).all()
-        kernel = learner.kernel_of(model) if t else learner.initial_kernel
+        kernel = learner.kernel_of(model, alone=True) if t else learner.initial_kernel
         regression = SequentialRegression(torch.stack([own if lost else carried, own]))
         regression.learn(
-            kernel(t),
+            kernel(t).columns,
             learner.points.train[t],
             in_float64(task.train.y),
             columns=task.columns,
