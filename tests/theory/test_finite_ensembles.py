@@ -83,3 +83,9 @@ def test_bad_input_is_named(predicted):
         ensemble_errors(predicted.mean[None], predicted)
     with pytest.raises(KernelError, match=r"members must be at least 2"):
         ensemble_floor(predicted, 1)
+
+
+def test_draws_are_root_times_noise(predicted):
+    drawn = predicted.draw(5, torch.Generator().manual_seed(3))
+    noise = torch.randn(5, 2, 3, 2, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    torch.testing.assert_close(drawn, predicted.mean + predicted.root @ noise, rtol=EXACT, atol=EXACT)

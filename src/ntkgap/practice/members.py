@@ -61,7 +61,8 @@ class Members:
                 found = torch.autograd.grad(losses.sum(), leaves, allow_unused=True, materialize_grads=True)
                 gradients = dict(zip(self.trained, found, strict=True))
                 for name, origin in start.items():
-                    gradients[name] = gradients[name] + anchoring * (self.trained[name].detach() - origin)
+                    away = self.trained[name].detach() - origin
+                    gradients[name] = torch.add(gradients[name], away, alpha=anchoring)
                 updates.follow(gradients, losses.detach())
             done = step
             hint = "" if rule.learning_rate is None else f" = {rule.learning_rate:g}"

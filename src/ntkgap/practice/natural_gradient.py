@@ -103,8 +103,10 @@ def natural_gradient_descent(
         system: CholeskySystem | MatrixFreeSystem
         with clock:
             if solver == "cholesky":
-                system = CholeskySystem(model, data, recipe, check=step == 0)
-                recipe = system.at.recipe  # how the Jacobian is had was found and proved in the first step
+                # How the Jacobian is had is found in the first step and proved in two: what starts at zero, a last
+                # layer for one, lets gradients vanish that do not a step later.
+                system = CholeskySystem(model, data, recipe, check=step == 0, proved=step > 1)
+                recipe = system.at.recipe
             else:
                 system = MatrixFreeSystem(model, data)
         curve.losses.append(0.5 * system.residual.square().sum().item())

@@ -119,7 +119,9 @@ def make_optimizer(
     if isinstance(optimizer, str) and rates is not None:
         groups = _groups(parameters, rates("adam" if optimizer == "adam" else "gd"))
         momentum = momentum if optimizer == "sgd" else 0.0
-        if torch_only and optimizer != "adam":
+        if torch_only and optimizer == "adam":
+            return torch.optim.Adam(groups, weight_decay=weight_decay)
+        if torch_only:
             return torch.optim.SGD(groups, lr=1.0, momentum=momentum, weight_decay=weight_decay)
         return update_rule(groups, optimizer, momentum, weight_decay)
     if rates is None:

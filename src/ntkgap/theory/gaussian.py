@@ -49,7 +49,10 @@ class Gaussian:
             generator: source of randomness; torch's global one if not given.
         """
         noise = torch.randn(count, *self.mean.shape, generator=generator, dtype=self.mean.dtype)
-        return self.mean + self.root @ noise.to(self.mean.device)
+        # Side by side, [..., k, count·C]: one product for all functions; a batch of them would copy the root.
+        columns = noise.to(self.mean.device).movedim(0, -2).flatten(-2)
+        drawn = (self.root @ columns).unflatten(-1, (count, -1)).movedim(-2, 0)
+        return self.mean + drawn
 
 
 def as_covariance(matrix: Tensor, weights: Tensor, scale: float, unit: float) -> Tensor:

@@ -69,10 +69,11 @@ class FullDesign(Design):
         self.history.append(gradients, row)
         self._asked = None
 
-    def replace(self, gradients: FactoredGradients) -> None:
-        """Z of all these instead: t³/3 multiplications."""
+    def replace(self, gradients: FactoredGradients, gram: Tensor | None = None) -> None:
+        """Z of all these instead, with their products if these are known: t³/3 multiplications."""
         self.history = GradientHistory.of(gradients)
-        self.posterior = SequentialPosterior.of_gram(gradients.products(gradients), self.posterior.noise)
+        gram = gradients.products(gradients) if gram is None else gram
+        self.posterior = SequentialPosterior.of_gram(gram, self.posterior.noise)
         self._asked = None
 
     def log_determinant(self) -> float:

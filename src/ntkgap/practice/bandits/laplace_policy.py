@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 from ntkgap.errors import StudyError
 from ntkgap.kernels import Evidence
 from ntkgap.practice.bandits.design import FullDesign
+from ntkgap.practice.bandits.gradients import FactoredGradients
 from ntkgap.practice.bandits.neural import NeuralPolicy
 from ntkgap.practice.bandits.policy import Decision
 from ntkgap.practice.bandits.reward_model import RewardModel
@@ -81,15 +82,6 @@ class LaplacePolicy(NeuralPolicy):
     def choose(self, mean: Tensor, width: Tensor) -> Decision:
         """The arm, from expected rewards and posterior standard deviations over σ, [K] each."""
 
-    def learn(self, context: Tensor, inputs: Tensor, arm: int, reward: float) -> None:
-        """Note the reward; after a training linearise anew, and maximise the evidence if it is time."""
-        before = self.model.trained
-        super().learn(context, inputs, arm, reward)
-        sought = None in self.fixed.values()
-        if sought and self.model.trained > before and self.model.seen >= self._next:
-            self._maximise_evidence()
-            self._next = self.model.seen + self._every
-
     def diagnose(self) -> dict[str, float]:
         """As of every neural policy, with the hyperparameters and whether the evidence decided them."""
         return super().diagnose() | {
@@ -103,15 +95,24 @@ class LaplacePolicy(NeuralPolicy):
         """The factor γ = βσ."""
         return self.scale * math.sqrt(self.noise_variance)
 
-    def _maximise_evidence(self) -> None:
-        """Take δ and σ² of the greatest evidence of ỹ = r − f + J(θ − θ₀)."""
+    def _linearise(self) -> None:
+        """Linearise anew, and maximise the evidence if it is time."""
         inputs, outputs, rewards = self.model.history()
         values, gradients = self._present.at(inputs, outputs)
+        gram = gradients.products(gradients)
+        if None in self.fixed.values() and self.model.seen >= self._next:
+            self._maximise_evidence(gram, values, gradients, rewards.double().cpu())
+            self._next = self.model.seen + self._every
+        self.design = FullDesign(self.model.regularization)
+        self.design.replace(gradients, gram)
+
+    def _maximise_evidence(
+        self, gram: Tensor, values: Tensor, gradients: FactoredGradients, rewards: Tensor
+    ) -> None:
+        """Take δ and σ² of the greatest evidence of ỹ = r − f + J(θ − θ₀)."""
         pairs = zip(self.model.network.named_parameters(), self.model.initial.parameters(), strict=True)
         change = {name: p.detach().double() - start.detach().double() for (name, p), start in pairs}
-        rewards = rewards.double().cpu()
-        residual = rewards[:, 0] - values + gradients.along(change)
-        evidence = Evidence(gradients.products(gradients), residual)
+        evidence = Evidence(gram, rewards[:, 0] - values + gradients.along(change))
         precisions, noises = evidence.default_bounds
         if self.noise_bounds is not None:
             scale = float(rewards.square().mean()) or 1.0  # where nothing was paid yet, any will do
@@ -120,8 +121,6 @@ class LaplacePolicy(NeuralPolicy):
         self.prior_precision, self.noise_variance = found.prior_precision, found.noise_variance
         self.log_evidence, self.at_edge = found.log_evidence, found.at_edge
         self.model.regularization = self.prior_precision * self.noise_variance
-        self.design = FullDesign(self.model.regularization)
-        self.design.replace(gradients)
 
 
 class LaplaceUCB(LaplacePolicy):

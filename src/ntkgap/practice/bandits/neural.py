@@ -78,7 +78,8 @@ class NeuralPolicy(Policy):
         self.unit_norm = unit_norm or bool(getattr(exploration, "unit_norm", False))
         self._rounds = 0
         self.exploration = constant_exploration(exploration)
-        self._initial, self._present = GradientSource(model.initial), GradientSource(model.network)
+        self._initial = GradientSource(model.initial, self._ahead)
+        self._present = GradientSource(model.network, self._until_training)
         self.design: Design = (FullDesign if design == "full" else DiagonalDesign)(rate, width_factor)
         self._mean: MeanRewards = {
             "network": lambda: NetworkMean(model),
@@ -116,13 +117,26 @@ class NeuralPolicy(Policy):
         if trained:
             self._present.refresh()
             if self.at == "current":
-                seen, outputs, _ = self.model.history()
-                self.design.replace(self._present.at(seen, outputs)[1])
+                self._linearise()
 
     def diagnose(self) -> dict[str, float]:
         """How far the network is from its linearisation at θ₀ (see ``drift``), and how it explores."""
         found = drift(self.model, self._initial, self._present) if self.model.seen else {}
         return found | {"log_determinant": self.design.log_determinant(), "exploration": self.factor}
+
+    def _linearise(self) -> None:
+        """Take the gradients of all that was seen at the present parameters."""
+        seen, outputs, _ = self.model.history()
+        self.design.replace(self._present.at(seen, outputs)[1])
+
+    def _ahead(self, rounds: int) -> list[Tensor]:
+        """What the network will be fed in so many rounds after this."""
+        return [] if self.coming is None else self.coming(self._rounds + 1, self._rounds + 1 + rounds)
+
+    def _until_training(self, rounds: int) -> list[Tensor]:
+        """The same, up to the next training at most."""
+        every = self.model.training.every
+        return self._ahead(min(rounds, every - self._rounds % every - 1))
 
     def _gradients(self, inputs: Tensor) -> FactoredGradients:
         return (self._initial if self.at == "initial" else self._present)(inputs)[1]

@@ -49,11 +49,14 @@ class Policy(ABC):
         arms: K that it was built for; None where it takes as many as it is asked about.
         played: whether it has played a game, and knows what was paid there; set by ``play``.
         ties: source of the choices among arms that look equally good; set by ``play``, of seed 0 if not given.
+        coming: what a network will be fed in the rounds from one number (the first is 0) up to another; set by
+            ``play``. Choices do not change contexts, so that gradients at many of them may be computed at once.
     """
 
     arms: int | None = None
     played: bool = False
     ties: Generator | None = None
+    coming: Callable[[int, int], list[Tensor]] | None = None
 
     def __repr__(self) -> str:
         return line_of(self, arms=self.arms, played=self.played)

@@ -1,6 +1,7 @@
 """A network that learns what arms pay, retrained on all that was seen."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -183,12 +184,10 @@ class RewardModel:
         for _ in range(settings.steps):
             chosen = slice(None) if size == t else torch.randint(t, (size,), generator=self.generator)
             found = self._learning_outputs(inputs[chosen]).gather(1, outputs[chosen][:, None])
-            loss = 0.5 * (found - rewards[chosen]).square().mean()
-            if self.regularization:
-                pull = sum((p - start.detach()).square().sum() for p, start in pairs)
-                loss = loss + 0.5 * self.regularization / t * pull
             optimizer.zero_grad()
-            loss.backward()
+            (0.5 * (found - rewards[chosen]).square().mean()).backward()
+            if self.regularization:
+                _pull(pairs, self.regularization / t)
             optimizer.step()
         self.trained += 1
         if not all(torch.isfinite(p).all() for p in self.network.parameters()):
@@ -228,3 +227,11 @@ class RewardModel:
         inputs, outputs, rewards = self.history()
         with torch.no_grad():
             return float((network(inputs).gather(1, outputs[:, None]) - rewards).double().square().mean())
+
+
+@torch.no_grad()
+def _pull(pairs: Sequence[tuple[Tensor, Tensor]], strength: float) -> None:
+    """Add the gradient of the penalty to that of parameters θ, given with θ₀; without one they have not moved."""
+    for p, start in pairs:
+        if p.grad is not None:
+            p.grad.add_(p - start, alpha=strength)

@@ -104,8 +104,9 @@ def play(
         raise StudyError(f"seed must be an integer of at least 0, got {seed!r}")
     generator = Generator().manual_seed(int(seed))
     forced = _initial_arms(environment, initial_pulls, generator)
-    policy.played, policy.ties = True, generator
     n = environment.rounds
+    policy.played, policy.ties = True, generator
+    policy.coming = lambda first, end: [environment.inputs(t) for t in range(first, min(end, n))]
     arms = torch.full((n,), -1)
     rewards, covered, half_width = (torch.full((n,), math.nan, dtype=torch.float64) for _ in range(3))
     lost = torch.full((n,), math.inf, dtype=torch.float64)
