@@ -45,7 +45,7 @@ def test_digits_are_class_balanced_and_disjoint():
     assert train.n_classes == 10
 
 
-def test_standardising_uses_the_training_set_alone():
+def test_standardizing_uses_the_training_set_alone():
     train, test = ng.load_data("digits", n_train=300, n_test=300, seed=0, scaling="standardize")
     moving = train.x.std(dim=0) > 0
     assert torch.allclose(train.x.mean(dim=0), torch.zeros(64), atol=1e-5)

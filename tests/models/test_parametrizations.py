@@ -147,7 +147,7 @@ def test_alpha_trains_a_multiple_of_the_function_with_a_smaller_learning_rate(se
     torch.testing.assert_close(scaled(data.x), 7 * by_hand(data.x), rtol=ITERATED, atol=ITERATED)
 
 
-def test_laziness_brings_training_to_its_linearisation(data):
+def test_laziness_brings_training_to_its_linearization(data):
     """The error falls like 1/α² here: faster than the bound 1/α of Chizat, Oyallon, Bach (2019).
 
     The two halves of an antisymmetric network move in opposite directions at first, so that the
@@ -248,7 +248,7 @@ def test_tied_parameters_that_want_two_learning_rates_are_refused():
     ],
 )
 def test_the_kernel_that_gradient_descent_follows_is_the_factor_times_the_kernel(settings, data):
-    """In the linear twin r ← (I − η · factor · K) r, whatever parametrisation and scale."""
+    """In the linear twin r ← (I − η · factor · K) r, whatever parametrization and scale."""
     twin = ng.linearize(network(**settings))
     gram = ng.as_matrix(ng.empirical_ntk(twin, data.x))
     rate = 0.5 / (learning_rate_factor(twin) * torch.linalg.eigvalsh(gram)[-1].item())
@@ -284,7 +284,7 @@ def test_one_factor_is_given_only_where_there_is_one():
         (lambda: network(alpha=math.nan), r"alpha must be positive"),
         (
             lambda: network(parametrization="mean_field", bias_std=0.0, bias=True),
-            r"mean_field parametrisation a layer",
+            r"mean_field parametrization a layer",
         ),
         (lambda: LayerFactory(4).linear(1, 1, "middle"), r"unknown role 'middle'"),
     ],

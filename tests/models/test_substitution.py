@@ -130,7 +130,7 @@ def test_kernels_of_a_module_at_two_paths(build, written_out, x):
 
 
 @sharing
-def test_the_linearised_twin_of_a_module_at_two_paths(build, written_out, x):
+def test_the_linearized_twin_of_a_module_at_two_paths(build, written_out, x):
     model = build()
     watch = Watch(model)
     twin = ng.linearize(model)
@@ -210,7 +210,7 @@ def test_the_infinite_width_of_modules_at_two_paths(x):
     with pytest.raises(ModelError, match=r"'0' \(Linear\) uses the weights of '0' \(Linear\) a second time"):
         ng.infinite_width(linear_twice()).ntk(x)
 
-    def normalised(first, second):
+    def normalized(first, second):
         """Modules without weights may be used as often as one likes, before the first layer and after it."""
         act = nn.ReLU()
         layers = [ng.NTKLinear(3, 8), act, ng.NTKLinear(8, 8), act, ng.NTKLinear(8, 1)]
@@ -226,7 +226,7 @@ def test_the_infinite_width_of_modules_at_two_paths(x):
         return layer
 
     shared = norm()
-    torch.testing.assert_close(normalised(shared, shared), normalised(norm(), norm()), rtol=EXACT, atol=EXACT)
+    torch.testing.assert_close(normalized(shared, shared), normalized(norm(), norm()), rtol=EXACT, atol=EXACT)
 
 
 def test_functions_are_followed_to_the_modules_they_were_written_with(x):

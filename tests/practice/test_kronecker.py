@@ -243,7 +243,7 @@ def frozen_bias():
         (Doubled(4, 4).double(), r"gradients of Doubled are not those of a plain layer"),
         (
             nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4, affine=False)).double(),
-            r"normalises over the batch in train mode.*model.eval",
+            r"normalizes over the batch in train mode.*model.eval",
         ),
         (tied(), r"2 \(which shares a parameter with 0\)"),
         (frozen_bias(), r"1 \(frozen in part\)"),

@@ -1,4 +1,4 @@
-"""Training as people do it: any optimiser, loss, schedule; against loops written by hand, and what is refused."""
+"""Training as people do it: any optimizer, loss, schedule; against loops written by hand, and what is refused."""
 
 import copy
 import random
@@ -76,7 +76,7 @@ def by_hand(model, examples, make, steps, *, batch_size=N, loss=None, factor=Non
 
 
 def test_training_of_practice_is_the_loop_that_everybody_writes():
-    """Batch normalisation, momentum, mean cross-entropy, schedule, decay, clipping and partial batches at once."""
+    """Batch normalization, momentum, mean cross-entropy, schedule, decay, clipping and partial batches at once."""
     ours, theirs, examples = practical(), practical(), data()
 
     def factor(step):

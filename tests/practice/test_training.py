@@ -127,7 +127,7 @@ def test_cross_entropy_descends_its_formula(setting):
 
 
 def test_training_does_not_notice_a_test_set(generator):
-    """Dropout would draw other masks and batch normalisation count another batch if it went through them."""
+    """Dropout would draw other masks and batch normalization count another batch if it went through them."""
     data, test = ng.load_data("digits", 12, 7)
     model = nn.Sequential(nn.Linear(64, 16), nn.BatchNorm1d(16), nn.Dropout(0.5), nn.ReLU(), nn.Linear(16, 10))
     twin = copy.deepcopy(model)

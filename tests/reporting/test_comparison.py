@@ -5,7 +5,7 @@ import matplotlib as mpl
 import pytest
 from matplotlib import pyplot as plt
 
-from ntkgap.reporting.comparison import COLOURS, MARKS, comparison_figure
+from ntkgap.reporting.comparison import COLORS, MARKS, comparison_figure
 from ntkgap.reporting.summary import Scorecard, bottom_line
 from ntkgap.studies import judge
 from ntkgap.studies.figures import ComparisonFigure, Line
@@ -54,14 +54,14 @@ def test_methods_are_compared_at_the_widest_width_they_were_measured_at():
     assert comparison_figure(SPEC, {"not raced": [cell(32, 0, {})]}) is None
 
 
-def test_a_method_keeps_its_colour_whoever_is_missing():
+def test_a_method_keeps_its_color_whoever_is_missing():
     both = drawn(comparison_figure(SPEC, {"p": [cell(8, 0, {"slow": [1.0, 0.5], "fast": [1.0, 0.1]})]}))
     alone = drawn(comparison_figure(SPEC, {"p": [cell(8, 0, {"fast": [1.0, 0.1], "theory": [1.0, 0.2, 0.1]})]}))
-    assert both["fast"].get_color() == alone["fast"].get_color() == COLOURS[1] != both["slow"].get_color()
+    assert both["fast"].get_color() == alone["fast"].get_color() == COLORS[1] != both["slow"].get_color()
     assert alone["fast, by K(θ₀)"].get_ydata().tolist() == [0.2, 0.1]
-    assert len(METHODS) <= len(set(COLOURS)) == len(COLOURS)
-    assert len(set(MARKS)) == len(COLOURS)
-    assert all(mpl.colors.is_color_like(colour) for colour in COLOURS)
+    assert len(METHODS) <= len(set(COLORS)) == len(COLORS)
+    assert len(set(MARKS)) == len(COLORS)
+    assert all(mpl.colors.is_color_like(color) for color in COLORS)
 
 
 def test_over_seconds_the_clocks_median_is_the_axis():

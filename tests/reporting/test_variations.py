@@ -46,7 +46,7 @@ def test_the_page_shows_every_axis_with_its_sentences(folder, runs):
     assert "tiny: α, at width 16" in page
     assert re.search(r"<th>α</th><th>0.5</th><th>1 \(as above\)</th><th>10</th>", page)
     assert "(Chizat, Oyallon, Bach 2019)" in page
-    assert "tiny: parametrisation, at width 16" in page
+    assert "tiny: parametrization, at width 16" in page
     for i in (1, 2):
         assert (folder / f"figures/optimization-axis-{i}.pdf").read_bytes().startswith(b"%PDF")
         assert f'href="figures/optimization-axis-{i}.pdf"' in page

@@ -177,7 +177,7 @@ def test_an_extrapolated_width_is_a_bracket_within_reach():
 @pytest.fixture
 def rule_alone(in_process, monkeypatch):
     """Cells in this process, without what the rule does not see."""
-    for part in ("generalise", "compare_uncertainty"):
+    for part in ("generalize", "compare_uncertainty"):
         monkeypatch.setattr(measuring, part, lambda *args: None)
     monkeypatch.setattr(measuring, "train_twin", lambda *args: (None, "left out by a test"))
 
@@ -267,7 +267,7 @@ def build(width, in_features, n_outputs):
     return nn.Sequential(nn.Linear(in_features, width), nn.Tanh(), nn.Linear(width, n_outputs))
 
 
-def normalised(width, in_features, n_outputs):
+def normalized(width, in_features, n_outputs):
     layers = nn.Linear(in_features, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, n_outputs)
     return nn.Sequential(*layers)
 
@@ -298,7 +298,7 @@ def test_a_function_that_looks_inside_is_measured_without_its_linearized_model()
 
 
 def test_what_the_kernel_knows_nothing_of_is_not_asked():
-    found = cell(normalised)
+    found = cell(normalized)
     assert "batch statistics" in found["not_asked"]["prediction_gap"]
     assert found["scalars"]["twin_test_ratio"] > 0
     adam = cell(train={"optimizer": "adam", "learning_rate": 1e-3, "steps": 20, "loss": "cross_entropy"})
@@ -390,7 +390,7 @@ def test_a_linear_model_forgets_what_its_linearized_model_forgets():
 
 @pytest.mark.usefixtures("rule_alone")
 def test_what_the_linearized_model_cannot_follow_is_not_asked():
-    planned = with_tasks(normalised, {"optimizer": "adam", "learning_rate": 0.003, "steps": 5})
+    planned = with_tasks(normalized, {"optimizer": "adam", "learning_rate": 0.003, "steps": 5})
     found = ng.DiagnosisStudy.compute_cell(planned.cells()[0])
     assert "batch statistics" in found["not_asked"]["tasks_gap"]
     assert found["scalars"]["tasks_forgetting"] >= 0

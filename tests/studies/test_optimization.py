@@ -12,7 +12,7 @@ from ntkgap.studies import STUDIES
 from ntkgap.studies.figures import CurveFigure, ScatterFigure, WidthFigure
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.optimization import OptimizationStudy
-from ntkgap.studies.optimization.measure import decay_rate, initialise, rate_error, rate_errors
+from ntkgap.studies.optimization.measure import decay_rate, initialize, rate_error, rate_errors
 from ntkgap.studies.optimization.problem import OptimizationProblem
 from ntkgap.studies.statistics import RECOMMENDED_SEEDS
 from ntkgap.theory import critical_learning_rate
@@ -76,7 +76,7 @@ def test_the_ball_holds_what_the_path_shows_and_more():
 @pytest.mark.parametrize(
     "settings", [{"parametrization": "mup"}, {"parametrization": "mean_field"}, {"gamma0": 0.5}]
 )
-def test_parametrisations_are_compared_at_the_learning_rate_they_train_with(settings):
+def test_parametrizations_are_compared_at_the_learning_rate_they_train_with(settings):
     """For a short while every network follows its tangent kernel; at another learning rate it would not."""
     model = dict(TINY["model"], **settings)
     found = compute(tiny(model=model, width=64, gradient_descent={"steps": 3, "fraction_of_critical": 0.02}))
@@ -107,7 +107,7 @@ def test_a_model_linear_in_its_parameters_is_all_that_theory_says():
 
 def test_predictions_for_the_twin_are_those_of_a_twin_that_is_really_trained():
     problem = OptimizationProblem(name="tiny", widths=[16], **{k: TINY[k] for k in list(TINY)[3:]})
-    found = initialise(problem, 16, 0, Findings())
+    found = initialize(problem, 16, 0, Findings())
     rate = 0.5 * critical_learning_rate(found.gram)
     twin = ng.linearize(found.network)
     curve = train(twin, found.train, learning_rate=rate, steps=12)

@@ -17,7 +17,7 @@ from ntkgap.studies.optimization.drift import PathDrift, observed_steps
 from ntkgap.studies.optimization.finish import Bounds, needed, ratio_of_best, score, steps_to
 from ntkgap.studies.optimization.problem import OptimizationProblem
 from ntkgap.studies.optimization.race_spec import FIRST_ORDER, METHODS, RaceSpec
-from ntkgap.studies.optimization.start import initialise
+from ntkgap.studies.optimization.start import initialize
 from ntkgap.theory import critical_learning_rate
 from tests.tolerances import CANCELLING, EXACT, ITERATED, SINGLE
 
@@ -42,7 +42,7 @@ def cell(width=32, **changes):
 
 def start(width=32, **changes):
     problem = OptimizationProblem(**(PROBLEM | changes))
-    return initialise(problem, width, 0, Findings())
+    return initialize(problem, width, 0, Findings())
 
 
 @functools.cache
@@ -90,7 +90,7 @@ def test_ratios_are_those_of_the_best():
 
 
 def test_predicted_curves_are_those_of_a_linear_model():
-    """With the identity as nonlinearity the shallow network is its own linearisation, at finite width."""
+    """With the identity as nonlinearity the shallow network is its own linearization, at finite width."""
     model = {"architecture": "shallow", "nonlinearity": "identity"}
     race = RACE | {"optimizers": ["gd", "ngd"], "steps": 15}
     curves = compute(cell(model=model, data=PROBLEM["data"] | {"n_train": 4}, race=race))["curves"]

@@ -109,8 +109,8 @@ def law(truth: str, ratio: float) -> Callable[[np.ndarray], np.ndarray]:
     """A law over width that is ``ratio`` times the limit 1 at the largest width.
 
     ``straight``: a power law of theory's exponent −¼; ``steep``: one of −0.39, steeper than theory says; ``bent``:
-    of local exponent −0.39 at the largest width, bending to −¼; ``flat``: towards a floor a tenth above the limit;
-    ``floor``: towards the limit itself, which it never meets; ``late``: flat for narrow networks, then towards a
+    of local exponent −0.39 at the largest width, bending to −¼; ``flat``: toward a floor a tenth above the limit;
+    ``floor``: toward the limit itself, which it never meets; ``late``: flat for narrow networks, then toward a
     floor a tenth above the limit.
     """
 

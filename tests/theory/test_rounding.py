@@ -59,7 +59,7 @@ class Problem:
 
 
 def line(half, depth, generator):
-    """Points on a line: neighbours are alike, more so in a deep network, and no two of them are equal."""
+    """Points on a line: neighbors are alike, more so in a deep network, and no two of them are equal."""
     x = torch.linspace(-half, half, N, dtype=DOUBLE)[:, None]
     return Problem(x, 0.97 * x[::3], depth, generator)
 

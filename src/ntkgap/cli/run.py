@@ -47,7 +47,7 @@ def run(
         str | None,
         typer.Option(
             help="Data in place of the preset's: digits, mnist, ..., or yours: mine.npz, mine.npz:images,labels, "
-            "mine.csv, mine.parquet. Yours are standardised by the training rows: images [n, C, H, W] by channel, "
+            "mine.csv, mine.parquet. Yours are standardized by the training rows: images [n, C, H, W] by channel, "
             "tables by column, regression targets too."
         ),
     ] = None,

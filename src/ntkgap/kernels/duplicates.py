@@ -20,7 +20,7 @@ def duplicate_inputs(x: Tensor, *, tolerance: float = 0.0) -> Groups:
 
     Returns:
         Groups of two or more row numbers, each ascending; an empty list where all rows differ. With a tolerance,
-        groups are chains: neighbours in a chain are within it, its ends need not be.
+        groups are chains: neighbors in a chain are within it, its ends need not be.
 
     Raises:
         DataError: if there is no example, or the tolerance is negative.

@@ -116,7 +116,7 @@ def _extreme_eigenvalues(gram: Tensor) -> Tensor:
 def remedies(gram: Tensor, precision: torch.dtype, own: str) -> str:
     """What helps where rounding decides: what fits this matrix, and last what the caller can do.
 
-    Inputs are only called repeated where rows of the matrix say so; neighbours that a coarse precision cannot tell
+    Inputs are only called repeated where rows of the matrix say so; neighbors that a coarse precision cannot tell
     from each other are not.
     """
     double = precision == torch.float64

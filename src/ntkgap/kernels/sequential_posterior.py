@@ -58,7 +58,7 @@ class SequentialPosterior:
 
     @classmethod
     def of_gram(cls, gram: Tensor, noise: float, targets: Tensor | None = None) -> "SequentialPosterior":
-        """All observations of a Gram matrix at once: one Cholesky factorisation, t³/3 multiplications.
+        """All observations of a Gram matrix at once: one Cholesky factorization, t³/3 multiplications.
 
         Args:
             gram: K_t, [t, t].
@@ -220,6 +220,6 @@ class SequentialPosterior:
 
 
 _REMEDY = (
-    "increase the noise (the regularisation), evaluate the gradients in float64, or leave out observations that "
+    "increase the noise (the regularization), evaluate the gradients in float64, or leave out observations that "
     "repeat others"
 )

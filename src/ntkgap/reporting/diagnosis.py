@@ -16,7 +16,7 @@ from ntkgap.one_line import line_of
 from ntkgap.paths import expanded
 from ntkgap.reporting.drawings import shown
 from ntkgap.reporting.figures import claim_figure
-from ntkgap.reporting.marks import COLOURS, mark
+from ntkgap.reporting.marks import COLORS, mark
 from ntkgap.reporting.own_folder import PAGE
 from ntkgap.reporting.page import draw, report
 from ntkgap.reporting.tables import verdict_frame
@@ -232,10 +232,10 @@ class Diagnosis:
         rows = []
         for verdict in self._verdicts:
             last, look = verdict.widths[-1], mark(verdict)
-            colour = f'style="color:{COLOURS[look.style]}"'
+            color = f'style="color:{COLORS[look.style]}"'
             rows.append(
                 f"<tr><td>{html.escape(verdict.claim.title)}</td>"
-                f"<td {colour}>{look.symbol} {html.escape(verdict.status)}</td>"
+                f"<td {color}>{look.symbol} {html.escape(verdict.status)}</td>"
                 f"<td>{html.escape(_number(verdict))}</td><td>{last.width}</td></tr>"
             )
         head = "<tr><th>theory says</th><th>verdict</th><th>number</th><th>width</th></tr>"

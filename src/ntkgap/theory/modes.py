@@ -1,4 +1,4 @@
-"""The eigenmodes of a kernel, and how each optimiser shrinks the residual along them."""
+"""The eigenmodes of a kernel, and how each optimizer shrinks the residual along them."""
 
 import math
 from collections.abc import Callable

@@ -45,7 +45,7 @@ def positive_factor(
     remedy: str = "add to its diagonal",
     precision: torch.dtype | None = None,
 ) -> PositiveFactor:
-    """Factorise a positive definite matrix, if need be with the smallest jitter that makes it one.
+    """Factorize a positive definite matrix, if need be with the smallest jitter that makes it one.
 
     It is tried as it is first. If that fails, a jitter is added to the diagonal, in parts of its mean: first
     10·u with u = max(nε, ε′), where ε is the unit of float64 and ε′ that of the entries, then ten times as much

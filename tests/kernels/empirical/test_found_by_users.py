@@ -158,7 +158,7 @@ def test_one_weight_in_two_shapes():
 
 
 class EdgesLast(nn.Module):
-    """Sums over the neighbours of every node."""
+    """Sums over the neighbors of every node."""
 
     def __init__(self):
         super().__init__()
@@ -212,7 +212,7 @@ def test_the_random_numbers_of_the_process_stay():
     assert torch.equal(torch.get_rng_state(), state)
 
 
-class Neighbours(nn.Module):
+class Neighbors(nn.Module):
     """An adjacency matrix first, that all graphs share."""
 
     def __init__(self):
@@ -224,7 +224,7 @@ class Neighbours(nn.Module):
 
 
 def test_the_differentiable_kernel_is_checked_like_the_other():
-    model = Neighbours()
+    model = Neighbors()
     x, adjacency = torch.randn(5, 4, 3, dtype=torch.float64), torch.rand(4, 4, dtype=torch.float64)
     found = ng.empirical_ntk(model, (adjacency, x), differentiable=True)
     near(found.detach(), ng.empirical_ntk(model, (adjacency, x)))

@@ -148,7 +148,7 @@ def test_a_change_of_the_kernel_includes_buffers(x):
         assert float(ng.JacobianChange(model, before, x).jacobian_norm(1e-8)) == pytest.approx(exact, rel=1e-6)
 
 
-class Centred(nn.Module):
+class Centered(nn.Module):
     """Examples are coupled in the gradients of a batch, not in its outputs."""
 
     def __init__(self):
@@ -162,7 +162,7 @@ class Centred(nn.Module):
 
 @pytest.mark.parametrize("budget", [20_000, 50_000, 200_000, None])
 def test_the_budget_does_not_change_an_operator(budget):
-    model = Centred().double()
+    model = Centered().double()
     x = torch.randn(30, 40, dtype=torch.float64)
     dense = ng.as_matrix(reference(model, x))
     v = torch.randn(60, dtype=torch.float64)

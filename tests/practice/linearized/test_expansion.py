@@ -32,7 +32,7 @@ def test_the_twin_is_the_taylor_expansion(setting, generator):
     torch.testing.assert_close(twin(x), expected, rtol=EXACT, atol=EXACT)
 
 
-def test_a_linear_network_is_its_own_linearisation(setting, generator):
+def test_a_linear_network_is_its_own_linearization(setting, generator):
     _, x = setting
     twin = ng.linearize(nn.Linear(4, 3).double())
     perturb(twin, 1.0, generator)

@@ -29,7 +29,7 @@ def scripted():
         (lambda: nn.ReLU(), "no parameters"),
         (frozen, r"all 4 parameters of Sequential are frozen.*unfreeze some"),
         (lambda: around(nn.Dropout(0.5)), r"'1' \(Dropout\) drops units at random.*model.eval\(\)"),
-        (lambda: around(nn.BatchNorm1d(8)), r"'1' \(BatchNorm1d\) normalises over the batch.*model.eval\(\)"),
+        (lambda: around(nn.BatchNorm1d(8)), r"'1' \(BatchNorm1d\) normalizes over the batch.*model.eval\(\)"),
         (lambda: around(nn.BatchNorm1d(8, track_running_stats=False)).eval(), r"'1' \(BatchNorm1d\).*GroupNorm"),
         (scripted, r"0 is compiled to TorchScript.*pass the original"),
         (

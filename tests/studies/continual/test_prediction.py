@@ -36,7 +36,7 @@ def tiny(**changes):
     "stream", [TINY["stream"], {"kind": "split", "tasks": 3, "heads": "per_task"}, {"kind": "split", "tasks": 3}]
 )
 @pytest.mark.parametrize("antisymmetric", [True, False])
-def test_the_kernel_at_the_start_foretells_a_linearised_network_exactly(stream, antisymmetric):
+def test_the_kernel_at_the_start_foretells_a_linearized_network_exactly(stream, antisymmetric):
     """All pairs of outputs, whatever the tasks' heads, with a function of its own to begin with or from zero."""
     problem = tiny(stream=stream, model={**TINY["model"], "antisymmetric": antisymmetric})
     tasks = problem.load(0).to(torch.float64)
@@ -73,7 +73,7 @@ def test_a_lazy_network_follows_every_prediction_within_two_points():
 
 
 def test_kernels_that_are_taken_anew_carry_their_own_function_along():
-    """For a linearised network they are the kernel at the start; within a task nothing is left to be wrong."""
+    """For a linearized network they are the kernel at the start; within a task nothing is left to be wrong."""
     problem = tiny()
     learner = Learner(problem, 8, 0)
     linear = ng.linearize(learner.network().double())

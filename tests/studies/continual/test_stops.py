@@ -211,12 +211,12 @@ def test_classes_come_in_an_order_drawn_by_the_seed():
 
 
 def test_networks_with_batch_statistics_are_measured_and_not_held_against_the_kernel():
-    def normalised(width, in_features, n_outputs):
+    def normalized(width, in_features, n_outputs):
         return nn.Sequential(
             nn.Linear(in_features, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, n_outputs)
         )
 
-    study = ng.ContinualStudy.preset("smoke", model=normalised, widths=[8], problems=["rotated"], n_train=12)
+    study = ng.ContinualStudy.preset("smoke", model=normalized, widths=[8], problems=["rotated"], n_train=12)
     found = compute(study.cells()[0])
     assert math.isfinite(found["scalars"]["forgetting_long"])
     assert "batch statistics" in found["not_asked"]["gap_initial_long"]
@@ -224,7 +224,7 @@ def test_networks_with_batch_statistics_are_measured_and_not_held_against_the_ke
 
 
 @pytest.mark.parametrize("architecture", ["convnet", "wideresnet"])
-def test_networks_for_images_may_be_normalised(architecture):
+def test_networks_for_images_may_be_normalized(architecture):
     model = {"architecture": architecture, "weight_std": 1.4}
     images = {"name": "digits", "n_train": 12, "n_test": 10, "options": {"scaling": "unit_norm"}}
     training = {"optimizer": "sgd", "learning_rate": 0.05, "steps": [2, 20]}

@@ -103,7 +103,7 @@ def test_a_run_that_diverges_is_reported_and_the_cell_goes_on():
     assert not claims["kernel_still_long"].holds(result["scalars"]["kernel_change_long"])
 
 
-def test_optimisers_that_no_kernel_predicts_are_measured_without():
+def test_optimizers_that_no_kernel_predicts_are_measured_without():
     training = {
         "optimizer": "adam",
         "learning_rate": 0.01,
@@ -139,7 +139,7 @@ def test_what_makes_no_sense_is_refused_in_words(changes, words):
         tiny(**changes)
 
 
-def test_the_linearised_twin_does_what_the_kernel_at_the_start_says():
+def test_the_linearized_twin_does_what_the_kernel_at_the_start_says():
     """In single precision; of 25 test examples a task none is decided otherwise. The network itself errs."""
     scalars = compute(tiny(linearized=True).cells()[0])["scalars"]
     assert scalars["gap_twin"] == 0

@@ -1,4 +1,4 @@
-"""Bandits that explore by the linearised Laplace approximation of their network."""
+"""Bandits that explore by the linearized Laplace approximation of their network."""
 
 import math
 from abc import abstractmethod
@@ -15,7 +15,7 @@ from ntkgap.practice.bandits.reward_model import RewardModel
 
 
 class LaplacePolicy(NeuralPolicy):
-    r"""What Laplace-UCB and Laplace-TS share: the posterior of the network linearised at its present parameters.
+    r"""What Laplace-UCB and Laplace-TS share: the posterior of the network linearized at its present parameters.
 
     With prior N(θ₀, I/δ) and noise σ² the variance of an arm's expected reward is
 
@@ -32,8 +32,8 @@ class LaplacePolicy(NeuralPolicy):
         scale: β, by which standard deviations are multiplied.
         prior_precision: δ; sought by the evidence where it is None, from 1 on.
         noise_variance: σ²; sought by the evidence where it is None, from 1 on.
-        evidence_every: rounds from one maximisation of the evidence to the next, each at the first training after;
-            a maximisation is an eigendecomposition, O(t³).
+        evidence_every: rounds from one maximization of the evidence to the next, each at the first training after;
+            a maximization is an eigendecomposition, O(t³).
         noise_bounds: parts of the rewards' mean square between which σ² is sought. A network that fits everything
             it has seen finds that there is no noise, and then explores nothing; without bounds eight decades
             either way.
@@ -45,7 +45,7 @@ class LaplacePolicy(NeuralPolicy):
         at_edge: whether the last maximum was on the bounds of the search.
 
     Source: Immer, Bauer, Fortuin, Rätsch, Khan 2021, *Scalable marginal likelihood estimation for model selection
-    in deep learning* (online maximisation of the evidence); Wenger, Dangel, Kristiadi 2023 for its use here.
+    in deep learning* (online maximization of the evidence); Wenger, Dangel, Kristiadi 2023 for its use here.
 
     Raises:
         StudyError: if a number is out of range.
@@ -82,12 +82,12 @@ class LaplacePolicy(NeuralPolicy):
         """The arm, from expected rewards and posterior standard deviations over σ, [K] each."""
 
     def learn(self, context: Tensor, inputs: Tensor, arm: int, reward: float) -> None:
-        """Note the reward; after a training linearise anew, and maximise the evidence if it is time."""
+        """Note the reward; after a training linearize anew, and maximize the evidence if it is time."""
         before = self.model.trained
         super().learn(context, inputs, arm, reward)
         sought = None in self.fixed.values()
         if sought and self.model.trained > before and self.model.seen >= self._next:
-            self._maximise_evidence()
+            self._maximize_evidence()
             self._next = self.model.seen + self._every
 
     def diagnose(self) -> dict[str, float]:
@@ -103,7 +103,7 @@ class LaplacePolicy(NeuralPolicy):
         """The factor γ = βσ."""
         return self.scale * math.sqrt(self.noise_variance)
 
-    def _maximise_evidence(self) -> None:
+    def _maximize_evidence(self) -> None:
         """Take δ and σ² of the greatest evidence of ỹ = r − f + J(θ − θ₀)."""
         inputs, outputs, rewards = self.model.history()
         values, gradients = self._present.at(inputs, outputs)

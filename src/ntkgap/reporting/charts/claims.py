@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ntkgap.reporting.charts.colours import MEASURED, SOFT, THEORY
+from ntkgap.reporting.charts.colors import MEASURED, SOFT, THEORY
 from ntkgap.reporting.charts.panel import Panel, Rule, Series
 from ntkgap.reporting.variations import AxisSection, most_moved
 from ntkgap.studies.axes import AxisVerdict

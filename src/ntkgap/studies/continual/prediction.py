@@ -25,7 +25,7 @@ from ntkgap.studies.continual.problem import ContinualProblem
 from ntkgap.studies.model import OwnModel
 from ntkgap.theory import KernelModes, SequentialRegression
 
-# Any width does: in NTK parametrisation the limit does not depend on it.
+# Any width does: in NTK parametrization the limit does not depend on it.
 ANY_WIDTH = 8
 
 
@@ -83,7 +83,7 @@ def predict_tasks(
         learning_rate: η, or one a task.
         steps: S numbers of steps a task, each a prediction of its own.
         kernel: ``"initial"``: the network's own, as it is; ``"infinite"``: of infinite width, for networks that
-            ``infinite_width`` can trace, in NTK parametrisation.
+            ``infinite_width`` can trace, in NTK parametrization.
         full: whether the network's own kernel is taken for all pairs of outputs, [k, n, C, C] of k inputs, or for
             their mean, which is what wide networks come near to and takes C² times less.
 
@@ -193,7 +193,7 @@ def limit_of(problem: ContinualProblem, width: int, seed: int) -> Limit:
         NtkgapError: if the stream cannot be loaded or no limit is known for the network.
     """
     same = problem.model_dump(mode="json", include={"name", "model", "data", "stream", "training", "kernels"})
-    # Of a user's network the limit may depend on the width, by its parametrisation.
+    # Of a user's network the limit may depend on the width, by its parametrization.
     at = width if isinstance(problem.model, OwnModel) else ANY_WIDTH
     return _limit(json.dumps(same | {"name": "", "widths": [at]}), seed, str(device.present()))
 

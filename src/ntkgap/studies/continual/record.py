@@ -88,7 +88,7 @@ def record_prediction(name: str, prediction: PredictedScores, findings: Findings
 
 
 def record_twin(runs: TaskRuns, findings: Findings) -> None:
-    """Compare what the linearised twin has come to with what the kernel at the start predicted for it.
+    """Compare what the linearized twin has come to with what the kernel at the start predicted for it.
 
     Args:
         runs: of the twin alone, for the longest stopping time.
@@ -99,7 +99,7 @@ def record_twin(runs: TaskRuns, findings: Findings) -> None:
     findings.scalars["gap_twin"] = score_gap(foretold, scores)
     findings.scalars["forgetting_twin"] = _forgetting(scores, bool(runs.diverged[0]))
     if runs.diverged[0]:
-        findings.add_divergence("the linearised twin diverged")
+        findings.add_divergence("the linearized twin diverged")
 
 
 def record_method(name: str, runs: TaskRuns, stored: Tensor | None, findings: Findings) -> None:

@@ -101,14 +101,14 @@ def _gaps() -> StudyFigure:
         title="How far predictions are off after long training, and where it comes from",
         caption="Mean distance of predicted and observed accuracies. Within a task: every task is predicted from "
         "the function that the network has when it begins, so that errors of earlier tasks do not count. The "
-        "linearised twin does what the kernel at the start says, but for single precision.",
+        "linearized twin does what the kernel at the start says, but for single precision.",
         y_label="mean |R predicted − R observed|",
         measured="gap_initial_long",
         references=(
             ("gap_infinite_long", KERNELS["infinite"]),
             ("gap_task_start_long", KERNELS["task_start"]),
             ("gap_within_task_long", "within a task alone"),
-            ("gap_twin", "K(θ₀) of the linearised twin: a control"),
+            ("gap_twin", "K(θ₀) of the linearized twin: a control"),
         ),
         measured_label=KERNELS["initial"],
         log_y=False,

@@ -64,7 +64,7 @@ def _of_training(tolerances: Tolerances) -> list[Claim]:
         ),
         Claim(
             key="moved",
-            title="The outputs moved towards the targets",
+            title="The outputs moved toward the targets",
             statement="‖f_T − f_0‖ is no small part of ‖y − f_0‖ on the training set.",
             source="a convention",
             kind="requirement",
@@ -96,7 +96,7 @@ def _of_training(tolerances: Tolerances) -> list[Claim]:
 
 def _of_regime(tolerances: Tolerances) -> list[Claim]:
     matched = "Measured after this training: another length of training, another verdict."
-    shrinks = "shrinks like m^(−1/2) in NTK and standard parametrisation, not in mean-field and μP"
+    shrinks = "shrinks like m^(−1/2) in NTK and standard parametrization, not in mean-field and μP"
     gap = partial(
         Claim,
         statement="f_T is f_0 + J_0(θ_T − θ_0), to first order in the parameters: one Jacobian-vector product.",
@@ -201,7 +201,7 @@ def _of_tests(tolerances: Tolerances) -> list[Claim]:
     )
     claims = []
     for key, title, what, caveat in (
-        ("twin", "The linearized model generalises as well as the network", "linearized model", ""),
+        ("twin", "The linearized model generalizes as well as the network", "linearized model", ""),
         ("kernel_start", "Kernel regression with K(θ₀) does, too", "regression with K(θ₀)", how),
         (
             "kernel_end",
@@ -212,7 +212,7 @@ def _of_tests(tolerances: Tolerances) -> list[Claim]:
     ):
         claims.append(
             Claim(
-                key=f"{key}_generalises",
+                key=f"{key}_generalizes",
                 title=title,
                 statement=f"The test loss of the {what} is hardly above the network's.",
                 source="Fort et al. 2020; Ortiz-Jiménez et al. 2021; Vyas et al. 2022",

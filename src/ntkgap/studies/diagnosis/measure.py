@@ -76,7 +76,7 @@ def measure(problem: DiagnosisProblem, width: int, seed: int) -> Findings:
     compare_outputs(pair, lost, findings)
     twin, reason = train_twin(problem, recipe, pair, seed, findings)
     follow_prediction(recipe, pair, lost, curve, twin, reason, findings)
-    kernel = None if lost else generalise(recipe, pair, twin, findings)
+    kernel = None if lost else generalize(recipe, pair, twin, findings)
     if lost:
         findings.leave_out("training diverged, so that nothing is left to compare with", *RATIOS.values(), *ASKED)
     else:
@@ -210,7 +210,7 @@ def follow_prediction(
     }
 
 
-def generalise(
+def generalize(
     recipe: Recipe, pair: Pair, twin: tuple[nn.Module, TrainingCurve] | None, findings: Findings
 ) -> Kernel | None:
     """Test loss and score of network, linearized model, and kernel regression with K(θ₀) and K(θ_T).

@@ -1,4 +1,4 @@
-"""What a diagnosis shows besides its claims: the sentence, who generalises best, and numbers over width."""
+"""What a diagnosis shows besides its claims: the sentence, who generalizes best, and numbers over width."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ def answers(verdicts: Sequence[Verdict]) -> Table:
 
 
 def contest_table(cells: Mapping[str, Sequence[Measured]]) -> list[Table]:
-    """Who generalises best at the largest width; one table a problem, one row a contestant."""
+    """Who generalizes best at the largest width; one table a problem, one row a contestant."""
     tables = []
     for i, (problem, found) in enumerate(cells.items()):
         widest = max(c.width for c in found)
@@ -42,7 +42,7 @@ def contest_table(cells: Mapping[str, Sequence[Measured]]) -> list[Table]:
             tables.append(
                 Table(
                     key=f"contest-{i}",
-                    title=f"Who generalises best: {problem}, width {widest}",
+                    title=f"Who generalizes best: {problem}, width {widest}",
                     caption="Test loss as a multiple of the network's; score is the part of test examples whose "
                     "class is told. Kernel regressions use the mean kernel over outputs and stop where they fit "
                     "the training targets as closely as the network does (beside other losses: where 1 % of the "

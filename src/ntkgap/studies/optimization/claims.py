@@ -20,7 +20,7 @@ class Tolerances(Spec):
         curve: of the training curve, relative to the initial residual.
         kernel: of the kernel's change, relative.
         twin: of the trained network's predictions, relative to what training changed.
-        limit: of the kernel at initialisation, relative to the infinite-width kernel.
+        limit: of the kernel at initialization, relative to the infinite-width kernel.
     """
 
     rate: float = Field(default=0.1, gt=0)
@@ -37,7 +37,7 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
     return [
         Claim(
             key="gram_positive_definite",
-            title="The Gram matrix is positive definite at initialisation",
+            title="The Gram matrix is positive definite at initialization",
             question="Can all training outputs be moved independently at the start (a condition)?",
             statement="λ_min(K(θ₀)) > 0: the outputs on all training examples can be moved independently.",
             source="Zhang, Martens, Grosse 2019, Theorem 1, condition 1",
@@ -94,7 +94,7 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
         ),
         Claim(
             key="kernel_at_limit",
-            title="The kernel at initialisation is that of infinite width",
+            title="The kernel at initialization is that of infinite width",
             question="Is the kernel at the start that of infinite width?",
             statement="K(θ₀) no longer depends on the random weights: it is Θ, from the recursion over layers.",
             source="Jacot, Gabriel, Hongler 2018, Theorem 1; Arora et al. 2019, Theorem 3.1",
@@ -106,7 +106,7 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
             criterion=f"the relative distance is below {tolerances.limit:.0%}",
             prediction="shrinks like m^(−1/2)",
             caveat="The distance of single networks, not of their mean, which is closer. In standard "
-            "parametrisation Θ grows with the width and is taken at the width of each network.",
+            "parametrization Θ grows with the width and is taken at the width of each network.",
             undecidable="no infinite-width kernel is known for the network",
             exponent=-0.5,
         ),
@@ -115,7 +115,7 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
             title="Natural gradient descent follows its predicted rate",
             question="Is natural gradient descent as fast as predicted?",
             statement="The squared residual shrinks by (1 − η)² a step (for damping λ: as the kernel predicts).",
-            source="Zhang, Martens, Grosse 2019, section 3; linearised dynamics",
+            source="Zhang, Martens, Grosse 2019, section 3; linearized dynamics",
             kind="consequence",
             quantity="ngd_rate_error_worst",
             label="relative error of the predicted rate, worst step",
@@ -163,8 +163,8 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
             exponent=-0.5,
         ),
         Claim(
-            key="linearised_twin",
-            title="The trained network predicts what its linearised twin predicts",
+            key="linearized_twin",
+            title="The trained network predicts what its linearized twin predicts",
             question="Does it predict what its linearized model does?",
             headline="networks predict what their linearized models do",
             statement="On test points, f_T agrees with the first-order twin trained for the same time.",
@@ -217,7 +217,7 @@ def make_figures() -> list[WidthFigure | CurveFigure]:
         ),
         WidthFigure(
             key="lambda_min",
-            title="Smallest eigenvalue of the Gram matrix at initialisation",
+            title="Smallest eigenvalue of the Gram matrix at initialization",
             caption="Below the noise floor of the arithmetic an eigenvalue may be zero or merely small.",
             y_label="λ_min(K(θ₀))",
             measured="lambda_min",
@@ -225,7 +225,7 @@ def make_figures() -> list[WidthFigure | CurveFigure]:
         ),
         WidthFigure(
             key="condition_number",
-            title="Condition number of the Gram matrix at initialisation",
+            title="Condition number of the Gram matrix at initialization",
             caption="λ_max / λ_min: how many times longer gradient descent takes for the slowest direction than "
             "for the fastest.",
             y_label="κ(K(θ₀))",
@@ -235,7 +235,7 @@ def make_figures() -> list[WidthFigure | CurveFigure]:
         WidthFigure(
             key="distance",
             title="How far natural gradient descent moves the parameters",
-            caption="The distance travelled, beside the radius R of the ball in which the theorem wants a stable "
+            caption="The distance traveled, beside the radius R of the ball in which the theorem wants a stable "
             "Jacobian.",
             y_label="‖θ − θ₀‖",
             measured="ngd_distance",

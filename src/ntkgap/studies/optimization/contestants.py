@@ -87,7 +87,7 @@ class Track:
         spec: of the race.
         start: the network in float64, in which natural gradient is trained.
         natural_gradient: η and λ of plain natural gradient.
-        learning_rate: η of gradient descent, before the factor of the parametrisation.
+        learning_rate: η of gradient descent, before the factor of the parametrization.
         theorem_learning_rate: η that the theorem allows; 0 or NaN if it allows none.
         seed: of the order of examples.
         unit: training loss of the function that is zero, in which losses are counted: that of the initial network

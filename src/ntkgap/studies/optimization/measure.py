@@ -24,7 +24,7 @@ from ntkgap.studies.optimization.drift import PathDrift
 from ntkgap.studies.optimization.own_training import OF_OWN_TRAINING, follow_own_training
 from ntkgap.studies.optimization.problem import OptimizationProblem
 from ntkgap.studies.optimization.race import race
-from ntkgap.studies.optimization.start import Start, distance, initialise, norm
+from ntkgap.studies.optimization.start import Start, distance, initialize, norm
 from ntkgap.theory import (
     STABILITY_LIMIT,
     critical_learning_rate,
@@ -45,7 +45,7 @@ KERNEL_FLOOR = 1e-12
 def measure(problem: OptimizationProblem, width: int, seed: int) -> Findings:
     """Measure one network of one width from one seed. Losses are relative to the initial one."""
     findings = Findings()
-    start = initialise(problem, width, seed, findings)
+    start = initialize(problem, width, seed, findings)
     follow_natural_gradient(problem, start, seed, findings)
     follow_gradient_descent(problem, start, findings)
     race(problem, start, seed, findings)
@@ -112,7 +112,7 @@ def follow_natural_gradient(problem: OptimizationProblem, start: Start, seed: in
 def follow_gradient_descent(problem: OptimizationProblem, start: Start, findings: Findings) -> None:
     """Run gradient descent; compare losses, kernel and test outputs with the constant kernel at the same step."""
     settings = problem.gradient_descent
-    # Parametrisations and scales have learning rates of their own: training moves by η times their factor.
+    # Parametrizations and scales have learning rates of their own: training moves by η times their factor.
     factor = learning_rate_factor(start.network)
     learning_rate = settings.fraction_of_critical * critical_learning_rate(start.gram)
     test_at = jacobian(start.network, start.test.x)

@@ -65,7 +65,7 @@ class OptimizationProblem(TrainedProblem):
         natural_gradient: how natural gradient descent is run.
         gradient_descent: how gradient descent is run.
         search: how the theorem's ball is searched; not at all if not given.
-        race: of optimisers; none if not given.
+        race: of optimizers; none if not given.
         train: how a user trains, measured besides; not at all if not given.
         span: whether inputs are given by their coordinates in the span of them all, see ``in_span``; of the
             shallow network alone, whose start does not depend on the basis. It makes widths of 10⁶ affordable.

@@ -1,4 +1,4 @@
-"""The race of a cell: loss against steps and seconds, for every optimiser from the same start."""
+"""The race of a cell: loss against steps and seconds, for every optimizer from the same start."""
 
 import copy
 import math
@@ -17,7 +17,7 @@ from ntkgap.studies.optimization.start import Start
 
 
 def race(problem: OptimizationProblem, start: Start, seed: int, findings: Findings) -> None:
-    """Let the optimisers of a problem race, if it has a race and the network is not too large for it.
+    """Let the optimizers of a problem race, if it has a race and the network is not too large for it.
 
     Where there is none, its numbers are missing from the findings, not inconclusive.
     """
@@ -100,7 +100,7 @@ def _compare(ran: dict[Method, Contestant], target: float, findings: Findings) -
 
 
 def _predict(track: Track, findings: Findings) -> None:
-    """The curves that the kernel at initialisation and that of infinite width predict for the stated settings."""
+    """The curves that the kernel at initialization and that of infinite width predict for the stated settings."""
     steps = {"gd": torch.arange(track.spec.steps + 1), "ngd": torch.arange(track.spec.second_order_steps + 1)}
     for kernel, dynamics in (("predicted", track.start.dynamics), ("limit", track.start.limit_dynamics)):
         if dynamics is None:

@@ -112,7 +112,7 @@ def make_race_figures() -> list[StudyFigure]:
         ),
         WidthFigure(
             key="stability_paths",
-            title="Jacobian drift along the paths of three optimisers",
+            title="Jacobian drift along the paths of three optimizers",
             caption="The largest C′ at the steps that were looked at: all of natural gradient, a few of gradient "
             "descent and, where there is a race, of tuned SGD. The paths differ in length and in where they end.",
             y_label="C′",

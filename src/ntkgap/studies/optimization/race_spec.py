@@ -1,4 +1,4 @@
-"""What a race of optimisers is specified with."""
+"""What a race of optimizers is specified with."""
 
 from typing import Literal, Self, get_args
 
@@ -28,7 +28,7 @@ LABELS: dict[Method, str] = {
 
 
 class RaceSpec(Spec):
-    """Optimisers from one start to one training loss, in steps and in seconds.
+    """Optimizers from one start to one training loss, in steps and in seconds.
 
     Gradient descent and plain natural gradient run as the problem says; SGD, Adam and K-FAC are tuned to need
     as few steps to the target as they can; the other natural gradients choose their step or damping themselves.

@@ -28,7 +28,7 @@ from ntkgap.studies.verdict import Verdict
 class OptimizationStudy(BaseStudy):
     """Does the kernel regime's optimization promise hold for these networks?
 
-    Measures, for every width and seed: the Gram matrix at initialisation, beside that of infinite width; the
+    Measures, for every width and seed: the Gram matrix at initialization, beside that of infinite width; the
     Jacobian's drift along exact natural gradient descent, the rate of that descent, and how gradient descent
     compares with the curve, the kernel and the predictions that the constant kernel foretells.
 

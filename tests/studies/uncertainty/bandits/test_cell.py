@@ -109,9 +109,9 @@ def test_the_tables_and_answers_name_every_rule(measured):
         ({"initial_pulls": -1}, "initial_pulls"),
         ({"widenings": -1}, "widenings"),
         ({"arms": "sorted"}, "arms"),
-        ({"model": {"architecture": "shallow"}}, "NTK parametrisation"),
+        ({"model": {"architecture": "shallow"}}, "NTK parametrization"),
         ({"training": {"steps": 0}}, "steps"),
-        ({"mean": "linearized", "training": {"optimizer": "adam"}}, "linearised mean"),
+        ({"mean": "linearized", "training": {"optimizer": "adam"}}, "linearized mean"),
         ({"regularization": 100.0, "training": {"learning_rate": 1.0}}, "η·m·λ"),
     ],
 )

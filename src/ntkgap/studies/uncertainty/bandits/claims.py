@@ -63,7 +63,7 @@ def claims() -> list[Claim]:
             title="Evidence explores as well as a tuned constant",
             question="Is exploration set by the evidence as good as tuned?",
             headline="exploration set by the evidence is as good",
-            statement="Laplace-UCB whose prior precision and noise maximise the evidence has no more regret than "
+            statement="Laplace-UCB whose prior precision and noise maximize the evidence has no more regret than "
             "NeuralUCB with the best constant.",
             source="Wenger, Dangel, Kristiadi 2023, section on uncertainty; Immer et al. 2021",
             kind="payoff",
@@ -109,7 +109,7 @@ def claims() -> list[Claim]:
             caveat="It stays above at every width that can be built, and beyond: on the wheel (500 rounds, one "
             "hidden layer) γ_T is 5.8·10⁷ times its limit at width 10⁶, 5.0·10⁵ times at 10²⁰ and 380 times at "
             "10⁶⁰, where nearly all of it is what 100 steps of training leave over. All unknown constants C₁, C₂, "
-            "C₃ are set to one, which favours the theory.",
+            "C₃ are set to one, which favors the theory.",
             exponent=-1 / 6,
         ),
         Claim(

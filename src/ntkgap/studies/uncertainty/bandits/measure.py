@@ -73,7 +73,7 @@ def measure(problem: BanditProblem, width: int, seed: int) -> Findings:
     if isinstance(problem.model, OwnModel):
         findings.scalars["bandit_learning_rate"] = players.training.learning_rate
         play_own_limit(problem, players, findings)
-        findings.leave_out("theory's schedule is of an MLP in NTK parametrisation", *SCHEDULED)
+        findings.leave_out("theory's schedule is of an MLP in NTK parametrization", *SCHEDULED)
         return findings
     for rule, games in widthless(
         problem.model_copy(update={"widths": [ANY_WIDTH]}).model_dump_json(), seed, str(present())

@@ -34,7 +34,7 @@ from ntkgap.studies.uncertainty.bandits.rules import Fixed, Tuned
 from ntkgap.studies.uncertainty.noise import NOISE_BOUNDS
 from ntkgap.theory import InfiniteWidthExploration, ZhouExploration
 
-# How often the evidence is maximised in a game; each time takes an eigendecomposition.
+# How often the evidence is maximized in a game; each time takes an eigendecomposition.
 EVIDENCE_TIMES = 20
 
 # Of a user's network: the part of the critical learning rate, and the rounds that show what that is.
@@ -71,7 +71,7 @@ class Players:
             self._schedule(problem.model.depth)
 
     def _stable_rate(self) -> float:
-        """The preset's learning rate, which suits NTK parametrisation, or what is stable for a user's network.
+        """The preset's learning rate, which suits NTK parametrization, or what is stable for a user's network.
 
         After t rounds the curvature is (κ_max + λ)/t; of all arms together κ_max is larger than of those chosen.
         """
@@ -95,7 +95,7 @@ class Players:
             width=self.width,
             depth=hidden_layers + 1,  # layers with weights
             regularization=problem.regularization,
-            # Of the summed loss after all rounds, where it is least; in NTK parametrisation it is m times that of
+            # Of the summed loss after all rounds, where it is least; in NTK parametrization it is m times that of
             # the source.
             learning_rate=problem.training.learning_rate / self.environment.rounds / self.width,
             steps=problem.training.steps,

@@ -139,12 +139,12 @@ class BanditProblem(BaseProblem):
             if refused := set(OF_THEORY) & set(self.rules):
                 raise ValueError(
                     f"rules: {', '.join(sorted(refused))} take theory's schedule, which is of an MLP in NTK "
-                    "parametrisation; leave them out for a network of one's own"
+                    "parametrization; leave them out for a network of one's own"
                 )
             return self
         if self.model.architecture != "mlp" or self.model.parametrization != "ntk":
             raise ValueError(
-                "model: bandits take an MLP in NTK parametrisation, of which the theory is; got "
+                "model: bandits take an MLP in NTK parametrization, of which the theory is; got "
                 f"{self.model.architecture!r} in {self.model.parametrization!r}"
             )
         return self
@@ -156,7 +156,7 @@ class BanditProblem(BaseProblem):
             raise ValueError("widths: theory's schedule, which every cell notes, is of widths from 2 on")
         if self.mean == "linearized" and (training.optimizer != "gd" or training.batch_size is not None):
             raise ValueError(
-                "mean: a linearised mean is computed for full-batch gradient descent; choose optimizer 'gd' in "
+                "mean: a linearized mean is computed for full-batch gradient descent; choose optimizer 'gd' in "
                 "training"
             )
         too_large = training.learning_rate * self.regularization >= self.data.n_train

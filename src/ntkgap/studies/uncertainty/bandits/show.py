@@ -21,7 +21,7 @@ SCHEDULE = (
     ("norm", "√λ S"),
     ("confidence", "inflation · (noise + norm)"),
     ("optimization", "what training leaves over"),
-    ("linearization", "what linearising costs"),
+    ("linearization", "what linearizing costs"),
 )
 
 
@@ -55,7 +55,7 @@ def figures() -> list[StudyFigure]:
         ComparisonFigure(
             key="schedule",
             title="The terms of theory's exploration schedule",
-            caption="γ_t = confidence + optimisation + linearisation (Zhou, Li, Gu 2020, algorithm 1, all "
+            caption="γ_t = confidence + optimization + linearization (Zhou, Li, Gu 2020, algorithm 1, all "
             "constants one), along the determinants met at the largest width. Only the noise and the norm stay as "
             "the width grows; the others are what the theorem allows for a network that is not infinitely wide, "
             "nor trained to convergence.",
@@ -72,13 +72,13 @@ def figures() -> list[StudyFigure]:
             key="drift",
             title="What becomes of the reward network while it explores",
             caption="At the end of the game with the tuned constant: relative change of the kernel on seen arms, "
-            "of the parameters, and the error of the linearised network's outputs.",
+            "of the parameters, and the error of the linearized network's outputs.",
             y_label="relative change",
             measured=scalar_name("ucb", "kernel_drift"),
             measured_label="kernel",
             references=(
                 (scalar_name("ucb", "parameter_drift"), "parameters"),
-                (scalar_name("ucb", "linearization_error"), "outputs off the linearised network's"),
+                (scalar_name("ucb", "linearization_error"), "outputs off the linearized network's"),
             ),
         ),
         WidthFigure(

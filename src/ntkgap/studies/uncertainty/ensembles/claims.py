@@ -155,7 +155,7 @@ def payoff() -> list[Claim]:
             "one Gaussian process",
             "one Gaussian process is as good as an ensemble",
         ),
-        ("laplace_evidence", "linearised Laplace (evidence)", "Laplace", "Laplace is as good as an ensemble"),
+        ("laplace_evidence", "linearized Laplace (evidence)", "Laplace", "Laplace is as good as an ensemble"),
     ):
         found += [
             Claim(
