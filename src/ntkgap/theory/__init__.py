@@ -3,7 +3,6 @@
 import warnings
 from typing import Any
 
-
 from ntkgap.theory.block_triangular import forgotten_residuals, joint_duals, sequential_duals
 from ntkgap.theory.descent import sgd_settings
 from ntkgap.theory.ensembles import InfiniteEnsemble, RandomizedPriorEnsemble
