@@ -460,13 +460,13 @@ def continual(device):
         found += [runs.scores, runs.train_losses, runs.curves]
     stop = ng.UntilAccuracy(0.9, 3)
     runs = ng.train_tasks(networks, tasks, learning_rate=0.01, stop=stop, optimizer="adam")
-    foretold = ng.predict_tasks(networks[0], tasks, learning_rate=0.01, steps=[1, 3])
+    predicted = ng.predict_tasks(networks[0], tasks, learning_rate=0.01, steps=[1, 3])
     return [
         *found,
         runs.scores,
         ng.AccuracyMatrix(runs.scores[0]).forgetting(),
-        foretold.matrix(0).forgetting(),
-        foretold.overlap,
+        predicted.matrix(0).forgetting(),
+        predicted.overlap,
     ]
 
 

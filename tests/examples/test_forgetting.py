@@ -1,4 +1,4 @@
-"""The example on forgetting, at one tiny setting: it prints what was seen beside what was foretold."""
+"""The example on forgetting, at one tiny setting: it prints what was seen beside what was predicted."""
 
 import importlib.util
 from pathlib import Path

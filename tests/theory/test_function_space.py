@@ -130,7 +130,7 @@ def twins(case):
     return [torch.stack(twin.seen) for twin in twins]
 
 
-def foretold(case, loss, fraction, *, schedule=None, **settings):
+def predict(case, loss, fraction, *, schedule=None, **settings):
     asked, _, summed, unit = LOSSES[loss]
     rate = fraction * case.rate * unit
     to_zero = "weight_decay" in settings and settings.get("decay_to") != "initial"
@@ -153,7 +153,7 @@ def foretold(case, loss, fraction, *, schedule=None, **settings):
 @pytest.mark.parametrize("i", range(len(PAIRS)), ids=lambda i: f"{PAIRS[i][0]}, {', '.join(PAIRS[i][2])}")
 def test_it_is_the_trained_twin(case, twins, i):
     loss, fraction, settings = PAIRS[i]
-    training, predicted = foretold(case, loss, fraction, **settings)
+    training, predicted = predict(case, loss, fraction, **settings)
     torch.testing.assert_close(training.outputs, twins[i][:, :N], rtol=0, atol=EXACT)
     torch.testing.assert_close(predicted, twins[i][:, N:], rtol=0, atol=EXACT)
     losses = torch.stack([LOSSES[loss][1](f, case.y) for f in twins[i][:, :N]])
@@ -250,8 +250,8 @@ def test_float32_kernels_are_computed_with_in_float64(case, loss):
     single = SimpleNamespace(**vars(case))
     for key in ("gram", "cross", "start", "y", "start_test"):
         setattr(single, key, getattr(case, key).float())
-    training, predicted = foretold(single, loss, 0.2, momentum=0.9)
-    exact, expected = foretold(case, loss, 0.2, momentum=0.9)
+    training, predicted = predict(single, loss, 0.2, momentum=0.9)
+    exact, expected = predict(case, loss, 0.2, momentum=0.9)
     assert training.outputs.dtype == predicted.dtype == torch.float64
     torch.testing.assert_close(training.outputs, exact.outputs, rtol=SINGLE, atol=SINGLE)
     torch.testing.assert_close(predicted, expected, rtol=SINGLE, atol=SINGLE)
@@ -300,13 +300,13 @@ def test_a_callable_gets_targets_of_any_kind(case):
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
 def test_gradient_modes_around_a_call_change_nothing(case, mode):
-    expected = foretold(case, "callable", 0.2)[0]
+    expected = predict(case, "callable", 0.2)[0]
     with mode():
         inside = SimpleNamespace(**vars(case))
         inside.gram, inside.start, inside.y = case.gram.clone(), case.start.clone(), case.y.clone()
         if mode is torch.enable_grad:
             inside.gram.requires_grad_(), inside.start.requires_grad_()
-        training = foretold(inside, "callable", 0.2)[0]
+        training = predict(inside, "callable", 0.2)[0]
     assert torch.equal(training.outputs, expected.outputs)
     assert not training.outputs.requires_grad
     assert not training.losses.requires_grad

@@ -23,6 +23,7 @@ from ntkgap.reporting.tables import verdict_frame
 from ntkgap.reporting.terminal import print_scorecard
 from ntkgap.studies import assess, assess_variations, not_asked, study_of
 from ntkgap.studies.assess import measured_cells
+from ntkgap.studies.claim_keys import asked_key
 from ntkgap.studies.diagnosis.own import diagnosis_of
 from ntkgap.studies.diagnosis.regime import Name, Regime, regime_of
 from ntkgap.studies.figures import StudyFigure, WidthFigure
@@ -186,6 +187,7 @@ class Diagnosis:
         Raises:
             StudyError: if there is no such thing.
         """
+        quantity = asked_key(quantity)
         cells = {self.problem: measured_cells(self.runs)[self.problem]}
         claims = [v for v in self._verdicts if quantity in (v.claim.key, v.claim.quantity)]
         spec = None if claims else self._figure(quantity)

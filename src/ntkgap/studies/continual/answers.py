@@ -15,7 +15,7 @@ QUESTIONS = (
     "at the same training score?",
     "at the same training loss?",
     "trained to convergence?",
-    "does the kernel foretell it?",
+    "does the kernel predict it?",
     "so: expect width to help?",
 )
 
@@ -33,7 +33,7 @@ def answers(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]
             _at_scores(found),
             _helps(found.get(MATCHED)),
             _helps(found.get(CONVERGED)),
-            _foretold(found),
+            _predicted(found),
             _advice(found),
         )
         for problem, found in by_problem(verdicts).items()
@@ -44,7 +44,7 @@ def answers(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]
     caption = (
         "At the largest width tested, beside the narrowest that learns the tasks; medians over seeds, in points "
         "(hundredths) of accuracy, or of explained variance where tasks are regressions. Yes: it saves more than "
-        "a point. A kernel foretells where predicted and observed scores differ by less than 2 points in the mean."
+        "a point. A kernel predicts where predicted and observed scores differ by less than 2 points in the mean."
     )
     return [Table("continual_answers", "Forgetting in six questions", caption, ("", *QUESTIONS), rows)]
 
@@ -118,14 +118,14 @@ def _points(score: float) -> str:
     return f"{round(100 * score, 1) + 0.0:g}".replace("inf", "∞")
 
 
-def _foretold(found: Mapping[str, Verdict]) -> str:
+def _predicted(found: Mapping[str, Verdict]) -> str:
     """Of the kernel at the start, or where that was not asked of infinite width's: brief and long training."""
-    name = next((k for k in ("initial", "infinite") if f"{k}_foretells_long" in found), None)
+    name = next((k for k in ("initial", "infinite") if f"{k}_predicts_long" in found), None)
     if name is None:
         return "Not asked."
     parts = []
     for when, word in (("short", "brief"), ("long", "long")):
-        verdict = found.get(f"{name}_foretells_{when}")
+        verdict = found.get(f"{name}_predicts_{when}")
         if verdict is None:
             continue
         interval = _known(verdict)

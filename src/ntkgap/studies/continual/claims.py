@@ -10,7 +10,7 @@ MIRZADEH = "Mirzadeh et al. 2022"
 WENGER = "Wenger, Dangel, Kristiadi 2023, on continual learning"
 JACOT = "Jacot, Gabriel, Hongler 2018"
 
-# What counts as forgetting less, and as being foretold: parts of an accuracy. Conventions, not theorems.
+# What counts as forgetting less, and as being predicted: parts of an accuracy. Conventions, not theorems.
 DROP, AGREEMENT = 0.01, 0.02
 
 # How far a kernel that is said not to move may move.
@@ -23,14 +23,14 @@ FORGETTING = (
 
 
 def claims(stops: Sequence[int], scores: Sequence[float], own_function: bool) -> list[Claim]:
-    """The claims: width helps; kernels foretell what is forgotten; what theory guarantees never to be.
+    """The claims: width helps; kernels predict what is forgotten; what theory guarantees never to be.
 
     Args:
         stops: stopping times of all problems, in steps a task.
         scores: training scores at which tasks of a problem are left.
         own_function: whether a user's training function learns the tasks.
     """
-    return [*_width(stops, scores, own_function), *_foretold(), *_still(), *_guarantees()]
+    return [*_width(stops, scores, own_function), *_predicted(), *_constant(), *_guarantees()]
 
 
 def steps(count: int) -> str:
@@ -148,7 +148,7 @@ def _width(stops: Sequence[int], scores: Sequence[float], own_function: bool) ->
     ]
 
 
-def _foretold() -> list[Claim]:
+def _predicted() -> list[Claim]:
     kernels = {
         "infinite": ("of infinite width", "Θ"),
         "initial": ("at the start", "K(θ₀)"),
@@ -159,8 +159,8 @@ def _foretold() -> list[Claim]:
         for name, (which, symbol) in kernels.items():
             found.append(
                 Claim(
-                    key=f"{name}_foretells_{when}",
-                    title=f"The kernel {which} foretells what is left after {word} training",
+                    key=f"{name}_predicts_{when}",
+                    title=f"The kernel {which} predicts what is left after {word} training",
                     question=f"Does the kernel {which} predict what is left after {word} training?",
                     statement=f"Accuracies of tasks learned so far are those of kernel regression with {symbol}, "
                     "one task after the other, stopped after the same number of steps.",
@@ -184,8 +184,8 @@ def _foretold() -> list[Claim]:
             )
     found.append(
         Claim(
-            key="forgetting_foretold",
-            title="The kernel at the start foretells how much is forgotten after long training",
+            key="forgetting_predicted",
+            title="The kernel at the start predicts how much is forgotten after long training",
             question="Does theory predict how much is forgotten?",
             headline="theory predicts how much is forgotten",
             statement="Forgetting is that of kernel regression with K(θ₀), stopped after the same steps.",
@@ -204,10 +204,10 @@ def _foretold() -> list[Claim]:
     return found
 
 
-def _still() -> list[Claim]:
+def _constant() -> list[Claim]:
     return [
         Claim(
-            key="kernel_still_long",
+            key="kernel_constant_long",
             title="The kernel does not move while a task is learned",
             question="Is the kernel nearly constant while a task is learned?",
             statement="From one switch of tasks to the next the kernel on test inputs stays as it is.",

@@ -95,8 +95,8 @@ def record_twin(runs: TaskRuns, findings: Findings) -> None:
         findings: with that prediction.
     """
     scores, last = runs.scores[0], len(findings.curves["forgetting"]) - 1
-    foretold = torch.tensor(findings.curves[f"scores_initial_{last}"], dtype=torch.float64).reshape(scores.shape)
-    findings.scalars["gap_twin"] = score_gap(foretold, scores)
+    predicted = torch.tensor(findings.curves[f"scores_initial_{last}"], dtype=torch.float64).reshape(scores.shape)
+    findings.scalars["gap_twin"] = score_gap(predicted, scores)
     findings.scalars["forgetting_twin"] = _forgetting(scores, bool(runs.diverged[0]))
     if runs.diverged[0]:
         findings.add_divergence("the linearized twin diverged")
@@ -162,8 +162,8 @@ def _compare(kernel: str, predicted: Tensor, observed: Tensor, findings: Finding
     if not (torch.isfinite(observed).all() and torch.isfinite(predicted).all()):
         values = (_forgetting(predicted, False), math.inf, math.inf)
     else:
-        foretold, seen = _forgetting(predicted, False), _forgetting(observed, False)
-        values = (foretold, score_gap(predicted, observed), round(abs(foretold - seen), DECIMALS))
+        expected, seen = _forgetting(predicted, False), _forgetting(observed, False)
+        values = (expected, score_gap(predicted, observed), round(abs(expected - seen), DECIMALS))
     _append(findings, dict(zip(_names(kernel), values, strict=True)))
 
 

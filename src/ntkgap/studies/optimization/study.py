@@ -30,7 +30,7 @@ class OptimizationStudy(BaseStudy):
 
     Measures, for every width and seed: the Gram matrix at initialization, beside that of infinite width; the
     Jacobian's drift along exact natural gradient descent, the rate of that descent, and how gradient descent
-    compares with the curve, the kernel and the predictions that the constant kernel foretells.
+    compares with the loss curve, the kernel and the outputs that the constant kernel predicts.
 
     Attributes:
         tolerances: how close is close enough.
