@@ -40,7 +40,7 @@ def test_digits_are_class_balanced_and_disjoint():
         counts = part.y.sum(dim=0)
         assert counts.max() - counts.min() <= 1
     rows = torch.cat([train.x, test.x]).numpy()
-    # A handful of the bundled images are identical twins; whole overlaps would show as far fewer rows.
+    # A handful of the bundled images are duplicates; whole overlaps would show as far fewer rows.
     assert len(np.unique(rows, axis=0)) >= len(rows) - 2
     assert train.n_classes == 10
 

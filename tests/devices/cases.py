@@ -223,11 +223,11 @@ def monte_carlo(device):
 
 @case
 def linearize(device):
-    twin = ng.linearize(net(device))
+    linearized = ng.linearize(net(device))
     x = inputs(device)
-    curve = ng.train(twin, data(device), learning_rate=0.05, steps=3)
-    image_twin = ng.linearize(plain(device))
-    return twin(x), curve.losses, image_twin(images(device))
+    curve = ng.train(linearized, data(device), learning_rate=0.05, steps=3)
+    image_linearized = ng.linearize(plain(device))
+    return linearized(x), curve.losses, image_linearized(images(device))
 
 
 @case

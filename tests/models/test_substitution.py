@@ -130,19 +130,19 @@ def test_kernels_of_a_module_at_two_paths(build, written_out, x):
 
 
 @sharing
-def test_the_linearized_twin_of_a_module_at_two_paths(build, written_out, x):
+def test_the_linearized_model_of_a_module_at_two_paths(build, written_out, x):
     model = build()
     watch = Watch(model)
-    twin = ng.linearize(model)
-    torch.testing.assert_close(twin(x), model(x), rtol=EXACT, atol=EXACT)
-    inner = Watch(twin)
-    twin(x).sum().backward()
+    linearized = ng.linearize(model)
+    torch.testing.assert_close(linearized(x), model(x), rtol=EXACT, atol=EXACT)
+    inner = Watch(linearized)
+    linearized(x).sum().backward()
     inner.check()
     start = nn.utils.parameters_to_vector(model.parameters()).detach()
-    torch.optim.SGD(twin.parameters(), lr=0.1).step()
-    step = nn.utils.parameters_to_vector(twin.parameters()).detach() - start
+    torch.optim.SGD(linearized.parameters(), lr=0.1).step()
+    step = nn.utils.parameters_to_vector(linearized.parameters()).detach() - start
     jacobian = jacobian_of(written_out, {k: p.detach() for k, p in model.named_parameters()}, x)
-    torch.testing.assert_close(twin(x), model(x) + jacobian @ step, rtol=EXACT, atol=EXACT)
+    torch.testing.assert_close(linearized(x), model(x) + jacobian @ step, rtol=EXACT, atol=EXACT)
     watch.check()
 
 

@@ -402,13 +402,13 @@ def test_in_evaluation_mode_it_is_all_there(build):
     network.eval()
     kernel = ng.empirical_ntk(network, data().x)
     torch.testing.assert_close(ng.empirical_ntk(network, data().x[:2]), kernel[:2, :2], rtol=EXACT, atol=EXACT)
-    twin = ng.linearize(network)
-    torch.testing.assert_close(twin(data().x), network(data().x), rtol=EXACT, atol=EXACT)
-    torch.testing.assert_close(twin(data().x), twin(data().x), rtol=0, atol=0)
+    linearized = ng.linearize(network)
+    torch.testing.assert_close(linearized(data().x), network(data().x), rtol=EXACT, atol=EXACT)
+    torch.testing.assert_close(linearized(data().x), linearized(data().x), rtol=0, atol=0)
     curve = ng.natural_gradient_descent(network, data(), learning_rate=0.5, steps=2, damping=0.1)
     assert curve.losses[-1] < curve.losses[0]
     # The linearized model has no batch statistics: it is trained as any network, also in its train mode.
-    ng.train(twin.train(), data(), learning_rate=0.01, steps=2)
+    ng.train(linearized.train(), data(), learning_rate=0.01, steps=2)
 
 
 def test_narrow_shortcuts_of_ones_own_that_onednn_gets_wrong_are_refused(monkeypatch, generator):

@@ -309,8 +309,8 @@ def test_a_training_function_of_ones_own():
     assert torch.equal(torch.get_rng_state(), before[2])
     assert all(module.training for module in network.modules())
     assert all(p.grad is None for p in network.parameters())
-    twin = mlp()
-    expected = ng.train(twin, examples, learning_rate=0.05, steps=30).losses
+    other = mlp()
+    expected = ng.train(other, examples, learning_rate=0.05, steps=30).losses
     assert curve.losses == pytest.approx([expected[0], expected[-1]], rel=EXACT)
     assert observed == [0, 1]
     assert len(curve.seconds) == 2

@@ -100,8 +100,8 @@ def test_figures_show_what_the_axis_moves_most():
     diverged = judge_along(claim(key="inf"), along({1.0: [float("inf")], 2.0: [float("inf")]}, 1.0))
     chosen = most_moved([undecidable, diverged, *verdicts], 3)
     assert [v.claim.key for v in chosen] == ["much", "more", "all"]
-    twins = [judge_along(claim(key=k), along({1.0: LOW, 2.0: HIGH}, 1.0)) for k in ("first", "second")]
-    assert [v.claim.key for v in most_moved([*verdicts, *twins], 9)] == [*spans, "first"]
+    pair = [judge_along(claim(key=k), along({1.0: LOW, 2.0: HIGH}, 1.0)) for k in ("first", "second")]
+    assert [v.claim.key for v in most_moved([*verdicts, *pair], 9)] == [*spans, "first"]
 
 
 @pytest.mark.parametrize(

@@ -105,20 +105,20 @@ def test_a_model_linear_in_its_parameters_is_all_that_theory_says():
         assert scalars[quantity] < ITERATED, quantity
 
 
-def test_predictions_for_the_twin_are_those_of_a_twin_that_is_really_trained():
+def test_predictions_for_the_linearized_model_are_those_of_a_linearized_model_that_is_really_trained():
     problem = OptimizationProblem(name="tiny", widths=[16], **{k: TINY[k] for k in list(TINY)[3:]})
     found = initialize(problem, 16, 0, Findings())
     rate = 0.5 * critical_learning_rate(found.gram)
-    twin = ng.linearize(found.network)
-    curve = train(twin, found.train, learning_rate=rate, steps=12)
+    linearized = ng.linearize(found.network)
+    curve = train(linearized, found.train, learning_rate=rate, steps=12)
     decay = found.dynamics.gradient_descent_decay(rate, torch.arange(13))
     losses = torch.tensor(curve.losses, dtype=torch.float64)
     torch.testing.assert_close(found.dynamics.losses(decay), losses, rtol=ITERATED, atol=0)
     network = copy.deepcopy(found.network)
     train(network, found.train, learning_rate=rate, steps=12)
     with torch.no_grad():
-        f, f_twin, f_start = (m(found.test.x) for m in (network, twin, found.network))
-    expected = (f - f_twin).norm() / (f_twin - f_start).norm()
+        f, f_linearized, f_start = (m(found.test.x) for m in (network, linearized, found.network))
+    expected = (f - f_linearized).norm() / (f_linearized - f_start).norm()
     assert compute(tiny())["scalars"]["linearization_error"] == pytest.approx(expected.item(), rel=ITERATED)
 
 
@@ -149,8 +149,8 @@ def test_a_gram_matrix_with_more_rows_than_parameters_is_singular_for_certain():
 def test_below_the_noise_floor_is_undecidable(tmp_path):
     """Two equal inputs make K singular, though there are parameters enough: arithmetic cannot tell."""
     x = np.random.default_rng(0).normal(size=(4, 5))
-    np.savez(tmp_path / "twins.npz", x=np.concatenate([x, x]), y=np.arange(8.0))
-    data = {"name": str(tmp_path / "twins.npz"), "n_train": 7, "n_test": 1}
+    np.savez(tmp_path / "duplicates.npz", x=np.concatenate([x, x]), y=np.arange(8.0))
+    data = {"name": str(tmp_path / "duplicates.npz"), "n_train": 7, "n_test": 1}
     with pytest.warns(
         AccuracyWarning, match=r"Gram matrix at the start.*repeat others \(rows 0 = 3, 1 = 5, 4 = 6\)"
     ):

@@ -130,9 +130,9 @@ def enough_for_statistics() -> Iterator[None]:
 
 def draw_seed(generator: torch.Generator) -> int:
     """A seed from where a source of randomness is; it stays there, so that its other uses do not notice."""
-    twin = torch.Generator(generator.device)
-    twin.set_state(generator.get_state())
-    return int(torch.randint(SEEDS, (), generator=twin, device=twin.device))
+    replica = torch.Generator(generator.device)
+    replica.set_state(generator.get_state())
+    return int(torch.randint(SEEDS, (), generator=replica, device=replica.device))
 
 
 class Masks:
@@ -177,14 +177,14 @@ def modes_differ(model: nn.Module, x: Tensor) -> bool:
     known by their kind.
     """
     buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
-    twin = replicate(model, buffers)
-    set_training(twin)
-    if any(_draws_or_couples(module) for module in twin.modules()):
+    replica = replicate(model, buffers)
+    set_training(replica)
+    if any(_draws_or_couples(module) for module in replica.modules()):
         return True
     x = x[:PROBED]
     try:
         with torch.no_grad(), Masks(0, 0, x.device):
-            trained = output_tensor(twin, twin(x))
+            trained = output_tensor(replica, replica(x))
     except Exception:  # too few examples for a batch, or anything else: the modes are then kept apart with care
         return True
     if any(not torch.equal(buffers[name], buffer) for name, buffer in model.named_buffers()):

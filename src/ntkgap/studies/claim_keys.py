@@ -1,4 +1,4 @@
-"""Keys of claims and figures that an earlier version called otherwise; files and presets that have them are read."""
+"""Keys of claims and figures that an earlier version called otherwise: its files and presets are read."""
 
 import warnings
 

@@ -290,7 +290,7 @@ def test_a_compiled_reference():
     assert found.shape == (8, 8)
 
 
-def test_twins_of_networks_that_cut_the_graph_on_some_inputs_only():
+def test_linearized_networks_that_cut_the_graph_on_some_inputs_only():
     def gated(m, x):
         h = m.a(x)
         with torch.no_grad():
@@ -301,10 +301,10 @@ def test_twins_of_networks_that_cut_the_graph_on_some_inputs_only():
     quiet = torch.randn(3, 6, dtype=torch.float64).clamp(-1, 1)
     loud = quiet.clone()
     loud[:, 0] = 2.0
-    twin = ng.linearize(model)
-    twin(quiet)
+    linearized = ng.linearize(model)
+    linearized(quiet)
     right = model(loud).detach() + row_jacobian(model, loud).sum(-1)
     with torch.no_grad():
-        for p in twin.network.parameters():
+        for p in linearized.network.parameters():
             p.add_(1.0)
-    near(twin(loud).detach(), right)
+    near(linearized(loud).detach(), right)

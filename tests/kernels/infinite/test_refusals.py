@@ -92,7 +92,7 @@ CASES = {
         r"means are not zero",
     ),
     "equal copies": (
-        Forward(lambda m, x: _copy(m)(x) - m.a(x), twin=NTKLinear(6, 6)),
+        Forward(lambda m, x: _copy(m)(x) - m.a(x), linearized=NTKLinear(6, 6)),
         VECTORS,
         r"starts with exactly the weights of",
     ),
@@ -236,8 +236,8 @@ CASES = {
 
 
 def _copy(model):
-    model.twin.weight.data.copy_(model.a.weight.data)
-    return model.twin
+    model.linearized.weight.data.copy_(model.a.weight.data)
+    return model.linearized
 
 
 _trained_norm.running_mean.fill_(0.3)

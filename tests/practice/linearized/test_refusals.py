@@ -81,15 +81,15 @@ def reentrant(m, x):
     ],
 )
 def test_forward_passes(forward, message):
-    twin = ng.linearize(With(forward, a=nn.Linear(4, 2)))
+    linearized = ng.linearize(With(forward, a=nn.Linear(4, 2)))
     with pytest.raises(ModelError, match=message):
-        twin(torch.ones(3, 4))
+        linearized(torch.ones(3, 4))
 
 
 def test_a_parameter_that_cannot_be_replaced():
-    twin = ng.linearize(held_elsewhere())
+    linearized = ng.linearize(held_elsewhere())
     with pytest.raises(ModelError, match=r"uses 'a\.(weight|bias)' through a reference of its own"):
-        twin(torch.ones(3, 4))
+        linearized(torch.ones(3, 4))
 
 
 def test_errors_of_the_network_name_its_inputs():

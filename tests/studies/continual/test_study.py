@@ -139,7 +139,7 @@ def test_what_makes_no_sense_is_refused_in_words(changes, words):
         tiny(**changes)
 
 
-def test_the_linearized_twin_does_what_the_kernel_at_the_start_says():
+def test_the_linearized_model_does_what_the_kernel_at_the_start_says():
     """In single precision; of 25 test examples a task none is decided otherwise. The network itself errs."""
     scalars = compute(tiny(linearized=True).cells()[0])["scalars"]
     assert scalars["gap_twin"] == 0

@@ -94,7 +94,7 @@ class Learner:
     def train(
         self, stop: int, method: Method, observe: Observer | None = None, linearized: bool = False
     ) -> TaskRuns:
-        """Learn all tasks, each for so many steps; the network itself, or its linearized twin."""
+        """Learn all tasks, each for so many steps; the network itself, or its linearized model."""
         network = linearize(self.network()) if linearized else self.network()
         return self._train(network, method, observe, self.plan.settings(stop, method, network))
 

@@ -9,10 +9,10 @@ from ntkgap.studies.continual.problem import ContinualProblem
 from ntkgap.studies.continual.record import (
     ends,
     record_accuracy,
+    record_linearized,
     record_method,
     record_prediction,
     record_stop,
-    record_twin,
 )
 from ntkgap.studies.continual.stored import StoredScores
 from ntkgap.studies.continual.task_start import TaskStart
@@ -31,7 +31,7 @@ def measure(problem: ContinualProblem, width: int, seed: int) -> Findings:
     for name, prediction in learner.predictions().items():
         record_prediction(name, prediction, findings)
     if problem.linearized and learner.kernels:
-        record_twin(learner.train(stops[-1], Plain(), linearized=True), findings)
+        record_linearized(learner.train(stops[-1], Plain(), linearized=True), findings)
     ends(findings)
     for accuracy in learner.plan.accuracies:
         record_accuracy(accuracy, learner.train_until(accuracy), findings)

@@ -29,7 +29,7 @@ class ContinualProblem(BaseProblem):
             start of every task (``"task_start"``).
         full_kernel: whether kernels of finite networks are taken for all pairs of outputs; if not, for the mean
             over outputs, which is their limit and cheap.
-        linearized: whether the network's linearized twin learns the stream too, for as long as it takes most: the
+        linearized: whether the network's linearized model learns the stream too, for as long as it takes most: the
             control whose kernel cannot move.
         probes: examples on which the movement of the kernel is measured.
         train: how a user trains, in place of ``training``; as that says if not given.

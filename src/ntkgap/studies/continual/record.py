@@ -87,11 +87,11 @@ def record_prediction(name: str, prediction: PredictedScores, findings: Findings
     findings.scalars[f"overlap_{name}"] = float(prediction.overlap[pairs].mean())
 
 
-def record_twin(runs: TaskRuns, findings: Findings) -> None:
-    """Compare what the linearized twin has come to with what the kernel at the start predicted for it.
+def record_linearized(runs: TaskRuns, findings: Findings) -> None:
+    """Compare what the linearized model has come to with what the kernel at the start predicted for it.
 
     Args:
-        runs: of the twin alone, for the longest stopping time.
+        runs: of the linearized model alone, for the longest stopping time.
         findings: with that prediction.
     """
     scores, last = runs.scores[0], len(findings.curves["forgetting"]) - 1
@@ -99,7 +99,7 @@ def record_twin(runs: TaskRuns, findings: Findings) -> None:
     findings.scalars["gap_twin"] = score_gap(predicted, scores)
     findings.scalars["forgetting_twin"] = _forgetting(scores, bool(runs.diverged[0]))
     if runs.diverged[0]:
-        findings.add_divergence("the linearized twin diverged")
+        findings.add_divergence("the linearized model diverged")
 
 
 def record_method(name: str, runs: TaskRuns, stored: Tensor | None, findings: Findings) -> None:

@@ -101,14 +101,14 @@ def _gaps() -> StudyFigure:
         title="How far predictions are off after long training, and where it comes from",
         caption="Mean distance of predicted and observed accuracies. Within a task: every task is predicted from "
         "the function that the network has when it begins, so that errors of earlier tasks do not count. The "
-        "linearized twin does what the kernel at the start says, but for single precision.",
+        "linearized model does what the kernel at the start says, but for single precision.",
         y_label="mean |R predicted − R observed|",
         measured="gap_initial_long",
         references=(
             ("gap_infinite_long", KERNELS["infinite"]),
             ("gap_task_start_long", KERNELS["task_start"]),
             ("gap_within_task_long", "within a task alone"),
-            ("gap_twin", "K(θ₀) of the linearized twin: a control"),
+            ("gap_twin", "K(θ₀) of the linearized model: a control"),
         ),
         measured_label=KERNELS["initial"],
         log_y=False,
@@ -173,7 +173,7 @@ def _methods() -> StudyFigure:
 
 
 def tables(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]) -> list[Table]:
-    """Forgetting predicted and observed at every width; accuracies and conventions at the smallest and the largest.
+    """Forgetting predicted and observed at every width; accuracies at the smallest and the largest.
 
     Args:
         cells: those that are done, by problem.
@@ -201,7 +201,9 @@ def tables(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict])
 
 def _predicted(i: int, problem: str, cells: Sequence[Measured]) -> Table:
     """What is forgotten at every width, beside what every kernel says will be."""
-    columns = {name: label for name, label in _predicted_columns().items() if any(name in c.scalars for c in cells)}
+    columns = {
+        name: label for name, label in _predicted_columns().items() if any(name in c.scalars for c in cells)
+    }
     by_width = {
         width: [c.scalars for c in cells if c.width == width] for width in sorted({c.width for c in cells})
     }
@@ -227,7 +229,9 @@ def _predicted_columns() -> dict[str, str]:
         found[f"forgetting_{when}"] = f"{word}: observed"
         found |= {f"forgetting_{name}_{when}": f"{word}: by {label}" for name, label in PREDICTED_BY.items()}
     without_end = ("infinite", "initial")
-    return found | {f"forgetting_{name}_converged": f"without end: by {PREDICTED_BY[name]}" for name in without_end}
+    return found | {
+        f"forgetting_{name}_converged": f"without end: by {PREDICTED_BY[name]}" for name in without_end
+    }
 
 
 def _by_convention(i: int, problem: str, cells: Sequence[Measured]) -> Table:

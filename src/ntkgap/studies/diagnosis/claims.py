@@ -9,6 +9,9 @@ from ntkgap.studies.diagnosis.ensemble import ensemble_claims
 from ntkgap.studies.diagnosis.forgetting import forgetting_claims
 from ntkgap.studies.spec import Spec
 
+# What stores call the linearized model.
+NAMES = {"twin": "linearized"}
+
 
 class Tolerances(Spec):
     """How close is close enough; conventions, not theorems.
@@ -200,7 +203,7 @@ def _of_tests(tolerances: Tolerances) -> list[Claim]:
         "closely as the network."
     )
     claims = []
-    for key, title, what, caveat in (
+    for number, title, what, caveat in (
         ("twin", "The linearized model generalizes as well as the network", "linearized model", ""),
         ("kernel_start", "Kernel regression with K(θ₀) does, too", "regression with K(θ₀)", how),
         (
@@ -212,12 +215,12 @@ def _of_tests(tolerances: Tolerances) -> list[Claim]:
     ):
         claims.append(
             Claim(
-                key=f"{key}_generalizes",
+                key=f"{NAMES.get(number, number)}_generalizes",
                 title=title,
                 statement=f"The test loss of the {what} is hardly above the network's.",
                 source="Fort et al. 2020; Ortiz-Jiménez et al. 2021; Vyas et al. 2022",
                 kind="payoff",
-                quantity=f"{key}_test_ratio",
+                quantity=f"{number}_test_ratio",
                 label=f"test loss, {what} / network",
                 threshold=tolerances.loss,
                 direction="below",

@@ -1,6 +1,6 @@
 """What the kernel regime promises about optimization, as claims that a measurement can refute."""
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.figures import CurveFigure, WidthFigure
@@ -19,14 +19,14 @@ class Tolerances(Spec):
         rate: of natural gradient's rate, relative.
         curve: of the training curve, relative to the initial residual.
         kernel: of the kernel's change, relative.
-        twin: of the trained network's predictions, relative to what training changed.
+        linearized: of the trained network's predictions, relative to what training changed.
         limit: of the kernel at initialization, relative to the infinite-width kernel.
     """
 
     rate: float = Field(default=0.1, gt=0)
     curve: float = Field(default=0.05, gt=0)
     kernel: float = Field(default=0.1, gt=0)
-    twin: float = Field(default=0.1, gt=0)
+    linearized: float = Field(default=0.1, gt=0, validation_alias=AliasChoices("linearized", "twin"))
     limit: float = Field(default=0.1, gt=0)
 
 
@@ -163,18 +163,18 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
             exponent=-0.5,
         ),
         Claim(
-            key="linearized_twin",
-            title="The trained network predicts what its linearized twin predicts",
+            key="linearized_model",
+            title="The trained network predicts what its linearized model predicts",
             question="Does it predict what its linearized model does?",
             headline="networks predict what their linearized models do",
-            statement="On test points, f_T agrees with the first-order twin trained for the same time.",
+            statement="On test points, f_T agrees with the linearized model trained for the same time.",
             source="Lee et al. 2019, Theorem 2.1",
             kind="consequence",
             quantity="linearization_error",
             label="‖f_T − f_T^lin‖ / ‖f_T^lin − f_0‖ on test points",
-            threshold=tolerances.twin,
+            threshold=tolerances.linearized,
             direction="below",
-            criterion=f"the difference is below {tolerances.twin:.0%} of what training changed",
+            criterion=f"the difference is below {tolerances.linearized:.0%} of what training changed",
             prediction="shrinks like m^(−1/2)",
             caveat=matched,
             exponent=-0.5,

@@ -53,7 +53,7 @@ class OptimizationStudy(BaseStudy):
         """Eight about every network, three about a user's own training, and two about networks that race."""
         race = [replace(claim, optional=True) for claim in make_race_claims()]
         limits = self.tolerances
-        return [*make_claims(limits), *own_training_claims(limits.curve, limits.kernel, limits.twin), *race]
+        return [*make_claims(limits), *own_training_claims(limits.curve, limits.kernel, limits.linearized), *race]
 
     def answers(self, cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]) -> list[Table]:
         """Is the condition met, from which width would it be, is natural gradient fast anyway, does it pay."""

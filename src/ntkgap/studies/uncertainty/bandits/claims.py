@@ -79,19 +79,20 @@ def claims() -> list[Claim]:
             key="evidence_bonus_pays",
             title="The bonus that evidence sets pays",
             question="Exploring: is the bonus set by the evidence better than none?",
-            statement="Laplace-UCB has less regret than its twin that fits precision and noise by the same "
-            "evidence, but always takes the arm of the largest mean.",
-            source="Wenger, Dangel, Kristiadi 2023, section on uncertainty; the twin is a control of ours",
+            statement="Laplace-UCB has less regret than the same policy without a bonus, which fits precision and "
+            "noise by the same evidence, but always takes the arm of the largest mean.",
+            source="Wenger, Dangel, Kristiadi 2023, section on uncertainty; the comparison is ours",
             kind="payoff",
             quantity="bandit_evidence_over_greedy",
-            label="regret with evidence / of its twin without a bonus",
+            label="regret with evidence / of the same policy without a bonus",
             threshold=1.0,
             direction="below",
             criterion="the regret is smaller",
             prediction="none",
             caveat="Evidence also chooses the penalty of the training: without this control what a better fit "
             "gains would count as exploration. Networks that start at zero expect the same of all arms, and ties "
-            "go to an arm at random: until the first training the twin explores, whether it wants to or not.",
+            "go to an arm at random: until the first training the policy without a bonus "
+            "explores all the same.",
         ),
         Claim(
             key="schedule_near_limit",

@@ -91,7 +91,7 @@ class BanditProblem(BaseProblem):
         schedule: of theory.
         gradients: at which parameters gradients are taken: those at ``"selection"``, ``"initial"`` or
             ``"current"`` ones.
-        mean: where the expected rewards come from: ``"network"``, ``"linearized"`` twin, or ``"kernel_ridge"``.
+        mean: where the expected rewards come from: ``"network"``, ``"linearized"`` model, or ``"kernel_ridge"``.
         rules: those without a constant to tune.
         tuned: constants to try, by rule.
         epsilon: of ε-greedy.
