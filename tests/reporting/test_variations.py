@@ -96,9 +96,9 @@ def test_a_line_counts_the_claims_that_hold_at_every_value():
 def test_figures_show_what_the_axis_moves_most():
     spans = {"still": 1.01, "some": 3.0, "much": 100.0, "more": 10.0, "all": 1000.0}
     verdicts = [judge_along(claim(key=k), along({1.0: [1.0, 1.0], 2.0: [s, s]}, 1.0)) for k, s in spans.items()]
-    undecidable = judge_along(claim(key="nan"), along({1.0: [float("nan")], 2.0: [1.0]}, 1.0))
+    inconclusive = judge_along(claim(key="nan"), along({1.0: [float("nan")], 2.0: [1.0]}, 1.0))
     diverged = judge_along(claim(key="inf"), along({1.0: [float("inf")], 2.0: [float("inf")]}, 1.0))
-    chosen = most_moved([undecidable, diverged, *verdicts], 3)
+    chosen = most_moved([inconclusive, diverged, *verdicts], 3)
     assert [v.claim.key for v in chosen] == ["much", "more", "all"]
     pair = [judge_along(claim(key=k), along({1.0: LOW, 2.0: HIGH}, 1.0)) for k in ("first", "second")]
     assert [v.claim.key for v in most_moved([*verdicts, *pair], 9)] == [*spans, "first"]

@@ -65,7 +65,7 @@ def test_one_seed_without_an_answer_leaves_the_median_open():
     asked = {width_scalar(b.name): math.nan for b in BOUNDS}
     cells = [cell(16, 0, **asked), cell(16, 1, **dict.fromkeys(asked, 3.0))]
     verdicts = [measured(key, lambda w, s: 0.5) for key in ("jacobian_stable", "ngd_rate")]
-    assert required_width_table({"p": cells}, verdicts).rows[0][3] == "undecidable"
+    assert required_width_table({"p": cells}, verdicts).rows[0][3] == "inconclusive"
 
 
 @pytest.mark.parametrize(

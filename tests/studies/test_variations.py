@@ -244,9 +244,9 @@ def test_sentences_keep_to_the_words_of_the_claim():
     assert sentence == "Holds at parametrization = standard; fails at parametrization = ntk, mup."
     still = judge_along(claim(), along({1.0: LOW, 3.0: HIGH, 10.0: LOW}, 1.0)).sentence
     assert still.endswith("The median is 0.15 at both ends; the limit is 1.")
-    undecidable = judge_along(claim(), along({1.0: [math.nan, 1.0, 1.0], 10.0: [math.inf] * 3}, 1.0))
-    assert undecidable.sentence == "Fails at α = 10; inconclusive at α = 1."
-    assert "too small to tell" in undecidable.results[1.0].reason
+    inconclusive = judge_along(claim(), along({1.0: [math.nan, 1.0, 1.0], 10.0: [math.inf] * 3}, 1.0))
+    assert inconclusive.sentence == "Fails at α = 10; inconclusive at α = 1."
+    assert "too small to tell" in inconclusive.results[1.0].reason
     assert not judge_along(claim(quantity="elsewhere"), names).results
 
 

@@ -156,7 +156,7 @@ def _claim_panel(ax: Axes, verdict: Verdict, seeds: list[tuple[int, float]]) -> 
         bottom = min(v for _, v in finite)
         low = [max(i.low, bottom) for _, i in decided]
         ax.fill_between(widths, low, [min(i.high, top) for _, i in decided], color=MEASURED, alpha=0.18, lw=0)
-    if not finite:  # every seed diverged or is undecidable: show the neighborhood of the limit
+    if not finite:  # every seed diverged or is inconclusive: show the neighborhood of the limit
         ax.set_ylim(claim.threshold / 10, claim.threshold * 10)
     _draw_theory(ax, verdict)
     ax.axhline(claim.threshold, color=LIMIT, ls="--", lw=1.1, label=f"limit {claim.threshold:g}")
@@ -203,7 +203,7 @@ def shade_where_it_holds(ax: Axes, claim: Claim) -> None:
 
 def mark_missing(ax: Axes, seeds: Sequence[tuple[float, float]]) -> None:
     """Say which widths (or other values) have seeds that are not in the picture, and why."""
-    for test, word, height in ((math.isinf, "diverged or stopped", 0.97), (math.isnan, "undecidable", 0.03)):
+    for test, word, height in ((math.isinf, "diverged or stopped", 0.97), (math.isnan, "inconclusive", 0.03)):
         if widths := sorted({w for w, v in seeds if test(v)}):
             _mark(ax, widths, height, word)
 

@@ -19,7 +19,7 @@ EDGE = 0.985
 def scatter_figure(spec: ScatterFigure, cells: Mapping[str, Sequence[Measured]]) -> Figure:
     """Points of all cells in four quadrants, one panel a problem, darker where the network is wider.
 
-    Infinite numbers are drawn as triangles on the upper or right edge, undecidable ones counted in the legend.
+    Infinite numbers are drawn as triangles on the upper or right edge, inconclusive ones counted in the legend.
 
     Args:
         spec: what to draw.
@@ -39,7 +39,7 @@ def scatter_figure(spec: ScatterFigure, cells: Mapping[str, Sequence[Measured]])
             _draw_width(ax, [(x, y) for w, x, y in points if w == width], color, f"width {width}")
         missing = sum(math.isnan(x) or math.isnan(y) for _, x, y in points)
         if missing:
-            ax.plot([], [], "x", color=LIMIT, ms=5, label=f"undecidable: {missing}")
+            ax.plot([], [], "x", color=LIMIT, ms=5, label=f"inconclusive: {missing}")
         ax.axvline(spec.x_limit, color=LIMIT, ls="--", lw=1.1)
         ax.axhline(spec.y_limit, color=LIMIT, ls="--", lw=1.1)
         _name_quadrants(ax, spec)

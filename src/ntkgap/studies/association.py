@@ -23,7 +23,7 @@ class Pair:
     """Two numbers of one cell.
 
     Attributes:
-        x: the one; infinite if it diverged, NaN if undecidable.
+        x: the one; infinite if it diverged, NaN if inconclusive.
         y: the other.
         seed: the replicate to which the cell belongs.
         stratum: cells are compared with those of the same stratum alone.

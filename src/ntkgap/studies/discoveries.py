@@ -20,7 +20,7 @@ def level_p(claim: Claim, values: Sequence[float]) -> float:
     """Two-sided sign test: probability of so many seeds on one side of the threshold if that were the median.
 
     It assumes nothing of the distribution. Student's t of so few seeds does: with uniform or skewed noise it lets
-    a wrong verdict stand on 10 to 18 % of pages of 40, where 5 % are asked for. Seeds that are undecidable or at
+    a wrong verdict stand on 10 to 18 % of pages of 40, where 5 % are asked for. Seeds that are inconclusive or at
     the threshold count for neither side.
 
     Args:

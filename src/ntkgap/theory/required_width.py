@@ -23,7 +23,7 @@ class WidthBound:
         name: authors and year.
         source: paper and place.
         formula: in n, d, λ0, φ, ν, δ, L, ‖X‖.
-        width: units a hidden layer, constant 1 and logarithms dropped; NaN where λ0 is undecidable.
+        width: units a hidden layer, constant 1 and logarithms dropped; NaN where λ0 is below numerical precision.
         applies_to: networks and algorithms that the theorem is about.
         exact: whether the formula is the theorem's but for a constant factor; False where it also drops
             logarithms or has a quantity of the theorem replaced by λ0.
@@ -117,8 +117,8 @@ def required_width(x: Tensor, *, nu: float = 1.0, delta: float = 0.1, depth: int
     lambda_min = found.lambda_min if found.positive_definite else math.nan
     if not found.positive_definite:
         notes.append(
-            f"λ_min(H∞) = {found.lambda_min:.2e} is below the noise floor {found.noise_floor:.2e}: undecidable, "
-            "so are the widths that depend on it"
+            f"λ_min(H∞) = {found.lambda_min:.2e} is below the noise floor {found.noise_floor:.2e}; the widths "
+            "that depend on it are inconclusive"
         )
     separation = float(torch.nn.functional.pdist(unit).min())
     problem = Problem(

@@ -161,7 +161,7 @@ def scatter_panels(spec: ScatterFigure, cells: Cells) -> list[Panel]:
         left_out = sum(not all(math.isfinite(v) and v > 0 for v in point) for point in points)
         names = ("upper left", "upper right", "lower left", "lower right")
         parts = [f"{place}: {text}" for place, text in zip(names, spec.quadrants, strict=True) if text]
-        notes = [f"Not drawn: {left_out} of {len(points)} cells, infinite or undecidable"] if left_out else []
+        notes = [f"Not drawn: {left_out} of {len(points)} cells, infinite or inconclusive"] if left_out else []
         note = "; ".join([*notes, *parts])
         rules = (
             Rule(f"limit {spec.y_limit:g} of {spec.y_label}", spec.y_limit),

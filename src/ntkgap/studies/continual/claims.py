@@ -46,7 +46,7 @@ def _width(stops: Sequence[int], scores: Sequence[float], own_function: bool) ->
         statement: str,
         quantity: str,
         caveat: str,
-        undecidable: str,
+        inconclusive: str,
         headline: str = "",
     ) -> Claim:
         return Claim(
@@ -64,7 +64,7 @@ def _width(stops: Sequence[int], scores: Sequence[float], own_function: bool) ->
             criterion=f"it forgets less by more than {DROP:.0%} of accuracy",
             prediction="nothing of finite widths; what infinite width forgets is drawn in the figures below",
             caveat=caveat,
-            undecidable=undecidable,
+            inconclusive=inconclusive,
             log_scale=False,
         )
 

@@ -127,7 +127,7 @@ def _of_regime(tolerances: Tolerances) -> list[Claim]:
             direction="below",
             criterion=f"the relative distance is below {tolerances.limit:.0%}",
             prediction="shrinks like m^(−1/2)",
-            undecidable="no infinite-width kernel is known for the network",
+            inconclusive="no infinite-width kernel is known for the network",
             exponent=-0.5,
             optional=True,
         ),

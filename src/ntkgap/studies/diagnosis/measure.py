@@ -31,8 +31,8 @@ from ntkgap.studies.findings import Findings
 from ntkgap.studies.model import notes_on
 from ntkgap.studies.uncertainty.ensembles.prediction import Kernel
 
-CONTESTANTS = ("network", "twin", "kernel_start", "kernel_end")
-RATIOS = {name: f"{name}_test_ratio" for name in CONTESTANTS[1:]}
+PREDICTORS = ("network", "twin", "kernel_start", "kernel_end")
+RATIOS = {name: f"{name}_test_ratio" for name in PREDICTORS[1:]}
 
 OF_KERNEL = ("kernel_change", "kernel_distance", "alignment_end")
 OF_GAP = ("linearization_gap", "linearization_gap_test")

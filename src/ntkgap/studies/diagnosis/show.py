@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from ntkgap.studies.diagnosis.measure import CONTESTANTS
+from ntkgap.studies.diagnosis.measure import PREDICTORS
 from ntkgap.studies.diagnosis.regime import regime_of
 from ntkgap.studies.figures import CurveFigure, StudyFigure, Table, WidthFigure
 from ntkgap.studies.measured import Measured
@@ -32,12 +32,12 @@ def answers(verdicts: Sequence[Verdict]) -> Table:
 
 
 def contest_table(cells: Mapping[str, Sequence[Measured]]) -> list[Table]:
-    """Who generalizes best at the largest width; one table a problem, one row a contestant."""
+    """Who generalizes best at the largest width; one table a problem, one row a predictor."""
     tables = []
     for i, (problem, found) in enumerate(cells.items()):
         widest = max(c.width for c in found)
         there = [c for c in found if c.width == widest]
-        rows = [row for name in CONTESTANTS if (row := _row(name, there))]
+        rows = [row for name in PREDICTORS if (row := _row(name, there))]
         if rows:
             tables.append(
                 Table(
@@ -56,7 +56,7 @@ def contest_table(cells: Mapping[str, Sequence[Measured]]) -> list[Table]:
 
 
 def _row(name: str, cells: Sequence[Measured]) -> tuple[str, ...] | None:
-    """One contestant; None where no seed has it."""
+    """One predictor; None where no seed has it."""
     losses = [_ratio(name, cell) for cell in cells]
     scores = [cell.scalars.get(f"{name}_test_score", math.nan) for cell in cells]
     if all(map(math.isnan, [*losses, *scores])):
@@ -73,8 +73,8 @@ def _ratio(name: str, cell: Measured) -> float:
 
 def _best(cell: Measured) -> str:
     """By loss where all that were tried have one, else by score; the first of several."""
-    losses = {n: cell.scalars[key] for n in CONTESTANTS if (key := f"{n}_test_loss") in cell.scalars}
-    scores = {n: -cell.scalars[key] for n in CONTESTANTS if (key := f"{n}_test_score") in cell.scalars}
+    losses = {n: cell.scalars[key] for n in PREDICTORS if (key := f"{n}_test_loss") in cell.scalars}
+    scores = {n: -cell.scalars[key] for n in PREDICTORS if (key := f"{n}_test_score") in cell.scalars}
     found = losses if len(losses) >= len(scores) else scores
     return min(found, key=lambda name: found[name]) if found else ""
 

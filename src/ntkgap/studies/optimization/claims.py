@@ -48,9 +48,9 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
             direction="above",
             criterion="λ_min is above the noise floor of the arithmetic, nC·ε·λ_max",
             prediction="infinitely wide networks on distinct inputs: positive",
-            caveat="Below the floor λ_min may be zero or merely small: that is undecidable, not a failure. "
+            caveat="Below the floor λ_min may be zero or merely small: that is inconclusive, not a failure. "
             "It fails for certain only where there are fewer parameters than rows.",
-            undecidable=below_floor,
+            inconclusive=below_floor,
         ),
         Claim(
             key="jacobian_stable",
@@ -70,7 +70,7 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
             "sufficient: where it is not met, natural gradient may still be fast: see the claim "
             "'Natural gradient descent follows its predicted rate'. The "
             "theorem also limits the step size, η ≤ (1 − 2C)/(1 + C)²: see the figure below.",
-            undecidable=f"{below_floor}, or the path ended early",
+            inconclusive=f"{below_floor}, or the path ended early",
             slowest_exponent=-0.25,
         ),
         Claim(
@@ -89,7 +89,7 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
             caveat="What is found, on the path or by search, is a lower bound: it can refute the condition, never "
             "confirm it. Where nothing of ½ or more is found, nothing is decided. Networks that the preset does "
             "not search (for their size, or at all) show the path alone, which may be far less.",
-            undecidable=f"{below_floor}, or no C′ of ½ or more was found in the ball, which confirms nothing",
+            inconclusive=f"{below_floor}, or no C′ of ½ or more was found in the ball, which confirms nothing",
             slowest_exponent=-0.25,
         ),
         Claim(
@@ -107,7 +107,7 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
             prediction="shrinks like m^(−1/2)",
             caveat="The distance of single networks, not of their mean, which is closer. In standard "
             "parametrization Θ grows with the width and is taken at the width of each network.",
-            undecidable="no infinite-width kernel is known for the network",
+            inconclusive="no infinite-width kernel is known for the network",
             exponent=-0.5,
         ),
         Claim(
@@ -127,7 +127,7 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
             caveat="The mean error over more steps is smaller: with hardly any residual left a network contracts "
             "as predicted. So the worst step is judged, of the same number of steps for all networks. A run that "
             "diverges, or whose Gram matrix turns singular, counts as infinite error.",
-            undecidable=below_floor,
+            inconclusive=below_floor,
         ),
         Claim(
             key="gd_curve",
@@ -148,7 +148,7 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
         ),
         Claim(
             key="kernel_constant",
-            title="The kernel stays put during training",
+            title="The kernel is nearly constant in training",
             question="Is the kernel nearly constant in training?",
             statement="‖K(θ_T) − K(θ₀)‖_F is small against ‖K(θ₀)‖_F after gradient descent.",
             source="Jacot, Gabriel, Hongler 2018, Theorem 2; Lee et al. 2019",

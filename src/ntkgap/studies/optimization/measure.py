@@ -20,10 +20,10 @@ from ntkgap.practice import jacobian_change, natural_gradient_descent, train
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.optimization.ball import Inside, may_search, search_ball
 from ntkgap.studies.optimization.claims import RATE_STEPS
+from ntkgap.studies.optimization.comparison import compare_optimizers
 from ntkgap.studies.optimization.drift import PathDrift
 from ntkgap.studies.optimization.own_training import OF_OWN_TRAINING, follow_own_training
 from ntkgap.studies.optimization.problem import OptimizationProblem
-from ntkgap.studies.optimization.race import race
 from ntkgap.studies.optimization.start import Start, distance, initialize, norm
 from ntkgap.theory import (
     STABILITY_LIMIT,
@@ -48,7 +48,7 @@ def measure(problem: OptimizationProblem, width: int, seed: int) -> Findings:
     start = initialize(problem, width, seed, findings)
     follow_natural_gradient(problem, start, seed, findings)
     follow_gradient_descent(problem, start, findings)
-    race(problem, start, seed, findings)
+    compare_optimizers(problem, start, seed, findings)
     if problem.train is not None:
         try:
             follow_own_training(problem.train, start, seed, problem.gradient_descent.observations, findings)

@@ -147,7 +147,7 @@ def own_training_claims(curve: float, kernel: float, linearized: float) -> list[
         ),
         Claim(
             key="own_kernel",
-            title="The kernel stays put while you train",
+            title="The kernel is nearly constant while you train",
             question="Is the kernel nearly constant while you train?",
             statement="‖K(θ_T) − K(θ₀)‖_F is small against ‖K(θ₀)‖_F after your training.",
             source="Jacot, Gabriel, Hongler 2018, Theorem 2",

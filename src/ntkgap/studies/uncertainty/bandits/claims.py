@@ -147,7 +147,7 @@ def claims() -> list[Claim]:
         ),
         Claim(
             key="reward_kernel_constant",
-            title="The reward network's kernel stays put while it explores",
+            title="The kernel of the reward network is nearly constant",
             question="Exploring: is the kernel nearly constant?",
             statement="The Gram matrix of seen gradients changes little from θ₀ to the end of the game.",
             source=f"{NEURAL_UCB}, lemma 5.1 and B.3 (m large); Jacot, Gabriel, Hongler 2018",

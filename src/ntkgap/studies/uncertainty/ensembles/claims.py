@@ -43,7 +43,7 @@ def _moments() -> list[Claim]:
             prediction="a bias of order 1/width (Dyer, Gur-Ari 2020)",
             exponent=-1.0,
             caveat=slow,
-            undecidable=chance,
+            inconclusive=chance,
         ),
         Claim(
             key="ensemble_covariance",
@@ -61,7 +61,7 @@ def _moments() -> list[Claim]:
             prediction="a bias of order 1/width (Dyer, Gur-Ari 2020)",
             exponent=-1.0,
             caveat=slow,
-            undecidable=chance,
+            inconclusive=chance,
         ),
         Claim(
             key="ensemble_early",
@@ -76,7 +76,7 @@ def _moments() -> list[Claim]:
             direction="below",
             criterion=f"both biases are below their limits, {MEAN_TOLERANCE:.0%} and {COVARIANCE_TOLERANCE:.0%}",
             prediction="theory holds at every time, not only in the end",
-            undecidable=chance,
+            inconclusive=chance,
         ),
     ]
 
