@@ -22,7 +22,7 @@ from ntkgap.studies.diagnosis.quantities import (
     outputs_of,
 )
 from ntkgap.studies.diagnosis.recipe import recipe_of
-from ntkgap.studies.diagnosis.regression import kernel_of, kernel_predictions, stopping_time
+from ntkgap.studies.diagnosis.regression import kernel_of, kernel_predictions, training_time
 from tests.studies.clear_cut import clear_cut
 from tests.studies.diagnosed import diagnosed, regime_from, study
 from tests.tolerances import EXACT, ITERATED
@@ -82,7 +82,7 @@ def test_kernel_regression_is_gradient_flow(moved, left):
     mean = (full @ full.T).reshape(10, 3, 10, 3).diagonal(dim1=1, dim2=3).mean(-1)
     kernel, cross = mean[:6, :6].detach(), mean[6:, :6].detach()
     kappa, modes = torch.linalg.eigh(kernel)
-    t = stopping_time(kappa, (modes.T @ y).square().sum(1), left)
+    t = training_time(kappa, (modes.T @ y).square().sum(1), left)
     decay = torch.as_tensor(scipy.linalg.expm(-kernel.numpy() * t))
     assert float((decay @ y).square().sum() / y.square().sum()) == pytest.approx(left, rel=1e-4)
     expected = cross @ torch.linalg.solve(kernel, (torch.eye(6) - decay) @ y)
@@ -92,8 +92,8 @@ def test_kernel_regression_is_gradient_flow(moved, left):
 
 def test_kernel_regression_stops_at_last():
     kappa, squares = torch.tensor([0.0, 1.0], dtype=torch.float64), torch.tensor([1.0, 1.0], dtype=torch.float64)
-    assert stopping_time(kappa, squares, 0.1) == 1e6  # half of it cannot be fitted
-    assert stopping_time(kappa, squares, 1.5) == 0.0
+    assert training_time(kappa, squares, 0.1) == 1e6  # half of it cannot be fitted
+    assert training_time(kappa, squares, 1.5) == 0.0
 
 
 # The rule, on made-up numbers.

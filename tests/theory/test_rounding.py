@@ -79,12 +79,12 @@ def below():
 
 @pytest.fixture(scope="module")
 def positive():
-    """λ_min is positive in float32 by luck, and at most a tenth of what it is."""
-    for half in torch.linspace(9.0, 11.0, 200):  # which one has the luck is a matter of the last digits
+    """λ_min is positive in float32 by chance, and at most a tenth of what it is."""
+    for half in torch.linspace(9.0, 11.0, 200):  # which one it is, is a matter of the last digits
         problem = line(float(half), 10, torch.Generator().manual_seed(0))
         if 0 < 10 * smallest(problem.gram[SINGLE]) < smallest(problem.gram[DOUBLE]):
             return problem
-    pytest.fail("no kernel is positive by luck")
+    pytest.fail("no kernel is positive by chance")
 
 
 def ensemble(p, dtype, time=None):

@@ -27,7 +27,7 @@ from torch import Tensor
 from ntkgap.errors import AccuracyWarning
 from ntkgap.kernels.duplicates import describe_rows, equal_rows, parallel_rows
 
-# A change of the targets by more than this part of their size is worth a warning.
+# A change of the targets by more than this fraction of their size is worth a warning.
 TOLERANCE = 0.1
 
 # The error of a kernel may exceed nεκ_max by so much: those of infinite width do, near correlations of one.

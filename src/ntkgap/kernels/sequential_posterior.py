@@ -10,7 +10,7 @@ from ntkgap.one_line import line_of
 
 # Rows of the factor are kept in panels of so many: a panel is one matrix product and one small triangular solve.
 PANEL = 256
-# The pivot own + noise − ... is a difference; below this part of its terms it is rounding.
+# The pivot own + noise − ... is a difference; below this fraction of its terms it is rounding.
 ROUNDING = 1e-15
 # Entries (i, j) and (j, i) may differ by so much of the largest: rounding of products in float32.
 SYMMETRY = 1e-4

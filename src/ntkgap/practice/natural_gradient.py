@@ -104,7 +104,7 @@ def natural_gradient_descent(
         with clock:
             if solver == "cholesky":
                 system = CholeskySystem(model, data, recipe, check=step == 0)
-                recipe = system.at.recipe  # how the Jacobian is had was found and proved in the first step
+                recipe = system.at.recipe  # how the Jacobian is had was found and checked in the first step
             else:
                 system = MatrixFreeSystem(model, data)
         curve.losses.append(0.5 * system.residual.square().sum().item())

@@ -17,7 +17,7 @@ from ntkgap.practice.losses import outputs_like, squared_loss
 
 STEP_SIZES = tuple(2.0**-k for k in range(11))
 
-# The part of the predicted reduction that a step size has to deliver.
+# The fraction of the predicted reduction that a step size has to deliver.
 DELIVERED = 0.5
 
 # Of the mean eigenvalue, where adaptive damping begins; it finds its own level within a few steps.

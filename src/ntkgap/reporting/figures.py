@@ -209,7 +209,7 @@ def mark_missing(ax: Axes, seeds: Sequence[tuple[float, float]]) -> None:
 
 
 def _mark(ax: Axes, widths: Sequence[float], height: float, word: str) -> None:
-    """Crosses over these widths, at a height in parts of the panel's."""
+    """Crosses over these widths, at a height given as a fraction of the panel's."""
     ax.plot(widths, [height] * len(widths), "x", transform=ax.get_xaxis_transform(), color=LIMIT, ms=5, label=word)
 
 

@@ -17,7 +17,7 @@ from ntkgap.studies.measured import Measured
 PANEL, GAP = 2.1, 0.35
 LEFT, TOP, BOTTOM = 0.7, 0.75, 0.55
 
-# Entries darker than this part of the scale are written in white.
+# Entries darker than this fraction of the scale are written in white.
 DARK = 0.6
 
 

@@ -1,4 +1,4 @@
-"""The house style of figures for papers: fonts, colors, strokes and sizes, in one place."""
+"""The style of figures for papers: fonts, colors, strokes and sizes, in one place."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

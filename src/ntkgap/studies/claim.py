@@ -64,7 +64,7 @@ class Claim:
             Claims with the same question, about problems of different kinds, share a row of the report's first
             picture.
         headline: the statement in a few plain words; a claim that has one is in the first picture.
-        tie: a value within this part of the threshold (of 1 for a threshold of zero) is at the threshold, on
+        tie: a value within this fraction of the threshold (of 1 for a threshold of zero) is at the threshold, on
             neither side: rounding must not decide a verdict.
 
     Raises:

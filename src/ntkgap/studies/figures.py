@@ -289,7 +289,7 @@ class Matrix:
 
 @dataclass(frozen=True)
 class MatrixFigure:
-    """Square matrices of parts of one beside each other, means over seeds; a row a problem.
+    """Square matrices of fractions beside each other, means over seeds; a row a problem.
 
     Attributes:
         key: short name, also of the file.

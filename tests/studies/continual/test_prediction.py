@@ -168,7 +168,7 @@ def test_learning_rates_of_numpy_and_torch_are_numbers(rate):
     network, stream = ng.MLP(64, 10, 4, 1, generator=torch.Generator().manual_seed(0)), tiny().load(0)
     plain, found = (ng.predict_tasks(network, stream, learning_rate=r, steps=[2]) for r in (0.02, rate))
     torch.testing.assert_close(found.test, plain.test, rtol=SINGLE, atol=SINGLE)
-    with pytest.raises(StudyError, match="1 stopping times"):
+    with pytest.raises(StudyError, match="1 training budgets"):
         found.matrix(7)
 
 
@@ -180,7 +180,7 @@ def test_a_prediction_that_diverges_is_none():
     assert torch.isfinite(predicted.test[[0, -1]]).all()  # one step is no divergence, and none has no step at all
     assert torch.isnan(predicted.test[1]).all()
     assert torch.isnan(predicted.train[1]).all()
-    with pytest.raises(StudyError, match="training diverges by stopping time 1"):
+    with pytest.raises(StudyError, match="training diverges within training budget 1"):
         predicted.matrix(1)
 
 

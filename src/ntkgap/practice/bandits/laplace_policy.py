@@ -34,9 +34,9 @@ class LaplacePolicy(NeuralPolicy):
         noise_variance: σ²; sought by the evidence where it is None, from 1 on.
         evidence_every: rounds from one maximization of the evidence to the next, each at the first training after;
             a maximization is an eigendecomposition, O(t³).
-        noise_bounds: parts of the rewards' mean square between which σ² is sought. A network that fits everything
-            it has seen finds that there is no noise, and then explores nothing; without bounds eight decades
-            either way.
+        noise_bounds: fractions of the rewards' mean square between which σ² is sought. A network that fits
+            everything it has seen finds that there is no noise, and then explores nothing; without bounds eight
+            decades either way.
 
     Attributes:
         prior_precision: δ in use.

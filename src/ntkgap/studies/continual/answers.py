@@ -50,7 +50,7 @@ def answers(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]
 
 
 def _by_time(found: Mapping[str, Verdict], beside: str) -> str:
-    """The answer at every stopping time."""
+    """The answer at every training budget."""
     parts = [f"after {steps(stop)}: {_lower(_helps(verdict))}" for stop, verdict in _stops(found).items()]
     if "width_helps_own" in found:
         parts.append(f"under your training: {_lower(_helps(found['width_helps_own']))}")
@@ -60,7 +60,7 @@ def _by_time(found: Mapping[str, Verdict], beside: str) -> str:
 
 
 def _stops(found: Mapping[str, Verdict]) -> dict[int, Verdict]:
-    """Verdicts by stopping time, ascending."""
+    """Verdicts by training budget, ascending."""
     known = {int(key.removeprefix(AFTER)): v for key, v in found.items() if key.startswith(AFTER)}
     return dict(sorted(known.items()))
 

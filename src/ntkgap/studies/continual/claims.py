@@ -10,7 +10,7 @@ MIRZADEH = "Mirzadeh et al. 2022"
 WENGER = "Wenger, Dangel, Kristiadi 2023, on continual learning"
 JACOT = "Jacot, Gabriel, Hongler 2018"
 
-# What counts as forgetting less, and as being predicted: parts of an accuracy. Conventions, not theorems.
+# What counts as forgetting less, and as being predicted: fractions of an accuracy. Conventions, not theorems.
 DROP, AGREEMENT = 0.01, 0.02
 
 # How far a kernel that is said not to move may move.
@@ -26,7 +26,7 @@ def claims(stops: Sequence[int], scores: Sequence[float], own_function: bool) ->
     """The claims: width helps; kernels predict what is forgotten; what theory guarantees never to be.
 
     Args:
-        stops: stopping times of all problems, in steps a task.
+        stops: training budgets of all problems, in steps a task.
         scores: training scores at which tasks of a problem are left.
         own_function: whether a user's training function learns the tasks.
     """
@@ -116,7 +116,7 @@ def _width(stops: Sequence[int], scores: Sequence[float], own_function: bool) ->
             at_score(score),
             "Both have learned every task about equally well, after numbers of steps that differ between widths "
             "and between tasks: later tasks may take many more than the first.",
-            f"a network did not score {100 * score:.6g} % on every task by the last stopping time",
+            f"a network did not score {100 * score:.6g} % on every task within the largest training budget",
         )
         for score in scores
     ]
@@ -129,11 +129,11 @@ def _width(stops: Sequence[int], scores: Sequence[float], own_function: bool) ->
             "at the same training loss",
             f"At the same training loss the network forgets less than {narrow}.",
             "drop_matched_long",
-            "At the longest stopping time. The better trained of the two is taken at the earlier time at which it "
-            "had the other's training loss, interpolated between two of its stopping times: the closer these are, "
-            "the better.",
+            "With the largest training budget. The better trained of the two is taken at the earlier time at "
+            "which it had the other's training loss, interpolated between two of its training budgets: the closer "
+            "these are, the better.",
             "no narrower width learns the tasks, a training diverged, or the better trained had the other's loss "
-            "before its first stopping time",
+            "before its smallest training budget",
         ),
         claim(
             "width_helps_converged",

@@ -120,7 +120,7 @@ class Learner:
         return lambda t: kernel(t) if t else first()
 
     def predictions(self) -> dict[str, PredictedScores]:
-        """R at all stopping times by the kernels that are known before training, by name."""
+        """R at all training budgets by the kernels that are known before training, by name."""
         found = {}
         network = in_float64(self.network())
         with torch.no_grad():

@@ -21,7 +21,7 @@ from ntkgap.studies.model import notes_on
 
 
 def measure(problem: ContinualProblem, width: int, seed: int) -> Findings:
-    """Train the network for every stopping time and by every method, and compare with what kernels predict."""
+    """Train the network for every training budget and by every method, and compare with what kernels predict."""
     learner, findings = Learner(problem, width, seed), Findings()
     findings.notes += notes_on(learner.network())
     stops = learner.plan.stops
@@ -44,7 +44,7 @@ def measure(problem: ContinualProblem, width: int, seed: int) -> Findings:
 
 
 def _try_methods(learner: Learner, findings: Findings) -> None:
-    """Train by every method to the longest stopping time."""
+    """Train by every method with the largest training budget."""
     asked, methods = learner.problem.methods, methods_of(learner.problem.methods)
     if methods:
         findings.scalars["plain_forgetting"] = findings.scalars["forgetting_long"]

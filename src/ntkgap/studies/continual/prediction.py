@@ -1,4 +1,4 @@
-"""What kernels say of a stream: the scores of every task after every task, at every stopping time."""
+"""What kernels say of a stream: the scores of every task after every task, at every training budget."""
 
 import copy
 import json
@@ -31,7 +31,7 @@ ANY_WIDTH = 8
 
 @dataclass(frozen=True)
 class PredictedScores:
-    """R as a kernel predicts it, for S stopping times and for training without end.
+    """R as a kernel predicts it, for S training budgets and for training without end.
 
     Attributes:
         test: on the test set of task s after task t, [S + 1, T, T]; the last of S + 1 is for training without end.
@@ -47,18 +47,18 @@ class PredictedScores:
     __repr__ = one_line
 
     def matrix(self, i: int) -> AccuracyMatrix:
-        """R after stopping time i; −1 is training without end.
+        """R after training budget i; −1 is training without end.
 
         Raises:
-            StudyError: if there is no such stopping time, or the prediction diverged, its learning rate above the
-                critical one.
+            StudyError: if there is no such training budget, or the prediction diverged, its learning rate above
+                the critical one.
         """
         if not -len(self.test) <= i < len(self.test):
-            raise StudyError(f"there are {len(self.test) - 1} stopping times, from 0, and -1; there is no {i}")
+            raise StudyError(f"there are {len(self.test) - 1} training budgets, from 0, and -1; there is no {i}")
         if not torch.isfinite(self.test[i]).all():
             raise StudyError(
-                f"the kernel predicts that training diverges by stopping time {i}: the learning rate is above "
-                "2/κ_max of a task's kernel; lower it"
+                f"the kernel predicts that training diverges within training budget {i}: the learning rate is "
+                "above 2/κ_max of a task's kernel; lower it"
             )
         return AccuracyMatrix(self.test[i].numpy(), kind="explained_variance")
 

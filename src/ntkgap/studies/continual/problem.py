@@ -88,7 +88,7 @@ class ContinualProblem(BaseProblem):
 
     @property
     def stops(self) -> list[int]:
-        """The stopping times, in updates a task; a training function counts as one."""
+        """The training budgets, in updates a task; a training function counts as one."""
         return self.training.stops(self.data.n_train) if self.train is None else self.train.stops
 
     def check(self) -> None:

@@ -64,7 +64,7 @@ def _over_time() -> StudyFigure:
     return CurveFigure(
         key="forgetting_over_time",
         title="Forgetting grows with the time a task is trained for",
-        caption="Every stopping time is a training of its own. Dashed: predicted by the kernel at the start, of "
+        caption="Every training budget is a training of its own. Dashed: predicted by the kernel at the start, of "
         "the same network; dotted: by infinite width.",
         x_label="steps a task",
         y_label=FORGETTING,
@@ -288,7 +288,7 @@ def _rows(cells: Sequence[Measured], width: int) -> list[tuple[str, ...]]:
 
 
 def _after(cell: Measured, stop: float) -> str:
-    """A stopping time in words."""
+    """A training budget in words."""
     own_function = (cell.cell.get("train") or {}).get("fit")
     return "own training" if own_function else f"{stop:g} steps a task"
 

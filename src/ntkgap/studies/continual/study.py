@@ -73,7 +73,7 @@ class ContinualStudy(BaseStudy):
         return figures()
 
     def tables(self, cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]) -> list[Table]:
-        """Accuracies at every stopping time and of every method."""
+        """Accuracies at every training budget and of every method."""
         return tables(cells, verdicts)
 
     @classmethod

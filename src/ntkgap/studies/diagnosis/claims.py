@@ -23,8 +23,8 @@ class Tolerances(Spec):
         curve: of the training loss, relative to the initial one.
         prediction: of the predictions on test points, relative to what training changed.
         loss: by which factor a test loss may exceed the network's.
-        learned: part by which the training loss has to fall, for anything to be said.
-        moved: part of the way to the targets that outputs have to move, for the same.
+        learned: fraction by which the training loss has to fall, for anything to be said.
+        moved: fraction of the way to the targets that outputs have to move, for the same.
     """
 
     limit: float = Field(default=0.1, gt=0)
@@ -68,7 +68,7 @@ def _of_training(tolerances: Tolerances) -> list[Claim]:
         Claim(
             key="moved",
             title="The outputs moved toward the targets",
-            statement="‖f_T − f_0‖ is no small part of ‖y − f_0‖ on the training set.",
+            statement="‖f_T − f_0‖ is no small fraction of ‖y − f_0‖ on the training set.",
             source="a convention",
             kind="requirement",
             quantity="moved",

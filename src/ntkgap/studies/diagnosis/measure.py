@@ -38,7 +38,7 @@ OF_KERNEL = ("kernel_change", "kernel_distance", "alignment_end")
 OF_GAP = ("linearization_gap", "linearization_gap_test")
 PREDICTED = ("curve_gap", "prediction_gap")
 
-# Kernel regression beside a loss of logits is stopped where this part of its squared residual is left.
+# Kernel regression beside a loss of logits is stopped where this fraction of its squared residual is left.
 LEFT = 0.01
 
 
@@ -142,7 +142,7 @@ def compare_kernels(problem: DiagnosisProblem, pair: Pair, lost: bool, findings:
 
 
 def compare_outputs(pair: Pair, lost: bool, findings: Findings) -> None:
-    """How far outputs moved, and which part of that is not linear in the parameters."""
+    """How far outputs moved, and which fraction of that is not linear in the parameters."""
     if lost:
         findings.scalars |= dict.fromkeys((*OF_GAP, "moved", "parameter_change"), math.inf)
         return

@@ -43,10 +43,10 @@ def contest_table(cells: Mapping[str, Sequence[Measured]]) -> list[Table]:
                 Table(
                     key=f"contest-{i}",
                     title=f"Who generalizes best: {problem}, width {widest}",
-                    caption="Test loss as a multiple of the network's; score is the part of test examples whose "
-                    "class is told. Kernel regressions use the mean kernel over outputs and stop where they fit "
-                    "the training targets as closely as the network does (beside other losses: where 1 % of the "
-                    "squared residual is left). Best: in so many seeds the smallest loss, or else the largest "
+                    caption="Test loss as a multiple of the network's; score is the fraction of test examples "
+                    "whose class is told. Kernel regressions use the mean kernel over outputs and stop where they "
+                    "fit the training targets as closely as the network does (beside other losses: where 1 % of "
+                    "the squared residual is left). Best: in so many seeds the smallest loss, or else the largest "
                     "score.",
                     columns=("", "test loss / network's", "test score", "best"),
                     rows=tuple(rows),
@@ -99,7 +99,7 @@ def figures() -> list[StudyFigure]:
             key="stability",
             title="How large the step is",
             caption="η κ_max/(2(1 + μ)) after training and before; past 1 the linearized model diverges.",
-            y_label="part of the largest stable step",
+            y_label="fraction of the largest stable step",
             measured="stability_end",
             measured_label="after training",
             references=(("stability_start", "before"),),

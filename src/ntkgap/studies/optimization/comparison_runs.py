@@ -31,7 +31,7 @@ from ntkgap.theory import critical_learning_rate
 # Adam's steps do not depend on the size of gradients, so that the kernel says nothing about them.
 ADAM_RATES = (1e-3, 1e-1)
 
-# Of SGD, as parts of the critical rate; of K-FAC's damping, as parts of the kernel's mean eigenvalue.
+# Of SGD, as fractions of the critical rate; of K-FAC's damping, as fractions of the kernel's mean eigenvalue.
 SGD_RATES = (1 / 16, 1.0)
 KFAC_DAMPINGS = (1e-2, 1.0)
 

@@ -36,7 +36,7 @@ class ComparisonSpec(Spec):
     Attributes:
         steps: updates at most of the first-order methods.
         second_order_steps: updates at most of natural gradient and K-FAC, each of which costs far more.
-        target: training loss to reach, as a part of that of the function that is zero.
+        target: training loss to reach, as a fraction of that of the function that is zero.
         optimizers: which are compared.
         batch_size: examples an update for SGD and Adam; all if not given.
         momenta: μ that SGD is tuned over, with its learning rate.

@@ -34,10 +34,10 @@ from ntkgap.theory import (
     theorem_radius,
 )
 
-# Below this part of its start the squared residual is rounding error, and its decay says nothing.
+# Below this fraction of its start the squared residual is rounding error, and its decay says nothing.
 SQUARED_RESIDUAL_FLOOR = 1e-24
 
-# Gradient descent is followed down to this part of the squared residual: further on, units that end up on the
+# Gradient descent is followed down to this fraction of the squared residual: further on, units that end up on the
 # kink of a ReLU are switched by rounding errors, and with them the kernel.
 KERNEL_FLOOR = 1e-12
 
@@ -160,7 +160,7 @@ def follow_gradient_descent(problem: OptimizationProblem, start: Start, findings
 
 
 def relative(losses: list[float]) -> list[float]:
-    """Losses as parts of the initial one.
+    """Losses as fractions of the initial one.
 
     Raises:
         DataError: if the initial one is zero.

@@ -39,8 +39,8 @@ def comparison_table(cells: Mapping[str, Sequence[Measured]]) -> list[Table]:
                 title=f"Optimizers at width {width}: {problem}",
                 caption="Medians over seeds with intervals. ∞: not reached within the budget, or diverged. –: not "
                 "in every seed; the theorem allows no step where C′ ≥ ½. Losses "
-                "are parts of those of a function that is zero. Seconds are of the updates alone, on the machine "
-                "of the run.",
+                "are fractions of those of a function that is zero. Seconds are of the updates alone, on the "
+                "machine of the run.",
                 columns=("method", *(heading for heading, _ in COLUMNS)),
                 rows=tuple(
                     (LABELS[method], *(_entry(of_width, name.format(method)) for _, name in COLUMNS))

@@ -25,7 +25,7 @@ class Normalization(Operation):
         positions: how many position axes there are.
         together: whether positions share one standard deviation.
         eps: ε.
-        shares: part of the channels in every field.
+        shares: fraction of the channels in every field.
         shifts: whether shifts are trained.
         shared: whether positions share them.
         fixed: the variance to divide by where it is not the signal's own.

@@ -170,7 +170,7 @@ def layer_input(call: Call, argument: object, channel_axis: int) -> Random:
 
 
 def shares_of(signal: Signal) -> tuple[float, ...]:
-    """The part of the channels that every field has."""
+    """The fraction of the channels that every field has."""
     return tuple(field.channels / signal.channels for field in signal.fields)
 
 

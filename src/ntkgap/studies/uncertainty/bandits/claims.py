@@ -121,7 +121,7 @@ def claims() -> list[Claim]:
             source=f"{NEURAL_UCB}, lemma 5.3 in the limit m, J → ∞",
             kind="consequence",
             quantity="bandit_limit_coverage",
-            label="part of arms and rounds inside their bounds",
+            label="fraction of arms and rounds inside their bounds",
             threshold=0.9,
             direction="above",
             criterion="at least 90 % of arms and rounds (the lemma wants all of them, for 1 − δ of the runs)",

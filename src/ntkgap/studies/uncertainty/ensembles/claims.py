@@ -10,7 +10,7 @@ WENGER = "Wenger, Dangel, Kristiadi 2023, on uncertainty quantification"
 # Nominal coverage is 95 %; what is below this is overconfident.
 COVERED = 0.9
 
-# What counts as worse: nats an observation, and parts of the score.
+# What counts as worse: nats an observation, and fractions of the score.
 NLL_MARGIN, CRPS_MARGIN = 0.1, 1.1
 
 

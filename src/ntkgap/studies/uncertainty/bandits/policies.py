@@ -37,11 +37,11 @@ from ntkgap.theory import InfiniteWidthExploration, ZhouExploration
 # How often the evidence is maximized in a game; each time takes an eigendecomposition.
 EVIDENCE_TIMES = 20
 
-# Of a user's network: the part of the critical learning rate, and the rounds that show what that is.
+# Of a user's network: the fraction of the critical learning rate, and the rounds that show what that is.
 STABLE, SEEN = 0.5, 100
 
 
-class Players:
+class Policies:
     """Makes policies that all start from the same network.
 
     Args:
@@ -49,7 +49,7 @@ class Players:
         environment: its rounds.
         network: before it has learned anything.
         width: of the network.
-        stream: seed of everybody's luck.
+        stream: seed of what every policy draws.
 
     Attributes:
         norm_bound: S, as the problem has it or as theory asks for.
