@@ -30,6 +30,7 @@ lint: $(STAMP)   ## style, types, words, and which package may import which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/python tests/words.py
 	$(BIN)/mypy
 
 bench: $(STAMP)  ## speed and robustness, each against a peer or a limit

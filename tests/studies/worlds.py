@@ -91,7 +91,7 @@ def null_world(n: int, noise: str, rng: np.random.Generator, pages: int, claims:
 
 
 def mixed_world(n: int, distance: float, rng: np.random.Generator, pages: int) -> tuple[float, float]:
-    """Half of 40 truths at their limits: fraction of the others that stands, and of those standing that is wrong."""
+    """Half of 40 truths at their limits: fraction of the others that stands, of those standing that is wrong."""
     right, wrong_parts = 0, []
     for _ in range(pages):
         middle = np.repeat([0.0, -distance], 20)[:, None]

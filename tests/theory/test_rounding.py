@@ -192,7 +192,7 @@ def test_single_precision_is_warned_of_where_it_decides(request, problem, solve)
 
 
 @pytest.mark.parametrize("solve", NOISELESS.values(), ids=NOISELESS)
-def test_solves_that_go_through_by_luck_are_warned_of(positive, solve):
+def test_solves_that_go_through_by_chance_are_warned_of(positive, solve):
     with pytest.warns(AccuracyWarning, match="in float32.*compute the kernel in float64") as caught:
         single = solve(positive, SINGLE)
     assert "repeat" not in str(caught[0].message)
