@@ -62,7 +62,7 @@ def _width(stops: Sequence[int], scores: Sequence[float], own_function: bool) ->
             threshold=DROP,
             direction="above",
             criterion=f"it forgets less by more than {DROP:.0%} of accuracy",
-            prediction="nothing of finite widths; what infinite width forgets is drawn in the figures below",
+            prediction="none for finite widths; the figures below show what infinite width forgets",
             caveat=caveat,
             inconclusive=inconclusive,
             log_scale=False,
@@ -83,7 +83,7 @@ def _width(stops: Sequence[int], scores: Sequence[float], own_function: bool) ->
     by_time = [
         claim(
             f"width_helps_after_{stop}",
-            f"Width helps after {steps(stop)} a task",
+            f"Wider networks forget less after {steps(stop)} a task",
             f"after {steps(stop)} a task",
             f"Stopped after {steps(stop)} a task, the network forgets less than {narrow}.",
             after(stop),
@@ -97,7 +97,7 @@ def _width(stops: Sequence[int], scores: Sequence[float], own_function: bool) ->
         by_time.append(
             claim(
                 "width_helps_own",
-                "Width helps under your training",
+                "Wider networks forget less under your training",
                 "under your training",
                 f"Trained by your function, the network forgets less than {narrow}.",
                 OF_OWN_FUNCTION,
@@ -109,7 +109,7 @@ def _width(stops: Sequence[int], scores: Sequence[float], own_function: bool) ->
     by_score = [
         claim(
             f"width_helps_{at_score(score).removeprefix('drop_')}",
-            f"Width helps at a training score of {100 * score:.6g} %",
+            f"Wider networks forget less at a training score of {100 * score:.6g} %",
             f"at a training score of {100 * score:.6g} %",
             f"Every task left as soon as its training set scores {100 * score:.6g} %, the network forgets less "
             f"than {narrow}.",
@@ -125,7 +125,7 @@ def _width(stops: Sequence[int], scores: Sequence[float], own_function: bool) ->
         *by_score,
         claim(
             "width_helps_matched",
-            "Width helps at matched training",
+            "Wider networks forget less at the same training loss",
             "at the same training loss",
             f"At the same training loss the network forgets less than {narrow}.",
             "drop_matched_long",
@@ -137,7 +137,7 @@ def _width(stops: Sequence[int], scores: Sequence[float], own_function: bool) ->
         ),
         claim(
             "width_helps_converged",
-            "Width helps where training has converged",
+            "Wider networks forget less at convergence",
             "at convergence",
             f"Stopped after the most steps, and converged, the network forgets less than {narrow}.",
             "drop_converged",
@@ -160,8 +160,8 @@ def _predicted() -> list[Claim]:
             found.append(
                 Claim(
                     key=f"{name}_predicts_{when}",
-                    title=f"The kernel {which} predicts what is left after {word} training",
-                    question=f"Does the kernel {which} predict what is left after {word} training?",
+                    title=f"The kernel {which} predicts the scores after {word} training",
+                    question=f"Does the kernel {which} predict the scores after {word} training?",
                     statement=f"Accuracies of tasks learned so far are those of kernel regression with {symbol}, "
                     "one task after the other, stopped after the same number of steps.",
                     source=f"{BENNANI}, section 4; {JACOT}",
@@ -208,9 +208,9 @@ def _constant() -> list[Claim]:
     return [
         Claim(
             key="kernel_constant_long",
-            title="The kernel does not move while a task is learned",
+            title="The kernel is nearly constant while a task is learned",
             question="Is the kernel nearly constant while a task is learned?",
-            statement="From one switch of tasks to the next the kernel on test inputs stays as it is.",
+            statement="From one switch of tasks to the next the kernel on test inputs changes little.",
             source=JACOT,
             kind="consequence",
             quantity="kernel_change_long",
@@ -248,8 +248,8 @@ def _guarantees() -> list[Claim]:
         ),
         Claim(
             key="heads_keep",
-            title="Tasks with heads of their own do not forget",
-            question="Do tasks with an output layer of their own keep what was learned?",
+            title="Tasks with separate output layers are not forgotten",
+            question="Do tasks with separate output layers keep what was learned?",
             statement="Where no two tasks use the same output, nothing is forgotten after long training.",
             source="the infinite-width kernel couples no two outputs (" + JACOT + ")",
             kind="consequence",

@@ -80,7 +80,7 @@ def _of_training(tolerances: Tolerances) -> list[Claim]:
         ),
         Claim(
             key="stable",
-            title="The step size is one at which the kernel regime is stable",
+            title="The step size is stable in the kernel regime",
             statement="η·κ_max(K) stays below 2(1 + μ), at the start and at the end.",
             source="Cohen et al. 2021 (edge of stability); Lewkowycz et al. 2020",
             kind="requirement",
@@ -154,7 +154,7 @@ def _of_regime(tolerances: Tolerances) -> list[Claim]:
         ),
         gap(
             key="linearization_gap_test",
-            title="So it is on test points",
+            title="The trained network is linear on test points, too",
             quantity="linearization_gap_test",
             label=f"{label} on test points",
         ),
@@ -205,10 +205,15 @@ def _of_tests(tolerances: Tolerances) -> list[Claim]:
     claims = []
     for number, title, what, caveat in (
         ("twin", "The linearized model generalizes as well as the network", "linearized model", ""),
-        ("kernel_start", "Kernel regression with K(θ₀) does, too", "regression with K(θ₀)", how),
+        (
+            "kernel_start",
+            "Kernel regression with K(θ₀) generalizes as well as the network",
+            "regression with K(θ₀)",
+            how,
+        ),
         (
             "kernel_end",
-            "Kernel regression with the kernel after training does, too",
+            "Kernel regression with K(θ_T) generalizes as well as the network",
             "regression with K(θ_T)",
             how,
         ),

@@ -70,7 +70,7 @@ def forgetting_claims() -> list[Claim]:
         ),
         claim(
             key="forgetting_predicted",
-            title="The kernel predicts how much is forgotten of your tasks",
+            title="The kernel predicts how much of your tasks is forgotten",
             statement="Forgetting is that of the linearized model, after the same steps.",
             quantity="tasks_forgetting_gap",
             label="|forgetting predicted − observed|",

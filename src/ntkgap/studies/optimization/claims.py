@@ -38,8 +38,8 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
         Claim(
             key="gram_positive_definite",
             title="The Gram matrix is positive definite at initialization",
-            question="Can all training outputs be moved independently at the start (a condition)?",
-            statement="λ_min(K(θ₀)) > 0: the outputs on all training examples can be moved independently.",
+            question="Can all training outputs change independently at the start (a condition)?",
+            statement="λ_min(K(θ₀)) > 0: the outputs on all training examples can change independently.",
             source="Zhang, Martens, Grosse 2019, Theorem 1, condition 1",
             kind="condition",
             quantity="gram_margin",

@@ -40,7 +40,7 @@ def make_comparison_claims() -> list[Claim]:
         ),
         Claim(
             key="natural_gradient_seconds",
-            title="Natural gradient pays in seconds",
+            title="Natural gradient needs less time than first-order training",
             question="Does natural gradient need less time?",
             headline="natural gradient saves time",
             statement="The best natural gradient reaches the target in less time than the best of gradient "

@@ -131,7 +131,7 @@ def own_training_claims(curve: float, kernel: float, linearized: float) -> list[
     return [
         Claim(
             key="own_curve",
-            title="Your training follows the kernel's predicted loss",
+            title="Your training loss falls as the kernel predicts",
             question="Does your training loss fall as predicted?",
             headline="your loss falls as predicted",
             statement="L_t follows the loss of the linearized model under the same steps on the same batches.",

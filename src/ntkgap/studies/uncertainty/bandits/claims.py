@@ -26,7 +26,7 @@ def claims() -> list[Claim]:
     return [
         Claim(
             key="schedule_of_theory",
-            title="Theory's exploration schedule explores as well as a tuned constant",
+            title="Theory's exploration schedule is as good as a tuned constant",
             question="Is theory's exploration rule as good as a tuned one?",
             headline="theory's exploration rule is as good as a tuned one",
             statement="NeuralUCB with γ_t as the regret theorem wants it has no more regret than with the best "
@@ -43,7 +43,7 @@ def claims() -> list[Claim]:
         ),
         Claim(
             key="schedule_of_limit",
-            title="The schedule's infinite-width limit explores as well as a tuned constant",
+            title="The schedule's infinite-width limit is as good as a tuned constant",
             question="Exploring: is the rule's infinite-width limit as good as a tuned constant?",
             statement="NeuralUCB with lim γ_t = ν√(log det Z_t/det λI − 2 log δ) + √λ S has no more regret than "
             "with the best constant.",
@@ -60,7 +60,7 @@ def claims() -> list[Claim]:
         ),
         Claim(
             key="evidence_explores",
-            title="Evidence explores as well as a tuned constant",
+            title="Exploration set by the evidence is as good as a tuned constant",
             question="Is exploration set by the evidence as good as tuned?",
             headline="exploration set by the evidence is as good",
             statement="Laplace-UCB whose prior precision and noise maximize the evidence has no more regret than "
@@ -77,7 +77,7 @@ def claims() -> list[Claim]:
         ),
         Claim(
             key="evidence_bonus_pays",
-            title="The bonus that evidence sets pays",
+            title="The exploration bonus set by the evidence lowers regret",
             question="Exploring: is the bonus set by the evidence better than none?",
             statement="Laplace-UCB has less regret than the same policy without a bonus, which fits precision and "
             "noise by the same evidence, but always takes the arm of the largest mean.",
@@ -96,8 +96,8 @@ def claims() -> list[Claim]:
         ),
         Claim(
             key="schedule_near_limit",
-            title="The schedule has come down to its infinite-width limit",
-            question="Exploring: has the rule come down to its infinite-width limit (a condition)?",
+            title="The schedule is near its infinite-width limit",
+            question="Exploring: is the rule near its infinite-width limit (a condition)?",
             statement=f"γ_T is at most {SCHEDULE:g} times its limit m, J → ∞.",
             source=f"{NEURAL_UCB}, equation 5.1 and the condition on m in theorem 4.5",
             kind="condition",
@@ -115,7 +115,7 @@ def claims() -> list[Claim]:
         ),
         Claim(
             key="bounds_hold",
-            title="The confidence bounds of the limit hold the true rewards",
+            title="The confidence bounds of the limit contain the true rewards",
             question="Exploring: do the confidence bounds contain the true rewards?",
             statement="With probability 1 − δ, |f(x) − E r(x)| ≤ γ_t σ_t(x) for every arm and round.",
             source=f"{NEURAL_UCB}, lemma 5.3 in the limit m, J → ∞",
@@ -162,8 +162,8 @@ def claims() -> list[Claim]:
         ),
         Claim(
             key="network_beats_linear",
-            title="Neural exploration beats a linear bandit",
-            question="Exploring: does the network beat a linear model?",
+            title="The network has less regret than a linear bandit",
+            question="Exploring: is the network better than a linear model?",
             statement="NeuralUCB has less regret than LinUCB, both with a tuned constant and means that are "
             "updated in the same rounds.",
             source=f"{NEURAL_UCB}, section 7",

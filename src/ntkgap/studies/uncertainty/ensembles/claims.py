@@ -65,7 +65,7 @@ def _moments() -> list[Claim]:
         ),
         Claim(
             key="ensemble_early",
-            title="It is so early in training, too",
+            title="Early in training, mean and covariance are those of infinite width, too",
             question="Are mean and spread the predicted ones early in training?",
             statement="After the first observed steps mean and covariance are those of infinite width.",
             source=LEE,
@@ -123,7 +123,7 @@ def _coverage() -> list[Claim]:
     return [
         Claim(
             key=f"{name}_covers",
-            title=f"Intervals of {what} cover what they say",
+            title=f"Intervals of {what} have nearly nominal coverage",
             question=f"Do 95 % intervals of {what} contain what they should?",
             statement=f"At least {COVERED:.0%} of the test targets lie in the 95 % intervals of {what}.",
             source=source,
@@ -160,7 +160,7 @@ def payoff() -> list[Claim]:
         found += [
             Claim(
                 key=f"{name}_nll",
-                title=f"{what}: densities as good as the deep ensemble's",
+                title=f"Densities of the {what} are as good as the deep ensemble's",
                 question=f"Is {plain} as good as an ensemble?",
                 headline=headline,
                 statement=f"The negative log density of test targets under the {what} is no larger.",
@@ -178,7 +178,7 @@ def payoff() -> list[Claim]:
             ),
             Claim(
                 key=f"{name}_crps",
-                title=f"{what}: predictions as sharp as the deep ensemble's",
+                title=f"Predictions of the {what} are as sharp as the deep ensemble's",
                 question=f"Is {plain} as sharp as an ensemble?",
                 statement=f"The continuous ranked probability score of the {what} is no larger.",
                 source=WENGER,
