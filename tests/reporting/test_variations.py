@@ -40,7 +40,7 @@ def folder(runs, tmp_path_factory):
 
 def test_the_page_shows_every_axis_with_its_sentences(folder, runs):
     page = html.unescape((folder / "report.html").read_text())
-    assert "At fixed width: what else matters" in page
+    assert "Other settings, at a fixed width" in page
     for verdict in assess_variations(runs):
         assert verdict.sentence in page
     assert "tiny: α, at width 16" in page
