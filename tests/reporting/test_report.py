@@ -25,7 +25,7 @@ from tests.here import Here
 def study(**changes):
     """The preset at three widths, with a short optimizer comparison."""
     configuration = ng.OptimizationStudy.preset("smoke", widths=[16, 32, 64], **changes).configuration()
-    configuration["problems"][1]["comparison"] |= {"steps": 10, "second_order_steps": 2}
+    configuration["problems"][1]["race"] |= {"steps": 10, "second_order_steps": 2}
     return ng.OptimizationStudy.build(configuration)
 
 

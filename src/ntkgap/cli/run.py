@@ -98,9 +98,7 @@ def run(
     ] = "local",
     address: Annotated[
         str | None,
-        typer.Option(
-            help="Address of a Dask scheduler, tcp://host:8786; without it a cluster on this machine."
-        ),
+        typer.Option(help="Address of a Dask scheduler, tcp://host:8786; without it a cluster on this machine."),
     ] = None,
     cluster: Annotated[
         str | None, typer.Option(help="A cluster.yaml (see 'ntkgap cluster'): jobs of Slurm, PBS, … by Dask.")

@@ -74,7 +74,7 @@ class Spectrum:
 
     @property
     def lambda_min(self) -> float:
-        """Smallest eigenvalue as computed; compare with ``noise_floor`` before you believe it."""
+        """Smallest eigenvalue as computed; compare with ``noise_floor`` before you trust it."""
         return float(self.eigenvalues[0])
 
     @property

@@ -1,4 +1,4 @@
-"""What means over networks of two widths say of infinite width, and whether it can be believed."""
+"""What means over networks of two widths say of infinite width, and whether it can be trusted."""
 
 import warnings
 

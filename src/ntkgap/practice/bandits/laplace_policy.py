@@ -30,11 +30,11 @@ class LaplacePolicy(NeuralPolicy):
     Args:
         model: the network. Its ``regularization`` is set to δσ², and again whenever the evidence changes it.
         scale: β, by which standard deviations are multiplied.
-        prior_precision: δ; sought by the evidence where it is None, from 1 on.
-        noise_variance: σ²; sought by the evidence where it is None, from 1 on.
+        prior_precision: δ; estimated by the evidence where it is None, from 1 on.
+        noise_variance: σ²; estimated by the evidence where it is None, from 1 on.
         evidence_every: rounds from one maximization of the evidence to the next, each at the first training after;
             a maximization is an eigendecomposition, O(t³).
-        noise_bounds: fractions of the rewards' mean square between which σ² is sought. A network that fits
+        noise_bounds: fractions of the rewards' mean square between which σ² is estimated. A network that fits
             everything it has seen finds that there is no noise, and then explores nothing; without bounds eight
             decades either way.
 
@@ -63,7 +63,7 @@ class LaplacePolicy(NeuralPolicy):
     ) -> None:
         for name, value in {"prior_precision": prior_precision, "noise_variance": noise_variance}.items():
             if value is not None and not 0 < value < math.inf:
-                raise StudyError(f"{name} must be positive and finite, or None to be sought; got {value!r}")
+                raise StudyError(f"{name} must be positive and finite, or None to estimate it; got {value!r}")
         if evidence_every < 1 or not 0 <= scale < math.inf:
             raise StudyError(f"evidence_every ≥ 1 and scale ≥ 0 are needed, got {evidence_every!r} and {scale!r}")
         if noise_bounds is not None and not 0 < noise_bounds[0] < noise_bounds[1] < math.inf:
