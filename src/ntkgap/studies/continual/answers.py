@@ -11,12 +11,12 @@ from ntkgap.studies.verdict import State, Verdict
 from ntkgap.studies.words import YES_OR_NO, by_problem
 
 QUESTIONS = (
-    "does width help, by training time?",
+    "do wider networks forget less, by training budget?",
     "at the same training score?",
     "at the same training loss?",
     "trained to convergence?",
     "does the kernel predict it?",
-    "so: expect width to help?",
+    "in short: do wider networks forget less?",
 )
 
 CONVERGED, AFTER, AT_SCORE, MATCHED = (

@@ -11,7 +11,7 @@ QUESTIONS = (
     "is the theorem's condition met?",
     "from which width would it be?",
     "does natural gradient keep its predicted rate anyway?",
-    "does it pay in seconds?",
+    "does it need less time?",
 )
 
 
