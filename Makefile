@@ -26,10 +26,11 @@ run: $(STAMP)    ## measure the promises on embedded data -> runs/quick/report.h
 test: $(STAMP)   ## the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-lint: $(STAMP)   ## style, types, and the floors of the house
+lint: $(STAMP)   ## style, types, words, and which package may import which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/python tests/words.py
 	$(BIN)/mypy
 
 bench: $(STAMP)  ## speed and robustness, each against a peer or a limit

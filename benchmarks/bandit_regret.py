@@ -146,8 +146,8 @@ def main() -> None:
             report(f"NeuralUCB, γ = {gamma:g}", environment, NeuralUCB(model(precision), gamma))
         precision, nus = game.thompson
         for nu in nus:
-            luck = torch.Generator().manual_seed(seed)
-            report(f"NeuralTS, ν = {nu:g}", environment, NeuralTS(model(precision), nu, generator=luck))
+            draws = torch.Generator().manual_seed(seed)
+            report(f"NeuralTS, ν = {nu:g}", environment, NeuralTS(model(precision), nu, generator=draws))
         for alpha in game.alphas:
             features = environment.contexts.shape[1]
             linear = LinUCB(environment.arms, features, alpha=alpha, precision=game.precision)

@@ -70,8 +70,8 @@ def main() -> None:
         row(n, *(f"{wrong:.1f} / {spoilt:.1%}" for wrong, spoilt in rates))
 
     print(
-        "\n40 verdicts a page, half of the truths off their limits: part of these that stands / part of those "
-        "standing that is wrong\n"
+        "\n40 verdicts a page, half of the truths off their limits: fraction of these that stands / fraction of "
+        "those standing that is wrong\n"
     )
     head("seeds", "1 deviation off", "2", "4")
     for n in (5, 6, 9, 20):

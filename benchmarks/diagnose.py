@@ -46,8 +46,8 @@ def build(width, in_features, n_outputs):
 def confusion(numbers: range) -> Counter[tuple[str, str]]:
     importlib.import_module("ntkgap.sweep.run").LocalEngine = Here
     # Nothing that the rule sees.
-    measuring.generalise = measuring.compare_uncertainty = lambda *args: None
-    measuring.train_twin = lambda *args: (None, "left out")
+    measuring.generalize = measuring.compare_uncertainty = lambda *args: None
+    measuring.train_linearized = lambda *args: (None, "left out")
     found: Counter[tuple[str, str]] = Counter()
     for i in numbers:
         half, settings = clear_cut(i)

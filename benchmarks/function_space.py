@@ -1,4 +1,4 @@
-"""Training in function space beside training of the linearized twin: the same outputs, in what time.
+"""Training in function space beside training of the linearized model: the same outputs, in what time.
 
     python benchmarks/function_space.py
 
@@ -25,14 +25,14 @@ def seconds(call: Callable[[], torch.Tensor]) -> tuple[float, torch.Tensor]:
     return time.perf_counter() - start, found
 
 
-def train_twin(net: ng.MLP, x: torch.Tensor, y: torch.Tensor, rate: float, steps: int) -> torch.Tensor:
-    twin = ng.linearize(net)
-    optimizer = torch.optim.SGD(twin.parameters(), lr=rate, momentum=MOMENTUM)
+def train_linearized(net: ng.MLP, x: torch.Tensor, y: torch.Tensor, rate: float, steps: int) -> torch.Tensor:
+    linearized = ng.linearize(net)
+    optimizer = torch.optim.SGD(linearized.parameters(), lr=rate, momentum=MOMENTUM)
     for _ in range(steps):
         optimizer.zero_grad()
-        F.cross_entropy(twin(x), y, reduction="sum").backward()
+        F.cross_entropy(linearized(x), y, reduction="sum").backward()
         optimizer.step()
-    return twin(x).detach()
+    return linearized(x).detach()
 
 
 def main() -> None:
@@ -45,7 +45,7 @@ def main() -> None:
     torch.set_num_threads(1)
     data, _ = ng.load_data("digits", arguments.examples, 10)
     x, y, steps = data.x.double(), data.y.double(), arguments.steps
-    print("| MLP of 3 hidden layers | kernel, once | function space | twin | twin / function space | apart |")
+    print("| MLP, 3 hidden layers | kernel, once | function space | linearized | its time / ours | apart |")
     print("|---|---|---|---|---|---|")
     for width in arguments.widths:
         net = ng.MLP(64, 10, width, 3, generator=torch.Generator().manual_seed(0)).double()
@@ -53,15 +53,15 @@ def main() -> None:
         kernel, gram = seconds(lambda net=net: ng.as_matrix(ng.empirical_ntk(net, x)))
         rate = 0.2 * ng.critical_learning_rate(gram)
         settings = {"loss": "cross_entropy", "learning_rate": rate, "momentum": MOMENTUM, "steps": steps}
-        ours, twins = [], []
+        ours, linearized_seconds = [], []
         for _ in range(arguments.rounds):
             spent, training = seconds(
                 lambda g=gram, f=start, s=settings: ng.train_in_function_space(g, f, y, **s).outputs[-1]
             )
             ours.append(spent)
-            spent, trained = seconds(lambda net=net, rate=rate: train_twin(net, x, y, rate, steps))
-            twins.append(spent)
-        one, two = statistics.median(ours), statistics.median(twins)
+            spent, trained = seconds(lambda net=net, rate=rate: train_linearized(net, x, y, rate, steps))
+            linearized_seconds.append(spent)
+        one, two = statistics.median(ours), statistics.median(linearized_seconds)
         apart = float((training - trained).abs().max())
         print(
             f"| width {width} | {kernel:.2f} s | {one:.2f} s | {two:.2f} s | {two / one:.1f} | {apart:.0e} |",

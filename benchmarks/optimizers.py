@@ -1,4 +1,4 @@
-"""Seconds a step of every optimiser, against plain gradient descent on the same network in the same run.
+"""Seconds a step of every optimizer, against plain gradient descent on the same network in the same run.
 
     python benchmarks/optimizers.py
 

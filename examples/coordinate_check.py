@@ -1,8 +1,8 @@
-"""Which parametrisation learns features at every width? The coordinate check, for all four.
+"""Which parametrization learns features at every width? The coordinate check, for all four.
 
 A ReLU network with three hidden layers takes a few steps of gradient descent at several widths. The power of the
 width with which the activations of each layer change says what happens in the limit: nothing (NTK
-parametrisation), an explosion (standard parametrisation at a fixed learning rate), or feature learning (mean-field
+parametrization), an explosion (standard parametrization at a fixed learning rate), or feature learning (mean-field
 and μP). Run
 
     python examples/coordinate_check.py
@@ -29,8 +29,8 @@ SEEDS, STEPS = 8, 3
 PARAMETRIZATIONS = {
     "standard": (1e-6, "hidden layers explode"),
     "ntk": (1e-3, "hidden layers stand still"),
-    "mean_field": (0.02, "features are learnt"),
-    "mup": (2e-3, "features are learnt"),
+    "mean_field": (0.02, "features are learned"),
+    "mup": (2e-3, "features are learned"),
 }
 
 
@@ -59,18 +59,18 @@ def main(widths: tuple[int, ...], seeds: int, folder: Path) -> None:
                 print(
                     f"{name:10s} {layer:6s} change: width^({e.value:.2f} [{e.low:.2f}, {e.high:.2f}])", flush=True
                 )
-                colour, line = (LIMIT, "s--") if layer == OUTPUT else (shades[i], "o-")
+                color, line = (LIMIT, "s--") if layer == OUTPUT else (shades[i], "o-")
                 words = "output" if layer == OUTPUT else f"layer {i + 1}"
                 values = found.change[layer]
                 ax.plot(
                     widths,
                     np.median(values, 0),
                     line,
-                    color=colour,
+                    color=color,
                     ms=4,
                     label=f"{words}: {e.value:+.2f}".replace("-", "−"),
                 )
-                ax.fill_between(widths, values.min(0), values.max(0), color=colour, alpha=0.15, lw=0)
+                ax.fill_between(widths, values.min(0), values.max(0), color=color, alpha=0.15, lw=0)
             ax.set_xticks(widths, [str(width) for width in widths])
             ax.minorticks_off()
             ax.set_xlabel("width")
@@ -91,7 +91,7 @@ def main(widths: tuple[int, ...], seeds: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="The coordinate check of four parametrisations.")
+    parser = argparse.ArgumentParser(description="The coordinate check of four parametrizations.")
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--widths", type=int, nargs="+", default=WIDTHS)
     parser.add_argument("--folder", type=Path, default=Path(__file__).parents[1] / "docs" / "images")

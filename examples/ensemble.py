@@ -87,14 +87,14 @@ def draw_functions(axes, angles: Tensor, known: Tensor, y: Tensor, predicted: Ga
 
 
 def draw_errors(ax, floor: Tensor, measured: dict[int, Tensor], title: str) -> None:
-    """Errors over training, one colour a width, beside the floor."""
+    """Errors over training, one color a width, beside the floor."""
     levels = torch.tensor([0.05, 0.5, 0.95], dtype=torch.float64)
     low, middle, high = torch.quantile(floor, levels, dim=0).numpy()
     ax.fill_between(STEPS, low, high, color="#9a9aa2", alpha=0.35, lw=0)
     ax.plot(STEPS, middle, color="#6d6d76", lw=1.2, ls="--")
-    colours = mpl.colormaps["viridis_r"]([0.2, 0.55, 0.95])
-    for (width, errors), colour, marker in zip(measured.items(), colours, "s^o", strict=True):
-        ax.plot(STEPS, errors.numpy(), marker=marker, ms=4, lw=1.4, color=colour, label=f"width {width}")
+    colors = mpl.colormaps["viridis_r"]([0.2, 0.55, 0.95])
+    for (width, errors), color, marker in zip(measured.items(), colors, "s^o", strict=True):
+        ax.plot(STEPS, errors.numpy(), marker=marker, ms=4, lw=1.4, color=color, label=f"width {width}")
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -110,14 +110,14 @@ def main(members: int, folder: Path) -> None:
     known = torch.tensor(ANGLES)
     angles = torch.linspace(-math.pi, math.pi, 81)
     x, inputs, y = on_the_circle(known), on_the_circle(angles), torch.sin(2 * known)[:, None]
-    limit = ng.infinite_width(build(1, 0))  # of any width: in NTK parametrisation the limit does not depend on it
+    limit = ng.infinite_width(build(1, 0))  # of any width: in NTK parametrization the limit does not depend on it
     known_pairs, cross = limit.kernels(x.double()), limit.kernels(inputs.double(), x.double())
 
     rate = 0.5 * critical_learning_rate(known_pairs.ntk)
     theory = InfiniteEnsemble(known_pairs.ntk, known_pairs.nngp, y)
     decay = theory.gradient_descent_decay(rate, torch.tensor(STEPS))
     predicted = theory.predict(decay, cross.ntk, cross.nngp, limit.nngp(inputs.double()))
-    coarse = slice(None, None, 4)  # neighbouring points say the same: the errors are taken over every fourth
+    coarse = slice(None, None, 4)  # neighboring points say the same: the errors are taken over every fourth
     summary = Gaussian(predicted.mean[:, coarse], predicted.covariance[:, coarse, coarse])
     floor = ensemble_floor(summary, members, 300, torch.Generator().manual_seed(0))
 

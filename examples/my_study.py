@@ -1,6 +1,6 @@
 """A study of one's own: do two draws of a network start with the same kernel?
 
-At infinite width the kernel at initialisation does not depend on the random weights (Jacot, Gabriel, Hongler 2018,
+At infinite width the kernel at initialization does not depend on the random weights (Jacot, Gabriel, Hongler 2018,
 theorem 1). Two networks of width m that differ in their seed alone should have kernels that differ like m^(-1/2).
 
     ntkgap run examples/my_study.py:TwoDraws --preset small --store runs/draws

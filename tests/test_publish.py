@@ -79,9 +79,9 @@ def test_the_first_task_is_forgotten_from_its_best_score():
 
 
 def test_a_page_is_rendered_from_what_was_published(runs, folder):
-    template = "{{ median('forgetting_long', 'tiny', 8) | points(1) }} ![forgetting](kernel_still_long.png)"
+    template = "{{ median('forgetting_long', 'tiny', 8) | points(1) }} ![forgetting](kernel_constant_long.png)"
     (folder / build.TEMPLATE).write_text(template, encoding="utf-8")
     publish.publish_pictures(runs, folder)
-    assert (folder / "kernel_still_long.png").stat().st_size > 0
+    assert (folder / "kernel_constant_long.png").stat().st_size > 0
     median = Published(folder).median("forgetting_long", "tiny", 8)
     assert build.Page(folder).render().startswith(f"{100 * median:.1f}".replace("-", "−"))

@@ -56,9 +56,11 @@ def test_figures_by_name(runs):
     names = runs.figures()
     assert "kernel_constant" in names
     assert "ngd_curves" in names
-    assert "race_steps" not in names
+    assert "optimizers_steps" not in names
     for name in names:
         assert isinstance(runs.plot(name), Figure)
+    with pytest.warns(DeprecationWarning, match="'linearised_twin' is now 'linearized_model'"):
+        assert isinstance(runs.plot("linearised_twin"), Figure)
     with pytest.raises(StoreError, match=r"nothing to show as 'no'.*kernel_constant"):
         runs.plot("no")
 

@@ -164,8 +164,8 @@ def modes() -> Figure:
 
     ng.train(net, data, learning_rate=rate, steps=100, observe=keep)
     curves, shown = torch.stack(found), [-1, -15, -60, -150]
-    for i, colour in zip(shown, (MEASURED, OTHER, REFERENCES[1], LIMIT), strict=True):
-        axis.semilogy(curves[:, i] / curves[0, i], color=colour, label=f"κ = {values[i]:.2g}")
+    for i, color in zip(shown, (MEASURED, OTHER, REFERENCES[1], LIMIT), strict=True):
+        axis.semilogy(curves[:, i] / curves[0, i], color=color, label=f"κ = {values[i]:.2g}")
         axis.semilogy((1 - rate * values[i]) ** torch.arange(len(curves)), "k:", linewidth=1)
     axis.plot([], [], "k:", linewidth=1, label="(1 − ηκ)^t")
     axis.set(ylim=(1e-3, 1.5), xlabel="step of gradient descent", ylabel="what is left of the error")
@@ -174,9 +174,9 @@ def modes() -> Figure:
     return figure
 
 
-def _band(axis: plt.Axes, mean: Tensor, std: Tensor, colour: str, label: str) -> None:
-    axis.fill_between(ANGLES, mean - 2 * std, mean + 2 * std, color=colour, alpha=0.2, linewidth=0)
-    axis.plot(ANGLES, mean, color=colour, label=label)
+def _band(axis: plt.Axes, mean: Tensor, std: Tensor, color: str, label: str) -> None:
+    axis.fill_between(ANGLES, mean - 2 * std, mean + 2 * std, color=color, alpha=0.2, linewidth=0)
+    axis.plot(ANGLES, mean, color=color, label=label)
 
 
 def ensemble() -> Figure:
@@ -218,10 +218,8 @@ def three_posteriors() -> Figure:
         "NNGP posterior": ng.GaussianProcess(known.nngp, Y, 1e-4).predict(cross.nngp, own.nngp),
         "NTK-GP posterior": ng.GaussianProcess(known.ntk, Y, 1e-4).predict(cross.ntk, own.ntk),
     }
-    for axis, (name, posterior), colour in zip(
-        axes, found.items(), (MEASURED, REFERENCES[1], THEORY), strict=True
-    ):
-        _band(axis, posterior.mean[:, 0], posterior.std, colour, name)
+    for axis, (name, posterior), color in zip(axes, found.items(), (MEASURED, REFERENCES[1], THEORY), strict=True):
+        _band(axis, posterior.mean[:, 0], posterior.std, color, name)
         axis.plot(DATA_ANGLES, Y, "o", color="black", markersize=3)
         axis.set(title=name, xlabel="angle of x")
     axes[0].set_ylabel("output, mean ± 2 std")

@@ -1,4 +1,4 @@
-"""Makes pictures small: PNGs with a palette of 128 colours, which charts do not exceed to the eye.
+"""Makes pictures small: PNGs with a palette of 128 colors, which charts do not exceed to the eye.
 
 ``python docs/results/small.py PICTURE ...`` rewrites pictures in place.
 """
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-COLOURS = 128
+COLORS = 128
 
 
 def shrink(path: Path) -> None:
@@ -19,7 +19,7 @@ def shrink(path: Path) -> None:
         layers = picture.convert("RGBA")
     flat = Image.new("RGB", layers.size, "white")
     flat.paste(layers, mask=layers.getchannel("A"))
-    flat.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    flat.quantize(COLORS, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 if __name__ == "__main__":

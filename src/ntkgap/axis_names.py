@@ -6,7 +6,7 @@ from typing import Any
 LABELS = {
     "model.depth": "depth",
     "model.nonlinearity": "nonlinearity",
-    "model.parametrization": "parametrisation",
+    "model.parametrization": "parametrization",
     "model.weight_std": "σ_w",
     "model.bias_std": "σ_b",
     "model.alpha": "α",

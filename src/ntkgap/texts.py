@@ -20,7 +20,7 @@ def spreadsheet_text(text: str) -> str:
 
 
 def terminal_text(text: str) -> str:
-    """A text with � for control characters, which move the cursor or change colours, but for ends of lines."""
+    """A text with � for control characters, which move the cursor or change colors, but for ends of lines."""
     if text.isprintable():
         return text
     return "".join("\N{REPLACEMENT CHARACTER}" if _controls(c) else c for c in text)

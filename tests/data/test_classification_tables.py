@@ -51,7 +51,7 @@ def test_long_names_and_numbers_mean_the_same_classes(tmp_path):
         assert torch.equal(other.y, found[0].y)
 
 
-def test_shuttle_is_standardised_by_the_training_rows(all_files):
+def test_shuttle_is_standardized_by_the_training_rows(all_files):
     train, _ = ng.load_data("shuttle", 60, 10, root=all_files)
     torch.testing.assert_close(train.x.mean(dim=0), torch.zeros(9), rtol=0, atol=1e-5)
     torch.testing.assert_close(train.x.std(dim=0, correction=0), torch.ones(9))

@@ -50,7 +50,7 @@ def test_all_examples_can_be_had(mnist):
     assert sorted(find(test.x[:, 0], arrays[2])) == list(range(60))
 
 
-def test_standardising_takes_one_mean_and_deviation_a_channel_from_the_drawn_training_set(all_files):
+def test_standardizing_takes_one_mean_and_deviation_a_channel_from_the_drawn_training_set(all_files):
     train, test = ng.load_data("cifar10", 30, 20, root=all_files)
     raw_train, raw_test = ng.load_data("cifar10", 30, 20, scaling="none", root=all_files)
     for channel in range(3):

@@ -40,12 +40,12 @@ def test_digits_are_class_balanced_and_disjoint():
         counts = part.y.sum(dim=0)
         assert counts.max() - counts.min() <= 1
     rows = torch.cat([train.x, test.x]).numpy()
-    # A handful of the bundled images are identical twins; whole overlaps would show as far fewer rows.
+    # A handful of the bundled images are duplicates; whole overlaps would show as far fewer rows.
     assert len(np.unique(rows, axis=0)) >= len(rows) - 2
     assert train.n_classes == 10
 
 
-def test_standardising_uses_the_training_set_alone():
+def test_standardizing_uses_the_training_set_alone():
     train, test = ng.load_data("digits", n_train=300, n_test=300, seed=0, scaling="standardize")
     moving = train.x.std(dim=0) > 0
     assert torch.allclose(train.x.mean(dim=0), torch.zeros(64), atol=1e-5)

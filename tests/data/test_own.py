@@ -76,7 +76,7 @@ def test_targets_are_scaled_as_asked(x):
         ng.load_data((x, np.arange(40) % 2), 20, 20, targets="nonsense")
 
 
-def test_times_are_standardised_before_they_are_rounded(labels):
+def test_times_are_standardized_before_they_are_rounded(labels):
     times = 1.7e9 + np.linspace(0, 60, 40)[:, None]
     train, _ = ng.load_data((times, labels), 20, 20)
     assert len(train.x.unique()) == 20
@@ -164,7 +164,7 @@ def test_networks_are_trained_on_them(x):
     assert dataset_of((x, ["u", "v"] * 20)).n_classes == 2
 
 
-def test_units_give_back_what_standardised_targets_were(x):
+def test_units_give_back_what_standardized_targets_were(x):
     y = 100 + 7 * np.arange(len(x), dtype=float)[:, None] * [1.0, 2.0]
     train, test = ng.load_data((x, y), n_train=20, n_test=10)
     raw, raw_test = ng.load_data((x, y), n_train=20, n_test=10, targets="none")

@@ -53,7 +53,7 @@ def test_every_data_set_from_files_is_among_the_above():
 
 
 def test_the_whole_of_mnist_has_its_known_statistics(root_of):
-    """Mean 0.1307 and standard deviation 0.3081 of the training pixels, as everybody standardises them."""
+    """Mean 0.1307 and standard deviation 0.3081 of the training pixels, as everybody standardizes them."""
     train, test = ng.load_data("mnist", 60000, 10000, scaling="none", root=root_of("mnist"))
     pixels = train.x / 255
     assert pixels.mean().item() == pytest.approx(0.1307, abs=5e-5)

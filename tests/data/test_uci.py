@@ -23,7 +23,7 @@ def test_splits_are_those_of_the_published_procedure(all_files, split):
         assert part.n_classes is None
 
 
-def test_inputs_and_targets_are_standardised_by_the_training_split(all_files):
+def test_inputs_and_targets_are_standardized_by_the_training_split(all_files):
     train, test = ng.load_data(BOSTON, seed=3, root=all_files)
     raw_train, raw_test = ng.load_data(BOSTON, seed=3, scaling="none", targets="none", root=all_files)
     for name in ("x", "y"):

@@ -223,11 +223,11 @@ def monte_carlo(device):
 
 @case
 def linearize(device):
-    twin = ng.linearize(net(device))
+    linearized = ng.linearize(net(device))
     x = inputs(device)
-    curve = ng.train(twin, data(device), learning_rate=0.05, steps=3)
-    image_twin = ng.linearize(plain(device))
-    return twin(x), curve.losses, image_twin(images(device))
+    curve = ng.train(linearized, data(device), learning_rate=0.05, steps=3)
+    image_linearized = ng.linearize(plain(device))
+    return linearized(x), curve.losses, image_linearized(images(device))
 
 
 @case
@@ -460,13 +460,13 @@ def continual(device):
         found += [runs.scores, runs.train_losses, runs.curves]
     stop = ng.UntilAccuracy(0.9, 3)
     runs = ng.train_tasks(networks, tasks, learning_rate=0.01, stop=stop, optimizer="adam")
-    foretold = ng.predict_tasks(networks[0], tasks, learning_rate=0.01, steps=[1, 3])
+    predicted = ng.predict_tasks(networks[0], tasks, learning_rate=0.01, steps=[1, 3])
     return [
         *found,
         runs.scores,
         ng.AccuracyMatrix(runs.scores[0]).forgetting(),
-        foretold.matrix(0).forgetting(),
-        foretold.overlap,
+        predicted.matrix(0).forgetting(),
+        predicted.overlap,
     ]
 
 

@@ -83,16 +83,16 @@ def test_networks_have_the_cpus_gradients(sim, name):
     build, shape = NETWORKS[name]
     torch.manual_seed(0)
     net, x = build(), torch.randn(shape)
-    twin, y = copy.deepcopy(net).to(sim), x.to(sim)
+    replica, y = copy.deepcopy(net).to(sim), x.to(sim)
 
     def loss(network, inputs):
         out = network(inputs)
         return (out[0] if isinstance(out, tuple) else out).square().sum()
 
     loss(net, x).backward()
-    loss(twin, y).backward()
-    assert all(p.device == sim for p in twin.parameters())
-    for p, q in zip(net.parameters(), twin.parameters(), strict=True):
+    loss(replica, y).backward()
+    assert all(p.device == sim for p in replica.parameters())
+    for p, q in zip(net.parameters(), replica.parameters(), strict=True):
         torch.testing.assert_close(q.grad.cpu(), p.grad)
 
 

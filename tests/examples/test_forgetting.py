@@ -1,4 +1,4 @@
-"""The example on forgetting, at one tiny setting: it prints what was seen beside what was foretold."""
+"""The example on forgetting, at one tiny setting: it prints what was seen beside what was predicted."""
 
 import importlib.util
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 SCRIPT = Path(__file__).parents[2] / "examples" / "forgetting.py"
 
 
-def test_it_prints_a_row_for_every_stopping_time(monkeypatch, capsys):
+def test_it_prints_a_row_for_every_training_budget(monkeypatch, capsys):
     spec = importlib.util.spec_from_file_location("example_forgetting", SCRIPT)
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)

@@ -61,7 +61,7 @@ def test_tiny_noise(generator, parameters, noise):
     assert lost < 1e-4 * float(variance.min())  # zero would not pass for it
     torch.testing.assert_close(posterior.variance(cross, own), variance, rtol=ITERATED, atol=lost)
     # Where t > P, K is singular and only the noise keeps K + sI invertible: κε of the mean is lost, because the
-    # features explain but a part of the targets.
+    # features explain but a fraction of the targets.
     singular = float(features.square().sum()) / noise * eps
     allowed = ITERATED if parameters > 400 else singular
     assert allowed < 1e-4 * float(mean.abs().max())

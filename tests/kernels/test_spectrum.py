@@ -24,7 +24,7 @@ def test_eigenvalues_are_those_of_a_known_matrix(generator):
     assert s.noise_floor == pytest.approx(4 * torch.finfo(torch.float64).eps * 10)
 
 
-def test_a_singular_matrix_is_undecidable_not_positive_and_not_zero(generator):
+def test_a_singular_matrix_is_inconclusive_not_positive_and_not_zero(generator):
     s = ng.spectrum(random_gram(20, 5, generator))
     assert s.positive_definite is None
     assert math.isnan(s.condition_number)

@@ -26,7 +26,7 @@ def test_ntk_linear_starts_standard_normal():
 
 @pytest.mark.parametrize("parametrization", ["ntk", "standard"])
 def test_both_parametrizations_draw_the_same_functions(parametrization):
-    """The variance of the outputs over initialisations is that of the recursion σ_w² E[φ²] + σ_b²."""
+    """The variance of the outputs over initializations is that of the recursion σ_w² E[φ²] + σ_b²."""
     x = torch.randn(1, 6, generator=torch.Generator().manual_seed(0))
     generator = torch.Generator().manual_seed(1)
     settings = {"weight_std": 1.3, "bias_std": 0.4, "parametrization": parametrization}

@@ -193,7 +193,7 @@ def test_tied_linear_logits_tend_to_the_covariance_of_the_queries(generator):
 
 
 def test_a_transformer_is_its_description(generator):
-    """Embedding, one block of two residual branches behind normalisations, normalisation, mean, readout."""
+    """Embedding, one block of two residual branches behind normalizations, normalization, mean, readout."""
     model = Transformer(3, 2, 4, 1, "tanh", heads=2, weight_std=1.5, generator=generator).double()
     x = torch.randn(2, 5, 3, dtype=torch.float64, generator=generator)
 

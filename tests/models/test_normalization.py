@@ -1,4 +1,4 @@
-"""Statistics of batch normalisation: set from inputs once, kept by the frozen kind."""
+"""Statistics of batch normalization: set from inputs once, kept by the frozen kind."""
 
 import pytest
 import torch

@@ -147,7 +147,7 @@ def test_alpha_trains_a_multiple_of_the_function_with_a_smaller_learning_rate(se
     torch.testing.assert_close(scaled(data.x), 7 * by_hand(data.x), rtol=ITERATED, atol=ITERATED)
 
 
-def test_laziness_brings_training_to_its_linearisation(data):
+def test_laziness_brings_training_to_its_linearization(data):
     """The error falls like 1/α² here: faster than the bound 1/α of Chizat, Oyallon, Bach (2019).
 
     The two halves of an antisymmetric network move in opposite directions at first, so that the
@@ -156,10 +156,10 @@ def test_laziness_brings_training_to_its_linearisation(data):
     errors = []
     for alpha in (10.0, 40.0, 160.0):
         model = network(antisymmetric=True, alpha=alpha)
-        twin = ng.linearize(model)
-        for net in (model, twin):
+        linearized = ng.linearize(model)
+        for net in (model, linearized):
             train(net, data, learning_rate=0.02, steps=40)
-        errors.append((model(data.x) - twin(data.x)).norm().item())
+        errors.append((model(data.x) - linearized(data.x)).norm().item())
     for coarse, fine in pairwise(errors):
         assert coarse / fine == pytest.approx(4**2, rel=1 / 10)  # up to higher orders in 1/α
 
@@ -248,14 +248,14 @@ def test_tied_parameters_that_want_two_learning_rates_are_refused():
     ],
 )
 def test_the_kernel_that_gradient_descent_follows_is_the_factor_times_the_kernel(settings, data):
-    """In the linear twin r ← (I − η · factor · K) r, whatever parametrisation and scale."""
-    twin = ng.linearize(network(**settings))
-    gram = ng.as_matrix(ng.empirical_ntk(twin, data.x))
-    rate = 0.5 / (learning_rate_factor(twin) * torch.linalg.eigvalsh(gram)[-1].item())
+    """In the linearized model r ← (I − η · factor · K) r, whatever parametrization and scale."""
+    linearized = ng.linearize(network(**settings))
+    gram = ng.as_matrix(ng.empirical_ntk(linearized, data.x))
+    rate = 0.5 / (learning_rate_factor(linearized) * torch.linalg.eigvalsh(gram)[-1].item())
     expected = linear_gradient_descent(
-        gram, (twin(data.x) - data.y).detach(), rate * learning_rate_factor(twin), 8
+        gram, (linearized(data.x) - data.y).detach(), rate * learning_rate_factor(linearized), 8
     )
-    losses = train(twin, data, learning_rate=rate, steps=8).losses
+    losses = train(linearized, data, learning_rate=rate, steps=8).losses
     torch.testing.assert_close(
         torch.tensor(losses, dtype=torch.float64), 0.5 * expected.square().sum(1), rtol=ITERATED, atol=0
     )
@@ -284,7 +284,7 @@ def test_one_factor_is_given_only_where_there_is_one():
         (lambda: network(alpha=math.nan), r"alpha must be positive"),
         (
             lambda: network(parametrization="mean_field", bias_std=0.0, bias=True),
-            r"mean_field parametrisation a layer",
+            r"mean_field parametrization a layer",
         ),
         (lambda: LayerFactory(4).linear(1, 1, "middle"), r"unknown role 'middle'"),
     ],

@@ -130,19 +130,19 @@ def test_kernels_of_a_module_at_two_paths(build, written_out, x):
 
 
 @sharing
-def test_the_linearised_twin_of_a_module_at_two_paths(build, written_out, x):
+def test_the_linearized_model_of_a_module_at_two_paths(build, written_out, x):
     model = build()
     watch = Watch(model)
-    twin = ng.linearize(model)
-    torch.testing.assert_close(twin(x), model(x), rtol=EXACT, atol=EXACT)
-    inner = Watch(twin)
-    twin(x).sum().backward()
+    linearized = ng.linearize(model)
+    torch.testing.assert_close(linearized(x), model(x), rtol=EXACT, atol=EXACT)
+    inner = Watch(linearized)
+    linearized(x).sum().backward()
     inner.check()
     start = nn.utils.parameters_to_vector(model.parameters()).detach()
-    torch.optim.SGD(twin.parameters(), lr=0.1).step()
-    step = nn.utils.parameters_to_vector(twin.parameters()).detach() - start
+    torch.optim.SGD(linearized.parameters(), lr=0.1).step()
+    step = nn.utils.parameters_to_vector(linearized.parameters()).detach() - start
     jacobian = jacobian_of(written_out, {k: p.detach() for k, p in model.named_parameters()}, x)
-    torch.testing.assert_close(twin(x), model(x) + jacobian @ step, rtol=EXACT, atol=EXACT)
+    torch.testing.assert_close(linearized(x), model(x) + jacobian @ step, rtol=EXACT, atol=EXACT)
     watch.check()
 
 
@@ -210,7 +210,7 @@ def test_the_infinite_width_of_modules_at_two_paths(x):
     with pytest.raises(ModelError, match=r"'0' \(Linear\) uses the weights of '0' \(Linear\) a second time"):
         ng.infinite_width(linear_twice()).ntk(x)
 
-    def normalised(first, second):
+    def normalized(first, second):
         """Modules without weights may be used as often as one likes, before the first layer and after it."""
         act = nn.ReLU()
         layers = [ng.NTKLinear(3, 8), act, ng.NTKLinear(8, 8), act, ng.NTKLinear(8, 1)]
@@ -226,7 +226,7 @@ def test_the_infinite_width_of_modules_at_two_paths(x):
         return layer
 
     shared = norm()
-    torch.testing.assert_close(normalised(shared, shared), normalised(norm(), norm()), rtol=EXACT, atol=EXACT)
+    torch.testing.assert_close(normalized(shared, shared), normalized(norm(), norm()), rtol=EXACT, atol=EXACT)
 
 
 def test_functions_are_followed_to_the_modules_they_were_written_with(x):

@@ -48,9 +48,9 @@ class Problem:
         self.rows = row_jacobian(self.model, x)  # [n, C, P]
         self.at_test = row_jacobian(self.model, self.test)
 
-    def step(self, centred):
+    def step(self, centered):
         theta = torch.cat([p.detach().flatten() for p in self.model.parameters()])
-        return theta - torch.cat([p.detach().flatten() for p in self.prior.parameters()]) if centred else theta
+        return theta - torch.cat([p.detach().flatten() for p in self.prior.parameters()]) if centered else theta
 
     def log_likelihood(self, f):
         y = self.data.y
@@ -85,12 +85,12 @@ def fit(problem, **settings):
 
 @pytest.mark.parametrize("route", ["gram", "parameters", "auto"])
 @pytest.mark.parametrize("delta", [0.05, 1.0, 20.0])
-@pytest.mark.parametrize("centred", [False, True], ids=["prior-at-0", "prior-at-network"])
-def test_equals_dense_algebra_in_weight_space(problem, route, delta, centred):
-    prior = problem.prior if centred else None
+@pytest.mark.parametrize("centered", [False, True], ids=["prior-at-0", "prior-at-network"])
+def test_equals_dense_algebra_in_weight_space(problem, route, delta, centered):
+    prior = problem.prior if centered else None
     laplace = fit(problem, prior_precision=delta, prior_mean=prior, route=route)
     hessian, slope = problem.hessian(delta)
-    step, p = problem.step(centred), len(hessian)
+    step, p = problem.step(centered), len(hessian)
     value = float(problem.log_likelihood(problem.model(problem.data.x).detach()))
     evidence = value - 0.5 * (delta * float(step @ step) + float(torch.logdet(hessian)) - p * math.log(delta))
     assert laplace.log_evidence == pytest.approx(evidence, rel=ITERATED)

@@ -125,7 +125,7 @@ def test_deep_ensembles_are_the_predicted_gaussian(deep):
     assert errors.mean[1] > 2 * floor.mean[:, 1].max()
 
 
-def test_anchored_members_with_noisy_targets_are_the_randomised_prior_ensemble(setting):
+def test_anchored_members_with_noisy_targets_are_the_randomized_prior_ensemble(setting):
     noise = 0.5
     theory = RandomizedPriorEnsemble(*setting.train, setting.data.y, noise)
     predicted = theory.predict(setting.cross[0], setting.cross[1], setting.test[1])

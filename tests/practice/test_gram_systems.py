@@ -12,7 +12,7 @@ from ntkgap.practice.gram_systems import LARGEST_GRAM
 from tests.practice.problems import small_problem
 
 
-def test_conjugate_gradients_take_the_steps_of_the_factorised_gram_matrix(generator):
+def test_conjugate_gradients_take_the_steps_of_the_factorized_gram_matrix(generator):
     model, data, test = small_problem(generator)
     other = copy.deepcopy(model)
     settings = {"learning_rate": 0.7, "steps": 3, "damping": 0.1, "test": test}
@@ -35,7 +35,7 @@ def test_conjugate_gradients_that_do_not_converge_end_the_run_with_the_remedy(ge
     assert re.search(r"cannot be solved at step 0; .* raise damping", curve.stopped)
 
 
-def test_what_is_too_large_to_factorise_is_refused_at_once(monkeypatch):
+def test_what_is_too_large_to_factorize_is_refused_at_once(monkeypatch):
     rows = LARGEST_GRAM // 10 + 1
     data = ng.Dataset(torch.zeros(rows, 2), torch.zeros(rows, 10))
     with pytest.raises(StudyError, match=r"Gram matrix of 20010 rows, and at most 20000 .*conjugate_gradients"):

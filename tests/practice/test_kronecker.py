@@ -142,7 +142,7 @@ def test_damping_is_split_between_the_factors(generator):
     roots = draw(generator, 7, 4), draw(generator, 9, 3)
     a, g = (root.T @ root for root in roots)
     gradient = draw(generator, 3, 4)
-    pi = math.sqrt((a.trace() / 4) / (g.trace() / 3))  # then both are damped by the same part of their mean
+    pi = math.sqrt((a.trace() / 4) / (g.trace() / 3))  # then both are damped by the same fraction of their mean
     damped = torch.kron(
         g + 0.5**0.5 / pi * torch.eye(3, dtype=a.dtype), a + pi * 0.5**0.5 * torch.eye(4, dtype=a.dtype)
     )
@@ -243,7 +243,7 @@ def frozen_bias():
         (Doubled(4, 4).double(), r"gradients of Doubled are not those of a plain layer"),
         (
             nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4, affine=False)).double(),
-            r"normalises over the batch in train mode.*model.eval",
+            r"normalizes over the batch in train mode.*model.eval",
         ),
         (tied(), r"2 \(which shares a parameter with 0\)"),
         (frozen_bias(), r"1 \(frozen in part\)"),

@@ -1,4 +1,4 @@
-"""Linearised Laplace against Bayesian linear regression on the network's Jacobian, written out in weight space."""
+"""Linearized Laplace against Bayesian linear regression on the network's Jacobian, written out in weight space."""
 
 import copy
 
@@ -72,10 +72,10 @@ def problem(request, generator):
 
 @pytest.mark.parametrize("route", ["gram", "parameters", "auto"])
 @pytest.mark.parametrize("pair", PAIRS, ids=str)
-@pytest.mark.parametrize("centred", [False, True], ids=["prior-at-0", "prior-at-network"])
-def test_equals_dense_linear_gaussian_algebra(problem, route, pair, centred):
+@pytest.mark.parametrize("centered", [False, True], ids=["prior-at-0", "prior-at-network"])
+def test_equals_dense_linear_gaussian_algebra(problem, route, pair, centered):
     delta, noise = pair
-    prior = problem.prior if centred else None
+    prior = problem.prior if centered else None
     laplace = ng.LinearizedLaplace(
         problem.model, problem.data, prior_precision=delta, noise_variance=noise, prior_mean=prior, route=route
     )
@@ -166,7 +166,7 @@ def test_known_truth_is_recovered(generator):
     assert abs(torch.log(torch.tensor(fitted.noise_variance / noise))) < 5 * (2 / (n - inputs)) ** 0.5
 
 
-def test_evidence_of_a_linear_network_does_not_depend_on_where_it_is_linearised(generator):
+def test_evidence_of_a_linear_network_does_not_depend_on_where_it_is_linearized(generator):
     _, data, _ = small_problem(generator)
     one, two = nn.Linear(4, 1).double(), nn.Linear(4, 1).double()
     values = [ng.LinearizedLaplace(m, data, noise_variance=0.2).log_evidence for m in (one, two)]
@@ -200,7 +200,7 @@ def test_online_choices_raise_the_evidence(generator):
 
 
 def test_online_prior_stays_where_training_began(generator):
-    """Centred on the very network that is trained: a huge decay holds it at its start, a prior at 0 would not."""
+    """Centered on the very network that is trained: a huge decay holds it at its start, a prior at 0 would not."""
     model, data, _ = small_problem(generator)
     start = copy.deepcopy(model)
     run = ng.online_laplace(

@@ -37,7 +37,7 @@ def seeded(build):
 
 
 @seeded
-def normalised():
+def normalized():
     layers = nn.Linear(FEATURES, 9), nn.BatchNorm1d(9), nn.ReLU(), nn.Linear(9, OUTPUTS)
     return nn.Sequential(*layers).double()
 
@@ -54,7 +54,7 @@ def both():
 
 
 class Hidden(nn.Module):
-    """Drops, normalises or counts in ways that no type of module tells."""
+    """Drops, normalizes or counts in ways that no type of module tells."""
 
     def __init__(self, how):
         super().__init__()
@@ -67,7 +67,7 @@ class Hidden(nn.Module):
             return F.dropout(h, 0.5, self.training)
         if self.how == "always":
             return F.dropout(h, 0.5)
-        if self.how == "centred":
+        if self.how == "centered":
             return h - h.mean(0)
         if self.how == "running" and self.training:
             self.mean += 0.1 * (h.detach().mean(0) - self.mean)
@@ -79,7 +79,7 @@ def hidden(how):
     return Hidden(how).double()
 
 
-NETWORKS = pytest.mark.parametrize("build", [normalised, dropping, both], ids=["batch norm", "dropout", "both"])
+NETWORKS = pytest.mark.parametrize("build", [normalized, dropping, both], ids=["batch norm", "dropout", "both"])
 
 
 def data(n=12, seed=0):
@@ -113,7 +113,7 @@ def test_modes_are_given_back_and_parts_keep_their_own():
 @pytest.mark.parametrize(
     ("network", "differ"),
     [
-        (normalised(), True),
+        (normalized(), True),
         (dropping(), True),
         (hidden("dropout"), True),
         (hidden("running"), True),
@@ -131,7 +131,7 @@ def test_whether_the_modes_differ_is_seen(network, differ):
     torch.testing.assert_close(network.state_dict(), before, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("how", ["always", "centred"])
+@pytest.mark.parametrize("how", ["always", "centered"])
 def test_what_depends_on_other_points_or_chance_is_refused_by_all(how):
     network, words = hidden(how), "depends on the other points of the call, or on chance"
     with pytest.raises(ModelError, match=words):
@@ -168,7 +168,7 @@ def test_dropout_draws_the_masks_of_its_seed_in_train_mode_alone():
 
 
 def test_a_part_in_evaluation_mode_stays_so():
-    network = normalised()
+    network = normalized()
     network[1].eval()
     ng.train(network, data(), learning_rate=0.1, steps=5)
     assert network[1].num_batches_tracked == 0
@@ -177,7 +177,7 @@ def test_a_part_in_evaluation_mode_stays_so():
 
 
 def test_a_network_in_evaluation_mode_is_trained_in_train_mode_and_given_back():
-    asleep, awake = normalised().eval(), normalised()
+    asleep, awake = normalized().eval(), normalized()
     for network in (asleep, awake):
         ng.train(network, data(), learning_rate=0.1, steps=5)
     assert asleep[1].num_batches_tracked == 5
@@ -188,8 +188,8 @@ def test_a_network_in_evaluation_mode_is_trained_in_train_mode_and_given_back():
 def test_a_batch_of_one_example_has_no_statistics():
     settings = {"learning_rate": 0.1, "steps": 9, "optimizer": "sgd", "batch_size": 11}
     with pytest.raises(StudyError, match=r"single example.*keep_last=False"):
-        ng.train(normalised(), data(), **settings)
-    ng.train(normalised(), data(), keep_last=False, **settings)
+        ng.train(normalized(), data(), **settings)
+    ng.train(normalized(), data(), keep_last=False, **settings)
 
 
 @NETWORKS
@@ -241,7 +241,7 @@ def test_tasks_are_learned_together_as_alone(build, settings):
 
 def test_a_task_is_learned_as_by_train_and_scored_in_evaluation_mode():
     """Running statistics are those of the task that was learned last."""
-    network, tasks, seen = normalised(), stream(tasks=2), []
+    network, tasks, seen = normalized(), stream(tasks=2), []
     runs = ng.train_tasks(
         [network],
         tasks,
@@ -348,7 +348,7 @@ def test_a_reward_model_is_trained_by_one_example_too():
 
 
 def test_laplace_is_about_the_network_in_evaluation_mode():
-    network = normalised()
+    network = normalized()
     ng.train(network, data(), learning_rate=0.05, steps=10)
     assert network.training
     training = ng.LinearizedLaplace(network, data()).predict(data().x[:3])
@@ -402,13 +402,13 @@ def test_in_evaluation_mode_it_is_all_there(build):
     network.eval()
     kernel = ng.empirical_ntk(network, data().x)
     torch.testing.assert_close(ng.empirical_ntk(network, data().x[:2]), kernel[:2, :2], rtol=EXACT, atol=EXACT)
-    twin = ng.linearize(network)
-    torch.testing.assert_close(twin(data().x), network(data().x), rtol=EXACT, atol=EXACT)
-    torch.testing.assert_close(twin(data().x), twin(data().x), rtol=0, atol=0)
+    linearized = ng.linearize(network)
+    torch.testing.assert_close(linearized(data().x), network(data().x), rtol=EXACT, atol=EXACT)
+    torch.testing.assert_close(linearized(data().x), linearized(data().x), rtol=0, atol=0)
     curve = ng.natural_gradient_descent(network, data(), learning_rate=0.5, steps=2, damping=0.1)
     assert curve.losses[-1] < curve.losses[0]
     # The linearized model has no batch statistics: it is trained as any network, also in its train mode.
-    ng.train(twin.train(), data(), learning_rate=0.01, steps=2)
+    ng.train(linearized.train(), data(), learning_rate=0.01, steps=2)
 
 
 def test_narrow_shortcuts_of_ones_own_that_onednn_gets_wrong_are_refused(monkeypatch, generator):

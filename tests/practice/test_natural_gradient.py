@@ -8,7 +8,7 @@ import ntkgap as ng
 from ntkgap.errors import StudyError
 from ntkgap.kernels import as_matrix, jacobian
 from ntkgap.practice import jacobian_change, natural_gradient_descent
-from ntkgap.theory import linearised_decay, stability_constant
+from ntkgap.theory import linearized_decay, stability_constant
 from tests.practice.problems import small_problem
 from tests.reference.dense import dense_jacobian, natural_gradient_step
 from tests.tolerances import CANCELLING, ITERATED
@@ -24,7 +24,7 @@ def test_one_full_undamped_step_solves_a_linear_model(outputs, generator):
 def test_undamped_steps_shrink_the_residual_of_a_linear_model_as_predicted(generator):
     data = ng.Dataset(*(torch.randn(5, k, dtype=torch.float64, generator=generator) for k in (20, 2)))
     curve = natural_gradient_descent(nn.Linear(20, 2).double(), data, learning_rate=0.3, steps=4)
-    expected = [curve.losses[0] * linearised_decay(0.3) ** k for k in range(5)]
+    expected = [curve.losses[0] * linearized_decay(0.3) ** k for k in range(5)]
     assert curve.losses == pytest.approx(expected, rel=ITERATED)
 
 

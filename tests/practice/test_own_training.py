@@ -1,4 +1,4 @@
-"""Training as people do it: any optimiser, loss, schedule; against loops written by hand, and what is refused."""
+"""Training as people do it: any optimizer, loss, schedule; against loops written by hand, and what is refused."""
 
 import copy
 import random
@@ -76,7 +76,7 @@ def by_hand(model, examples, make, steps, *, batch_size=N, loss=None, factor=Non
 
 
 def test_training_of_practice_is_the_loop_that_everybody_writes():
-    """Batch normalisation, momentum, mean cross-entropy, schedule, decay, clipping and partial batches at once."""
+    """Batch normalization, momentum, mean cross-entropy, schedule, decay, clipping and partial batches at once."""
     ours, theirs, examples = practical(), practical(), data()
 
     def factor(step):
@@ -309,8 +309,8 @@ def test_a_training_function_of_ones_own():
     assert torch.equal(torch.get_rng_state(), before[2])
     assert all(module.training for module in network.modules())
     assert all(p.grad is None for p in network.parameters())
-    twin = mlp()
-    expected = ng.train(twin, examples, learning_rate=0.05, steps=30).losses
+    other = mlp()
+    expected = ng.train(other, examples, learning_rate=0.05, steps=30).losses
     assert curve.losses == pytest.approx([expected[0], expected[-1]], rel=EXACT)
     assert observed == [0, 1]
     assert len(curve.seconds) == 2

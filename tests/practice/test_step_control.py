@@ -18,7 +18,7 @@ def loss_of(model, data):
     return squared_loss(model(data.x), data.y).item()
 
 
-def test_predicted_reductions_are_those_of_the_linearised_network(generator):
+def test_predicted_reductions_are_those_of_the_linearized_network(generator):
     """The reduction that decides over a step, against the loss of the dense linear model after that step."""
     model, data, _ = small_problem(generator)
     system = CholeskySystem(model, data, None)

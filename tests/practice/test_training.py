@@ -127,23 +127,23 @@ def test_cross_entropy_descends_its_formula(setting):
 
 
 def test_training_does_not_notice_a_test_set(generator):
-    """Dropout would draw other masks and batch normalisation count another batch if it went through them."""
+    """Dropout would draw other masks and batch normalization count another batch if it went through them."""
     data, test = ng.load_data("digits", 12, 7)
     model = nn.Sequential(nn.Linear(64, 16), nn.BatchNorm1d(16), nn.Dropout(0.5), nn.ReLU(), nn.Linear(16, 10))
-    twin = copy.deepcopy(model)
+    other = copy.deepcopy(model)
     settings = {"learning_rate": 1e-3, "steps": 5, "optimizer": "adam", "batch_size": 4}
     curves = []
-    for network, seen in ((model, None), (twin, test)):
+    for network, seen in ((model, None), (other, test)):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             curves.append(train(network, data, test=seen, **settings))
     assert curves[0].losses == curves[1].losses
-    assert all(torch.equal(a, b) for a, b in zip(model.buffers(), twin.buffers(), strict=True))
-    assert all(module.training for module in twin.modules())
+    assert all(torch.equal(a, b) for a, b in zip(model.buffers(), other.buffers(), strict=True))
+    assert all(module.training for module in other.modules())
     assert curves[0].test_losses == []
     assert len(curves[1].test_losses) == 6
-    twin.eval()
-    assert curves[1].test_losses[-1] == pytest.approx(squared_loss(twin(test.x), test.y).item(), rel=SINGLE)
+    other.eval()
+    assert curves[1].test_losses[-1] == pytest.approx(squared_loss(other(test.x), test.y).item(), rel=SINGLE)
 
 
 @pytest.mark.parametrize("batch_size", [12, 5])

@@ -6,7 +6,7 @@ import torch
 
 
 def relu_kernels(x1, x2, depth, weight_std, bias_std):
-    """(NTK, NNGP) of ``depth`` hidden ReLU layers in NTK parametrisation, [n1, n2] each, float64.
+    """(NTK, NNGP) of ``depth`` hidden ReLU layers in NTK parametrization, [n1, n2] each, float64.
 
     Cho, Saul 2009 for the expectations; the recursion of Jacot, Gabriel, Hongler 2018.
     """

@@ -22,8 +22,8 @@ def log_evidence(features, residual, prior_precision, noise_variance):
     r, p = features.shape
     mean, _ = posterior(features, residual, prior_precision, noise_variance)
     misfit = (residual - features @ mean).square().sum() / noise_variance + prior_precision * mean.square().sum()
-    normaliser = r * math.log(2 * math.pi * noise_variance) - p * math.log(prior_precision)
-    return float(-0.5 * (misfit + normaliser + torch.logdet(precision(features, prior_precision, noise_variance))))
+    normalizer = r * math.log(2 * math.pi * noise_variance) - p * math.log(prior_precision)
+    return float(-0.5 * (misfit + normalizer + torch.logdet(precision(features, prior_precision, noise_variance))))
 
 
 def log_marginal(features, residual, prior_precision, noise_variance):

@@ -77,7 +77,7 @@ def test_a_diagnosis_shows_all_its_parts(found, tmp_path):
     assert "The diagnosis" in text
     assert found.found.reason.split("[")[0] in html.unescape(text)
     assert "The diagnosis promise" not in text
-    assert "What has to be so for a verdict on the regime" in text
+    assert "Required for a verdict on the regime" in text
     assert "Sufficient conditions" not in text
     assert "Uncertainty of an ensemble and of the NTK-GP" in text
 

@@ -9,7 +9,7 @@ from ntkgap.reporting.figures import (
     legends_below,
     panels,
 )
-from ntkgap.reporting.style import COLUMN, LIMIT, MEASURED, REFERENCES, SCREEN, TEXT, ordered_colours, style
+from ntkgap.reporting.style import COLUMN, LIMIT, MEASURED, REFERENCES, SCREEN, TEXT, ordered_colors, style
 
 
 @pytest.mark.parametrize(
@@ -69,6 +69,6 @@ def test_what_cannot_be_negative_has_no_negative_axis():
     plt.close(figure)
 
 
-def test_series_have_colours_of_their_own():
+def test_series_have_colors_of_their_own():
     assert len({MEASURED, LIMIT, *REFERENCES}) == len(REFERENCES) + 2
-    assert len(set(ordered_colours(6))) == 6
+    assert len(set(ordered_colors(6))) == 6

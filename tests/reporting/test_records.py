@@ -10,7 +10,8 @@ import pytest
 import ntkgap as ng
 from ntkgap.errors import StoreError
 from ntkgap.reporting.records import VerdictRecord, read_verdicts, schema
-from ntkgap.studies import assess, assess_variations
+from ntkgap.studies import STUDIES, assess, assess_variations
+from ntkgap.studies.claim_keys import OLD_KEYS, present_key
 from tests.here import Here
 from tests.test_results import PROBLEM
 
@@ -50,6 +51,7 @@ def test_older_files_are_read(path):
     old, new = json.loads(path.read_text(encoding="utf-8")), read_verdicts(path)
     assert len(new) == len(old)
     for before, now in zip(old, new, strict=True):
+        assert now.claim == present_key(before["claim"])
         if "points" in before:
             continue
         along = before.get("variation")
@@ -76,3 +78,11 @@ def test_other_files_are_refused(text, message, tmp_path):
         read_verdicts(tmp_path / "v.json")
     with pytest.raises(StoreError, match="cannot read the verdicts"):
         read_verdicts(tmp_path / "none.json")
+
+
+def test_old_keys_of_claims_are_none_of_the_present_ones():
+    studies = [study.preset("smoke") for study in STUDIES.values()]
+    keys = {claim.key for study in studies for claim in study.claims()}
+    keys |= {figure.key for study in studies for figure in study.figures()}
+    assert not keys & set(OLD_KEYS)
+    assert set(OLD_KEYS.values()) - keys == set()

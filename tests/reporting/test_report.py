@@ -23,7 +23,7 @@ from tests.here import Here
 
 
 def study(**changes):
-    """The preset at three widths, with a short race."""
+    """The preset at three widths, with a short optimizer comparison."""
     configuration = ng.OptimizationStudy.preset("smoke", widths=[16, 32, 64], **changes).configuration()
     configuration["problems"][1]["race"] |= {"steps": 10, "second_order_steps": 2}
     return ng.OptimizationStudy.build(configuration)
@@ -77,7 +77,7 @@ def test_the_page_shows_every_verdict_and_figure(folder, runs):
     assert set(re.findall(r'<details class="part" id="optimization-figure-(.+?)"', page)) == figures
     for key in claims | {f"figure-{key}" for key in figures}:
         section = page.partition(f'id="optimization-{key}"')[2].partition("</figure>")[0]
-        # Seconds of so small a race leave open who was first, with every seed.
+        # Seconds of so short a comparison leave open who was first, with every seed.
         empty = key == "natural_gradient_seconds" and "Nothing to draw" in section
         assert empty or f'data-chart="optimization-{key}-1" role="img" aria-label=' in section
     records = json.loads(re.search(r'id="records">(.*?)</script>', page).group(1))
@@ -126,7 +126,7 @@ def test_tables_hold_what_the_page_shows(folder, runs):
             expected = math.nan if seeds.isna().any() else seeds.median()
             np.testing.assert_allclose(math.nan if point["value"] is None else number(point["value"]), expected)
     judged = {len(r["points"]) for r in records if r["claim"] == "natural_gradient_steps"}
-    assert judged == {2}  # only the smaller networks of one problem race
+    assert judged == {2}  # only the smaller networks of one problem are compared
 
 
 def copied(runs, folder):

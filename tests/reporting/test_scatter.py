@@ -49,5 +49,5 @@ def test_limits_quadrants_and_what_is_missing_are_shown(drawn):
     assert low < 0.01 < 0.1 < 0.3 < high
     assert [text.get_text() for text in ax.texts] == ["ul", "ur", "ll", "lr"]
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert labels == ["width 16", "width 64", "width 256", "undecidable: 1"]
+    assert labels == ["width 16", "width 64", "width 256", "inconclusive: 1"]
     assert ax.get_xscale() == ax.get_yscale() == "log"

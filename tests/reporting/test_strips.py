@@ -66,12 +66,12 @@ def test_an_extrapolated_width_is_an_arrow_beyond_the_axis():
 
 def test_the_sentence_counts_networks_by_outcome():
     verdicts = [verdict("gd_curve", p, w8=s) for p, s in (("a", HOLDS), ("b", FAILS), ("c", OPEN))]
-    verdicts += [verdict("linearised_twin", p, w8=FAILS) for p in "ab"]
+    verdicts += [verdict("linearized_model", p, w8=FAILS) for p in "ab"]
     verdicts += [verdict("natural_gradient_steps", p, w8=[0.5, 1.0, 1.5]) for p in "ab"]
     strip = Strip.of(STUDY, Scorecard.of(verdicts), WidthAxis.of(verdicts), 3)
     assert strip.finding == [
         ("Confirmed on 1 of 3", CLAIMS["gd_curve"].headline),
-        ("Refuted", CLAIMS["linearised_twin"].headline),
+        ("Refuted", CLAIMS["linearized_model"].headline),
         ("Inconclusive", CLAIMS["natural_gradient_steps"].headline),
     ]
     assert [row.question for row in strip.rows] == [
@@ -81,7 +81,7 @@ def test_the_sentence_counts_networks_by_outcome():
 
 
 def test_claims_with_one_question_share_a_row():
-    one, other = (replace(CLAIMS[key], question="Is it so?") for key in ("gd_curve", "linearised_twin"))
+    one, other = (replace(CLAIMS[key], question="Is it so?") for key in ("gd_curve", "linearized_model"))
     verdicts = [judge(one, "a", {8: dict(enumerate(HOLDS))}), judge(other, "b", {8: dict(enumerate(FAILS))})]
     strip = Strip.of(STUDY, Scorecard.of(verdicts), WidthAxis.of(verdicts), 2)
     (row,) = strip.rows
@@ -109,7 +109,7 @@ def test_terms_are_explained_once_and_texts_stay_texts():
 
 
 def test_how_sure_names_seeds_confidence_and_chance():
-    text = how_sure([Scorecard.of([verdict(key, w8=[0.01] * 5) for key in ("gd_curve", "linearised_twin")])])
+    text = how_sure([Scorecard.of([verdict(key, w8=[0.01] * 5) for key in ("gd_curve", "linearized_model")])])
     assert "over 5 seeds" in text
     assert "94%" in text
     assert "of 2 answers" in text

@@ -40,13 +40,13 @@ def folder(runs, tmp_path_factory):
 
 def test_the_page_shows_every_axis_with_its_sentences(folder, runs):
     page = html.unescape((folder / "report.html").read_text())
-    assert "At fixed width: what else matters" in page
+    assert "Other settings, at a fixed width" in page
     for verdict in assess_variations(runs):
         assert verdict.sentence in page
     assert "tiny: α, at width 16" in page
     assert re.search(r"<th>α</th><th>0.5</th><th>1 \(as above\)</th><th>10</th>", page)
     assert "(Chizat, Oyallon, Bach 2019)" in page
-    assert "tiny: parametrisation, at width 16" in page
+    assert "tiny: parametrization, at width 16" in page
     for i in (1, 2):
         assert (folder / f"figures/optimization-axis-{i}.pdf").read_bytes().startswith(b"%PDF")
         assert f'href="figures/optimization-axis-{i}.pdf"' in page
@@ -96,12 +96,12 @@ def test_a_line_counts_the_claims_that_hold_at_every_value():
 def test_figures_show_what_the_axis_moves_most():
     spans = {"still": 1.01, "some": 3.0, "much": 100.0, "more": 10.0, "all": 1000.0}
     verdicts = [judge_along(claim(key=k), along({1.0: [1.0, 1.0], 2.0: [s, s]}, 1.0)) for k, s in spans.items()]
-    undecidable = judge_along(claim(key="nan"), along({1.0: [float("nan")], 2.0: [1.0]}, 1.0))
+    inconclusive = judge_along(claim(key="nan"), along({1.0: [float("nan")], 2.0: [1.0]}, 1.0))
     diverged = judge_along(claim(key="inf"), along({1.0: [float("inf")], 2.0: [float("inf")]}, 1.0))
-    chosen = most_moved([undecidable, diverged, *verdicts], 3)
+    chosen = most_moved([inconclusive, diverged, *verdicts], 3)
     assert [v.claim.key for v in chosen] == ["much", "more", "all"]
-    twins = [judge_along(claim(key=k), along({1.0: LOW, 2.0: HIGH}, 1.0)) for k in ("first", "second")]
-    assert [v.claim.key for v in most_moved([*verdicts, *twins], 9)] == [*spans, "first"]
+    pair = [judge_along(claim(key=k), along({1.0: LOW, 2.0: HIGH}, 1.0)) for k in ("first", "second")]
+    assert [v.claim.key for v in most_moved([*verdicts, *pair], 9)] == [*spans, "first"]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_where_only_varied_cells_are_done_the_page_shows_their_axes(tmp_path):
             (cell.directory / "result.json").unlink()
     runs = ng.Runs(tmp_path / "store")
     page = html.unescape(ng.report(runs, tmp_path / "report.html").read_text())
-    assert "only variations of it are shown" in page
+    assert "only variations are shown" in page
     assert "Claim by claim" not in page
     assert "tiny: α, at width 16" in page
     assert len(re.findall('data-chart="optimization-axis-[12]-', page)) == page.count('data-chart="') > 2

@@ -50,7 +50,7 @@ def attention(width, in_shape, n_outputs):
 
 
 class Residual(nn.Module):
-    """x + f(x), with batch normalisation."""
+    """x + f(x), with batch normalization."""
 
     def __init__(self, width):
         super().__init__()
@@ -69,7 +69,7 @@ def residual(width, in_channels, n_outputs):
 
 
 def depthwise(width, in_channels, n_outputs):
-    """For images; grouped convolutions and group normalisation."""
+    """For images; grouped convolutions and group normalization."""
     return nn.Sequential(
         nn.Conv2d(in_channels, width, 1), nn.GELU(), nn.Conv2d(width, width, 3, padding=1, groups=width),
         nn.GroupNorm(2, width), nn.Conv2d(width, width, 1), nn.GELU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),

@@ -56,7 +56,7 @@ def test_only_the_order_counts():
     assert (turned.low, turned.high) == pytest.approx((-found.rho.high, -found.rho.low), rel=EXACT)
 
 
-def test_what_diverged_ranks_highest_and_what_is_undecidable_is_left_out():
+def test_what_diverged_ranks_highest_and_what_is_inconclusive_is_left_out():
     x, y = noisy(np.random.default_rng(4), trend=0.3)
     x[0, 0] = y[0, 0] = y[1, 0] = math.inf
     huge_x, huge_y = (np.where(np.isinf(a), 1e9, a) for a in (x, y))
@@ -85,7 +85,7 @@ def test_too_few_seeds_give_no_interval(seeds):
     assert math.isnan(found.high)
 
 
-def test_nothing_to_rank_is_undecidable():
+def test_nothing_to_rank_is_inconclusive():
     assert math.isnan(rank_association([]).rho.value)
     constant = rank_association(pairs(np.ones((4, 3)), np.arange(12.0).reshape(4, 3)))
     assert math.isnan(constant.rho.value)

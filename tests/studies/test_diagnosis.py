@@ -22,7 +22,7 @@ from ntkgap.studies.diagnosis.quantities import (
     outputs_of,
 )
 from ntkgap.studies.diagnosis.recipe import recipe_of
-from ntkgap.studies.diagnosis.regression import kernel_of, kernel_predictions, stopping_time
+from ntkgap.studies.diagnosis.regression import kernel_of, kernel_predictions, training_time
 from tests.studies.clear_cut import clear_cut
 from tests.studies.diagnosed import diagnosed, regime_from, study
 from tests.tolerances import EXACT, ITERATED
@@ -82,7 +82,7 @@ def test_kernel_regression_is_gradient_flow(moved, left):
     mean = (full @ full.T).reshape(10, 3, 10, 3).diagonal(dim1=1, dim2=3).mean(-1)
     kernel, cross = mean[:6, :6].detach(), mean[6:, :6].detach()
     kappa, modes = torch.linalg.eigh(kernel)
-    t = stopping_time(kappa, (modes.T @ y).square().sum(1), left)
+    t = training_time(kappa, (modes.T @ y).square().sum(1), left)
     decay = torch.as_tensor(scipy.linalg.expm(-kernel.numpy() * t))
     assert float((decay @ y).square().sum() / y.square().sum()) == pytest.approx(left, rel=1e-4)
     expected = cross @ torch.linalg.solve(kernel, (torch.eye(6) - decay) @ y)
@@ -92,8 +92,8 @@ def test_kernel_regression_is_gradient_flow(moved, left):
 
 def test_kernel_regression_stops_at_last():
     kappa, squares = torch.tensor([0.0, 1.0], dtype=torch.float64), torch.tensor([1.0, 1.0], dtype=torch.float64)
-    assert stopping_time(kappa, squares, 0.1) == 1e6  # half of it cannot be fitted
-    assert stopping_time(kappa, squares, 1.5) == 0.0
+    assert training_time(kappa, squares, 0.1) == 1e6  # half of it cannot be fitted
+    assert training_time(kappa, squares, 1.5) == 0.0
 
 
 # The rule, on made-up numbers.
@@ -177,9 +177,9 @@ def test_an_extrapolated_width_is_a_bracket_within_reach():
 @pytest.fixture
 def rule_alone(in_process, monkeypatch):
     """Cells in this process, without what the rule does not see."""
-    for part in ("generalise", "compare_uncertainty"):
+    for part in ("generalize", "compare_uncertainty"):
         monkeypatch.setattr(measuring, part, lambda *args: None)
-    monkeypatch.setattr(measuring, "train_twin", lambda *args: (None, "left out by a test"))
+    monkeypatch.setattr(measuring, "train_linearized", lambda *args: (None, "left out by a test"))
 
 
 @pytest.mark.usefixtures("in_process")
@@ -267,7 +267,7 @@ def build(width, in_features, n_outputs):
     return nn.Sequential(nn.Linear(in_features, width), nn.Tanh(), nn.Linear(width, n_outputs))
 
 
-def normalised(width, in_features, n_outputs):
+def normalized(width, in_features, n_outputs):
     layers = nn.Linear(in_features, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, n_outputs)
     return nn.Sequential(*layers)
 
@@ -298,7 +298,7 @@ def test_a_function_that_looks_inside_is_measured_without_its_linearized_model()
 
 
 def test_what_the_kernel_knows_nothing_of_is_not_asked():
-    found = cell(normalised)
+    found = cell(normalized)
     assert "batch statistics" in found["not_asked"]["prediction_gap"]
     assert found["scalars"]["twin_test_ratio"] > 0
     adam = cell(train={"optimizer": "adam", "learning_rate": 1e-3, "steps": 20, "loss": "cross_entropy"})
@@ -390,7 +390,7 @@ def test_a_linear_model_forgets_what_its_linearized_model_forgets():
 
 @pytest.mark.usefixtures("rule_alone")
 def test_what_the_linearized_model_cannot_follow_is_not_asked():
-    planned = with_tasks(normalised, {"optimizer": "adam", "learning_rate": 0.003, "steps": 5})
+    planned = with_tasks(normalized, {"optimizer": "adam", "learning_rate": 0.003, "steps": 5})
     found = ng.DiagnosisStudy.compute_cell(planned.cells()[0])
     assert "batch statistics" in found["not_asked"]["tasks_gap"]
     assert found["scalars"]["tasks_forgetting"] >= 0

@@ -69,7 +69,7 @@ def test_the_last_look_leaves_open_what_is_open():
 
 
 @pytest.mark.parametrize("value", [math.nan, 1.0])
-def test_undecidable_seeds_and_ties_are_on_neither_side(value):
+def test_inconclusive_seeds_and_ties_are_on_neither_side(value):
     assert look(CLAIM, [value] + [YES] * 5).decision == "continue"
     assert look(CLAIM, [value] + [YES] * 11).decision == "holds"
     assert look(CLAIM, [math.inf] * 6).decision == "fails"

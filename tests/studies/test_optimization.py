@@ -12,7 +12,7 @@ from ntkgap.studies import STUDIES
 from ntkgap.studies.figures import CurveFigure, ScatterFigure, WidthFigure
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.optimization import OptimizationStudy
-from ntkgap.studies.optimization.measure import decay_rate, initialise, rate_error, rate_errors
+from ntkgap.studies.optimization.measure import decay_rate, initialize, rate_error, rate_errors
 from ntkgap.studies.optimization.problem import OptimizationProblem
 from ntkgap.studies.statistics import RECOMMENDED_SEEDS
 from ntkgap.theory import critical_learning_rate
@@ -38,7 +38,7 @@ def tiny(**changes):
     return {**copy.deepcopy(TINY), **changes}
 
 
-RACE = {"steps": 25, "second_order_steps": 5, "target": 0.1, "tuning_points": 2}
+COMPARISON = {"steps": 25, "second_order_steps": 5, "target": 0.1, "tuning_points": 2}
 
 
 def but_seconds(result):
@@ -54,8 +54,8 @@ def test_a_cell_is_a_pure_function_of_its_configuration():
     torch.manual_seed(2)
     torch.rand(3)
     assert compute(tiny()) == first
-    raced = [but_seconds(compute(tiny(race=RACE))) for _ in range(2)]
-    assert raced[0] == raced[1]
+    compared = [but_seconds(compute(tiny(comparison=COMPARISON))) for _ in range(2)]
+    assert compared[0] == compared[1]
     assert compute(tiny(seed=1))["scalars"] != first["scalars"]
 
 
@@ -76,7 +76,7 @@ def test_the_ball_holds_what_the_path_shows_and_more():
 @pytest.mark.parametrize(
     "settings", [{"parametrization": "mup"}, {"parametrization": "mean_field"}, {"gamma0": 0.5}]
 )
-def test_parametrisations_are_compared_at_the_learning_rate_they_train_with(settings):
+def test_parametrizations_are_compared_at_the_learning_rate_they_train_with(settings):
     """For a short while every network follows its tangent kernel; at another learning rate it would not."""
     model = dict(TINY["model"], **settings)
     found = compute(tiny(model=model, width=64, gradient_descent={"steps": 3, "fraction_of_critical": 0.02}))
@@ -105,20 +105,20 @@ def test_a_model_linear_in_its_parameters_is_all_that_theory_says():
         assert scalars[quantity] < ITERATED, quantity
 
 
-def test_predictions_for_the_twin_are_those_of_a_twin_that_is_really_trained():
+def test_predictions_for_the_linearized_model_are_those_of_a_linearized_model_that_is_really_trained():
     problem = OptimizationProblem(name="tiny", widths=[16], **{k: TINY[k] for k in list(TINY)[3:]})
-    found = initialise(problem, 16, 0, Findings())
+    found = initialize(problem, 16, 0, Findings())
     rate = 0.5 * critical_learning_rate(found.gram)
-    twin = ng.linearize(found.network)
-    curve = train(twin, found.train, learning_rate=rate, steps=12)
+    linearized = ng.linearize(found.network)
+    curve = train(linearized, found.train, learning_rate=rate, steps=12)
     decay = found.dynamics.gradient_descent_decay(rate, torch.arange(13))
     losses = torch.tensor(curve.losses, dtype=torch.float64)
     torch.testing.assert_close(found.dynamics.losses(decay), losses, rtol=ITERATED, atol=0)
     network = copy.deepcopy(found.network)
     train(network, found.train, learning_rate=rate, steps=12)
     with torch.no_grad():
-        f, f_twin, f_start = (m(found.test.x) for m in (network, twin, found.network))
-    expected = (f - f_twin).norm() / (f_twin - f_start).norm()
+        f, f_linearized, f_start = (m(found.test.x) for m in (network, linearized, found.network))
+    expected = (f - f_linearized).norm() / (f_linearized - f_start).norm()
     assert compute(tiny())["scalars"]["linearization_error"] == pytest.approx(expected.item(), rel=ITERATED)
 
 
@@ -146,11 +146,11 @@ def test_a_gram_matrix_with_more_rows_than_parameters_is_singular_for_certain():
     assert math.isnan(scalars["c_prime"])
 
 
-def test_below_the_noise_floor_is_undecidable(tmp_path):
+def test_below_the_noise_floor_is_inconclusive(tmp_path):
     """Two equal inputs make K singular, though there are parameters enough: arithmetic cannot tell."""
     x = np.random.default_rng(0).normal(size=(4, 5))
-    np.savez(tmp_path / "twins.npz", x=np.concatenate([x, x]), y=np.arange(8.0))
-    data = {"name": str(tmp_path / "twins.npz"), "n_train": 7, "n_test": 1}
+    np.savez(tmp_path / "duplicates.npz", x=np.concatenate([x, x]), y=np.arange(8.0))
+    data = {"name": str(tmp_path / "duplicates.npz"), "n_train": 7, "n_test": 1}
     with pytest.warns(
         AccuracyWarning, match=r"Gram matrix at the start.*repeat others \(rows 0 = 3, 1 = 5, 4 = 6\)"
     ):
@@ -199,6 +199,9 @@ def test_a_preset_may_leave_claims_out_by_their_keys():
     assert {c.key for c in whole.judged_claims()} - {c.key for c in some.judged_claims()} == {"ngd_rate"}
     assert some.cells() == whole.cells(), "what is measured stays"
     assert "leave_out" not in whole.configuration(), "as in older stores"
+    assert ng.OptimizationStudy.build(whole.configuration() | {"leave_out": ["linearised_twin"]}).leave_out == [
+        "linearized_model"
+    ], "an old key"
     with pytest.raises(StudyError, match="there is no claim 'ngd_rat'"):
         ng.OptimizationStudy.build(whole.configuration() | {"leave_out": ["ngd_rat"]})
 
@@ -210,10 +213,10 @@ def test_the_default_run_has_the_fewest_seeds_that_can_stand_among_many_verdicts
 
 def test_every_claim_finds_its_quantity_and_every_figure_its_curves():
     study = ng.OptimizationStudy.preset("smoke")
-    result = compute(tiny(race=RACE, train={"optimizer": "sgd", "learning_rate": 1e-3, "steps": 3}))
+    result = compute(tiny(comparison=COMPARISON, train={"optimizer": "sgd", "learning_rate": 1e-3, "steps": 3}))
     assert {claim.quantity for claim in study.claims()} <= set(result["scalars"])
     assert len({claim.key for claim in study.claims()}) == 13
-    # The one contestant without a run: here the theorem allows no step.
+    # The one optimizer without a run: here the theorem allows no step.
     assert result["scalars"]["theorem_learning_rate"] == 0
     absent = {"race_ngd_theorem_loss", "race_ngd_theorem_test", "seconds_race_ngd_theorem"}
     assert not absent & set(result["curves"])

@@ -15,7 +15,7 @@ MLP = {"architecture": "mlp"}
 TINY = {
     "optimization": [
         {"name": "MLP, digits", "natural_gradient": {"steps": 2}, "gradient_descent": {"steps": 4},
-         "race": {"steps": 3, "second_order_steps": 2, "tuning_points": 2,
+         "comparison": {"steps": 3, "second_order_steps": 2, "tuning_points": 2,
                   "optimizers": ["sgd", "adam", "ngd", "kfac"]}},
     ],
     "uncertainty": [

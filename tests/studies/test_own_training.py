@@ -118,10 +118,10 @@ def test_settings_are_checked_before_the_sweep(train, words, tmp_path):
 
 
 def test_networks_with_batch_statistics_are_not_asked(tmp_path):
-    def normalised(width, in_features, n_outputs):
+    def normalized(width, in_features, n_outputs):
         return nn.Sequential(nn.Linear(in_features, width), nn.BatchNorm1d(width), nn.Linear(width, n_outputs))
 
-    found = trained(tmp_path, {"optimizer": "sgd", "learning_rate": 1e-4, "steps": 3}, normalised)
+    found = trained(tmp_path, {"optimizer": "sgd", "learning_rate": 1e-4, "steps": 3}, normalized)
     assert "batch statistics" in found["not_asked"]["own_loss_gap"]
     assert found["scalars"]["own_kernel_change"] > 0
 

@@ -48,7 +48,7 @@ def test_a_value_at_its_limit_is_not_worth_more_seeds():
 
 
 def test_seeds_that_cannot_be_decided_stay_so():
-    assert CLAIM.undecidable in said({8: [math.nan] * 4 + [0.01] * 2})
+    assert CLAIM.inconclusive in said({8: [math.nan] * 4 + [0.01] * 2})
 
 
 def test_a_trend_names_the_width_at_which_the_interval_would_be_clear():

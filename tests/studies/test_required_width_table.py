@@ -33,7 +33,7 @@ def test_inputs_on_which_the_bounds_say_nothing_are_a_note(tmp_path):
     np.savez(tmp_path / "multiples.npz", x=x, y=np.arange(7.0))
     data = {"name": str(tmp_path / "multiples.npz"), "n_train": 6, "n_test": 1, "options": {"scaling": "none"}}
     found = [compute(copy.deepcopy(TINY) | {"data": data, "seed": seed}) for seed in range(6)]
-    coinciding = [r for r in found if any("inputs coincide after normalisation" in note for note in r["notes"])]
+    coinciding = [r for r in found if any("inputs coincide after normalization" in note for note in r["notes"])]
     assert coinciding
     for result in found:
         missing = math.isnan(result["scalars"][width_scalar("Zhang et al. 2019")])
@@ -65,7 +65,7 @@ def test_one_seed_without_an_answer_leaves_the_median_open():
     asked = {width_scalar(b.name): math.nan for b in BOUNDS}
     cells = [cell(16, 0, **asked), cell(16, 1, **dict.fromkeys(asked, 3.0))]
     verdicts = [measured(key, lambda w, s: 0.5) for key in ("jacobian_stable", "ngd_rate")]
-    assert required_width_table({"p": cells}, verdicts).rows[0][3] == "undecidable"
+    assert required_width_table({"p": cells}, verdicts).rows[0][3] == "inconclusive"
 
 
 @pytest.mark.parametrize(

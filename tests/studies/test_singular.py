@@ -41,7 +41,7 @@ def test_equal_inputs_are_named_and_so_are_targets_that_differ(tmp_path, x):
     x[5], x[6] = x[1], x[2]
     y = np.arange(8.0)
     y[6] = y[2]
-    notes, train = notes_of(tmp_path / "twins.npz", x, y, 8)
+    notes, train = notes_of(tmp_path / "duplicates.npz", x, y, 8)
     names = {}
     for i in (1, 2):
         rows = sorted(rows_where(train, x[i : i + 1]))

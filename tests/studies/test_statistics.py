@@ -100,7 +100,7 @@ def test_the_bounds_lie_between_the_exact_ones(n, k):
     assert ours.value == outer.value == np.median(values)
 
 
-def test_an_undecidable_seed_is_the_worst_case_at_both_ends():
+def test_an_inconclusive_seed_is_the_worst_case_at_both_ends():
     values = [float(v) for v in range(19)]
     with_nan = median_interval([*values, math.nan])
     assert with_nan.low == median_interval([-math.inf, *values]).low

@@ -241,12 +241,12 @@ def test_sentences_keep_to_the_words_of_the_claim():
     )
     names = along({"ntk": HIGH, "standard": LOW, "mup": HIGH}, "ntk", "model.parametrization")
     sentence = judge_along(claim(), names).sentence
-    assert sentence == "Holds at parametrisation = standard; fails at parametrisation = ntk, mup."
+    assert sentence == "Holds at parametrization = standard; fails at parametrization = ntk, mup."
     still = judge_along(claim(), along({1.0: LOW, 3.0: HIGH, 10.0: LOW}, 1.0)).sentence
     assert still.endswith("The median is 0.15 at both ends; the limit is 1.")
-    undecidable = judge_along(claim(), along({1.0: [math.nan, 1.0, 1.0], 10.0: [math.inf] * 3}, 1.0))
-    assert undecidable.sentence == "Fails at α = 10; inconclusive at α = 1."
-    assert "too small to tell" in undecidable.results[1.0].reason
+    inconclusive = judge_along(claim(), along({1.0: [math.nan, 1.0, 1.0], 10.0: [math.inf] * 3}, 1.0))
+    assert inconclusive.sentence == "Fails at α = 10; inconclusive at α = 1."
+    assert "too small to tell" in inconclusive.results[1.0].reason
     assert not judge_along(claim(quantity="elsewhere"), names).results
 
 
@@ -295,7 +295,7 @@ def test_small_gamma0_is_lazy():
         assert found[1][quantity] < 0.2 * found[0][quantity], quantity
 
 
-def test_in_mu_parametrisation_the_kernel_moves_at_any_width():
+def test_in_mu_parametrization_the_kernel_moves_at_any_width():
     def change(width, parametrization):
         return cell(width, fraction_of_critical=0.05, parametrization=parametrization)["kernel_change"]
 

@@ -1,4 +1,5 @@
 import math
+from dataclasses import fields
 
 import pytest
 
@@ -22,7 +23,7 @@ def claim(**changes):
         "direction": "below",
         "criterion": "q < 1",
         "prediction": "0",
-        "undecidable": "too small to tell",
+        "inconclusive": "too small to tell",
         "exponent": -0.5,
     }
     return Claim(**(settings | changes))
@@ -110,20 +111,20 @@ def test_two_ties_have_the_same_verdict_whatever_rounding_does():
     assert judge(claim(threshold=1e-12, tie=0.1), "p", values(lambda w, s: 8e-13 - s * 1e-14)).status == "holds"
 
 
-def test_one_undecidable_seed_among_twenty_is_borne_and_said():
+def test_one_inconclusive_seed_among_twenty_is_borne_and_said():
     def one(w, s):
         return math.nan if s == 3 else 0.1 + 0.01 * s
 
     verdict = judge(claim(), "p", values(one, seeds=20))
     assert verdict.status == "holds"
-    assert "20 seeds, 1 of them undecidable and counted at both ends, 95% interval" in verdict.sentence
+    assert "20 seeds, 1 of them inconclusive and counted at both ends, 95% interval" in verdict.sentence
     many = judge(claim(), "p", values(lambda w, s: math.nan if s < 6 else one(w, s), seeds=20))
     assert many.status == "inconclusive"
     assert "6 of 20 seeds: too small to tell" in many.sentence
 
 
-def test_undecidable_seeds_never_make_a_verdict():
-    """Whatever the undecidable seed had been, its verdict or none would have come out."""
+def test_inconclusive_seeds_never_make_a_verdict():
+    """Whatever the inconclusive seed had been, its verdict or none would have come out."""
     numbers = [0.5] * 7 + [2.0] * 2
     state = judge_width(claim(), 1, [*numbers, math.nan]).state
     assert state in ("inconclusive", judge_width(claim(), 1, [*numbers, 0.1]).state)
@@ -183,7 +184,7 @@ def test_two_seeds_decide_nothing_however_clear():
     assert judge(claim(), "p", values(lambda w, s: 1e-6 * (1 + s), seeds=3)).status == "holds"
 
 
-def test_an_undecidable_seed_makes_its_width_inconclusive():
+def test_an_inconclusive_seed_makes_its_width_inconclusive():
     verdict = judge(claim(), "p", values(lambda w, s: math.nan if (w, s) == (1024, 2) else 0.1))
     assert [r.state for r in verdict.widths] == ["holds", "holds", "holds", "inconclusive"]
     assert "1 of 5 seeds: too small to tell" in verdict.sentence
@@ -212,8 +213,17 @@ def test_claims_may_point_upward():
         (1.4e5, "1.4e5"),
         (2.34e-7, "2.3e-7"),
         (math.inf, "∞"),
-        (math.nan, "undecidable"),
+        (math.nan, "inconclusive"),
     ],
 )
 def test_numbers_are_short(value, text):
     assert number(value) == text
+
+
+def test_the_old_name_of_the_reason_works_and_warns():
+    settings = {f.name: getattr(claim(), f.name) for f in fields(Claim) if f.name != "inconclusive"}
+    with pytest.warns(DeprecationWarning, match="undecidable of a Claim is now inconclusive"):
+        made = Claim(**settings, undecidable="too small to tell")
+    assert made == claim()
+    with pytest.warns(DeprecationWarning, match="undecidable of a Claim"):
+        assert made.undecidable == "too small to tell"

@@ -91,7 +91,7 @@ def null_world(n: int, noise: str, rng: np.random.Generator, pages: int, claims:
 
 
 def mixed_world(n: int, distance: float, rng: np.random.Generator, pages: int) -> tuple[float, float]:
-    """Half of 40 truths at their limits: part of the others that stands, part of those standing that is wrong."""
+    """Half of 40 truths at their limits: fraction of the others that stands, of those standing that is wrong."""
     right, wrong_parts = 0, []
     for _ in range(pages):
         middle = np.repeat([0.0, -distance], 20)[:, None]
@@ -109,8 +109,8 @@ def law(truth: str, ratio: float) -> Callable[[np.ndarray], np.ndarray]:
     """A law over width that is ``ratio`` times the limit 1 at the largest width.
 
     ``straight``: a power law of theory's exponent −¼; ``steep``: one of −0.39, steeper than theory says; ``bent``:
-    of local exponent −0.39 at the largest width, bending to −¼; ``flat``: towards a floor a tenth above the limit;
-    ``floor``: towards the limit itself, which it never meets; ``late``: flat for narrow networks, then towards a
+    of local exponent −0.39 at the largest width, bending to −¼; ``flat``: toward a floor a tenth above the limit;
+    ``floor``: toward the limit itself, which it never meets; ``late``: flat for narrow networks, then toward a
     floor a tenth above the limit.
     """
 

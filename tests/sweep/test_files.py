@@ -24,6 +24,6 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "value.json"
     write_json(path, 1)
     with pytest.raises(TypeError):
-        write_json(path, {"unserialisable": object()})
+        write_json(path, {"unserializable": object()})
     assert read_json(path) == 1
     assert [p.name for p in tmp_path.iterdir()] == ["value.json"]

@@ -44,7 +44,7 @@ def compute(cell):
         Path(cell["mark"]).touch()
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(cell.get("sleep", 0))
-    print("a chatty model")  # must not be taken for an acknowledgement
+    print("a chatty model")  # must not be taken for an acknowledgment
     bad = float("inf") if cell["width"] == cell.get("diverges_at") else float(cell["width"] ** 2)
     return {
         "scalars": {"square": bad, "unknown": float("nan")},

@@ -119,7 +119,7 @@ def test_a_fixed_start_leaves_no_variance(problem):
 
 
 @pytest.mark.parametrize("noise_variance", [0.01, 1.0])
-def test_randomised_priors_are_the_anchored_ridge_fits_of_the_weights(problem, noise_variance):
+def test_randomized_priors_are_the_anchored_ridge_fits_of_the_weights(problem, noise_variance):
     p = problem
     ensemble = RandomizedPriorEnsemble(*kernels(p, p.train, p.train), p.y, noise_variance)
     found = ensemble.predict(*kernels(p, p.test, p.train), p.nngp(p.test, p.test))
@@ -127,7 +127,7 @@ def test_randomised_priors_are_the_anchored_ridge_fits_of_the_weights(problem, n
     assert ensemble.jitter == 0
 
 
-def test_a_randomised_prior_with_the_ntk_as_covariance_is_the_ntk_posterior(problem):
+def test_a_randomized_prior_with_the_ntk_as_covariance_is_the_ntk_posterior(problem):
     p = problem
     gram, cross, test = (p.tangent(a, b) for a, b in ((p.train, p.train), (p.test, p.train), (p.test, p.test)))
     found = RandomizedPriorEnsemble(gram, gram, p.y, 0.3).predict(cross, cross, test)
@@ -135,7 +135,7 @@ def test_a_randomised_prior_with_the_ntk_as_covariance_is_the_ntk_posterior(prob
     assert_gaussian(found, (posterior.mean, posterior.covariance), EXACT)
 
 
-def test_without_noise_a_randomised_prior_is_the_converged_ensemble(problem):
+def test_without_noise_a_randomized_prior_is_the_converged_ensemble(problem):
     p, plain = problem, ensemble_of(problem)
     found = RandomizedPriorEnsemble(*kernels(p, p.train, p.train), p.y, 0.0).predict(
         *kernels(p, p.test, p.train), p.nngp(p.test, p.test)

@@ -56,13 +56,13 @@ def test_a_width_that_nobody_can_build_does_not_bring_the_schedule_to_its_limit(
         schedule = ZhouExploration(width, 2, 1.0, 1.0 / rounds / width, steps, 0.01, 0.1, norm)
         return schedule(rounds, determinant) / limit(rounds, determinant)
 
-    # By hand: a of the formula is 0.1·√(6 ln 10) at 10⁶, and what linearising costs is nearly all of γ_T.
+    # By hand: a of the formula is 0.1·√(6 ln 10) at 10⁶, and what linearizing costs is nearly all of γ_T.
     drift = 1001 * 0.1 * math.sqrt(6 * math.log(10)) * 2**3.5 * 500 ** (5 / 3) * (1 + math.sqrt(500))
     assert factor(10**6) == pytest.approx(drift / limit(rounds, determinant), rel=0.001)
     assert factor(10**6) == pytest.approx(5.8e7, rel=0.01)
     assert factor(10**20) == pytest.approx(5.0e5, rel=0.01)
     assert factor(10**60) == pytest.approx(383, rel=0.01)
-    # Training without end leaves what linearising costs: a fifth at 10⁶⁰, and still five hundred thousand at 10²⁰.
+    # Training without end leaves what linearizing costs: a fifth at 10⁶⁰, and still five hundred thousand at 10²⁰.
     assert factor(10**60, steps=10**5) == pytest.approx(1.19, abs=0.01)
     assert factor(10**20, steps=10**5) > 4.9e5
 
@@ -83,7 +83,7 @@ def test_constant():
 
 
 def test_refusals():
-    with pytest.raises(KernelError, match=r"η·m·λ = 1.*below η = .*NTK parametrisation"):
+    with pytest.raises(KernelError, match=r"η·m·λ = 1.*below η = .*NTK parametrization"):
         replace(ZHOU, learning_rate=1 / 4096)
     with pytest.raises(KernelError, match="delta"):
         replace(LIMIT, delta=1.0)

@@ -24,12 +24,12 @@ def test_draws_have_the_moments_of_the_gaussian(predicted, generator):
     mean = drawn.mean(dim=0)
     allowed = 5 * (predicted.variance[..., None] / count).sqrt()
     assert ((mean - predicted.mean).abs() < allowed).all()
-    centred = drawn - predicted.mean
+    centered = drawn - predicted.mean
     for c in range(2):
-        found = torch.einsum("mti,mtj->tij", centred[..., c], centred[..., c]) / count
+        found = torch.einsum("mti,mtj->tij", centered[..., c], centered[..., c]) / count
         size = (predicted.variance[:, :, None] * predicted.variance[:, None, :] + predicted.covariance**2).sqrt()
         assert ((found - predicted.covariance).abs() < 5 * size / math.sqrt(count)).all()
-    across = torch.einsum("mti,mtj->tij", centred[..., 0], centred[..., 1]) / count
+    across = torch.einsum("mti,mtj->tij", centered[..., 0], centered[..., 1]) / count
     size = (predicted.variance[:, :, None] * predicted.variance[:, None, :]).sqrt()
     assert (across.abs() < 5 * size / math.sqrt(count)).all()
 

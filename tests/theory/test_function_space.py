@@ -26,7 +26,7 @@ def with_itself(net, x):
 
 @pytest.fixture(scope="module")
 def case():
-    """A network, its twin, its kernels and what else is known of it at the start."""
+    """A network, its linearized model, its kernels and what else is known of it at the start."""
     torch.manual_seed(3)
     net = nn.Sequential(nn.Linear(4, 9, bias=False), nn.Tanh(), nn.Linear(9, C)).double()
     x, x_test = torch.randn(N, 4).double(), torch.randn(K, 4).double()
@@ -34,7 +34,7 @@ def case():
     gram = ng.as_matrix(ng.empirical_ntk(net, x))
     cross = ng.as_matrix(ng.empirical_ntk(net, x_test, x))
     (start, linear), (start_test, linear_test) = with_itself(net, x), with_itself(net, x_test)
-    return SimpleNamespace(**locals(), rate=critical_learning_rate(gram), twin=ng.linearize(net))
+    return SimpleNamespace(**locals(), rate=critical_learning_rate(gram), linearized=ng.linearize(net))
 
 
 huber = nn.HuberLoss(delta=0.3)
@@ -84,14 +84,14 @@ PAIRS += [(loss, 0.1, EVERYTHING) for loss in LOSSES]
 PAIRS += [("callable", 0.2, EVERYTHING | {"decay_to": "initial"}), ("squared", 0.2, {"clip_norm": 0.3})]
 
 
-class TrainedTwin:
+class LinearizedTraining:
     """One linearized network in a training loop as torch has it."""
 
     def __init__(self, case, loss, fraction, *, batches=None, schedule=None, clip_norm=None, **settings):
         _, self.objective, self.summed, unit = LOSSES[loss]
         self.case, self.batches, self.clip_norm = case, batches, clip_norm
         self.pull = settings.pop("weight_decay") if settings.pop("decay_to", "zero") == "initial" else 0.0
-        self.theta = {k: nn.Parameter(p.detach().clone()) for k, p in case.twin.named_parameters()}
+        self.theta = {k: nn.Parameter(p.detach().clone()) for k, p in case.linearized.named_parameters()}
         self.optimizer = torch.optim.SGD(self.theta.values(), lr=fraction * case.rate * unit, **settings)
         schedule = schedule or [1.0] * STEPS
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda t: (*schedule, 0)[t])
@@ -112,25 +112,25 @@ class TrainedTwin:
 
 
 @pytest.fixture(scope="module")
-def twins(case):
-    """Outputs of all trained twins at the steps seen, on all inputs; evaluated together, for speed."""
-    twins = [TrainedTwin(case, loss, fraction, **settings) for loss, fraction, settings in PAIRS]
+def runs(case):
+    """Outputs of all trained linearized models at the steps seen, on all inputs; evaluated together, for speed."""
+    runs = [LinearizedTraining(case, loss, fraction, **settings) for loss, fraction, settings in PAIRS]
     inputs = torch.cat([case.x, case.x_test])
     for step in range(STEPS + 1):
-        theta = {k: torch.stack([twin.theta[k] for twin in twins]) for k in twins[0].theta}
-        outputs = torch.func.vmap(lambda p: functional_call(case.twin, p, (inputs,)))(theta)
-        for twin, f in zip(twins, outputs, strict=True):
-            twin.optimizer.zero_grad()
+        theta = {k: torch.stack([linearized.theta[k] for linearized in runs]) for k in runs[0].theta}
+        outputs = torch.func.vmap(lambda p: functional_call(case.linearized, p, (inputs,)))(theta)
+        for linearized, f in zip(runs, outputs, strict=True):
+            linearized.optimizer.zero_grad()
             if step in SEEN:
-                twin.seen.append(f.detach())
+                linearized.seen.append(f.detach())
         if step < STEPS:
-            sum(twin.loss(f[:N], step) for twin, f in zip(twins, outputs, strict=True)).backward()
-            for twin in twins:
-                twin.step()
-    return [torch.stack(twin.seen) for twin in twins]
+            sum(linearized.loss(f[:N], step) for linearized, f in zip(runs, outputs, strict=True)).backward()
+            for linearized in runs:
+                linearized.step()
+    return [torch.stack(linearized.seen) for linearized in runs]
 
 
-def foretold(case, loss, fraction, *, schedule=None, **settings):
+def predict(case, loss, fraction, *, schedule=None, **settings):
     asked, _, summed, unit = LOSSES[loss]
     rate = fraction * case.rate * unit
     to_zero = "weight_decay" in settings and settings.get("decay_to") != "initial"
@@ -151,19 +151,19 @@ def foretold(case, loss, fraction, *, schedule=None, **settings):
 
 
 @pytest.mark.parametrize("i", range(len(PAIRS)), ids=lambda i: f"{PAIRS[i][0]}, {', '.join(PAIRS[i][2])}")
-def test_it_is_the_trained_twin(case, twins, i):
+def test_it_is_the_trained_linearized_model(case, runs, i):
     loss, fraction, settings = PAIRS[i]
-    training, predicted = foretold(case, loss, fraction, **settings)
-    torch.testing.assert_close(training.outputs, twins[i][:, :N], rtol=0, atol=EXACT)
-    torch.testing.assert_close(predicted, twins[i][:, N:], rtol=0, atol=EXACT)
-    losses = torch.stack([LOSSES[loss][1](f, case.y) for f in twins[i][:, :N]])
+    training, predicted = predict(case, loss, fraction, **settings)
+    torch.testing.assert_close(training.outputs, runs[i][:, :N], rtol=0, atol=EXACT)
+    torch.testing.assert_close(predicted, runs[i][:, N:], rtol=0, atol=EXACT)
+    losses = torch.stack([LOSSES[loss][1](f, case.y) for f in runs[i][:, :N]])
     torch.testing.assert_close(training.losses[list(SEEN)], losses, rtol=EXACT, atol=0)
     assert losses[-1] < 0.9 * losses[0], "nothing was learned, so nothing is shown"
 
 
-def test_the_twins_are_trained_each_in_its_own_way(twins):
+def test_the_linearized_models_are_trained_each_in_its_own_way(runs):
     """A setting that is ignored is therefore noticed."""
-    ends = [outputs[-1] for outputs in twins]
+    ends = [outputs[-1] for outputs in runs]
     assert min((one - two).abs().max() for i, one in enumerate(ends) for two in ends[:i]) > 1e-3
 
 
@@ -250,8 +250,8 @@ def test_float32_kernels_are_computed_with_in_float64(case, loss):
     single = SimpleNamespace(**vars(case))
     for key in ("gram", "cross", "start", "y", "start_test"):
         setattr(single, key, getattr(case, key).float())
-    training, predicted = foretold(single, loss, 0.2, momentum=0.9)
-    exact, expected = foretold(case, loss, 0.2, momentum=0.9)
+    training, predicted = predict(single, loss, 0.2, momentum=0.9)
+    exact, expected = predict(case, loss, 0.2, momentum=0.9)
     assert training.outputs.dtype == predicted.dtype == torch.float64
     torch.testing.assert_close(training.outputs, exact.outputs, rtol=SINGLE, atol=SINGLE)
     torch.testing.assert_close(predicted, expected, rtol=SINGLE, atol=SINGLE)
@@ -263,9 +263,9 @@ def test_the_linear_term_of_relu_networks_without_biases(case):
     torch.testing.assert_close(linear, 3 * start, rtol=EXACT, atol=EXACT)
 
 
-def test_the_linear_term_is_that_of_the_twin_at_twice_its_parameters(case):
-    twice = {name: 2 * p.detach() for name, p in case.twin.named_parameters()}
-    found = functional_call(case.twin, twice, (case.x,)) - case.start
+def test_the_linear_term_is_that_of_the_linearized_model_at_twice_its_parameters(case):
+    twice = {name: 2 * p.detach() for name, p in case.linearized.named_parameters()}
+    found = functional_call(case.linearized, twice, (case.x,)) - case.start
     torch.testing.assert_close(found, case.linear, rtol=EXACT, atol=EXACT)
 
 
@@ -275,17 +275,19 @@ def test_rates_that_differ_by_layer_weight_the_layers_kernels(case):
     kernels = ng.empirical_ntk(net, case.x, layerwise=True)
     gram = sum(factors[layer.split(".")[0]] * ng.as_matrix(k) for layer, k in kernels.items())
     rate = 0.3 * critical_learning_rate(gram)
-    twin = ng.linearize(net)
-    groups = [{"params": list(twin.network[int(i)].parameters()), "lr": rate * s} for i, s in factors.items()]
+    linearized = ng.linearize(net)
+    groups = [
+        {"params": list(linearized.network[int(i)].parameters()), "lr": rate * s} for i, s in factors.items()
+    ]
     optimizer = torch.optim.SGD(groups, momentum=0.8)
     for _ in range(20):
         optimizer.zero_grad()
-        F.cross_entropy(twin(case.x), case.y, reduction="sum").backward()
+        F.cross_entropy(linearized(case.x), case.y, reduction="sum").backward()
         optimizer.step()
     training = ng.train_in_function_space(
         gram, case.start, case.y, loss="cross_entropy", learning_rate=rate, momentum=0.8, steps=20
     )
-    torch.testing.assert_close(training.outputs[-1], twin(case.x).detach(), rtol=0, atol=EXACT)
+    torch.testing.assert_close(training.outputs[-1], linearized(case.x).detach(), rtol=0, atol=EXACT)
 
 
 def test_a_callable_gets_targets_of_any_kind(case):
@@ -300,13 +302,13 @@ def test_a_callable_gets_targets_of_any_kind(case):
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
 def test_gradient_modes_around_a_call_change_nothing(case, mode):
-    expected = foretold(case, "callable", 0.2)[0]
+    expected = predict(case, "callable", 0.2)[0]
     with mode():
         inside = SimpleNamespace(**vars(case))
         inside.gram, inside.start, inside.y = case.gram.clone(), case.start.clone(), case.y.clone()
         if mode is torch.enable_grad:
             inside.gram.requires_grad_(), inside.start.requires_grad_()
-        training = foretold(inside, "callable", 0.2)[0]
+        training = predict(inside, "callable", 0.2)[0]
     assert torch.equal(training.outputs, expected.outputs)
     assert not training.outputs.requires_grad
     assert not training.losses.requires_grad

@@ -168,7 +168,7 @@ def test_the_settings_of_an_optimizer():
 
 
 @pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop, torch.optim.Adagrad])
-def test_optimizers_that_do_not_close_name_the_twin(kind):
+def test_optimizers_that_do_not_close_name_the_linearized_model(kind):
     with pytest.raises(KernelError, match=rf"{kind.__name__} is not torch.optim.SGD.*ntkgap\.linearize\(model\)"):
         ng.sgd_settings(kind([nn.Parameter(torch.ones(2))], lr=0.1))
 

@@ -3,10 +3,11 @@ from itertools import pairwise
 
 import pytest
 
+from ntkgap import theory
 from ntkgap.theory import (
     guaranteed_decay,
     largest_learning_rate,
-    linearised_decay,
+    linearized_decay,
     stability_constant,
     theorem_radius,
 )
@@ -35,5 +36,12 @@ def test_without_a_positive_eigenvalue_nothing_can_be_said():
     assert math.isnan(theorem_radius(0.1, -1e-20))
 
 
-def test_linearised_descent_is_faster_than_guaranteed():
-    assert all(linearised_decay(eta) < guaranteed_decay(eta) for eta in (0.1, 0.5, 0.9))
+def test_linearized_descent_is_faster_than_guaranteed():
+    assert all(linearized_decay(eta) < guaranteed_decay(eta) for eta in (0.1, 0.5, 0.9))
+
+
+def test_the_old_spelling_of_the_linearized_decay_warns():
+    with pytest.warns(DeprecationWarning, match="linearized_decay"):
+        assert theory.linearised_decay is linearized_decay
+    with pytest.raises(AttributeError, match="nothing_of_the_kind"):
+        _ = theory.nothing_of_the_kind

@@ -101,12 +101,12 @@ def test_opposite_inputs_are_no_obstacle():
     assert required_width(x).lambda_min == pytest.approx(0.5)
 
 
-def test_below_the_floor_is_undecidable():
+def test_below_the_floor_is_inconclusive():
     """Three opposite pairs in a plane: φ(x) − φ(−x) = x, and three vectors in a plane are dependent."""
     x = unit_vectors(3, 2, torch.Generator().manual_seed(0))
     found = required_width(torch.cat([x, -x]))
     assert math.isnan(found.lambda_min)
-    assert "undecidable" in found.notes[-1]
+    assert "inconclusive" in found.notes[-1]
     by_name = {b.name: b for b in found.bounds}
     for bound in found.bounds:
         assert math.isnan(bound.width) == ("λ0" in bound.formula)

@@ -59,7 +59,7 @@ class Problem:
 
 
 def line(half, depth, generator):
-    """Points on a line: neighbours are alike, more so in a deep network, and no two of them are equal."""
+    """Points on a line: neighbors are alike, more so in a deep network, and no two of them are equal."""
     x = torch.linspace(-half, half, N, dtype=DOUBLE)[:, None]
     return Problem(x, 0.97 * x[::3], depth, generator)
 
@@ -79,12 +79,12 @@ def below():
 
 @pytest.fixture(scope="module")
 def positive():
-    """λ_min is positive in float32 by luck, and at most a tenth of what it is."""
-    for half in torch.linspace(9.0, 11.0, 200):  # which one has the luck is a matter of the last digits
+    """λ_min is positive in float32 by chance, and at most a tenth of what it is."""
+    for half in torch.linspace(9.0, 11.0, 200):  # which one it is, is a matter of the last digits
         problem = line(float(half), 10, torch.Generator().manual_seed(0))
         if 0 < 10 * smallest(problem.gram[SINGLE]) < smallest(problem.gram[DOUBLE]):
             return problem
-    pytest.fail("no kernel is positive by luck")
+    pytest.fail("no kernel is positive by chance")
 
 
 def ensemble(p, dtype, time=None):
@@ -192,7 +192,7 @@ def test_single_precision_is_warned_of_where_it_decides(request, problem, solve)
 
 
 @pytest.mark.parametrize("solve", NOISELESS.values(), ids=NOISELESS)
-def test_solves_that_go_through_by_luck_are_warned_of(positive, solve):
+def test_solves_that_go_through_by_chance_are_warned_of(positive, solve):
     with pytest.warns(AccuracyWarning, match="in float32.*compute the kernel in float64") as caught:
         single = solve(positive, SINGLE)
     assert "repeat" not in str(caught[0].message)

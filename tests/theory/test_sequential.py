@@ -117,7 +117,7 @@ def test_steps_of_gradient_descent_are_those_of_the_weights(problem, steps):
         torch.testing.assert_close(phi @ weights, expected, rtol=EXACT, atol=EXACT)
 
 
-def test_functions_of_several_stopping_times_are_learned_together(problem):
+def test_functions_of_several_training_budgets_are_learned_together(problem):
     phi, y, start, tasks = problem
     gram = phi @ phi.T
     stops = torch.tensor([1, 4, 20])
@@ -142,7 +142,7 @@ def test_a_kernel_of_all_pairs_of_outputs_that_do_not_interact_is_the_shared_one
     torch.testing.assert_close(full.function, shared.function, rtol=ITERATED, atol=ITERATED)
 
 
-def test_one_function_becomes_one_for_every_stopping_time(problem):
+def test_one_function_becomes_one_for_every_training_budget(problem):
     phi, y, start, tasks = problem
     at, kernel = tasks[0], (phi @ phi.T)[:, tasks[0]]
     pairs = torch.einsum("kn,ab->knab", kernel, torch.eye(OUTPUTS, dtype=torch.float64))

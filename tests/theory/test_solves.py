@@ -62,7 +62,7 @@ def test_an_indefinite_matrix_gets_more_as_far_as_the_limit(matrix):
 
 @pytest.mark.parametrize("size", [5, 60])
 def test_a_factor_of_rounding_alone_is_no_success(size, generator):
-    """Cholesky of a rank-deficient matrix runs through or not by luck; the outcome must not depend on it."""
+    """Cholesky of a rank-deficient matrix runs through or not by chance; the outcome must not depend on it."""
     for _ in range(30):
         root = torch.randn(size, size - 1, dtype=torch.float64, generator=generator)
         with pytest.warns(JitterWarning):

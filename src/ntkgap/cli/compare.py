@@ -17,7 +17,7 @@ def compare(
     before: Annotated[Path, typer.Argument(help="A store, or the folder 'ntkgap run' made for them.")],
     after: Annotated[Path, typer.Argument(help="Another one.")],
 ) -> None:
-    """Say which verdicts differ between two runs, and why. Nothing is written."""
+    """Show which verdicts differ between two runs, and why. Nothing is written."""
     from ntkgap.results import compare_runs
 
     console = make_console()

@@ -41,7 +41,7 @@ def diagnose(
     tasks: Annotated[
         str | None,
         typer.Option(
-            help="Tasks to learn one after the other besides, a file each: a.npz:x,y,b.npz:x,y. Says what the "
+            help="Tasks to learn one after the other, one file per task: a.npz:x,y,b.npz:x,y. Says what the "
             "network forgets, and what its linearized model forgets after the same steps."
         ),
     ] = None,
@@ -52,7 +52,7 @@ def diagnose(
         int | None, typer.Option(help="Test examples; a quarter of yours if not given, at most 256.")
     ] = None,
     seed: Annotated[str | None, typer.Option(help="Seeds: '0:5' for 0 to 4, or '0,3,7'.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="So many seeds, from 0; 6 if not given.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Number of seeds, from 0; 6 if not given.")] = None,
     workers: Workers = None,
     device: Device = None,
     retry_failed: RetryFailed = False,

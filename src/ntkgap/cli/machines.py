@@ -22,7 +22,7 @@ def merge(
     stores: Annotated[list[Path], typer.Argument(help="Stores, or folders of stores, such as those of shards.")],
     into: Annotated[Path, typer.Option(help="The joined store (or folder); made if there is none.")],
 ) -> None:
-    """Join stores: every cell once; cells whose numbers differ are named, and nothing is then merged.
+    """Join stores. Cells whose numbers differ between stores are named, and then nothing is merged.
 
     Example:
     - `ntkgap merge runs/part-1 runs/part-2 --into runs/all`, then `ntkgap report runs/all`

@@ -9,7 +9,7 @@ from ntkgap.cli.output import warn
 from ntkgap.errors import StudyError
 
 Target = Annotated[str | None, typer.Option(help="Column of the targets in a .csv or .parquet file.")]
-Workers = Annotated[int | None, typer.Option(help="Worker processes; by default one a core.")]
+Workers = Annotated[int | None, typer.Option(help="Worker processes; by default one per core.")]
 Device = Annotated[
     str | None,
     typer.Option(help="Where cells are computed: cpu, cuda (workers take its GPUs in turn), cuda:1 or mps."),
@@ -17,7 +17,7 @@ Device = Annotated[
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Compute failed cells again.")]
 DryRun = Annotated[
     bool,
-    typer.Option("--dry-run", help="Say what would be computed, in what time and memory."),
+    typer.Option("--dry-run", help="Show what would be computed, with its time and memory."),
 ]
 
 LONGEST_RANGE = 100_000

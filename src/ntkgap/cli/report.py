@@ -27,7 +27,7 @@ def report(
         typer.Option(help="Place of a study of your own, my_study.py:Class, if a store is of it."),
     ] = None,
 ) -> None:
-    """Write the report of finished or running studies again."""
+    """Write the report of a store again, of a finished or a running study."""
     from ntkgap.reporting import print_scorecard
     from ntkgap.reporting import report as write_report
     from ntkgap.reporting.own_folder import own_page

@@ -48,7 +48,7 @@ def run(
         str | None,
         typer.Option(
             help="Data in place of the preset's: digits, mnist, ..., or yours: mine.npz, mine.npz:images,labels, "
-            "mine.csv, mine.parquet. Yours are standardised by the training rows: images [n, C, H, W] by channel, "
+            "mine.csv, mine.parquet. Yours are standardized by the training rows: images [n, C, H, W] by channel, "
             "tables by column, regression targets too."
         ),
     ] = None,
@@ -57,20 +57,20 @@ def run(
         str | None,
         typer.Option(
             help="Your training: my_train.py:fit, a function (model, data, seed) -> None that trains in place. "
-            "In the optimization study it is measured besides, in the others in place of the preset's training."
+            "The optimization study measures it in addition, the others in place of the preset's training."
         ),
     ] = None,
     n_train: Annotated[int | None, typer.Option(help="Training examples in place of the preset's number.")] = None,
     n_test: Annotated[int | None, typer.Option(help="Test examples in place of the preset's number.")] = None,
     width: Annotated[str | None, typer.Option(help="Widths in place of the preset's, like 64,256,1024.")] = None,
     seed: Annotated[str | None, typer.Option(help=SEED_HELP)] = None,
-    seeds: Annotated[int | None, typer.Option(help="So many seeds, from 0; instead of --seed.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Number of seeds, from 0; instead of --seed.")] = None,
     problem: Annotated[
         list[str] | None, typer.Option(help="Only problems whose name contains this text; may be repeated.")
     ] = None,
     store: Annotated[
         str | None,
-        typer.Option(help="Directory of results; by default runs/PRESET, with one store a study."),
+        typer.Option(help="Directory of results; by default runs/PRESET, with one store per study."),
     ] = None,
     workers: Workers = None,
     device: Device = None,
@@ -79,9 +79,9 @@ def run(
     decide: Annotated[
         str | None,
         typer.Option(
-            help="Add seeds only where a verdict is open, for so long: 90s, 30m, 2h. Six seeds everywhere, then "
-            "up to 12 and 20 where these leave a verdict open, those of highest gain first. The same command "
-            "again goes on, with fresh time."
+            help="Add seeds only where a verdict is inconclusive, for this long: 90s, 30m, 2h. Six seeds "
+            "everywhere, then up to 12 and 20 where a verdict stays inconclusive, the most useful first. The same "
+            "command again goes on, with fresh time."
         ),
     ] = None,
     shard: Annotated[
@@ -96,7 +96,7 @@ def run(
     ] = "local",
     address: Annotated[
         str | None,
-        typer.Option(help="Of a Dask scheduler, like tcp://host:8786; without it a cluster on this machine."),
+        typer.Option(help="Address of a Dask scheduler, tcp://host:8786; without it a cluster on this machine."),
     ] = None,
     cluster: Annotated[
         str | None, typer.Option(help="A cluster.yaml (see 'ntkgap cluster'): jobs of Slurm, PBS, … by Dask.")
@@ -111,7 +111,7 @@ def run(
     - `ntkgap run` - all studies on embedded data, report in runs/quick/report.html
     - `ntkgap run --preset smoke` - the same in seconds
     - `ntkgap run optimization --problem MLP --width 64,256,1024 --seed 0:5 --store runs/mlp`
-    - `ntkgap run optimization --decide 30m --store runs/decided` - seeds only where a verdict is open
+    - `ntkgap run optimization --decide 30m --store runs/decided` - seeds only where a verdict is inconclusive
     - `ntkgap run --model my_model.py:build --data mine.npz:images,labels --width 16,64 --store runs/mine`
     - `ntkgap run optimization --preset paper --store runs/part-3 --shard 3/16` - a sixteenth of it
     - `ntkgap run optimization --preset paper --engine dask --address tcp://host:8786` - on a Dask cluster

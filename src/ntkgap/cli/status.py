@@ -25,7 +25,7 @@ def status(
     ] = False,
     every: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.1)] = 5.0,
 ) -> None:
-    """Say which cells are done, failed or still to be computed.
+    """Show which cells are done, failed or still to be computed.
 
     It reads the store alone: watch a run from wherever its folder can be seen, and again after a lost connection.
     Each run also writes its events as lines of JSON to log.jsonl in the store.

@@ -24,7 +24,7 @@ class Dataset:
         x: inputs, [n, ...].
         y: targets, [n, C]; one column a class for classification, or one of signs, −1 and 1, for two classes.
         n_classes: number of classes, or None for regression.
-        units: what a target of 1 stands for in each column, [C], where regression targets were standardised; None
+        units: what a target of 1 stands for in each column, [C], where regression targets were standardized; None
             where they are as they were given.
 
     Raises:
@@ -99,7 +99,7 @@ class Dataset:
 
 
 def check_plain(name: str, values: Tensor) -> None:
-    """Refuse tensors whose entries do not lie one after the other in memory: sparse, quantised, nested, or none.
+    """Refuse tensors whose entries do not lie one after the other in memory: sparse, quantized, nested, or none.
 
     Raises:
         DataError: naming the kind and the remedy.
@@ -110,7 +110,7 @@ def check_plain(name: str, values: Tensor) -> None:
         kind = "nested" if values.is_nested else str(values.layout).removeprefix("torch.")
         raise DataError(f"{name} is a tensor of layout {kind}; pass {name}.to_dense()")
     if values.is_quantized:
-        raise DataError(f"{name} is a quantised tensor; pass {name}.dequantize()")
+        raise DataError(f"{name} is a quantized tensor; pass {name}.dequantize()")
 
 
 def check_default_device() -> None:

@@ -28,7 +28,7 @@ def digits(
         seed: the same seed gives the same draw.
         scaling: ``"standardize"``, ``"unit_norm"`` or ``"none"`` (pixels from 0 to 16).
         targets: ``"one_hot"`` or ``"plus_minus"``.
-        flatten: whether to give vectors [n, 64]; False gives images [n, 1, 8, 8], which are standardised by one
+        flatten: whether to give vectors [n, 64]; False gives images [n, 1, 8, 8], which are standardized by one
             mean and standard deviation over all pixels.
 
     Returns:

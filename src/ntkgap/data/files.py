@@ -61,7 +61,7 @@ def find_files(source: Source, root: object = None) -> list[Path]:
     """The files of a data set, from the first folder that has them all in one layout.
 
     Raises:
-        DataError: if no folder has, saying what was sought, where, what is missing, and how to get it.
+        DataError: if no folder has, saying what was looked for, where, what is missing, and how to get it.
     """
     folders = data_folders(root)
     found_in_part = ""
@@ -76,7 +76,7 @@ def find_files(source: Source, root: object = None) -> list[Path]:
     where = ", ".join(f"{folder}{'' if is_folder(folder) else ' (there is no such folder)'}" for folder in folders)
     remedy = "give another root=" if root is not None else f"set ${ENVIRONMENT_VARIABLE} or give root="
     raise DataError(
-        f"the files of {source.name!r} are not in {where}; sought: {_describe(source)}{found_in_part}; "
+        f"the files of {source.name!r} are not in {where}; looked for: {_describe(source)}{found_in_part}; "
         f"{remedy}, or get them from {source.origin}"
     )
 

@@ -1,4 +1,4 @@
-"""The door to all data: one function, one name for each data set."""
+"""Loads all data: one function, one name for each data set."""
 
 import inspect
 from collections.abc import Callable

@@ -131,7 +131,7 @@ def _check_texts(column: "pd.Series[Any]", where: str, is_target: bool) -> None:
         row = int(np.argmax(is_text))
         raise DataError(
             f"{where}: column {column.name!r} holds numbers, but text in {int(is_text.sum())} of {len(column)} "
-            f"rows (the first in row {row}: {str(column.iloc[row])[:40]!r}); mend or drop these rows"
+            f"rows (the first in row {row}: {str(column.iloc[row])[:40]!r}); fix or drop these rows"
         )
 
 

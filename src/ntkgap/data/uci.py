@@ -68,7 +68,7 @@ def uci(
         seed: index of the split, 0 … 19.
         scaling: ``"standardize"``, ``"unit_norm"`` or ``"none"``.
         targets: ``"standardize"`` (mean 0 and standard deviation 1 over the training set) or ``"none"`` (in the
-            table's units; multiply errors of standardised targets by the standard deviation of these).
+            table's units; multiply errors of standardized targets by the standard deviation of these).
         root: the folder with data; if not given, ``$NTKGAP_DATA``, then the user's data directory.
 
     Returns:

@@ -31,7 +31,7 @@ def wheel(
         n_train: number of training examples, the rounds of a bandit.
         n_test: number of test examples.
         seed: the same seed gives the same draw.
-        delta: radius δ inside which arm 5 is best, strictly between 0 and 1: a part δ² of all contexts.
+        delta: radius δ inside which arm 5 is best, strictly between 0 and 1: a fraction δ² of all contexts.
         variant: ``"paper"`` or ``"released"``.
 
     Returns:

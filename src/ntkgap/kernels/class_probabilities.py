@@ -10,7 +10,7 @@ from ntkgap.errors import KernelError
 
 METHODS = ("probit", "monte_carlo", "bridge")
 
-# Added to the diagonal of V before it is factorised, in units of its largest entry: standard deviations change by
+# Added to the diagonal of V before it is factorized, in units of its largest entry: standard deviations change by
 # less than 10⁻⁵ of the largest.
 RELATIVE_JITTER = 1e-10
 
@@ -93,11 +93,11 @@ def as_two_classes(mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
 
 def _bridge(mean: Tensor, covariance: Tensor) -> Tensor:
     c = mean.shape[1]
-    centred = mean - mean.mean(dim=1, keepdim=True)
+    centered = mean - mean.mean(dim=1, keepdim=True)
     rows = covariance.mean(dim=2)
     variance = covariance.diagonal(dim1=1, dim2=2) - 2 * rows + rows.mean(dim=1, keepdim=True)
     # In logarithms: e^m overflows where the network is sure.
-    spread = centred + torch.logsumexp(-centred, dim=1, keepdim=True) - 2 * math.log(c)
+    spread = centered + torch.logsumexp(-centered, dim=1, keepdim=True) - 2 * math.log(c)
     offset = torch.full_like(spread, 1 - 2 / c).log()  # −∞ for two classes
     smallest = torch.finfo(variance.dtype).tiny
     return F.softmax(torch.logaddexp(spread, offset) - variance.clamp_min(smallest).log(), dim=1)

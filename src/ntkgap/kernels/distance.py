@@ -32,7 +32,7 @@ def kernel_distance(kernel: Tensor, reference: Tensor) -> float:
         (0.293, 0.0)
     """
     _check_pair(kernel, reference)
-    # |u − v|²/2 of the normalised kernels is the same number without the cancellation in 1 − cos.
+    # |u − v|²/2 of the normalized kernels is the same number without the cancellation in 1 − cos.
     u, v = kernel / torch.linalg.vector_norm(kernel), reference / torch.linalg.vector_norm(reference)
     return float((u - v).square().sum() / 2)
 

@@ -20,7 +20,7 @@ def duplicate_inputs(x: Tensor, *, tolerance: float = 0.0) -> Groups:
 
     Returns:
         Groups of two or more row numbers, each ascending; an empty list where all rows differ. With a tolerance,
-        groups are chains: neighbours in a chain are within it, its ends need not be.
+        groups are chains: neighbors in a chain are within it, its ends need not be.
 
     Raises:
         DataError: if there is no example, or the tolerance is negative.
@@ -44,8 +44,9 @@ def parallel_rows(gram: Tensor, precision: torch.dtype | None = None) -> Groups:
 
     is at most the floor n·ε·κ_max of ``spectrum``: equal, opposite or proportional Jacobian rows. A single row is
     returned where K_ii is (a constant output). λ_min(K) is at most the eigenvalue of any principal block (Cauchy's
-    interlacing), so each group by itself makes K undecidable. The converse is false: K may also be singular
-    because more than two rows depend on each other, for one where it has more rows than there are parameters.
+    interlacing), so each group by itself leaves open whether K is positive definite. The converse is false: K may
+    also be singular because more than two rows depend on each other, for one where it has more rows than there are
+    parameters.
 
     Args:
         gram: symmetric, [n, n]; of a kernel with several outputs the layout of ``as_matrix``, in which row

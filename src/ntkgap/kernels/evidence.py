@@ -19,10 +19,10 @@ Range = tuple[float, float]
 # Without bounds of the caller's, both are sought this many decades around what a model would have that explains
 # the residual by the kernel alone (δ), or by noise alone (σ²).
 DECADES = 8
-GRID_POINTS = 33  # a side: half a decade between neighbours
+GRID_POINTS = 33  # a side: half a decade between neighbors
 STARTS = 3
 
-# Nats by which two choices must differ to be told apart. Evidence may rise towards a bound ever more slowly, and
+# Nats by which two choices must differ to be told apart. Evidence may rise toward a bound ever more slowly, and
 # then its ascent ends anywhere.
 DISTINCT = 1e-3
 

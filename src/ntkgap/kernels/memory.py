@@ -55,7 +55,7 @@ def free_memory(device: torch.device) -> int:
 
 
 def share_of_memory() -> float:
-    """Which part of what is free counts now, 1 or less."""
+    """Which fraction of what is free counts now, 1 or less."""
     return _share.get()
 
 

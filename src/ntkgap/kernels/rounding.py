@@ -27,7 +27,7 @@ from torch import Tensor
 from ntkgap.errors import AccuracyWarning
 from ntkgap.kernels.duplicates import describe_rows, equal_rows, parallel_rows
 
-# A change of the targets by more than this part of their size is worth a warning.
+# A change of the targets by more than this fraction of their size is worth a warning.
 TOLERANCE = 0.1
 
 # The error of a kernel may exceed nεκ_max by so much: those of infinite width do, near correlations of one.
@@ -116,7 +116,7 @@ def _extreme_eigenvalues(gram: Tensor) -> Tensor:
 def remedies(gram: Tensor, precision: torch.dtype, own: str) -> str:
     """What helps where rounding decides: what fits this matrix, and last what the caller can do.
 
-    Inputs are only called repeated where rows of the matrix say so; neighbours that a coarse precision cannot tell
+    Inputs are only called repeated where rows of the matrix say so; neighbors that a coarse precision cannot tell
     from each other are not.
     """
     double = precision == torch.float64

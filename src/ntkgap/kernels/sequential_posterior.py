@@ -10,7 +10,7 @@ from ntkgap.one_line import line_of
 
 # Rows of the factor are kept in panels of so many: a panel is one matrix product and one small triangular solve.
 PANEL = 256
-# The pivot own + noise − ... is a difference; below this part of its terms it is rounding.
+# The pivot own + noise − ... is a difference; below this fraction of its terms it is rounding.
 ROUNDING = 1e-15
 # Entries (i, j) and (j, i) may differ by so much of the largest: rounding of products in float32.
 SYMMETRY = 1e-4
@@ -58,7 +58,7 @@ class SequentialPosterior:
 
     @classmethod
     def of_gram(cls, gram: Tensor, noise: float, targets: Tensor | None = None) -> "SequentialPosterior":
-        """All observations of a Gram matrix at once: one Cholesky factorisation, t³/3 multiplications.
+        """All observations of a Gram matrix at once: one Cholesky factorization, t³/3 multiplications.
 
         Args:
             gram: K_t, [t, t].
@@ -220,6 +220,6 @@ class SequentialPosterior:
 
 
 _REMEDY = (
-    "increase the noise (the regularisation), evaluate the gradients in float64, or leave out observations that "
+    "increase the noise (the regularization), evaluate the gradients in float64, or leave out observations that "
     "repeat others"
 )

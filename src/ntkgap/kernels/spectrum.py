@@ -74,7 +74,7 @@ class Spectrum:
 
     @property
     def lambda_min(self) -> float:
-        """Smallest eigenvalue as computed; compare with ``noise_floor`` before you believe it."""
+        """Smallest eigenvalue as computed; compare with ``noise_floor`` before you trust it."""
         return float(self.eigenvalues[0])
 
     @property
@@ -84,7 +84,7 @@ class Spectrum:
 
     @property
     def positive_definite(self) -> bool | None:
-        """True if λ_min is above the noise floor, None ("undecidable") if it is not.
+        """True if λ_min is above the noise floor, None (inconclusive) if it is not.
 
         A Gram matrix has no negative eigenvalue, so arithmetic alone never shows that it is singular:
         an eigenvalue below the floor may be zero or merely small.

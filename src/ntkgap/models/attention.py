@@ -20,7 +20,7 @@ class SelfAttention(nn.Module):
     followed by a linear map of the heads' joint output.
 
     * ``scaling="sqrt"``: s = √d, with Q, K and V of their own, the usual attention (Vaswani et al. 2017).
-      At initialisation the logits stay random however wide the heads are, so that the limit of a network
+      At initialization the logits stay random however wide the heads are, so that the limit of a network
       with few heads is no Gaussian process.
     * ``scaling="linear"``: s = d and K = Q. The logits QQᵀ/d then tend to the covariance of the queries,
       which is not random, and the limit has a closed form for any number of heads (Hron et al. 2020). With
@@ -30,7 +30,7 @@ class SelfAttention(nn.Module):
         width: m, size of a token.
         heads: number of heads; divides the width.
         scaling: ``"sqrt"`` or ``"linear"``.
-        factory: makes the linear maps; NTK parametrisation with σ_w = 1 if not given.
+        factory: makes the linear maps; NTK parametrization with σ_w = 1 if not given.
 
     Shapes: input and output [n, T, width].
 

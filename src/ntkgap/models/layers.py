@@ -43,7 +43,7 @@ class _Scaled(nn.Module):
     Attributes:
         initialization: see ``Initialization``.
         learning_rate_factors: what ``parameter_groups`` multiplies the learning rate by, first by
-            optimiser ("sgd", "adam"), then by parameter ("weight", "bias"); 1 where nothing is said.
+            optimizer ("sgd", "adam"), then by parameter ("weight", "bias"); 1 where nothing is said.
     """
 
     initialization: Initialization
@@ -88,7 +88,7 @@ class _Scaled(nn.Module):
 
 
 class ScaledLinear(_Scaled, nn.Linear):
-    """Dense layer z = weight_scale · W x + bias_scale · b with normal W and b: any parametrisation.
+    """Dense layer z = weight_scale · W x + bias_scale · b with normal W and b: any parametrization.
 
     Args:
         in_features: number of inputs.
@@ -124,7 +124,7 @@ class ScaledLinear(_Scaled, nn.Linear):
 
 
 class ScaledConv2d(_Scaled, nn.Conv2d):
-    """Convolution with the scales of ``ScaledLinear``: any parametrisation.
+    """Convolution with the scales of ``ScaledLinear``: any parametrization.
 
     Args:
         in_channels: number of input channels.
@@ -192,7 +192,7 @@ class ScaledConv2d(_Scaled, nn.Conv2d):
 
 
 class NTKLinear(ScaledLinear):
-    r"""Dense layer in NTK parametrisation.
+    r"""Dense layer in NTK parametrization.
 
     .. math:: z = \frac{\sigma_w}{\sqrt{d}} W x + \sigma_b b, \qquad W_{ij}, b_i \sim N(0, 1)
 
@@ -233,7 +233,7 @@ class NTKLinear(ScaledLinear):
 
 
 class NTKConv2d(ScaledConv2d):
-    r"""Convolution in NTK parametrisation.
+    r"""Convolution in NTK parametrization.
 
     .. math:: z = \frac{\sigma_w}{\sqrt{k_1 k_2 c}}\, W * x + \sigma_b b, \qquad W_{ijkl}, b_i \sim N(0, 1)
 

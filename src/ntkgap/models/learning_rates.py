@@ -1,4 +1,4 @@
-"""Per-layer learning rates: what a parametrisation and the output's scale ask of the optimiser."""
+"""Per-layer learning rates: what a parametrization and the output's scale ask of the optimizer."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ OPTIMIZERS = ("gd", "sgd", "adam")
 
 
 def parameter_groups(model: nn.Module, learning_rate: float, optimizer: str = "sgd") -> list[dict[str, Any]]:
-    """Parameter groups for a torch optimiser, each layer with the learning rate of its parametrisation.
+    """Parameter groups for a torch optimizer, each layer with the learning rate of its parametrization.
 
     A parameter's learning rate is η times the factor of its layer (``LayerFactory``; 1 for layers that
     are not ours) and of every ``Scaled`` around it: 1/factor² for gradient descent; for Adam, which does not
@@ -28,7 +28,7 @@ def parameter_groups(model: nn.Module, learning_rate: float, optimizer: str = "s
         ``[{"params": [...], "lr": ...}, ...]``, one group a learning rate, every parameter once.
 
     Raises:
-        ModelError: if the model has no parameters, the optimiser is unknown, the learning rate is not positive
+        ModelError: if the model has no parameters, the optimizer is unknown, the learning rate is not positive
             and finite, or a parameter is shared by layers that want different learning rates.
 
     Example:
@@ -53,7 +53,7 @@ def learning_rate_factor(model: nn.Module, optimizer: str = "sgd") -> float:
     """The one factor that every learning rate of the model is multiplied by.
 
     Under gradient descent it is the same for all layers of a reference network: m for ``"mean_field"``,
-    1 for the other parametrisations, times γ0²/α². Training with learning rate η then follows the kernel
+    1 for the other parametrizations, times γ0²/α². Training with learning rate η then follows the kernel
     factor · K: the predictions of the kernel regime hold with η · factor for η, and the critical learning
     rate is 2/(factor · κ_max).
 

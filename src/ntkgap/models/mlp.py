@@ -12,7 +12,7 @@ from ntkgap.models.scales import Network, scaled_parametrization
 class MLP(Network):
     """Fully connected network: ``depth`` hidden layers of ``width`` units and a linear readout.
 
-    Parametrisations draw the same random function at initialisation, up to the 1/√width of the readout
+    Parametrizations draw the same random function at initialization, up to the 1/√width of the readout
     in ``"mean_field"`` and ``"mup"``; they differ in how gradient descent moves it (see ``LayerFactory``).
 
     Args:
@@ -25,10 +25,10 @@ class MLP(Network):
         weight_std: σ_w of every layer, readout included; √2 keeps the size of a ReLU network's signal.
         bias_std: σ_b of every layer.
         bias: whether layers have a bias; the default has one where ``bias_std > 0``. In standard
-            parametrisation and μP ``bias=True, bias_std=0`` gives trainable biases that start at zero.
+            parametrization and μP ``bias=True, bias_std=0`` gives trainable biases that start at zero.
         alpha: α multiplies the output, and 1/α² the learning rate; large is lazy (see ``Scaled``).
         gamma0: divides the output by γ0√width and multiplies the learning rate by γ0²·width, NTK
-            parametrisation only: γ0 → 0 is lazy, γ0 = 1 the mean-field regime.
+            parametrization only: γ0 → 0 is lazy, γ0 = 1 the mean-field regime.
         antisymmetric: whether the network starts at 0, as the difference of two equal ones
             (see ``Antisymmetric``).
         generator: source of the random initial values; torch's global one if not given.

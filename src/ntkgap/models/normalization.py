@@ -1,4 +1,4 @@
-"""Normalisation before a nonlinearity, and statistics of batch normalisation that stay as they are."""
+"""Normalization before a nonlinearity, and statistics of batch normalization that stay as they are."""
 
 import math
 
@@ -11,10 +11,10 @@ NORMALIZATIONS = (None, "group", "batch")
 
 
 def activation(channels: int, nonlinearity: str, normalization: str | None) -> nn.Sequential:
-    """The nonlinearity, behind a normalisation in groups of channels or over the batch if there is to be one.
+    """The nonlinearity, behind a normalization in groups of channels or over the batch if there is to be one.
 
     There are 8 groups where that divides the channels, else the largest power of two that does. The
-    normalisation has no parameters of its own, as in the infinite-width limit.
+    normalization has no parameters of its own, as in the infinite-width limit.
     """
     layers = [make_nonlinearity(nonlinearity)]
     if normalization == "group":
@@ -25,7 +25,7 @@ def activation(channels: int, nonlinearity: str, normalization: str | None) -> n
 
 
 class FrozenBatchNorm2d(nn.BatchNorm2d):
-    """Batch normalisation by its running statistics in train mode, too."""
+    """Batch normalization by its running statistics in train mode, too."""
 
     def train(self, mode: bool = True) -> "FrozenBatchNorm2d":
         """Evaluation mode, whatever is asked."""
@@ -34,9 +34,9 @@ class FrozenBatchNorm2d(nn.BatchNorm2d):
 
 @torch.no_grad()
 def set_statistics(network: nn.Module, x: Tensor) -> None:
-    """Give batch normalisation that has seen nothing yet the statistics of these inputs, in place.
+    """Give batch normalization that has seen nothing yet the statistics of these inputs, in place.
 
-    Running means of 0 and variances of 1, with which such layers begin, normalise nothing in evaluation mode.
+    Running means of 0 and variances of 1, with which such layers begin, normalize nothing in evaluation mode.
     Layers that have seen batches keep what they have, and a single example has no statistics to give.
 
     Args:

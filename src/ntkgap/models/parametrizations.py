@@ -1,4 +1,4 @@
-"""The parametrisations of width: where the powers of the width sit decides what training does to the features."""
+"""The parametrizations of width: where the powers of the width sit decides what training does to the features."""
 
 import math
 from collections.abc import Callable
@@ -104,7 +104,7 @@ def learning_rate_factors(
 
 @dataclass(frozen=True)
 class LayerFactory:
-    r"""Makes the layers of one network, all in one parametrisation.
+    r"""Makes the layers of one network, all in one parametrization.
 
     In *abc* form (Yang & Hu 2021) a layer has W = m^{-a} w, w ~ N(0, m^{-2b}), learning
     rate η m^{-c}, m the width:
@@ -130,12 +130,12 @@ class LayerFactory:
         weight_std: σ_w of every layer.
         bias_std: σ_b of every layer.
         bias: whether layers have a bias; the default has one where ``bias_std > 0``. In standard
-            parametrisation and in μP ``bias=True, bias_std=0`` gives trainable biases that start at zero.
+            parametrization and in μP ``bias=True, bias_std=0`` gives trainable biases that start at zero.
         generator: source of the random initial values; torch's global one if not given.
 
     Raises:
         ModelError: if the width is not a positive integer, a scale is negative or not finite, the
-            parametrisation is unknown or cannot have a bias that starts at zero.
+            parametrization is unknown or cannot have a bias that starts at zero.
     """
 
     width: int
@@ -151,7 +151,7 @@ class LayerFactory:
         check_choice("parametrization", self.parametrization, PARAMETRIZATIONS)
         if self.parametrization in ("ntk", "mean_field") and self.has_bias != (self.bias_std > 0):
             raise ModelError(
-                f"bias={self.bias} with bias_std={self.bias_std:g}: in {self.parametrization} parametrisation a "
+                f"bias={self.bias} with bias_std={self.bias_std:g}: in {self.parametrization} parametrization a "
                 "layer has a bias exactly where bias_std > 0; set bias_std, or use parametrization='standard'"
             )
 

@@ -13,8 +13,8 @@ class Scaled(nn.Module):
 
     ``parameter_groups``, and so ``practice.train``, divides the learning rates of what is inside by
     factor² (by \|factor\| for Adam). Gradient descent then moves f at the same speed whatever the
-    factor, but the parameters by 1/factor: the larger the factor, the closer to the linearisation. With
-    factor α this is training α·h with the loss divided by α², whose linearisation error is O(1/α) when h
+    factor, but the parameters by 1/factor: the larger the factor, the closer to the linearization. With
+    factor α this is training α·h with the loss divided by α², whose linearization error is O(1/α) when h
     starts at 0 (Chizat, Oyallon, Bach 2019).
 
     Args:
@@ -115,12 +115,12 @@ class Network(nn.Sequential):
 
 
 def scaled_parametrization(parametrization: str, gamma0: float | None) -> str:
-    """The parametrisation of the layers when the output is also divided by γ0√m and η multiplied by γ0² m.
+    """The parametrization of the layers when the output is also divided by γ0√m and η multiplied by γ0² m.
 
     What is left after γ0 itself, output/√m and η·m, is the step from ``"ntk"`` to ``"mean_field"``.
 
     Raises:
-        ModelError: if γ0 is asked of another parametrisation than ``"ntk"``.
+        ModelError: if γ0 is asked of another parametrization than ``"ntk"``.
     """
     if gamma0 is None:
         return parametrization

@@ -41,8 +41,8 @@ class ShallowNet(nn.Module):
     .. math:: f(x) = \frac{1}{\sqrt m} \sum_{r=1}^m a_r \varphi(w_r^\top x), \qquad
               w_r \sim N(0, I), \quad a_r \in \{-1, 1\} \text{ fixed}
 
-    The network of Zhang, Martens, Grosse (2019) and of Du et al. (2019): the setting in which fast
-    convergence of natural gradient descent is proved.
+    The network of Zhang, Martens, Grosse (2019) and of Du et al. (2019): the setting of the theorem on
+    fast convergence of natural gradient descent.
 
     Args:
         in_features: number of inputs d.

@@ -35,7 +35,7 @@ class ModelSize:
     def beta(self) -> float:
         """β = Σ_l 1/m_l, on which the fluctuations of the kernel depend.
 
-        Over initialisations of fully connected ReLU networks E[K²]/E[K]² is exp(5β) on the kernel's
+        Over initializations of fully connected ReLU networks E[K²]/E[K]² is exp(5β) on the kernel's
         diagonal, up to constant factors (Hanin & Nica 2020): depth undoes width. For other architectures β,
         with channels for units, compares networks but does not say how large the fluctuations are.
         """

@@ -32,9 +32,9 @@ class PatchEmbedding(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """x + attention(norm(x)), then x + perceptron(norm(x)): the pre-normalised block (Xiong et al. 2020).
+    """x + attention(norm(x)), then x + perceptron(norm(x)): the pre-normalized block (Xiong et al. 2020).
 
-    The normalisations have no parameters of their own, as in the infinite-width limit. The perceptron has
+    The normalizations have no parameters of their own, as in the infinite-width limit. The perceptron has
     one hidden layer of 4·width units.
 
     Shapes: input and output [n, T, width].
@@ -60,7 +60,7 @@ class TransformerBlock(nn.Module):
 
 
 class Transformer(Network):
-    """Encoder of ``depth`` pre-normalised blocks on tokens of size ``width``, mean over tokens, linear readout.
+    """Encoder of ``depth`` pre-normalized blocks on tokens of size ``width``, mean over tokens, linear readout.
 
     There is no encoding of positions: the output does not depend on the order of tokens or patches. Add
     your own to the input where order matters.

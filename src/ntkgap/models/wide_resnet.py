@@ -1,4 +1,4 @@
-"""Wide residual networks, with no normalisation that couples examples."""
+"""Wide residual networks, with no normalization that couples examples."""
 
 from torch import Generator, Tensor, nn
 
@@ -70,7 +70,7 @@ class WideResNet(Network):
         padding_mode: ``"zeros"`` or ``"circular"``.
         weight_std, bias_std, alpha, gamma0, antisymmetric, generator: as for ``MLP``.
 
-    Shapes: input [n, in_channels, H, W], output [n, out_features]. With group normalisation the last stage
+    Shapes: input [n, in_channels, H, W], output [n, out_features]. With group normalization the last stage
     must have more than one pixel, so H and W are at least 5.
 
     Raises:

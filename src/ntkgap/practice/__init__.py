@@ -1,4 +1,4 @@
-"""What finite networks do: training, and how far it takes them from their linearisation."""
+"""What finite networks do: training, and how far it takes them from their linearization."""
 
 from ntkgap.practice.calibration import (
     Calibration,

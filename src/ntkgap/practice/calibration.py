@@ -21,7 +21,7 @@ class Calibration:
         crps: continuous ranked probability score, in the unit of the targets; smaller is better.
         interval_score: width of the central interval plus 2/(1 − level) times by how much targets miss it, in the
             unit of the targets; smaller is better (Gneiting, Raftery 2007, equation 43).
-        coverage: part of the targets inside the central interval; calibrated means close to ``level``.
+        coverage: fraction of the targets inside the central interval; calibrated means close to ``level``.
         width: of the central interval, in the unit of the targets.
         rmse: root mean squared error of the mean, in the unit of the targets.
         level: of the central interval.
@@ -47,8 +47,8 @@ class ClassCalibration:
         brier: Σ_c (p_c − [c is true])², between 0 and 2.
         ece: expected calibration error, Σ over bins of their share times |accuracy − confidence|, between 0 and 1;
             biased upwards in small samples (Guo, Pleiss, Sun, Weinberger 2017).
-        accuracy: part of the examples whose most probable class is the true one; where several are, one of them
-            counts as chosen at random.
+        accuracy: fraction of the examples whose most probable class is the true one; where several are, one of
+            them counts as chosen at random.
     """
 
     nll: float

@@ -46,7 +46,7 @@ class CoordinateCheck:
     Attributes:
         widths: the widths, ascending.
         steps: after how many steps the change was taken.
-        initial: size of the activations at initialisation, [seeds, widths].
+        initial: size of the activations at initialization, [seeds, widths].
         change: size of their change, [seeds, widths]; infinite where training diverged.
     """
 
@@ -63,7 +63,7 @@ class CoordinateCheck:
         return list(self.initial)
 
     def initial_exponent(self, layer: str) -> Exponent:
-        """How the size at initialisation grows with width; NaN if a size is 0 or not finite."""
+        """How the size at initialization grows with width; NaN if a size is 0 or not finite."""
         return fit_exponent(self.widths, self.initial[layer])
 
     def change_exponent(self, layer: str) -> Exponent:
@@ -108,7 +108,7 @@ def coordinate_check(
     For every layer and output h the root mean squares of h₀ and of h_t − h₀ are taken over examples and
     units. Whatever explodes with the width ends by diverging, whatever vanishes is not learned: under gradient
     descent at a fixed learning rate the change of hidden layers goes like √m and worse in standard
-    parametrisation, like 1/√m in NTK parametrisation, and is Θ(1) in mean-field parametrisation and μP
+    parametrization, like 1/√m in NTK parametrization, and is Θ(1) in mean-field parametrization and μP
     (Yang et al. 2022, section "coordinate check").
 
     Args:

@@ -1,4 +1,4 @@
-"""Ensembles of finite networks, trained together: one vectorised step moves all members where it can."""
+"""Ensembles of finite networks, trained together: one vectorized step moves all members where it can."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -62,16 +62,16 @@ def train_ensemble(
 ) -> TrainedEnsemble:
     r"""Train M networks, each from its own start; same numbers as one by one.
 
-    With the settings that are not given, full-batch gradient descent, member i minimises
+    With the settings that are not given, full-batch gradient descent, member i minimizes
 
     .. math:: \tfrac12 \lVert f(X; \theta) - y_i \rVert^2 + \tfrac{\lambda}{2} \lVert \theta - \theta_i \rVert^2
 
     with θ_i its initial parameters. As they are, ``targets`` and ``anchoring`` give a deep ensemble; with
-    targets y + ε_i, ε_i ~ N(0, σ²), and λ = σ² members are samples of the randomised-prior ensemble
-    (He, Lakshminarayanan, Teh 2020; in NTK parametrisation).
+    targets y + ε_i, ε_i ~ N(0, σ²), and λ = σ² members are samples of the randomized-prior ensemble
+    (He, Lakshminarayanan, Teh 2020; in NTK parametrization).
 
-    One vectorised call trains all members where that is possible; networks that batch statistics or masks make
-    different in training, and optimisers of one's own, go one by one.
+    One vectorized call trains all members where that is possible; networks that batch statistics or masks make
+    different in training, and optimizers of one's own, go one by one.
 
     Args:
         build_member: makes member i = 0 … M − 1; all of one architecture, with random numbers of their own.

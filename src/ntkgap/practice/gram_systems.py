@@ -16,7 +16,7 @@ from ntkgap.practice.losses import outputs_like
 
 REMEDY = "set a damping"
 
-# Rows of the largest Gram matrix that is factorised: twice as many take half a minute a step and 13 GB.
+# Rows of the largest Gram matrix that is factorized: twice as many take half a minute a step and 13 GB.
 LARGEST_GRAM = 20_000
 
 
@@ -47,7 +47,7 @@ class GramSystem(Protocol):
 
 
 class CholeskySystem:
-    """The Gram matrix formed and factorised: exact, for n·C up to ``LARGEST_GRAM``.
+    """The Gram matrix formed and factorized: exact, for n·C up to ``LARGEST_GRAM``.
 
     Args:
         model: the network at this point.
@@ -131,7 +131,7 @@ class MatrixFreeSystem:
 
 
 def check_gram_fits(data: Dataset) -> None:
-    """Refuse a Gram matrix that is too large to be formed and factorised.
+    """Refuse a Gram matrix that is too large to be formed and factorized.
 
     Raises:
         StudyError: naming the size, the limit and the way around.
@@ -139,7 +139,7 @@ def check_gram_fits(data: Dataset) -> None:
     rows = data.y.numel()
     needed = 3 * rows**2 * data.y.element_size()  # the kernel, the same as a matrix, and the factor
     if rows > LARGEST_GRAM:
-        limit = f"at most {LARGEST_GRAM} rows are factorised"
+        limit = f"at most {LARGEST_GRAM} rows are factorized"
     elif needed > (room := free_memory(data.y.device) // 2):
         limit = f"it and its factor take {needed / 1e9:.1f} GB where {room / 1e9:.1f} GB may be used"
     else:

@@ -43,7 +43,7 @@ class KroneckerFactors:
     def precondition(self, damping: float) -> Tensor:
         r"""(G + (√λ/π) I)⁻¹ ∇ (A + π√λ I)⁻¹, [o, d].
 
-        π² = (tr A / d) / (tr G / o) splits the damping λ so that it is the same part of both factors
+        π² = (tr A / d) / (tr G / o) splits the damping λ so that it is the same fraction of both factors
         (Martens, Grosse 2015, section 6.3).
 
         Raises:

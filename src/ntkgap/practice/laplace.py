@@ -1,4 +1,4 @@
-"""Linearised Laplace: the uncertainty of a trained network from its tangent kernel, exactly."""
+"""Linearized Laplace: the uncertainty of a trained network from its tangent kernel, exactly."""
 
 import copy
 import warnings
@@ -41,16 +41,16 @@ Noise = float | Sequence[float] | Tensor
 
 
 class LinearizedLaplace:
-    r"""Posterior of the network linearised at its present parameters θ, under θ' ~ N(θ_prior, I/δ).
+    r"""Posterior of the network linearized at its present parameters θ, under θ' ~ N(θ_prior, I/δ).
 
-    **Regression** (``"gaussian"``, noise σ²). With ỹ = y − f(X; θ) + J(θ − θ_prior), the linearised network says
+    **Regression** (``"gaussian"``, noise σ²). With ỹ = y − f(X; θ) + J(θ − θ_prior), the linearized network says
     ỹ = J w + ε for w = θ' − θ_prior. Then
 
     .. math:: \mathrm{Var} f(x) = \delta^{-1} (k_{**} - k_*^\top (K + \delta\sigma^2 I)^{-1} k_*)
               = J(x) (\delta I + \sigma^{-2} J^\top J)^{-1} J(x)^\top, \qquad
               \log p(y) = \log N(\tilde y; 0, K/\delta + \sigma^2 I)
 
-    No approximation is made beyond the linearisation: K = JJᵀ is the full tangent kernel, in float64. One
+    No approximation is made beyond the linearization: K = JJᵀ is the full tangent kernel, in float64. One
     eigendecomposition serves every δ and σ².
 
     **Classes** (``"categorical"``, p = softmax(f); ``"bernoulli"``, p = 1/(1 + e^{−f})). The likelihood is
@@ -268,7 +268,7 @@ class LinearizedLaplace:
                 f"prior_precision {best.prior_precision:.3g} is not to be trusted: on the way to the mode of the "
                 f"posterior the parameters would move by {slack:.2g} times the effective ones (squared length in "
                 f"the metric of the posterior, limit {SLACK:g}); train with weight decay, as online_laplace does, "
-                "or centre the prior on the network's start, prior_mean=",
+                "or center the prior on the network's start, prior_mean=",
                 AccuracyWarning,
                 stacklevel=2,
             )

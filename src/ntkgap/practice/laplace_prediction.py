@@ -1,4 +1,4 @@
-"""What linearised Laplace says about the outputs of a network, and about classes."""
+"""What linearized Laplace says about the outputs of a network, and about classes."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from ntkgap.one_line import one_line
 
 @dataclass(frozen=True)
 class LaplacePrediction:
-    """What linearised Laplace says about k points; in float64.
+    """What linearized Laplace says about k points; in float64.
 
     Attributes:
         network_mean: f(x; θ), what the network itself says, [k, C].

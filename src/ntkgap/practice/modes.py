@@ -2,7 +2,7 @@
 
 The policy of all trainings, written out for users in docs/training.md:
 
-* While parameters are updated a network is in train mode: batches are normalised by their own statistics, running
+* While parameters are updated a network is in train mode: batches are normalized by their own statistics, running
   statistics follow, masks are drawn. Parts that are in evaluation mode within a network in train mode stay so.
 * Losses and outputs that are reported, kernels and predictions are taken in evaluation mode, with running
   statistics and without masks: no number depends on which other points are in the call.
@@ -111,7 +111,7 @@ class Modes:
 
 @contextmanager
 def enough_for_statistics() -> Iterator[None]:
-    """Say what to do where batch normalisation is given a single number a channel.
+    """Say what to do where batch normalization is given a single number a channel.
 
     Raises:
         StudyError: in place of torch's error.
@@ -122,7 +122,7 @@ def enough_for_statistics() -> Iterator[None]:
         if isinstance(error, NtkgapError) or "more than 1 value per channel" not in str(error):
             raise
         raise StudyError(
-            "a batch has a single example, of which batch normalisation has no statistics; choose a batch_size "
+            "a batch has a single example, of which batch normalization has no statistics; choose a batch_size "
             "that "
             "leaves more in the last batch, or keep_last=False"
         ) from error
@@ -130,9 +130,9 @@ def enough_for_statistics() -> Iterator[None]:
 
 def draw_seed(generator: torch.Generator) -> int:
     """A seed from where a source of randomness is; it stays there, so that its other uses do not notice."""
-    twin = torch.Generator(generator.device)
-    twin.set_state(generator.get_state())
-    return int(torch.randint(SEEDS, (), generator=twin, device=twin.device))
+    replica = torch.Generator(generator.device)
+    replica.set_state(generator.get_state())
+    return int(torch.randint(SEEDS, (), generator=replica, device=replica.device))
 
 
 class Masks:
@@ -173,18 +173,18 @@ class Masks:
 def modes_differ(model: nn.Module, x: Tensor) -> bool:
     """Whether a network does something else in train mode than in evaluation mode, or changes its buffers there.
 
-    Seen on a few examples, on a replica; dropout, which may drop nothing of these, and batch normalisation are
+    Seen on a few examples, on a replica; dropout, which may drop nothing of these, and batch normalization are
     known by their kind.
     """
     buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
-    twin = replicate(model, buffers)
-    set_training(twin)
-    if any(_draws_or_couples(module) for module in twin.modules()):
+    replica = replicate(model, buffers)
+    set_training(replica)
+    if any(_draws_or_couples(module) for module in replica.modules()):
         return True
     x = x[:PROBED]
     try:
         with torch.no_grad(), Masks(0, 0, x.device):
-            trained = output_tensor(twin, twin(x))
+            trained = output_tensor(replica, replica(x))
     except Exception:  # too few examples for a batch, or anything else: the modes are then kept apart with care
         return True
     if any(not torch.equal(buffers[name], buffer) for name, buffer in model.named_buffers()):

@@ -54,13 +54,13 @@ def natural_gradient_descent(
 
     Args:
         model: any network mapping [n, ...] to [n, C]; use float64, a step inverts the Gram matrix. Batch
-            normalisation and dropout must be in evaluation mode: in train mode there is no Jacobian of an example.
+            normalization and dropout must be in evaluation mode: in train mode there is no Jacobian of an example.
         data: training set.
         learning_rate: η, or ``"search"`` for the largest of 1, ½, ¼, … in every step with which the loss falls
-            by at least half of what the linearised network predicts.
+            by at least half of what the linearized network predicts.
         steps: number of updates.
         damping: λ, at least 0, or ``"adaptive"`` for the Levenberg–Marquardt rule: λ rises until the loss
-            falls, and falls while the linearised network predicts by how much (Nielsen 1999).
+            falls, and falls while the linearized network predicts by how much (Nielsen 1999).
         solver: ``"cholesky"`` forms the Gram matrix; ``"conjugate_gradients"`` only multiplies with it, for
             n·C too large to form it, to a relative residual of √ε of the precision. The latter needs
             a damping unless the Gram matrix is well conditioned.

@@ -1,4 +1,4 @@
-"""Training that chooses its own weight decay and noise: evidence maximisation along the way."""
+"""Training that chooses its own weight decay and noise: evidence maximization along the way."""
 
 import warnings
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class HyperparameterChoice:
         step: how many updates came before.
         prior_precision: δ from then on.
         noise_variance: σ² from then on; None for classes.
-        log_evidence: of the network linearised there, in nats.
+        log_evidence: of the network linearized there, in nats.
         at_edge: whether δ or σ² lies on its bounds.
     """
 
@@ -47,7 +47,7 @@ class HyperparameterChoice:
 
 @dataclass(frozen=True)
 class OnlineLaplace:
-    """A network trained with online evidence maximisation.
+    """A network trained with online evidence maximization.
 
     Attributes:
         model: the network, trained in place.
@@ -80,7 +80,7 @@ def online_laplace(
     bounds: tuple[Range, Range] | Range | None = None,
     route: str = "auto",
 ) -> OnlineLaplace:
-    r"""Train ``model`` in place towards the mode of its posterior while the evidence chooses δ and σ².
+    r"""Train ``model`` in place toward the mode of its posterior while the evidence chooses δ and σ².
 
     .. math:: \sigma^2 \left( \tfrac{1}{2\sigma^2} \lVert f(X; \theta) - y \rVert^2
               + \tfrac{\delta}{2} \lVert \theta - \theta_{\mathrm{prior}} \rVert^2 \right)
@@ -88,7 +88,7 @@ def online_laplace(
     is what full-batch steps descend: the negative log posterior times σ², that is ½‖f − y‖² with weight decay δσ².
     Gradient descent is stable below the learning rate 2/(κ_max + δσ²); ``bounds`` keep δσ² in reach. Classes have
     the cross-entropy with weight decay δ instead. After every so many steps, and after the last, the network is
-    linearised where it is, and δ and σ² are set to the maximum of the evidence. Source: Immer et al. 2021,
+    linearized where it is, and δ and σ² are set to the maximum of the evidence. Source: Immer et al. 2021,
     *Scalable marginal likelihood estimation for model selection in deep learning*, algorithm 1; there a few
     gradient steps are taken where here the maximum is found, which the eigendecomposition gives for nothing.
 
@@ -111,7 +111,7 @@ def online_laplace(
         route: as for ``LinearizedLaplace``.
 
     Raises:
-        StudyError: if a number or the optimiser is out of range.
+        StudyError: if a number or the optimizer is out of range.
         KernelError, DataError, ModelError: as ``LinearizedLaplace`` does.
 
     Example:

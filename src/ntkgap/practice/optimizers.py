@@ -1,4 +1,4 @@
-"""The optimiser of a training: by name, any class of ``torch.optim``, or a function that makes one."""
+"""The optimizer of a training: by name, any class of ``torch.optim``, or a function that makes one."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from ntkgap.practice.losses import name_of
 from ntkgap.practice.update_rules import UpdateRule, update_rule
 
 Rates = Callable[[str], dict[str, float]]
-"""From a kind of optimiser, ``"gd"`` or ``"adam"``, to the learning rate of every parameter by name."""
+"""From a kind of optimizer, ``"gd"`` or ``"adam"``, to the learning rate of every parameter by name."""
 
 # Their steps do not grow with the gradient, so that layers want the learning rates that Adam has.
 _ADAPTIVE = tuple(
@@ -41,7 +41,7 @@ def is_adaptive(optimizer: object) -> bool:
 
 
 def check_kind(optimizer: object) -> None:
-    """Refuse what is no optimiser.
+    """Refuse what is no optimizer.
 
     Raises:
         StudyError: naming the argument.
@@ -62,7 +62,7 @@ def check_kind(optimizer: object) -> None:
 
 
 def check_optimizer(optimizer: object, learning_rate: object, weight_decay: float = 0.0) -> None:
-    """Refuse what is no optimiser, and settings that it would not see.
+    """Refuse what is no optimizer, and settings that it would not see.
 
     Raises:
         StudyError: naming the argument.
@@ -103,7 +103,7 @@ def make_optimizer(
     weight_decay: float = 0.0,
     torch_only: bool = False,
 ) -> UpdateRule:
-    """The optimiser of some parameters, new.
+    """The optimizer of some parameters, new.
 
     Args:
         optimizer: as ``train`` takes it, checked.
@@ -180,7 +180,7 @@ def _rate_of(given: list[Any]) -> dict[str, float]:
 
 
 def _check_covered(make: object, made: torch.optim.Optimizer, parameters: Mapping[str, Tensor]) -> None:
-    """Refuse optimisers that move less, or something else.
+    """Refuse optimizers that move less, or something else.
 
     Raises:
         StudyError: naming the parameters that are left out.

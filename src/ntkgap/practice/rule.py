@@ -1,4 +1,4 @@
-"""By which rule parameters follow gradients: optimiser, learning rate, schedule, decay, clipping."""
+"""By which rule parameters follow gradients: optimizer, learning rate, schedule, decay, clipping."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from ntkgap.practice.schedules import is_of_steps
 
 @dataclass(frozen=True)
 class Rule:
-    """What ``train`` and its relatives take of their optimiser, checked; see there.
+    """What ``train`` and its relatives take of their optimizer, checked; see there.
 
     Attributes:
         optimizer: a name, a class or a function.
-        learning_rate: η; None where a function that makes an optimiser knows it.
+        learning_rate: η; None where a function that makes an optimizer knows it.
         momentum: of ``"sgd"``.
         weight_decay: λ.
         schedule: of the learning rate.
@@ -42,10 +42,10 @@ class Rule:
 
     @property
     def by_name(self) -> bool:
-        """Whether the optimiser is one of ours."""
+        """Whether the optimizer is one of ours."""
         return isinstance(self.optimizer, str)
 
     @property
     def with_scheduler(self) -> bool:
-        """Whether the schedule is a scheduler of torch, which knows only torch's optimisers."""
+        """Whether the schedule is a scheduler of torch, which knows only torch's optimizers."""
         return self.schedule is not None and not is_of_steps(self.schedule)

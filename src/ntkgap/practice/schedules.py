@@ -14,7 +14,7 @@ from ntkgap.practice.update_rules import UpdateRule
 
 
 def is_of_steps(schedule: Any) -> bool:
-    """Whether a schedule is a function of the step; else it makes a scheduler of torch from an optimiser.
+    """Whether a schedule is a function of the step; else it makes a scheduler of torch from an optimizer.
 
     Raises:
         StudyError: if it is no function, or a factor is negative or not finite.
@@ -35,11 +35,11 @@ def is_of_steps(schedule: Any) -> bool:
 
 
 class Schedule:
-    """The learning rates of one optimiser, step after step.
+    """The learning rates of one optimizer, step after step.
 
     Args:
         schedule: as ``train`` takes it; None for rates that stay.
-        update: the optimiser.
+        update: the optimizer.
 
     Raises:
         StudyError: if the schedule fails or returns no scheduler; by ``before``, if a factor is negative or not

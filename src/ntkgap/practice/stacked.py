@@ -28,7 +28,7 @@ class StackedNetworks:
     """M networks of one architecture; a single one is called as it is.
 
     Asked they are in evaluation mode, trained in train mode (``practice.modes``). Where the two differ, or a
-    network cannot be run in one vectorised call, they are called one by one: that is how running statistics follow
+    network cannot be run in one vectorized call, they are called one by one: that is how running statistics follow
         batches.
 
     All are run as the first of them with parameters of their own. That they compute the same function of these is
@@ -180,7 +180,7 @@ class StackedNetworks:
                 stacked[name][i].copy_(tensor)
 
     def _check_differentiable(self, examples: Tensor) -> None:
-        """Call networks one by one if the vectorised call has no gradient, as attention's fast path has none."""
+        """Call networks one by one if the vectorized call has no gradient, as attention's fast path has none."""
         with torch.enable_grad():
             trained = {name: p.detach().requires_grad_() for name, p in self.trained.items()}
             try:
@@ -239,7 +239,7 @@ class StackedNetworks:
                 raise ModelError(
                     f"the members of an ensemble must share one architecture: member {self._first + i} makes "
                     f"something else of its parameters than member {self._first} would, or learns at other rates; "
-                    "give all the same nonlinearity, scales and parametrisation"
+                    "give all the same nonlinearity, scales and parametrization"
                 )
 
 

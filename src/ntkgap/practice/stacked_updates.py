@@ -1,4 +1,4 @@
-"""Updates of stacked networks: one rule for all parameters at once, or an optimiser a network."""
+"""Updates of stacked networks: one rule for all parameters at once, or an optimizer a network."""
 
 import torch
 from torch import Tensor
@@ -18,15 +18,15 @@ class StackedUpdates:
     """Moves the parameters of M networks, in place.
 
     The rules by name work entry by entry, so that one update moves all. A norm that is clipped, a scheduler and an
-    optimiser of one's own are about one network: each has its own then.
+    optimizer of one's own are about one network: each has its own then.
 
     Args:
         rule: which.
         networks: M of them; their ``trained`` parameters are moved.
-        learning_rate: η; None where the optimiser knows its own.
+        learning_rate: η; None where the optimizer knows its own.
 
     Raises:
-        StudyError: as ``Updates``; if the optimiser evaluates the loss itself.
+        StudyError: as ``Updates``; if the optimizer evaluates the loss itself.
     """
 
     def __init__(self, rule: Rule, networks: StackedNetworks, learning_rate: float | None) -> None:
@@ -38,7 +38,7 @@ class StackedUpdates:
         if self._together:
             self._updates = [Updates(rule, self._trained, rates)]
             return
-        # Views: what an optimiser does to them is done to the whole.
+        # Views: what an optimizer does to them is done to the whole.
         self._own = [
             {name: p.detach()[i].requires_grad_() for name, p in self._trained.items()}
             for i in range(len(networks))

@@ -1,6 +1,6 @@
-r"""How far a natural gradient step goes: fixed, searched for, or damped until the linearised network is right.
+r"""How far a natural gradient step goes: fixed, searched for, or damped until the linearized network is right.
 
-With w = (K + λI)⁻¹ r the step −η Jᵀw changes the outputs of the linearised network by −η (r − λw), so that its
+With w = (K + λI)⁻¹ r the step −η Jᵀw changes the outputs of the linearized network by −η (r − λw), so that its
 loss falls by η rᵀs − ½η²‖s‖², s = r − λw. What the network's own loss does beside that decides.
 """
 
@@ -17,7 +17,7 @@ from ntkgap.practice.losses import outputs_like, squared_loss
 
 STEP_SIZES = tuple(2.0**-k for k in range(11))
 
-# The part of the predicted reduction that a step size has to deliver.
+# The fraction of the predicted reduction that a step size has to deliver.
 DELIVERED = 0.5
 
 # Of the mean eigenvalue, where adaptive damping begins; it finds its own level within a few steps.
@@ -153,7 +153,7 @@ class AdaptiveDamping:
 
 
 def predicted_reduction(residual: Tensor, weights: Tensor, damping: float, learning_rate: float) -> float:
-    """How much the loss of the linearised network falls: η rᵀs − ½η²‖s‖², s = r − λw, all [n, C]."""
+    """How much the loss of the linearized network falls: η rᵀs − ½η²‖s‖², s = r − λw, all [n, C]."""
     change = residual - damping * weights
     return learning_rate * (residual * change).sum().item() - learning_rate**2 / 2 * squared_norm(change)
 

@@ -43,8 +43,8 @@ def train(
 ) -> TrainingCurve:
     """Train ``model`` in place on the loss ½‖f − y‖² (a sum, not a mean: η then compares with 2/κ_max).
 
-    Each layer is trained with η times the factor that its parametrisation and the scale of the output ask
-    for (``models.parameter_groups``); 1 in NTK and standard parametrisation.
+    Each layer is trained with η times the factor that its parametrization and the scale of the output ask
+    for (``models.parameter_groups``); 1 in NTK and standard parametrization.
 
     Updates use batch statistics and random masks as usual; the losses that are recorded are those in evaluation
     mode. The network comes back in the modes it came in; the random state of the process is left alone.
@@ -83,7 +83,7 @@ def train(
         says so.
 
     Raises:
-        StudyError: if the optimiser or the loss is unknown or fails, an optimiser leaves parameters out, a
+        StudyError: if the optimizer or the loss is unknown or fails, an optimizer leaves parameters out, a
             number is out of range, or the targets do not go with the loss.
         ModelError: if the model has nothing to train, its outputs have another shape than the targets or depend on
             other points in evaluation mode, or layers that share a parameter want different rates.

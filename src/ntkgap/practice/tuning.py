@@ -1,4 +1,4 @@
-"""Settings of an optimiser chosen by what they reach: every method compared at its best."""
+"""Settings of an optimizer chosen by what they reach: every method compared at its best."""
 
 import itertools
 import math

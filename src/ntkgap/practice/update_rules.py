@@ -40,7 +40,7 @@ class UpdateRule(Protocol):
 def update_rule(
     groups: Sequence[dict[str, Any]], optimizer: str, momentum: float = 0.0, weight_decay: float = 0.0
 ) -> UpdateRule:
-    """The rule of an optimiser.
+    """The rule of an optimizer.
 
     Args:
         groups: as ``models.parameter_groups`` gives them: parameters and their learning rate.

@@ -1,4 +1,4 @@
-"""The updates of one network: gradients, clipped, followed by an optimiser on its schedule; and how they go on."""
+"""The updates of one network: gradients, clipped, followed by an optimizer on its schedule; and how they go on."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -15,19 +15,19 @@ from ntkgap.practice.schedules import Schedule
 
 
 class Updates:
-    """The optimiser of one network, step after step.
+    """The optimizer of one network, step after step.
 
     Args:
         rule: which.
         parameters: what is trained, by name.
-        rates: learning rates of these; None where the optimiser knows its own.
+        rates: learning rates of these; None where the optimizer knows its own.
 
     Attributes:
         taken: updates so far, in earlier trainings that are gone on with too.
-        optimizer: the optimiser.
+        optimizer: the optimizer.
 
     Raises:
-        StudyError: if the optimiser or the schedule cannot be made of the parameters, or fails.
+        StudyError: if the optimizer or the schedule cannot be made of the parameters, or fails.
     """
 
     def __init__(self, rule: Rule, parameters: Mapping[str, Tensor], rates: Rates | None) -> None:
@@ -49,7 +49,7 @@ class Updates:
 
         Args:
             loss: gives the loss at the present parameters, with its graph; called once, or as often as the
-                optimiser asks.
+                optimizer asks.
             recorded: the loss that was last recorded, for schedules that look at it.
         """
 
@@ -92,7 +92,7 @@ class Updates:
         """Go on from a state.
 
         Raises:
-            StudyError: if it is not that of this optimiser on these parameters.
+            StudyError: if it is not that of this optimizer on these parameters.
         """
         try:
             kept = copy.deepcopy({key: state[key] for key in ("optimizer", "schedule", "taken")})
@@ -107,7 +107,7 @@ class Updates:
             ) from error
 
     def _guarded(self, step: Callable[[], object]) -> None:
-        """What goes wrong in a user's optimiser is said so."""
+        """What goes wrong in a user's optimizer is said so."""
         if self._rule.by_name:
             step()
             return

@@ -15,8 +15,8 @@ from ntkgap.reporting.style import THEORY
 from ntkgap.studies.figures import BandFigure, BandRow
 from ntkgap.studies.measured import Measured
 
-# One colour a row (Okabe, Ito 2008), told apart also by their places.
-COLOURS = ("#0072b2", "#009e73", "#d55e00", "#cc79a7")
+# One color a row (Okabe, Ito 2008), told apart also by their places.
+COLORS = ("#0072b2", "#009e73", "#d55e00", "#cc79a7")
 TRUTH = "#8a8a93"
 MAX_WIDTHS = 4
 PANEL_WIDTH, PANEL_HEIGHT = 2.55, 1.95
@@ -45,14 +45,14 @@ def band_figure(spec: BandFigure, cells: Mapping[str, Sequence[Measured]]) -> Fi
         squeeze=False,
         FigureClass=PaperFigure,
     )
-    for row, colour, axes in zip(spec.rows, COLOURS, grid, strict=False):
+    for row, color, axes in zip(spec.rows, COLORS, grid, strict=False):
         for ax, width in zip(axes, widths, strict=False):
             curves = by_width[width]
             _data(ax, curves)
-            _band(ax, curves, row.measured, colour)
+            _band(ax, curves, row.measured, color)
             _outline(ax, curves, row.limit, "--")
-        _limit(axes[-1], by_width[widths[-1]], row, colour)
-        axes[0].set_ylabel(row.label, fontweight="bold", color=colour)
+        _limit(axes[-1], by_width[widths[-1]], row, color)
+        axes[0].set_ylabel(row.label, fontweight="bold", color=color)
     for ax, width in zip(grid[0], widths, strict=False):
         ax.set_title(f"width {width}")
     grid[0, -1].set_title("infinite width")
@@ -73,13 +73,13 @@ def _edges(curves: Mapping[str, list[float]], method: str) -> tuple[np.ndarray, 
     return mean - DEVIATIONS * std, mean, mean + DEVIATIONS * std
 
 
-def _band(ax: Axes, curves: Mapping[str, list[float]], method: str, colour: str) -> None:
+def _band(ax: Axes, curves: Mapping[str, list[float]], method: str, color: str) -> None:
     if f"band_{method}_mean" not in curves:
         ax.text(0.5, 0.5, "diverged", transform=ax.transAxes, ha="center", va="center", color=THEORY)
         return
     low, mean, high = _edges(curves, method)
-    ax.fill_between(curves["band_x"], low, high, color=colour, alpha=0.22, lw=0, zorder=2)
-    ax.plot(curves["band_x"], mean, color=colour, lw=1.5, zorder=4)
+    ax.fill_between(curves["band_x"], low, high, color=color, alpha=0.22, lw=0, zorder=2)
+    ax.plot(curves["band_x"], mean, color=color, lw=1.5, zorder=4)
 
 
 def _outline(ax: Axes, curves: Mapping[str, list[float]], method: str, dashes: str) -> None:
@@ -87,10 +87,10 @@ def _outline(ax: Axes, curves: Mapping[str, list[float]], method: str, dashes: s
         ax.plot(curves["band_x"], edge, dashes, color="black", lw=0.8, alpha=0.75, zorder=3)
 
 
-def _limit(ax: Axes, curves: Mapping[str, list[float]], row: BandRow, colour: str) -> None:
+def _limit(ax: Axes, curves: Mapping[str, list[float]], row: BandRow, color: str) -> None:
     """The limit filled, and another method outlined beside it."""
     _data(ax, curves)
-    _band(ax, curves, row.limit, colour)
+    _band(ax, curves, row.limit, color)
     label = row.limit_label
     if row.outline is not None:
         _outline(ax, curves, row.outline, ":")

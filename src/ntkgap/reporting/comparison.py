@@ -15,8 +15,8 @@ from ntkgap.reporting.style import LIMIT, layout
 from ntkgap.studies.figures import ComparisonFigure, Line
 from ntkgap.studies.measured import Measured
 
-# Told apart by readers with any colour vision (Okabe, Ito 2008; its yellow darkened for paper), and by the marks.
-COLOURS = ("#000000", "#0072b2", "#56b4e9", "#d55e00", "#cc79a7", "#e69f00", "#8c6d00", "#009e73")
+# Told apart by readers with any color vision (Okabe, Ito 2008; its yellow darkened for paper), and by the marks.
+COLORS = ("#000000", "#0072b2", "#56b4e9", "#d55e00", "#cc79a7", "#e69f00", "#8c6d00", "#009e73")
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
@@ -44,9 +44,9 @@ def comparison_figure(spec: ComparisonFigure, cells: Mapping[str, Sequence[Measu
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: power_of_ten(value)))
         ax.xaxis.set_minor_formatter(NullFormatter())
-        # A method has its colour by its place among all methods, whoever is missing.
-        for line, colour, mark in zip(spec.lines, COLOURS, MARKS, strict=False):
-            _draw(ax, line, [c.curves for c in found], colour, mark, panel)
+        # A method has its color by its place among all methods, whoever is missing.
+        for line, color, mark in zip(spec.lines, COLORS, MARKS, strict=False):
+            _draw(ax, line, [c.curves for c in found], color, mark, panel)
         if spec.level is not None:
             ax.axhline(found[0].scalars[spec.level], color=LIMIT, ls="--", lw=1.1, label=spec.level_label)
         low, high = ax.get_ylim()
@@ -75,9 +75,7 @@ def _widest(spec: ComparisonFigure, found: Sequence[Measured]) -> list[Measured]
     return [c for c in with_curves if c.width == max(c.width for c in with_curves)]
 
 
-def _draw(
-    ax: Axes, line: Line, cells: list[Mapping[str, list[float]]], colour: str, mark: str, panel: str
-) -> None:
+def _draw(ax: Axes, line: Line, cells: list[Mapping[str, list[float]]], color: str, mark: str, panel: str) -> None:
     def label(what: str, n: int) -> str:
         return what if n == len(cells) else f"{what} ({n} of {len(cells)} seeds{panel})"
 
@@ -96,7 +94,7 @@ def _draw(
     ax.plot(
         x[1:],
         middle[1:],
-        color=colour,
+        color=color,
         marker=mark,
         ms=4,
         markevery=marked.tolist(),
@@ -104,10 +102,10 @@ def _draw(
         lw=weight,
         alpha=alpha,
     )
-    ax.fill_between(x[1:], low[1:], high[1:], color=colour, alpha=0.12, lw=0)
+    ax.fill_between(x[1:], low[1:], high[1:], color=color, alpha=0.12, lw=0)
     for name, dashes, by in ((line.predicted, "--", "by K(θ₀)"), (line.limit, ":", "by infinite width")):
         predicted = [c[name] for c in cells if name is not None and name in c]
         if predicted:
             _, theory, _ = seed_range(predicted, positive=True)
             own = label(f"{line.label}, {by}", len(predicted))
-            ax.plot(range(1, len(theory)), theory[1:], dashes, color=colour, lw=1.3, label=own, zorder=3)
+            ax.plot(range(1, len(theory)), theory[1:], dashes, color=color, lw=1.3, label=own, zorder=3)

@@ -15,7 +15,7 @@ from ntkgap.reporting.style import LIMIT
 
 
 def coordinate_figure(check: CoordinateCheck, max_layers: int = 6) -> Figure:
-    """Activations at initialisation, and their change in training, over width: median and range over seeds.
+    """Activations at initialization, and their change in training, over width: median and range over seeds.
 
     The legend says with which power of the width each grows; a flat line in the second panel is a layer that
     learns at the same speed at every width.
@@ -27,7 +27,7 @@ def coordinate_figure(check: CoordinateCheck, max_layers: int = 6) -> Figure:
     figure, axes = panels(2)
     after = f"change after {check.steps} step{'s' if check.steps > 1 else ''}"
     for ax, title, sizes, exponent in (
-        (axes[0], "activations at initialisation", check.initial, check.initial_exponent),
+        (axes[0], "activations at initialization", check.initial, check.initial_exponent),
         (axes[1], after, check.change, check.change_exponent),
     ):
         ax.set_title(title)
@@ -37,10 +37,10 @@ def coordinate_figure(check: CoordinateCheck, max_layers: int = 6) -> Figure:
         hidden = [layer for layer in check.layers if layer != OUTPUT]
         places = np.linspace(0, len(hidden) - 1, min(max_layers, len(hidden)))
         chosen = [hidden[round(place)] for place in places]
-        for layer, colour in zip(
+        for layer, color in zip(
             chosen, mpl.colormaps["viridis_r"](np.linspace(0.12, 0.95, len(chosen))), strict=True
         ):
-            _draw(ax, check, sizes[layer], colour, f"layer {layer}: {_power(exponent(layer))}")
+            _draw(ax, check, sizes[layer], color, f"layer {layer}: {_power(exponent(layer))}")
         _draw(ax, check, sizes[OUTPUT], LIMIT, f"output: {_power(exponent(OUTPUT))}", "s--")
         ax.set_xticks(check.widths, [str(width) for width in check.widths])
         ax.xaxis.set_minor_formatter(NullFormatter())
@@ -51,11 +51,11 @@ def coordinate_figure(check: CoordinateCheck, max_layers: int = 6) -> Figure:
 
 
 def _draw(
-    ax: Axes, check: CoordinateCheck, sizes: np.ndarray, colour: object, label: str, line: str = "o-"
+    ax: Axes, check: CoordinateCheck, sizes: np.ndarray, color: object, label: str, line: str = "o-"
 ) -> None:
     low, middle, high = seed_range(sizes.tolist(), True)
-    ax.plot(check.widths, middle, line, color=colour, ms=4, label=label)
-    ax.fill_between(check.widths, low, high, color=colour, alpha=0.15, lw=0)
+    ax.plot(check.widths, middle, line, color=color, ms=4, label=label)
+    ax.fill_between(check.widths, low, high, color=color, alpha=0.15, lw=0)
 
 
 def _power(exponent: Exponent) -> str:

@@ -16,13 +16,14 @@ from ntkgap.one_line import line_of
 from ntkgap.paths import expanded
 from ntkgap.reporting.drawings import shown
 from ntkgap.reporting.figures import claim_figure
-from ntkgap.reporting.marks import COLOURS, mark
+from ntkgap.reporting.marks import COLORS, mark
 from ntkgap.reporting.own_folder import PAGE
 from ntkgap.reporting.page import draw, report
 from ntkgap.reporting.tables import verdict_frame
 from ntkgap.reporting.terminal import print_scorecard
 from ntkgap.studies import assess, assess_variations, not_asked, study_of
 from ntkgap.studies.assess import measured_cells
+from ntkgap.studies.claim_keys import asked_key
 from ntkgap.studies.diagnosis.own import diagnosis_of
 from ntkgap.studies.diagnosis.regime import Name, Regime, regime_of
 from ntkgap.studies.figures import StudyFigure, WidthFigure
@@ -192,6 +193,7 @@ class Diagnosis:
         Raises:
             StudyError: if there is no such thing.
         """
+        quantity = asked_key(quantity)
         cells = {self.problem: measured_cells(self.runs)[self.problem]}
         claims = [v for v in self._verdicts if quantity in (v.claim.key, v.claim.quantity)]
         spec = None if claims else self._figure(quantity)
@@ -238,10 +240,10 @@ class Diagnosis:
         rows = []
         for verdict in self._verdicts:
             last, look = verdict.widths[-1], mark(verdict)
-            colour = f'style="color:{COLOURS[look.style]}"'
+            color = f'style="color:{COLORS[look.style]}"'
             rows.append(
                 f"<tr><td>{html.escape(verdict.claim.title)}</td>"
-                f"<td {colour}>{look.symbol} {html.escape(verdict.status)}</td>"
+                f"<td {color}>{look.symbol} {html.escape(verdict.status)}</td>"
                 f"<td>{html.escape(_number(verdict))}</td><td>{last.width}</td></tr>"
             )
         head = "<tr><th>theory says</th><th>verdict</th><th>number</th><th>width</th></tr>"

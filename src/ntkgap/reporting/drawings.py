@@ -21,6 +21,7 @@ from ntkgap.reporting.summary import Scorecard
 from ntkgap.reporting.variations import AxisSection
 from ntkgap.studies import assess, study_of
 from ntkgap.studies.assess import measured_cells
+from ntkgap.studies.claim_keys import asked_key
 from ntkgap.studies.figures import (
     BandFigure,
     ComparisonFigure,
@@ -60,6 +61,7 @@ def draw(spec: StudyFigure, cells: Mapping[str, Sequence[Measured]]) -> Figure |
 
 def figure_of(runs: Runs, name: str) -> Figure | None:
     """The figure of a claim, or one of the study's own; None where nothing of this name was measured."""
+    name = asked_key(name)
     rows = [v for v in assess(runs) if v.claim.key == name]
     specs = [spec for spec in study_of(runs).figures() if spec.key == name]
 

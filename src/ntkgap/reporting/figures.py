@@ -11,10 +11,10 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from ntkgap.reporting.marks import COLOURS
+from ntkgap.reporting.marks import COLORS
 from ntkgap.reporting.paper import PaperFigure, set_title, set_ylabel
 from ntkgap.reporting.ranges import seed_range
-from ntkgap.reporting.style import LIMIT, MEASURED, REFERENCES, THEORY, layout, ordered_colours
+from ntkgap.reporting.style import LIMIT, MEASURED, REFERENCES, THEORY, layout, ordered_colors
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.figures import CurveFigure, WidthFigure
 from ntkgap.studies.measured import Measured
@@ -97,7 +97,7 @@ def label_rows(axes: Sequence[Axes], label: str) -> None:
 
 
 def log_axis(ax: Axes, horizontal: bool = False) -> None:
-    """Make an axis logarithmic, labelled in plain text (which draws far faster than formulas)."""
+    """Make an axis logarithmic, labeled in plain text (which draws far faster than formulas)."""
     axis: Axis = ax.xaxis if horizontal else ax.yaxis
     (ax.set_xscale if horizontal else ax.set_yscale)("log")
     axis.set_major_formatter(FuncFormatter(lambda value, _: power_of_ten(value)))
@@ -156,7 +156,7 @@ def _claim_panel(ax: Axes, verdict: Verdict, seeds: list[tuple[int, float]]) -> 
         bottom = min(v for _, v in finite)
         low = [max(i.low, bottom) for _, i in decided]
         ax.fill_between(widths, low, [min(i.high, top) for _, i in decided], color=MEASURED, alpha=0.18, lw=0)
-    if not finite:  # every seed diverged or is undecidable: show the neighbourhood of the limit
+    if not finite:  # every seed diverged or is inconclusive: show the neighborhood of the limit
         ax.set_ylim(claim.threshold / 10, claim.threshold * 10)
     _draw_theory(ax, verdict)
     ax.axhline(claim.threshold, color=LIMIT, ls="--", lw=1.1, label=f"limit {claim.threshold:g}")
@@ -197,19 +197,19 @@ def shade_where_it_holds(ax: Axes, claim: Claim) -> None:
     low, high = ax.get_ylim()
     holds = (low, min(claim.threshold, high)) if claim.direction == "below" else (max(claim.threshold, low), high)
     if holds[0] < holds[1]:
-        ax.axhspan(*holds, color=COLOURS["holds"], alpha=0.06, lw=0)
+        ax.axhspan(*holds, color=COLORS["holds"], alpha=0.06, lw=0)
     ax.set_ylim(low, high)
 
 
 def mark_missing(ax: Axes, seeds: Sequence[tuple[float, float]]) -> None:
     """Say which widths (or other values) have seeds that are not in the picture, and why."""
-    for test, word, height in ((math.isinf, "diverged or stopped", 0.97), (math.isnan, "undecidable", 0.03)):
+    for test, word, height in ((math.isinf, "diverged or stopped", 0.97), (math.isnan, "inconclusive", 0.03)):
         if widths := sorted({w for w, v in seeds if test(v)}):
             _mark(ax, widths, height, word)
 
 
 def _mark(ax: Axes, widths: Sequence[float], height: float, word: str) -> None:
-    """Crosses over these widths, at a height in parts of the panel's."""
+    """Crosses over these widths, at a height given as a fraction of the panel's."""
     ax.plot(widths, [height] * len(widths), "x", transform=ax.get_xaxis_transform(), color=LIMIT, ms=5, label=word)
 
 
@@ -230,10 +230,10 @@ def width_figure(spec: WidthFigure, cells: Mapping[str, Sequence[Measured]]) -> 
         values = [(c.width, c.scalars[spec.measured]) for c in found if spec.measured in c.scalars]
         _draw_over_width(ax, values, spec.log_y, MEASURED, "-", spec.measured_label, marker="o")
         drawn = [value for _, value in values]
-        for (name, label), dashes, colour in zip(spec.references, DASHES, REFERENCES, strict=False):
+        for (name, label), dashes, color in zip(spec.references, DASHES, REFERENCES, strict=False):
             others = [(c.width, c.scalars[name]) for c in found if name in c.scalars]
             drawn += [value for _, value in others]
-            _draw_over_width(ax, others, spec.log_y, colour, dashes, label, above=True)
+            _draw_over_width(ax, others, spec.log_y, color, dashes, label, above=True)
         _tick_widths(ax, sorted({width for width, _ in values}))
         if missing := sorted({width for width, value in values if not _has_place(value, spec.log_y)}):
             _mark(ax, missing, 0.03, "not for every seed")
@@ -247,7 +247,7 @@ def _draw_over_width(
     ax: Axes,
     values: list[tuple[int, float]],
     log_y: bool,
-    colour: str,
+    color: str,
     line: Any,
     label: str,
     marker: str = "",
@@ -266,12 +266,12 @@ def _draw_over_width(
         [i.value for i in intervals],
         marker=marker,
         ls=line,
-        color=colour,
+        color=color,
         ms=4.5,
         label=label,
         zorder=3 if above else 2,
     )
-    ax.fill_between(widths, [i.low for i in intervals], [i.high for i in intervals], color=colour, alpha=0.15)
+    ax.fill_between(widths, [i.low for i in intervals], [i.high for i in intervals], color=color, alpha=0.15)
 
 
 def _has_place(value: float, log_y: bool) -> bool:
@@ -279,7 +279,7 @@ def _has_place(value: float, log_y: bool) -> bool:
 
 
 def curve_figure(spec: CurveFigure, cells: Mapping[str, Sequence[Measured]], max_widths: int = 5) -> Figure:
-    """Curves over training, one panel a problem, one colour a width, median and range over seeds.
+    """Curves over training, one panel a problem, one color a width, median and range over seeds.
 
     Args:
         spec: what to draw.
@@ -296,17 +296,17 @@ def curve_figure(spec: CurveFigure, cells: Mapping[str, Sequence[Measured]], max
             log_axis(ax)
         widths = sorted({c.width for c in found})
         chosen = [widths[round(i)] for i in np.linspace(0, len(widths) - 1, min(max_widths, len(widths)))]
-        colours = ordered_colours(len(chosen))
-        for width, colour in zip(chosen, colours, strict=True):
+        colors = ordered_colors(len(chosen))
+        for width, color in zip(chosen, colors, strict=True):
             of_width = [c.curves for c in found if c.width == width]
             low, middle, high = seed_range([c[spec.measured] for c in of_width], spec.log_y)
             x = range(len(middle)) if spec.x is None else of_width[0][spec.x]
-            ax.plot(x, middle, color=colour, label=f"width {width}")
-            ax.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
+            ax.plot(x, middle, color=color, label=f"width {width}")
+            ax.fill_between(x, low, high, color=color, alpha=0.15, lw=0)
             if spec.predicted is not None and all(spec.predicted in c for c in of_width):
                 _, predicted, _ = seed_range([c[spec.predicted] for c in of_width], spec.log_y)
                 at = range(len(predicted)) if spec.x is None else of_width[0][spec.x]
-                ax.plot(at, predicted, "--", color=colour, lw=1.3, zorder=3)
+                ax.plot(at, predicted, "--", color=color, lw=1.3, zorder=3)
         if spec.limit is not None:
             widest = [c.curves for c in found if c.width == widths[-1]]
             limits = [curves[spec.limit] for curves in widest if spec.limit in curves]

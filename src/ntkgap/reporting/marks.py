@@ -1,4 +1,4 @@
-"""How verdicts look: one symbol, one word and one colour each, in the terminal as on the page."""
+"""How verdicts look: one symbol, one word and one color each, in the terminal as on the page."""
 
 from dataclasses import dataclass
 
@@ -11,8 +11,8 @@ class Mark:
     """The look of a verdict.
 
     Attributes:
-        symbol: says it without colour.
-        style: name of the colour, a CSS class and a key of ``COLOURS``.
+        symbol: says it without color.
+        style: name of the color, a CSS class and a key of ``COLORS``.
     """
 
     symbol: str
@@ -22,15 +22,15 @@ class Mark:
 # Kinds of claims that refute nothing where they do not hold.
 UNMET = ("condition", "requirement")
 
-# Told apart by readers with any colour vision; legible as text, on light ground and on dark.
-COLOURS = {
+# Told apart by readers with any color vision; legible as text, on light ground and on dark.
+COLORS = {
     "holds": "#0067a3",
     "partly": "#007480",
     "unmet": "#8a6100",
     "fails": "#b84300",
     "inconclusive": "#66666f",
 }
-DARK_COLOURS = {
+DARK_COLORS = {
     "holds": "#63b5f0",
     "partly": "#4fc3c7",
     "unmet": "#dcb14c",

@@ -17,7 +17,7 @@ from ntkgap.studies.measured import Measured
 PANEL, GAP = 2.1, 0.35
 LEFT, TOP, BOTTOM = 0.7, 0.75, 0.55
 
-# Entries darker than this part of the scale are written in white.
+# Entries darker than this fraction of the scale are written in white.
 DARK = 0.6
 
 
@@ -69,8 +69,8 @@ def _draw(ax: Axes, matrix: Matrix, found: Sequence[Measured]) -> bool:
     for t, s in np.ndindex(size, size):
         value = mean[t, s]
         text = f"{value:.0f}" if math.isfinite(value) else "–"
-        colour = "white" if value > 100 * DARK else "#22222a"
-        ax.text(s, t, text, ha="center", va="center", fontsize=7.5, color=colour)
+        color = "white" if value > 100 * DARK else "#22222a"
+        ax.text(s, t, text, ha="center", va="center", fontsize=7.5, color=color)
     ax.set_xticks(range(size), [str(s + 1) for s in range(size)])
     ax.set_yticks(range(size), [str(t + 1) for t in range(size)])
     ax.grid(False)

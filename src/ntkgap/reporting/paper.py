@@ -12,11 +12,11 @@ from ntkgap.errors import StoreError
 from ntkgap.reporting.style import COLUMN, TEXT, style
 
 LEAST_SIZE = 5.5  # of letters, in points
-BOLD, REGULAR = 0.62, 0.56  # mean width of a letter in parts of its height
+BOLD, REGULAR = 0.62, 0.56  # mean width of a letter as a fraction of its height
 
 
 class PaperFigure(Figure):
-    """A figure in the house style; PDFs embed their fonts."""
+    """A figure in our style; PDFs embed their fonts."""
 
     redraw: Callable[[], Figure | None] | None = None
     """Draws it anew, in whatever style there is."""
@@ -66,7 +66,7 @@ def fitted(text: str, inches: float, size: float, letter: float) -> tuple[str, f
         text: one line.
         inches: the room.
         size: of letters in points, where all fit.
-        letter: their mean width in parts of that.
+        letter: their mean width as a fraction of that.
     """
     room = inches * 72 / letter
     if room >= size * len(text):

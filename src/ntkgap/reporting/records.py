@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter, Valida
 from ntkgap.errors import StoreError, reason
 from ntkgap.studies.axes import AxisVerdict
 from ntkgap.studies.claim import Claim, Kind
+from ntkgap.studies.claim_keys import present_key
 from ntkgap.studies.statistics import Interval
 from ntkgap.studies.variations import Value
 from ntkgap.studies.verdict import State, Verdict, WidthResult
@@ -270,8 +271,9 @@ def read_verdicts(path: str | Path) -> list[VerdictRecord]:
 
 def _renewed(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record in the present form: before, those along settings had other keys than those over width."""
+    record = {**record, "claim": present_key(record["claim"])}
     if "points" in record:
-        return dict(record)
+        return record
     along = record.get("variation")
     places = [(p["value"], p) for p in along["values"]] if along else [(p["width"], p) for p in record["widths"]]
     kept = {name: record.get(name) for name in VerdictRecord.model_fields if name != "points"}

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from ntkgap.reporting.charts.matrices import MatrixPanel
 from ntkgap.reporting.charts.panel import Panel
 from ntkgap.reporting.glossary import GLOSSARY, explained
-from ntkgap.reporting.marks import COLOURS, DARK_COLOURS, mark, outlook, trend_text, width_mark
+from ntkgap.reporting.marks import COLORS, DARK_COLORS, mark, outlook, trend_text, width_mark
 from ntkgap.reporting.strips import WidthAxis
 from ntkgap.reporting.summary import bottom_line, how_sure
 from ntkgap.studies.verdict import number
@@ -51,8 +51,8 @@ def render(pages: Sequence["StudyPage"], versions: Mapping[str, str], pdf: bool,
         axis=axis,
         columns=max((len(page.card.problems) for page in pages), default=0),
         charts=charts,
-        colours=COLOURS,
-        dark_colours=DARK_COLOURS,
+        colors=COLORS,
+        dark_colors=DARK_COLORS,
         glossary=GLOSSARY,
         known=set(),
         versions=versions,

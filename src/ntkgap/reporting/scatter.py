@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from ntkgap.reporting.figures import label_rows, legends_below, log_axis, panels, plain
 from ntkgap.reporting.paper import set_title
-from ntkgap.reporting.style import LIMIT, layout, ordered_colours
+from ntkgap.reporting.style import LIMIT, layout, ordered_colors
 from ntkgap.studies.figures import ScatterFigure
 from ntkgap.studies.measured import Measured
 
@@ -19,7 +19,7 @@ EDGE = 0.985
 def scatter_figure(spec: ScatterFigure, cells: Mapping[str, Sequence[Measured]]) -> Figure:
     """Points of all cells in four quadrants, one panel a problem, darker where the network is wider.
 
-    Infinite numbers are drawn as triangles on the upper or right edge, undecidable ones counted in the legend.
+    Infinite numbers are drawn as triangles on the upper or right edge, inconclusive ones counted in the legend.
 
     Args:
         spec: what to draw.
@@ -34,12 +34,12 @@ def scatter_figure(spec: ScatterFigure, cells: Mapping[str, Sequence[Measured]])
         points = [(c.width, c.scalars[spec.x], c.scalars[spec.y]) for c in found]
         _view(ax, spec, points)
         widths = sorted({width for width, _, _ in points})
-        colours = ordered_colours(len(widths))
-        for width, colour in zip(widths, colours, strict=True):
-            _draw_width(ax, [(x, y) for w, x, y in points if w == width], colour, f"width {width}")
+        colors = ordered_colors(len(widths))
+        for width, color in zip(widths, colors, strict=True):
+            _draw_width(ax, [(x, y) for w, x, y in points if w == width], color, f"width {width}")
         missing = sum(math.isnan(x) or math.isnan(y) for _, x, y in points)
         if missing:
-            ax.plot([], [], "x", color=LIMIT, ms=5, label=f"undecidable: {missing}")
+            ax.plot([], [], "x", color=LIMIT, ms=5, label=f"inconclusive: {missing}")
         ax.axvline(spec.x_limit, color=LIMIT, ls="--", lw=1.1)
         ax.axhline(spec.y_limit, color=LIMIT, ls="--", lw=1.1)
         _name_quadrants(ax, spec)
@@ -60,7 +60,7 @@ def _view(ax: Axes, spec: ScatterFigure, points: Sequence[tuple[int, float, floa
         ax.set(**{f"{axis}lim": (10 ** (low - margin), 10 ** (high + margin))})
 
 
-def _draw_width(ax: Axes, points: Sequence[tuple[float, float]], colour: object, label: str) -> None:
+def _draw_width(ax: Axes, points: Sequence[tuple[float, float]], color: object, label: str) -> None:
     """The points of one width; beyond the edge as triangles."""
     left, bottom = ax.get_xlim()[0], ax.get_ylim()[0]
     inside, above, right, corner = [], [], [], []
@@ -83,8 +83,8 @@ def _draw_width(ax: Axes, points: Sequence[tuple[float, float]], colour: object,
         (corner, "^", ax.transAxes),
     ):
         if places:
-            ax.plot(*zip(*places, strict=True), marker, color=colour, ms=4, mew=0, alpha=0.85, transform=transform)
-    ax.plot([], [], "o", color=colour, ms=4, mew=0, label=label)
+            ax.plot(*zip(*places, strict=True), marker, color=color, ms=4, mew=0, alpha=0.85, transform=transform)
+    ax.plot([], [], "o", color=color, ms=4, mew=0, label=label)
 
 
 def _name_quadrants(ax: Axes, spec: ScatterFigure) -> None:

@@ -129,7 +129,7 @@ class Answer:
 
 
 def _segments(verdict: Verdict, axis: WidthAxis) -> list[Segment]:
-    """Each width reaches half-way to its neighbours."""
+    """Each width reaches half-way to its neighbors."""
     widths = [float(r.width) for r in verdict.widths]
     middles = [math.sqrt(a * b) for a, b in pairwise(widths)]
     ends = [axis.place(middle) for middle in middles]

@@ -1,4 +1,4 @@
-"""The house style of figures for papers: fonts, colours, strokes and sizes, in one place."""
+"""The style of figures for papers: fonts, colors, strokes and sizes, in one place."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,13 +8,13 @@ from typing import Any
 
 import matplotlib as mpl
 
-from ntkgap.reporting.charts import colours
+from ntkgap.reporting.charts import colors
 from ntkgap.reporting.fonts import font_families
 
-# Told apart by readers with any colour vision (Okabe, Ito 2008); the same as on the page.
-MEASURED, THEORY, LIMIT = colours.MEASURED, colours.THEORY, "#33333a"
-REFERENCES = colours.REFERENCES
-ordered_colours = colours.ordered
+# Told apart by readers with any color vision (Okabe, Ito 2008); the same as on the page.
+MEASURED, THEORY, LIMIT = colors.MEASURED, colors.THEORY, "#33333a"
+REFERENCES = colors.REFERENCES
+ordered_colors = colors.ordered
 
 STYLE: Any = {
     "axes.spines.top": False,

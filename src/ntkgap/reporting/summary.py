@@ -71,7 +71,7 @@ class Scorecard:
 
 
 def bottom_line(card: Scorecard, problem: str) -> str:
-    """One sentence on a problem at its largest width: which conditions are refuted, what is borne out.
+    """One sentence on a problem at its largest width: conditions that are refuted, predictions that are confirmed.
 
     A condition is never said to be met: what is measured can refute it, not confirm it. Claims that were judged
     only at smaller widths are not counted.
@@ -97,7 +97,7 @@ def bottom_line(card: Scorecard, problem: str) -> str:
     if not predictions:
         return f"At width {largest}, {parts or 'nothing was judged'}."
     counts = [f"{n} {word}" for n, word in ((fails, "refuted"), (inconclusive, "inconclusive")) if n]
-    outcome = ", ".join([f"{holds} of {len(predictions)} predictions of the theory are borne out", *counts])
+    outcome = ", ".join([f"{holds} of {len(predictions)} predictions of the theory are confirmed", *counts])
     return f"At width {largest}, {f'{parts}, {link} ' if parts else ''}{outcome}."
 
 

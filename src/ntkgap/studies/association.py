@@ -23,7 +23,7 @@ class Pair:
     """Two numbers of one cell.
 
     Attributes:
-        x: the one; infinite if it diverged, NaN if undecidable.
+        x: the one; infinite if it diverged, NaN if inconclusive.
         y: the other.
         seed: the replicate to which the cell belongs.
         stratum: cells are compared with those of the same stratum alone.
@@ -138,7 +138,7 @@ def _spearman(x: list[float], y: list[float]) -> float:
 
 def _jackknife(rho: float, left_out: list[float], n: int, confidence: float) -> tuple[float, float]:
     """Interval for ρ from its values with one seed left out each."""
-    # Perfect order is infinite in z: it counts as half a swap of two neighbouring ranks among the n.
+    # Perfect order is infinite in z: it counts as half a swap of two neighboring ranks among the n.
     largest = 1 - 6 / (n**3 - n)
 
     def z(value: float) -> float:

@@ -11,7 +11,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticSerializationError
 
 from ntkgap.errors import NtkgapError, StudyError, StudyWarning
@@ -21,6 +21,7 @@ from ntkgap.paths import expanded, is_file
 from ntkgap.studies import factories, given_data
 from ntkgap.studies.changes import Changes
 from ntkgap.studies.claim import Claim
+from ntkgap.studies.claim_keys import present_key
 from ntkgap.studies.device import CPU, note_on, of_worker, on, with_less_memory
 from ntkgap.studies.faults import Checked, faults, nearest
 from ntkgap.studies.figures import StudyFigure, Table
@@ -98,6 +99,11 @@ class BaseStudy(Checked, ABC):
         return line_of(self, problems=len(self.problems), seeds=len(self.seeds), description=self.description)
 
     __str__ = __repr__
+
+    @field_validator("leave_out")
+    @classmethod
+    def _old_keys_are_read(cls, keys: list[str]) -> list[str]:
+        return [present_key(key) for key in keys]
 
     @model_validator(mode="after")
     def _claims_left_out_are_known(self) -> Self:

@@ -1,8 +1,10 @@
 """A claim: one statement of the theory, and what would count for or against it."""
 
+import functools
 import math
+import warnings
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from ntkgap.errors import StudyError
 from ntkgap.one_line import one_line
@@ -10,12 +12,31 @@ from ntkgap.one_line import one_line
 Kind = Literal["requirement", "condition", "consequence", "payoff"]
 
 
+def _takes_old_name(kind: type["Claim"]) -> type["Claim"]:
+    """The same class, which also takes ``undecidable=``, as its reason was called."""
+    make = kind.__init__
+
+    @functools.wraps(make)
+    def made(self: "Claim", *args: Any, **settings: Any) -> None:
+        if "undecidable" in settings:
+            warnings.warn(_RENAMED, DeprecationWarning, stacklevel=2)
+            settings["inconclusive"] = settings.pop("undecidable")
+        make(self, *args, **settings)
+
+    kind.__init__ = made  # type: ignore[method-assign]
+    return kind
+
+
+_RENAMED = "undecidable of a Claim is now inconclusive; the old name will go"
+
+
+@_takes_old_name
 @dataclass(frozen=True)
 class Claim:
     """One statement of kernel-regime theory, tied to a measured quantity and a criterion.
 
     The criterion compares one number a cell with a threshold. In that number NaN means "could not be
-    decided" (with the reason in ``undecidable``) and infinity "diverged".
+    decided" (with the reason in ``inconclusive``) and infinity "diverged".
 
     Attributes:
         key: short name, stable over versions.
@@ -33,7 +54,7 @@ class Claim:
         criterion: the criterion in words, with the threshold's origin.
         prediction: what theory puts on the same axis, in words.
         caveat: what a reader must not conclude.
-        undecidable: why a cell may be undecidable.
+        inconclusive: why a cell may be inconclusive, in words.
         exponent: exponent in the width that theory predicts for the quantity, if it does.
         log_scale: whether the quantity is drawn and extrapolated in logarithms.
         optional: whether some problems do not measure the quantity; elsewhere its absence is an error.
@@ -43,7 +64,7 @@ class Claim:
             Claims with the same question, about problems of different kinds, share a row of the report's first
             picture.
         headline: the statement in a few plain words; a claim that has one is in the first picture.
-        tie: a value within this part of the threshold (of 1 for a threshold of zero) is at the threshold, on
+        tie: a value within this fraction of the threshold (of 1 for a threshold of zero) is at the threshold, on
             neither side: rounding must not decide a verdict.
 
     Raises:
@@ -70,7 +91,7 @@ class Claim:
     criterion: str
     prediction: str
     caveat: str = ""
-    undecidable: str = "it could not be computed"
+    inconclusive: str = "it could not be computed"
     exponent: float | None = None
     log_scale: bool = True
     optional: bool = False
@@ -96,6 +117,12 @@ class Claim:
             object.__setattr__(self, "question", self.title)
         if self.tie < 0:
             raise StudyError(f"the tie of the claim {self.key!r} must not be negative, got {self.tie}")
+
+    @property
+    def undecidable(self) -> str:
+        """The old name of ``inconclusive``."""
+        warnings.warn(_RENAMED, DeprecationWarning, stacklevel=2)
+        return self.inconclusive
 
     @property
     def failure_word(self) -> str:

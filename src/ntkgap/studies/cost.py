@@ -122,7 +122,7 @@ class Seconds:
 
 
 def _share(known: Mapping[int, float]) -> float:
-    """Which part of the seconds at the widest width known grows with the width, as far as two widths show it."""
+    """Which fraction of the seconds at the widest width known grows with the width, as two widths show it."""
     widths = sorted(known)
     if len(widths) < 2:
         return 0.25

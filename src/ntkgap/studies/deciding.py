@@ -53,7 +53,7 @@ def decide(
         budget: seconds from now. A cell is not begun where the median of its width would be too long, or, where
             that has none yet, a third of what other widths let expect. One that lasts longer is stopped and lost.
         workers: number of processes, by default one a core; ignored if an engine is given.
-        retry_failed: compute failed cells again. Else a seed that failed is undecidable.
+        retry_failed: compute failed cells again. Else a seed that failed is inconclusive.
         progress: show what is being decided.
         engine: where to compute; local processes if not given. Another one ends what it has begun.
 

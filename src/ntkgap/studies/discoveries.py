@@ -20,7 +20,7 @@ def level_p(claim: Claim, values: Sequence[float]) -> float:
     """Two-sided sign test: probability of so many seeds on one side of the threshold if that were the median.
 
     It assumes nothing of the distribution. Student's t of so few seeds does: with uniform or skewed noise it lets
-    a wrong verdict stand on 10 to 18 % of pages of 40, where 5 % are asked for. Seeds that are undecidable or at
+    a wrong verdict stand on 10 to 18 % of pages of 40, where 5 % are asked for. Seeds that are inconclusive or at
     the threshold count for neither side.
 
     Args:
@@ -74,12 +74,12 @@ def control(verdicts: Sequence["Verdict"], rate: float = RATE) -> Discoveries:
     """Control the rate of false discoveries over the verdicts of a study (Benjamini and Hochberg).
 
     A verdict stands if its interval decides it and its probability, adjusted for the number of verdicts, is at
-    most the rate. Wrong verdicts are then at most that part of those that stand, on average; where every truth is
-    at its threshold, at most that part of all reports has a wrong one. Five seeds never reach it; six do where
-    most verdicts of the study are clear, nine where a tenth are. It assumes verdicts that are independent or go
-    together, as those of one network's seeds do. Verdicts along other axes than the width are not counted. Where
-    seeds were added by looks their p is that of ``looks.p_value``: what six seeds decide stands where two thirds
-    of the verdicts do, or where other claims have brought more seeds that agree.
+    most the rate. Wrong verdicts are then at most that fraction of those that stand, on average; where every truth
+    is at its threshold, at most that fraction of all reports has a wrong one. Five seeds never reach it; six do
+    where most verdicts of the study are clear, nine where a tenth are. It assumes verdicts that are independent or
+    go together, as those of one network's seeds do. Verdicts along other axes than the width are not counted.
+    Where seeds were added by looks their p is that of ``looks.p_value``: what six seeds decide stands where two
+    thirds of the verdicts do, or where other claims have brought more seeds that agree.
 
     Args:
         verdicts: of all claims on all problems.

@@ -32,11 +32,11 @@ def extrapolate(claim: Claim, found: Replicates, widest: int) -> Extrapolation:
     r"""Bracket the width W* at which a falling quantity meets its limit L.
 
     No power law is assumed to go on: beyond the widest width W the local exponent may be anything between the one
-    fitted to the widest half of the widths, s, and theory's, e, towards which it bends:
+    fitted to the widest half of the widths, s, and theory's, e, toward which it bends:
 
     .. math:: W \left(\frac{v}{L}\right)^{1/|\min(s, e)|} \le W^* \le W \left(\frac{v}{L}\right)^{1/|\max(s, e)|}
 
-    with v the geometric mean at W and s each at the unfavourable end of their Student-t intervals over seeds. The
+    with v the geometric mean at W and s each at the unfavorable end of their Student-t intervals over seeds. The
     value is the geometric middle of the two crossings without those intervals.
 
     No width is named where a floor at the limit fits as well: log(v − L) over log width must clearly bend downward
@@ -71,7 +71,7 @@ def extrapolate(claim: Claim, found: Replicates, widest: int) -> Extrapolation:
         shown = f"{slope.value:z.2f} [{slope.low:z.2f}, {slope.high:z.2f}]"
         return Extrapolation(None, f"the measurements do not clearly fall with width (exponent {shown})")
     if theory is None or theory >= 0:
-        return Extrapolation(None, "theory names no exponent towards which the measurements would go on falling")
+        return Extrapolation(None, "theory names no exponent toward which the measurements would go on falling")
     above = student_interval((y[:, -1] - math.log(claim.threshold)).tolist())
     if above.high <= 0:
         return Extrapolation(None, "the measurements are below the limit already")

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from ntkgap.errors import StudyError
 
@@ -98,10 +99,14 @@ def _keys(model: type[BaseModel], loc: Place) -> list[str]:
     """The keys there are at a location, of all kinds of settings that may stand there."""
     models = [model]
     for name in loc:
-        if isinstance(name, str) and any(name in m.model_fields for m in models):
-            fields = [m.model_fields[name] for m in models if name in m.model_fields]
+        if fields := [f for m in models for key, f in m.model_fields.items() if name in (key, *_old_keys(f))]:
             models = [m for field in fields for m in _models(field.annotation)]
     return list(dict.fromkeys(name for m in models for name in m.model_fields))
+
+
+def _old_keys(field: FieldInfo) -> Sequence[Any]:
+    """What else a setting may be called."""
+    return field.validation_alias.choices if isinstance(field.validation_alias, AliasChoices) else ()
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -66,7 +66,7 @@ class Table:
 
 @dataclass(frozen=True)
 class CurveFigure:
-    """Curves over training, one panel a problem, one colour a width.
+    """Curves over training, one panel a problem, one color a width.
 
     Attributes:
         key: short name, also of the file.
@@ -173,7 +173,7 @@ class Line:
         label: what a reader calls it.
         measured: name of its curve in a cell's result.
         seconds: name of the curve of seconds at the same steps; None to draw over steps.
-        predicted: name of the curve that the kernel at initialisation predicts, or None.
+        predicted: name of the curve that the kernel at initialization predicts, or None.
         limit: name of the curve that the infinite-width kernel predicts, or None.
         wide: whether it is drawn broad and pale, so that lines on top of it do not hide it.
     """
@@ -200,7 +200,7 @@ class ComparisonFigure:
         caption: how to read it.
         x_label: axis label of steps or seconds.
         y_label: axis label of the curves.
-        lines: the methods; the same place in the list is the same colour in every figure.
+        lines: the methods; the same place in the list is the same color in every figure.
         floor: smaller values are not shown.
         ceiling: nor are larger ones, if given: relative losses begin at 1, what climbs beyond is on its way out.
         level: name of a scalar in a cell's result that is drawn as a constant line, or None.
@@ -289,7 +289,7 @@ class Matrix:
 
 @dataclass(frozen=True)
 class MatrixFigure:
-    """Square matrices of parts of one beside each other, means over seeds; a row a problem.
+    """Square matrices of fractions beside each other, means over seeds; a row a problem.
 
     Attributes:
         key: short name, also of the file.

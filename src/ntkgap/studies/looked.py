@@ -56,7 +56,7 @@ def looked_at(
     """Judge all claims on one problem, at every width at which one was measured.
 
     Every look sees the first seeds alone, also where a number depends on other seeds, so that what an earlier look
-    has decided stays decided. A look waits for its seeds; those that failed are undecidable.
+    has decided stays decided. A look waits for its seeds; those that failed are inconclusive.
 
     Args:
         study: whose claims.
@@ -112,7 +112,7 @@ def _judged(claim: Claim, width: int, seen: Sequence[Numbers], looks: Looks) -> 
         "inconclusive": f"fewer than {n - k + 1} of {n} seeds are on one side, and no look to come can decide",
     }.get(found.decision, "")
     if unknown and reason:
-        reason += f"; {unknown} of {n} seeds: {claim.undecidable}"
+        reason += f"; {unknown} of {n} seeds: {claim.inconclusive}"
     result = WidthResult(
         width,
         found.decision if found.decision in ("holds", "fails") else "inconclusive",

@@ -72,13 +72,13 @@ def look(claim: Claim, values: Sequence[float], looks: Schedule = LOOKS) -> Look
 
     A look at n seeds with rank k decides for a side if at least n − k + 1 of the first n seeds are on it: the
     exact order-statistic interval of rank k is then on that side. Seeds between two looks are not used until the
-    next one: to look after every seed would raise the error. Seeds that are at the threshold or undecidable are on
-    neither side. Where so many seeds are off both sides that no look to come can decide, it ends: that changes no
-    decision.
+    next one: to look after every seed would raise the error. Seeds that are at the threshold or inconclusive are
+    on neither side. Where so many seeds are off both sides that no look to come can decide, it ends: that changes
+    no decision.
 
     Args:
         claim: what is judged.
-        values: one number a seed; NaN where undecidable, infinite where diverged.
+        values: one number a seed; NaN where inconclusive, infinite where diverged.
         looks: (seeds, rank), in ascending order.
 
     Raises:
@@ -89,7 +89,7 @@ def look(claim: Claim, values: Sequence[float], looks: Schedule = LOOKS) -> Look
 
 
 def side_of(claim: Claim, low: float, high: float) -> int:
-    """The side of a seed's number that lies between two bounds; 0 where they differ or one is undecidable."""
+    """The side of a seed's number that lies between two bounds; 0 where they differ or one is inconclusive."""
     if math.isnan(low) or math.isnan(high):
         return 0
     side = claim.side(low)

@@ -35,11 +35,11 @@ class ModelSpec(Spec):
         weight_std: σ_w, not of the shallow network.
         bias_std: σ_b, not of the shallow network.
         alpha: α, what the output is multiplied by: large is lazy; not of the shallow network.
-        gamma0: γ0, the rich-lazy dial of NTK parametrisation; not of the shallow network.
+        gamma0: γ0, the rich-lazy dial of NTK parametrization; not of the shallow network.
         antisymmetric: whether the network starts at zero, as the difference of two copies; not of the shallow one.
         pooling: ``"global_average"`` or ``"flatten"``, before the readout of the convolutional network.
         normalization: ``"group"`` or ``"batch"``, before every nonlinearity of networks for images; none if not
-            given. In the optimization study a network normalises throughout by the statistics of the training set
+            given. In the optimization study a network normalizes throughout by the statistics of the training set
             at the start; elsewhere batch statistics are used in training, as usual.
         trained: ``"all"`` parameters, or the ``"hidden"`` layers alone with a fixed readout, as in theorems;
             the shallow network has a fixed readout anyway.
@@ -98,7 +98,7 @@ class ModelSpec(Spec):
         if data.x.ndim != 4:
             remedy = "choose images with flatten false, or architecture 'mlp'"
             if data.x.ndim == 3:
-                remedy = "give grey images their one channel, x[:, None], or choose architecture 'mlp'"
+                remedy = "give gray images their one channel, x[:, None], or choose architecture 'mlp'"
             raise StudyError(
                 f"architecture {self.architecture!r} takes images [n, C, H, W], but the data have x of shape "
                 f"{tuple(data.x.shape)}; {remedy}"
@@ -247,7 +247,7 @@ def notes_on(network: nn.Module) -> list[str]:
     found, kept = {}, ""
     for module in network.modules():
         if isinstance(module, FrozenBatchNorm2d):
-            kept = "BatchNorm2d: normalised throughout by the statistics of the training set at the start"
+            kept = "BatchNorm2d: normalized throughout by the statistics of the training set at the start"
         elif isinstance(module, nn.modules.batchnorm._BatchNorm):
             found[type(module).__name__] = "statistics of the batch"
         elif isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0:

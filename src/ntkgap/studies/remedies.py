@@ -34,7 +34,7 @@ def remedy(study: BaseStudy, verdict: Verdict, cells: Sequence[Measured]) -> str
     sides = [side_of(claim, *cell.bounds(claim.quantity)) for cell in here]
     wider = _wider(verdict)
     if 2 * last.n_unknown >= last.n_seeds and last.n_seeds > 2:
-        return f"More seeds will hardly decide it: {claim.undecidable}.{wider}"
+        return f"More seeds will hardly decide it: {claim.inconclusive}.{wider}"
     ranks = dict(last.looks.schedule) if last.looks else {n: interval_rank(n) for n in RECOMMENDED_SEEDS}
     chances = {n: deciding_chance(sides, n, k) for n, k in ranks.items() if n > len(sides)}
     if not chances or (last.looks and last.next_seeds is None):

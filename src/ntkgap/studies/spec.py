@@ -21,7 +21,7 @@ Seed = Annotated[int, Field(ge=0, le=2**53)]
 
 
 class Spec(Checked):
-    """A part of a study's specification: immutable, and a misspelt key is an error.
+    """A part of a study's specification: immutable, and a misspelled key is an error.
 
     Numbers are numbers: no text or truth value is taken for one, and no whole number is beyond ``LARGEST``.
     """
@@ -85,7 +85,7 @@ class DataSpec(Spec):
         label = ", ".join(Path(name).stem for name in names) or self.name
         scaling = self.options.get("scaling", "standardize")
         rule = {
-            "standardize": "standardised over the training rows, images by channel and tables by column",
+            "standardize": "standardized over the training rows, images by channel and tables by column",
             "unit_norm": "each example divided by its norm",
         }
         return f"{label} ({rule.get(scaling, 'unscaled')})"

@@ -106,7 +106,7 @@ def seeds_advice(n_seeds: int) -> str:
         return ""
     counts = ", ".join(map(str, RECOMMENDED_SEEDS))
     return (
-        f"{n_seeds} seeds cost more than 6 and, like 6, leave a verdict open if one seed is undecidable; 9 do "
+        f"{n_seeds} seeds cost more than 6 and, like 6, leave a verdict open if one seed is inconclusive; 9 do "
         f"not: take one of {counts} seeds"
     )
 

@@ -1,4 +1,4 @@
-"""How a user trains: optimiser, loss and what else ``ntkgap.train`` takes, by name or as functions."""
+"""How a user trains: optimizer, loss and what else ``ntkgap.train`` takes, by name or as functions."""
 
 import inspect
 import math
@@ -176,7 +176,7 @@ class TrainSpec(Spec):
 
     @property
     def adaptive(self) -> bool:
-        """Whether the optimiser is known to take steps that do not grow with the gradient."""
+        """Whether the optimizer is known to take steps that do not grow with the gradient."""
         return is_adaptive(self.resolved_optimizer)
 
     @property

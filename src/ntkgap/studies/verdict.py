@@ -133,7 +133,7 @@ class Verdict:
         limit = f"the limit is {number(self.claim.threshold)}."
         if last.n_seeds == 1:
             return f"There, {self.claim.label} is {number(i.value)} (one seed); {limit}"
-        worst = f", {last.n_unknown} of them undecidable and counted at both ends" if last.n_unknown else ""
+        worst = f", {last.n_unknown} of them inconclusive and counted at both ends" if last.n_unknown else ""
         return (
             f"There, {self.claim.label} is {number(i.value)} [{number(i.low)}, {number(i.high)}] "
             f"({last.n_seeds} seeds{worst}, {last.confidence:.0%} interval); {limit}"
@@ -174,7 +174,7 @@ def width_text(width: Interval) -> str:
 def number(value: float) -> str:
     """A number for people: three significant digits, powers of ten where they are large or small."""
     if math.isnan(value):
-        return "undecidable"
+        return "inconclusive"
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
     if value == 0:
@@ -193,13 +193,13 @@ def judge_width(
     Args:
         claim: the claim.
         width: the width.
-        values: one number a seed, NaN where undecidable.
+        values: one number a seed, NaN where inconclusive.
         bounds: between what each of them lies, where they are uncertain themselves. The interval then reaches from
             the lower end of that of all lower bounds to the upper end of that of all upper bounds.
     """
     n = len(values)
     unknown = sum(math.isnan(v) for v in values)
-    seeds = f"{unknown} of {n} seeds: {claim.undecidable}" if unknown else ""
+    seeds = f"{unknown} of {n} seeds: {claim.inconclusive}" if unknown else ""
     interval = median_interval(values)
     if unknown and interval.low == -math.inf:
         return WidthResult(width, "inconclusive", None, n, seeds, unknown)

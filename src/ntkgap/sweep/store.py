@@ -38,7 +38,7 @@ LOCK, CHOOSING = ".lock", ".choosing"
 REMEDY_OF_META = "restore it: the results are in the directories below workspace, and are not lost"
 
 
-class Labelled(Protocol):
+class Labeled(Protocol):
     """Whatever a store can be of."""
 
     @property
@@ -74,7 +74,7 @@ class Store:
         self._workspace = self.path.absolute() / WORKSPACE
 
     @classmethod
-    def create(cls, path: str | Path, study: Labelled) -> "Store":
+    def create(cls, path: str | Path, study: Labeled) -> "Store":
         """Open the store of a study, making it if there is none.
 
         Raises:
@@ -116,7 +116,7 @@ class Store:
         return meta.is_file()
 
     @classmethod
-    def open_for(cls, path: str | Path, study: Labelled) -> "Store":
+    def open_for(cls, path: str | Path, study: Labeled) -> "Store":
         """Open the store at ``path`` for more results of a study.
 
         Raises:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 Cell = dict[str, Any]
-"""One point of a study's grid: a JSON-serialisable configuration, and nothing but it decides the result.
+"""One point of a study's grid: a JSON-serializable configuration, and nothing but it decides the result.
 
 What stands under a key ``WHERE``, at any depth, only says where on this machine something lies that the rest names
 by its content: workers are told, but it is no part of what the cell is, and the store does not keep it."""
@@ -17,7 +17,7 @@ sentences), and ``diverged`` (whether something did not converge, which is a fin
 
 
 Supplies = dict[str, Any]
-"""What a function needs that is no part of a cell, such as where files lie; JSON-serialisable."""
+"""What a function needs that is no part of a cell, such as where files lie; JSON-serializable."""
 
 
 class Study(Protocol):
@@ -56,7 +56,7 @@ class Study(Protocol):
         ...
 
     def configuration(self) -> Mapping[str, Any]:
-        """What the study was asked to do, JSON-serialisable; enough to build it again."""
+        """What the study was asked to do, JSON-serializable; enough to build it again."""
         ...
 
 

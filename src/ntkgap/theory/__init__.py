@@ -1,5 +1,8 @@
 """What the kernel regime predicts, computed from Gram matrices alone."""
 
+import warnings
+from typing import Any
+
 from ntkgap.theory.block_triangular import forgotten_residuals, joint_duals, sequential_duals
 from ntkgap.theory.descent import sgd_settings
 from ntkgap.theory.ensembles import InfiniteEnsemble, RandomizedPriorEnsemble
@@ -19,7 +22,7 @@ from ntkgap.theory.natural_gradient import (
     STABILITY_LIMIT,
     guaranteed_decay,
     largest_learning_rate,
-    linearised_decay,
+    linearized_decay,
     stability_constant,
     theorem_radius,
 )
@@ -61,7 +64,7 @@ __all__ = [
     "hidden_layer_limit",
     "joint_duals",
     "largest_learning_rate",
-    "linearised_decay",
+    "linearized_decay",
     "positive_factor",
     "project_out",
     "required_width",
@@ -72,3 +75,12 @@ __all__ = [
     "theorem_radius",
     "train_in_function_space",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "linearised_decay":
+        warnings.warn(
+            "linearised_decay is now linearized_decay; the old name will go", DeprecationWarning, stacklevel=2
+        )
+        return linearized_decay
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -178,20 +178,20 @@ def sgd_settings(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         >>> ng.sgd_settings(torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9))
         {'learning_rate': 0.1, 'momentum': 0.9, 'nesterov': False, 'weight_decay': 0.0}
     """
-    twin = "train the linearized twin with it instead, ntkgap.linearize(model)"
+    linearized = "train the linearized model with it instead, ntkgap.linearize(model)"
     if type(optimizer) is not torch.optim.SGD:
         raise KernelError(
             f"{type(optimizer).__name__} is not torch.optim.SGD, the one whose steps outputs and kernel determine "
             "(Adam, for one, divides every parameter's gradient by a size of its own, which no kernel knows); "
-            f"{twin}"
+            f"{linearized}"
         )
     groups = optimizer.param_groups
     for name in ("lr", "momentum", "nesterov", "weight_decay", "dampening", "maximize"):
         if len({float(group[name]) for group in groups}) > 1:
-            raise KernelError(f"{name} differs between the optimizer's parameter groups; {twin}")
+            raise KernelError(f"{name} differs between the optimizer's parameter groups; {linearized}")
     group = groups[0]
     if group["dampening"] or group["maximize"]:
-        raise KernelError(f"dampening and maximize are not followed in function space; {twin}")
+        raise KernelError(f"dampening and maximize are not followed in function space; {linearized}")
     if any(state.get("momentum_buffer") is not None for state in optimizer.state.values()):
         raise KernelError(
             "the optimizer has a velocity from earlier steps, which outputs do not show; give a new one"

@@ -18,7 +18,7 @@ class RandomStart:
 
     Args:
         nngp: Σ of the training inputs, [n, n], shared by all outputs; None if all members start from the
-            same function, as antisymmetric initialisation makes them.
+            same function, as antisymmetric initialization makes them.
         targets: y, [n, C].
         initial: m_0 on the training inputs, [n, C]; zero if not given.
 
@@ -84,7 +84,7 @@ class RandomStart:
 class InfiniteEnsemble(KernelModes):
     r"""Infinitely wide networks, each trained from its own random start on ½‖f − y‖², while they are trained.
 
-    With B_t = Θ_xX Θ⁻¹(I − d_t(Θ)), where d_t are the decay factors of the optimiser (see ``KernelModes``),
+    With B_t = Θ_xX Θ⁻¹(I − d_t(Θ)), where d_t are the decay factors of the optimizer (see ``KernelModes``),
 
     .. math:: \mathrm{E} f_t(x) = m_0(x) + B_t (y - m_0(X)), \qquad
               \mathrm{Cov} f_t = \Sigma_{xx} + B_t \Sigma_{XX} B_t^\top - B_t \Sigma_{Xx} - \Sigma_{xX} B_t^\top .
@@ -180,8 +180,8 @@ class InfiniteEnsemble(KernelModes):
 class RandomizedPriorEnsemble:
     r"""Infinitely wide networks, each pulled to its own random start and trained on its own noisy targets.
 
-    Member i minimises ‖f(X) − y − ε_i‖² + σ²‖θ − θ_i‖² with ε_i ~ N(0, σ²), from its random start θ_i, in NTK
-    parametrisation. With A = Θ_xX (Θ + σ²I)⁻¹ the members have
+    Member i minimizes ‖f(X) − y − ε_i‖² + σ²‖θ − θ_i‖² with ε_i ~ N(0, σ²), from its random start θ_i, in NTK
+    parametrization. With A = Θ_xX (Θ + σ²I)⁻¹ the members have
 
     .. math:: \mathrm{E} f(x) = m_0(x) + A (y - m_0(X)), \qquad \mathrm{Cov} f =
         \Sigma_{xx} + A (\Sigma_{XX} + \sigma^2 I) A^\top - A \Sigma_{Xx} - \Sigma_{xX} A^\top .

@@ -3,7 +3,7 @@ r"""How wide a neural bandit's confidence intervals are, as a function of the ro
 With ``g`` the gradient of the network at a context and Z = λI + Σ ggᵀ/m, the upper confidence bound is
 f + γ √(gᵀZ⁻¹g/m). Each schedule here is a callable (rounds t, log det Z/det λI) → γ_t.
 
-In the NTK parametrisation the factors 1/√m sit inside of the network, the gradients are those of the source
+In the NTK parametrization the factors 1/√m sit inside of the network, the gradients are those of the source
 divided by √m, and the network's own learning rate and weight decay are η̃ = mη and λ̃ = λ: their product ηmλ of the
 source is η̃λ̃ then. Pass ``learning_rate`` and ``regularization`` of the source here, that is η̃/m and λ̃.
 """
@@ -43,7 +43,7 @@ class ConstantExploration:
 
 @dataclass(frozen=True)
 class InfiniteWidthExploration:
-    r"""γ_t of NeuralUCB for m, J → ∞: that of a kernelised bandit with the NTK.
+    r"""γ_t of NeuralUCB for m, J → ∞: that of a kernelized bandit with the NTK.
 
     .. math:: \gamma_t = \nu \sqrt{\log\tfrac{\det Z_t}{\det \lambda I} - 2 \log \delta} + \sqrt{\lambda}\, S
 
@@ -94,7 +94,7 @@ class ZhouExploration:
         width: m ≥ 2.
         depth: L, the number of layers.
         regularization: λ.
-        learning_rate: η of the source, with ηmλ < 1; in the NTK parametrisation the network's own divided by m.
+        learning_rate: η of the source, with ηmλ < 1; in the NTK parametrization the network's own divided by m.
         steps: J.
         nu: ν, the sub-Gaussian scale of the reward's noise.
         delta: δ in (0, 1), how likely the bounds may fail.
@@ -133,7 +133,7 @@ class ZhouExploration:
         if contraction >= 1:
             raise KernelError(
                 f"η·m·λ = {contraction:.4g}, but the schedule needs η·m·λ < 1: below η = "
-                f"{1 / (self.width * self.regularization):.4g} here (in the NTK parametrisation, where the "
+                f"{1 / (self.width * self.regularization):.4g} here (in the NTK parametrization, where the "
                 "network's own learning rate is η·m, divide that by the width first)"
             )
 

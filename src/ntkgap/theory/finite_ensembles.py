@@ -16,9 +16,9 @@ class EnsembleErrors:
     """How far the moments of an ensemble are from a predicted Gaussian.
 
     Attributes:
-        mean: ‖m̂ − m‖_F in parts of the size of a member, √(‖m‖_F² + C·tr V): defined also where m = 0.
+        mean: ‖m̂ − m‖_F as a fraction of the size of a member, √(‖m‖_F² + C·tr V): defined also where m = 0.
         covariance: ‖V̂ − V‖_F/‖V‖_F, with V̂ the unbiased covariance over members, averaged over outputs.
-        wasserstein: W₂ of the Gaussians of these moments, in parts of the size of a member too.
+        wasserstein: W₂ of the Gaussians of these moments, as a fraction of the size of a member too.
         z_score: root mean square over points and outputs of √M (m̂ − m)/σ, expected to be 1; points whose predicted
             variance is zero are left out, and where all are it is NaN.
 

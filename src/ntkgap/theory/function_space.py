@@ -118,8 +118,9 @@ def train_in_function_space(
 
     from c = 1, a = u = w = 0. Without weight decay to zero c stays 1. Outside a minibatch the rows of G are zero.
     At infinite width K is Θ, and f_0 a draw of the initial function (its mean stays the mean of draws under the
-    squared loss alone). The steps are those of the twin to rounding: discrete, with their instabilities. One
-    costs 2(nC)² operations, 2n²C where outputs share the kernel, b/n of that with minibatches; all in float64.
+    squared loss alone). The steps are those of the linearized model to rounding: discrete, with their
+    instabilities. One costs 2(nC)² operations, 2n²C where outputs share the kernel, b/n of that with minibatches;
+    all in float64.
 
     Adam, and clipping of gradients or parameters by value or layer by layer, have no such form, as they ask for
     single parameters: train ``ntkgap.linearize(model)``. ``sgd_settings(optimizer)`` reads what has one from an
@@ -139,11 +140,11 @@ def train_in_function_space(
     ==============================================  ===========  =========  ===========
 
     **Weight decay to zero** needs J_0θ_0, the derivative of the outputs along the trained parameters themselves:
-    by ``torch.func.jvp``, or from the twin, which at 2θ_0 is f_0 + J_0θ_0::
+    by ``torch.func.jvp``, or from the linearized model, which at 2θ_0 is f_0 + J_0θ_0::
 
-        outputs, twin = net(x).detach(), ng.linearize(net)
-        twice = {name: 2 * p.detach() for name, p in twin.named_parameters() if p.requires_grad}
-        linear_term = torch.func.functional_call(twin, twice, (x,)).detach() - outputs
+        outputs, linearized = net(x).detach(), ng.linearize(net)
+        twice = {name: 2 * p.detach() for name, p in linearized.named_parameters() if p.requires_grad}
+        linear_term = torch.func.functional_call(linearized, twice, (x,)).detach() - outputs
 
     For networks without biases whose L layers are joined by ReLU it is L·f_0, also at infinite width.
 

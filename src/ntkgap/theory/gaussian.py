@@ -78,7 +78,7 @@ def as_covariance(matrix: Tensor, weights: Tensor, scale: float, unit: float) ->
     if (variance < -rounding).any():
         raise KernelError(
             f"the predicted variance is negative ({float(variance.min()):.3g}, beyond rounding): the kernels do "
-            "not belong together; take all of them from one network and one parametrisation, each with rows and "
+            "not belong together; take all of them from one network and one parametrization, each with rows and "
             "columns in the order of the same points"
         )
     variance.clamp_(min=0)  # a view of the diagonal

@@ -17,7 +17,7 @@ NOISE_REMEDY = "raise noise_variance"
 
 
 def noisy_factor(gram: Tensor, noise_variance: float | Tensor, name: str) -> PositiveFactor:
-    """Factorise K + σ²I, or with a variance for every point K + diag(σ²).
+    """Factorize K + σ²I, or with a variance for every point K + diag(σ²).
 
     Raises:
         KernelError: if K is not square, finite and symmetric, the noise is negative or not finite, or the sum

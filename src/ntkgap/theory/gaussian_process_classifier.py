@@ -176,7 +176,7 @@ class GaussianProcessClassifier:
             step = b - c.T + (e @ torch.cholesky_solve(c.sum(dim=0)[:, None], root))[..., 0].T - duals
             change, size = self._k @ step, 1.0
             while (new := self._objective(duals + size * step, outputs + size * change)) < value and size > 1e-6:
-                size /= 2  # the objective is concave: a part of the step ascends
+                size /= 2  # the objective is concave: a fraction of the step ascends
             if new < value:
                 break
             duals, outputs, gained, value = duals + size * step, outputs + size * change, new - value, new

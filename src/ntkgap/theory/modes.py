@@ -1,4 +1,4 @@
-"""The eigenmodes of a kernel, and how each optimiser shrinks the residual along them."""
+"""The eigenmodes of a kernel, and how each optimizer shrinks the residual along them."""
 
 import math
 from collections.abc import Callable
@@ -113,7 +113,7 @@ class KernelModes:
         return torch.where(self.resolved, (1 - decay) / kappa, 0.0)
 
     def noise_response(self, decay: Tensor, floor: float | None = None) -> Tensor:
-        r"""By how much rounding changes what is learned along each mode, in parts of the residual there, [..., n].
+        r"""How much rounding changes what is learned along each mode, as a fraction of the residual, [..., n].
 
         φ·g(κ_i) with the gain g(κ) = (1 − d(κ))/κ that makes dual weights of the residual. What lies below the
         floor may be anything up to it. So there it is φ·g(φ) = 1 − d(φ), which lies between the factors of the

@@ -1,7 +1,7 @@
 """The convergence theorem of natural gradient descent: its conditions and what it promises.
 
 Source: Zhang, Martens, Grosse 2019, *Fast convergence of natural gradient descent for over-parameterized
-neural networks*, Theorem 1. The theorem asks for two things at initialisation:
+neural networks*, Theorem 1. The theorem asks for two things at initialization:
 
 1. λ0 = λ_min(K(θ0)) > 0;
 2. a constant 0 ≤ C < ½ with ‖J(θ) − J(θ0)‖₂ ≤ (C/3) √λ0 for all ‖θ − θ0‖₂ ≤ R = 3 ‖y − f(θ0)‖₂ / √λ0.
@@ -48,6 +48,6 @@ def guaranteed_decay(learning_rate: float) -> float:
     return 1 - learning_rate
 
 
-def linearised_decay(learning_rate: float) -> float:
+def linearized_decay(learning_rate: float) -> float:
     """(1 − η)²: the factor by which undamped natural gradient shrinks ‖r‖² a step if the kernel is constant."""
     return (1 - learning_rate) ** 2

@@ -23,7 +23,7 @@ class WidthBound:
         name: authors and year.
         source: paper and place.
         formula: in n, d, λ0, φ, ν, δ, L, ‖X‖.
-        width: units a hidden layer, constant 1 and logarithms dropped; NaN where λ0 is undecidable.
+        width: units a hidden layer, constant 1 and logarithms dropped; NaN where λ0 is below numerical precision.
         applies_to: networks and algorithms that the theorem is about.
         exact: whether the formula is the theorem's but for a constant factor; False where it also drops
             logarithms or has a quantity of the theorem replaced by λ0.
@@ -47,7 +47,7 @@ class RequiredWidth:
         bounds: one for each theorem.
         lambda_min: λ0 = λ_min(H^∞), or NaN where it is below ``noise_floor``.
         noise_floor: n·ε·κ_max(H^∞).
-        separation: φ = min over i ≠ j of ‖x_i − x_j‖₂, after normalisation.
+        separation: φ = min over i ≠ j of ‖x_i − x_j‖₂, after normalization.
         notes: what was done to the inputs and what could not be decided.
     """
 
@@ -73,13 +73,13 @@ def required_width(x: Tensor, *, nu: float = 1.0, delta: float = 0.1, depth: int
     **Orders of magnitude**: every constant is taken as 1, and logarithms are dropped; two widths that differ by a
     factor of a hundred are not told apart. All are sufficient conditions: narrower networks may well converge.
 
-    Inputs are normalised to unit norm, as the theorems want them. λ0 is the smallest eigenvalue of
+    Inputs are normalized to unit norm, as the theorems want them. λ0 is the smallest eigenvalue of
     :func:`hidden_layer_limit`, φ the smallest distance of two inputs.
 
     Args:
         x: inputs, [n, ...] with n ≥ 2.
         nu: ν, standard deviation of the hidden weights, for Zhang et al. 2019.
-        delta: δ, probability with which the initialisation may fail.
+        delta: δ, probability with which the initialization may fail.
         depth: number of hidden layers L, for the theorems on deep networks (at most 1000).
 
     Returns:
@@ -88,7 +88,7 @@ def required_width(x: Tensor, *, nu: float = 1.0, delta: float = 0.1, depth: int
 
     Raises:
         DataError: if there are fewer than two inputs, one is zero or not finite, or an option is out of range.
-        KernelError: if inputs coincide after normalisation: H^∞ is singular and the theorems say nothing.
+        KernelError: if inputs coincide after normalization: H^∞ is singular and the theorems say nothing.
 
     Sources: see ``WidthBound.source`` of each.
 
@@ -110,15 +110,15 @@ def required_width(x: Tensor, *, nu: float = 1.0, delta: float = 0.1, depth: int
     groups = duplicate_inputs(unit, tolerance=torch.finfo(x.dtype).eps + 8 * torch.finfo(torch.float64).eps)
     if groups:
         raise KernelError(
-            f"inputs coincide after normalisation (rows {describe_rows(groups)}): H∞ is singular, λ0 = 0, and no "
+            f"inputs coincide after normalization (rows {describe_rows(groups)}): H∞ is singular, λ0 = 0, and no "
             "width is enough for these theorems; remove the duplicates"
         )
     found = spectrum(hidden_layer_limit(unit))
     lambda_min = found.lambda_min if found.positive_definite else math.nan
     if not found.positive_definite:
         notes.append(
-            f"λ_min(H∞) = {found.lambda_min:.2e} is below the noise floor {found.noise_floor:.2e}: undecidable, "
-            "so are the widths that depend on it"
+            f"λ_min(H∞) = {found.lambda_min:.2e} is below the noise floor {found.noise_floor:.2e}; the widths "
+            "that depend on it are inconclusive"
         )
     separation = float(torch.nn.functional.pdist(unit).min())
     problem = Problem(

@@ -39,7 +39,7 @@ class SequentialRegression:
 
     Args:
         initial: f_0 at the k points, which hold the inputs of all tasks and whatever else is of interest, [k, C];
-            or of several functions, [..., k, C], such as one a stopping time.
+            or of several functions, [..., k, C], such as one a training budget.
 
     Attributes:
         function: f at the points by now, [..., k, C], float64.
@@ -88,7 +88,7 @@ class SequentialRegression:
             at: which n of the points are X_t, their indices.
             targets: y_t, [n, c].
             columns: which c outputs the task is about, each once; all if not given.
-            decay: factors d of the modes, [n·c or n], or [..., n·c or n] for several stopping times: of as many
+            decay: factors d of the modes, [n·c or n], or [..., n·c or n] for several training budgets: of as many
                 functions each has its own, and of one function there are as many afterwards.
             modes: those of K(X_t, X_t), where they are at hand.
 
@@ -139,8 +139,8 @@ class SequentialRegression:
             batch = torch.broadcast_shapes(gain.shape[:-1], residual.shape[:-2])
         except RuntimeError:
             raise KernelError(
-                f"decay factors of shape {tuple(gain.shape)} are for other stopping times than the functions, of "
-                f"shape {tuple(self.function.shape)}"
+                f"decay factors of shape {tuple(gain.shape)} are for other training budgets than the functions, "
+                f"of shape {tuple(self.function.shape)}"
             ) from None
         right = residual.flatten(-2)[..., None] if full else residual  # [..., nc, 1] or [..., n, c]
         coefficients = vectors.T @ right

@@ -45,12 +45,12 @@ def positive_factor(
     remedy: str = "add to its diagonal",
     precision: torch.dtype | None = None,
 ) -> PositiveFactor:
-    """Factorise a positive definite matrix, if need be with the smallest jitter that makes it one.
+    """Factorize a positive definite matrix, if need be with the smallest jitter that makes it one.
 
-    It is tried as it is first. If that fails, a jitter is added to the diagonal, in parts of its mean: first
+    It is tried as it is first. If that fails, a jitter is added to the diagonal, as a fraction of its mean: first
     10·u with u = max(nε, ε′), where ε is the unit of float64 and ε′ that of the entries, then ten times as much
     until it works. Where 1/‖K⁻¹‖_F, a lower bound of λ_min, is at most u·max(diagonal), the factor counts as
-    failed although there is one: whether there is then is luck, and what it solves is noise.
+    failed although there is one: whether there is one then is chance, and what it solves is noise.
 
     Args:
         matrix: symmetric, [n, n]; float32 is promoted, and known to be coarser.

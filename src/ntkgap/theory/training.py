@@ -45,9 +45,9 @@ def critical_learning_rate(gram: Tensor, *, divisor: float = 1.0, momentum: floa
 
 
 class KernelDynamics(KernelModes):
-    r"""How training proceeds if the kernel K stays as it is at initialisation.
+    r"""How training proceeds if the kernel K stays as it is at initialization.
 
-    Each optimiser shrinks the residual's component along the eigenvector u_i by a factor d_t(κ_i), see
+    Each optimizer shrinks the residual's component along the eigenvector u_i by a factor d_t(κ_i), see
     ``KernelModes``, so that
 
     .. math:: L_t = \tfrac12 \sum_i d_t(\kappa_i)^2 (u_i^\top r_0)^2, \qquad
@@ -58,7 +58,7 @@ class KernelDynamics(KernelModes):
     follows them step by step.
 
     Args:
-        gram: Gram matrix K of the training examples at initialisation, [nC, nC], in the layout of ``as_matrix``.
+        gram: Gram matrix K of the training examples at initialization, [nC, nC], in the layout of ``as_matrix``.
         residual: r_0 = f_0(X) − y, [n, C].
 
     Raises:

@@ -112,7 +112,7 @@ BOUNDS = (
         "On the proof of global convergence of gradient descent for deep ReLU networks with linear widths",
         "n",
         lambda p: float(p.n),
-        "deep ReLU, one wide layer, an initialisation made for it; gradient descent",
+        "deep ReLU, one wide layer, an initialization made for it; gradient descent",
         False,
     ),
     Bound(
@@ -120,7 +120,7 @@ BOUNDS = (
         "On the proof of global convergence of gradient descent for deep ReLU networks with linear widths",
         "n³",
         lambda p: float(p.n) ** 3,
-        "deep ReLU, one wide layer, usual initialisation; gradient descent",
+        "deep ReLU, one wide layer, usual initialization; gradient descent",
         False,
     ),
     Bound(

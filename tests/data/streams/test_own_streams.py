@@ -131,7 +131,7 @@ def test_sequences_change_the_places_of_their_entries():
     assert ng.load_stream("permuted", (x, PETS), **SMALL, tasks=2, flatten=True).tasks[1].train.x.shape == (12, 15)
 
 
-def test_regressions_of_ones_own_are_standardised_by_the_first_task(table):
+def test_regressions_of_ones_own_are_standardized_by_the_first_task(table):
     y = np.stack([1e6 + 30 * table[:, 0], table[:, 1]], axis=1)
     raw = ng.load_stream(
         "permuted", (table[:, :3], y), **SMALL, tasks=2, fraction=0, scaling="none", targets="none"

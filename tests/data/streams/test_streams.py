@@ -160,7 +160,7 @@ def test_rotation_by_right_angles_is_exact_and_by_others_bilinear():
         torch.testing.assert_close(rotate(images, 90 * quarter), torch.rot90(images, quarter, (2, 3)))
     # A single bright pixel keeps its mass within the picture, and goes where trigonometry says.
     dot = torch.zeros(1, 1, 21, 21)
-    dot[0, 0, 10, 16] = 1.0  # six to the right of the centre
+    dot[0, 0, 10, 16] = 1.0  # six to the right of the center
     turned = rotate(dot, 30.0)[0, 0]
     rows, columns = torch.meshgrid(torch.arange(21.0), torch.arange(21.0), indexing="ij")
     mass = turned.sum()

@@ -47,7 +47,7 @@ def test_what_is_of_the_wrong_kind_is_named(kind, options, words):
         ng.load_stream(kind, **options)
 
 
-def labelled(labels, n_classes=3):
+def labeled(labels, n_classes=3):
     return ng.Dataset(torch.ones(len(labels), 2), torch.eye(n_classes)[torch.tensor(labels)], n_classes)
 
 
@@ -55,7 +55,7 @@ def signs(*values):
     return ng.Dataset(torch.ones(len(values), 2), torch.tensor(values)[:, None], 2)
 
 
-GOOD = (labelled([0, 1, 2, 0]), labelled([2, 1]))
+GOOD = (labeled([0, 1, 2, 0]), labeled([2, 1]))
 BOTH = signs(1.0, -1.0)
 
 
@@ -66,7 +66,7 @@ BOTH = signs(1.0, -1.0)
         ([GOOD, (GOOD[0], None)], {}, "task 2 must be a pair of Datasets"),
         ([GOOD, (*GOOD, GOOD[0])], {}, "task 2 must be a pair of Datasets"),
         ([GOOD, GOOD], {"names": ["a", "a"]}, "told apart by their names"),
-        ([GOOD, (labelled([0, 1], 2), labelled([0], 2))], {}, "has 2 targets .* has 3; .* or heads='per_task'"),
+        ([GOOD, (labeled([0, 1], 2), labeled([0], 2))], {}, "has 2 targets .* has 3; .* or heads='per_task'"),
         ([(BOTH, BOTH), (signs(1.0, 1.0), BOTH)], {}, "task 2: class 0 is in the test set"),
     ],
 )
@@ -76,7 +76,7 @@ def test_own_tasks_that_make_no_stream_are_named(datasets, options, words):
 
 
 def test_own_tasks_may_differ_in_columns_and_be_tested_on_fewer_classes():
-    stream = ng.stream_of([GOOD, (labelled([0, 1], 2), labelled([0], 2))], heads="per_task")
+    stream = ng.stream_of([GOOD, (labeled([0, 1], 2), labeled([0], 2))], heads="per_task")
     assert [task.columns for task in stream.tasks] == [(0, 1, 2), (3, 4)]
     assert len(ng.stream_of([(BOTH, BOTH), (BOTH, signs(1.0))])) == 2
 

@@ -115,7 +115,7 @@ def convolution_at_two_paths():
     return nn.Sequential(shared, nn.Tanh(), shared, nn.Flatten(), nn.Linear(32, 2))
 
 
-def normalisation_at_two_paths():
+def normalization_at_two_paths():
     shared = nn.BatchNorm1d(5).eval()
     return nn.Sequential(nn.Linear(5, 5), shared, nn.Tanh(), nn.Linear(5, 5), shared, nn.Tanh(), nn.Linear(5, 2))
 
@@ -439,7 +439,7 @@ CASES = [
     Case("linear at two paths", linear_at_two_paths, (5,), rows=True),
     Case("block at two paths", block_at_two_paths, (5,), rows=True),
     Case("convolution at two paths", convolution_at_two_paths, (2, 4, 4), rows=True),
-    Case("batch norm at two paths", normalisation_at_two_paths, (5,), rows=True),
+    Case("batch norm at two paths", normalization_at_two_paths, (5,), rows=True),
     Case("recurrent at two paths", recurrent_at_two_paths, (3, 4), rows=True),
     Case("tied transpose matmul", autoencoder, (5,)),
     Case("tied transpose linear", autoencoder_linear, (5,)),

@@ -158,7 +158,7 @@ def test_one_weight_in_two_shapes():
 
 
 class EdgesLast(nn.Module):
-    """Sums over the neighbours of every node."""
+    """Sums over the neighbors of every node."""
 
     def __init__(self):
         super().__init__()
@@ -212,7 +212,7 @@ def test_the_random_numbers_of_the_process_stay():
     assert torch.equal(torch.get_rng_state(), state)
 
 
-class Neighbours(nn.Module):
+class Neighbors(nn.Module):
     """An adjacency matrix first, that all graphs share."""
 
     def __init__(self):
@@ -224,7 +224,7 @@ class Neighbours(nn.Module):
 
 
 def test_the_differentiable_kernel_is_checked_like_the_other():
-    model = Neighbours()
+    model = Neighbors()
     x, adjacency = torch.randn(5, 4, 3, dtype=torch.float64), torch.rand(4, 4, dtype=torch.float64)
     found = ng.empirical_ntk(model, (adjacency, x), differentiable=True)
     near(found.detach(), ng.empirical_ntk(model, (adjacency, x)))
@@ -290,7 +290,7 @@ def test_a_compiled_reference():
     assert found.shape == (8, 8)
 
 
-def test_twins_of_networks_that_cut_the_graph_on_some_inputs_only():
+def test_linearized_networks_that_cut_the_graph_on_some_inputs_only():
     def gated(m, x):
         h = m.a(x)
         with torch.no_grad():
@@ -301,10 +301,10 @@ def test_twins_of_networks_that_cut_the_graph_on_some_inputs_only():
     quiet = torch.randn(3, 6, dtype=torch.float64).clamp(-1, 1)
     loud = quiet.clone()
     loud[:, 0] = 2.0
-    twin = ng.linearize(model)
-    twin(quiet)
+    linearized = ng.linearize(model)
+    linearized(quiet)
     right = model(loud).detach() + row_jacobian(model, loud).sum(-1)
     with torch.no_grad():
-        for p in twin.network.parameters():
+        for p in linearized.network.parameters():
             p.add_(1.0)
-    near(twin(loud).detach(), right)
+    near(linearized(loud).detach(), right)

@@ -79,7 +79,7 @@ def test_extreme_eigenvalues_are_within_their_bounds(problem):
     assert operator.eigenvalue_range(max_steps=5).converged is False
 
 
-def test_a_singular_kernel_is_undecidable(problem):
+def test_a_singular_kernel_is_inconclusive(problem):
     model, x, _, _ = problem
     found = NTKOperator(model, torch.cat([x[:6], x[:1]])).eigenvalue_range()
     assert not found.decidable

@@ -78,7 +78,7 @@ def test_outputs_of_any_shape_are_flattened_row_by_row():
     assert torch.equal(ng.empirical_ntk(shaped, X), ng.empirical_ntk(flat, X))
 
 
-class Centred(nn.Module):
+class Centered(nn.Module):
     """Couples examples in a way that two examples alone do not show in their outputs."""
 
     def __init__(self):
@@ -91,7 +91,7 @@ class Centred(nn.Module):
 
 
 def test_a_coupling_that_only_gradients_show_does_not_give_the_coupled_numbers():
-    model = Centred().double()
+    model = Centered().double()
     x = X.double()
     # One example at a time: f = 2h − const.
     expected = 4 * ng.empirical_ntk(model.a, x)
@@ -166,7 +166,7 @@ def test_integers_and_floats_are_not_taken_for_each_other():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_outputs_that_cancel_are_not_taken_for_coupling(dtype):
-    """At an antisymmetric initialisation the outputs are rounding, and nothing is wrong with that."""
+    """At an antisymmetric initialization the outputs are rounding, and nothing is wrong with that."""
     torch.manual_seed(0)
     half = ng.MLP(4, 3, 64, 3).to(dtype)
     other = copy.deepcopy(half)

@@ -83,7 +83,7 @@ def _images(width: int, *layers: nn.Module, positions: int = 1) -> nn.Module:
 
 # By name: width -> network of images [n, 3, 2, 2], 4 outputs.
 SMALL: dict[str, Callable[[int], nn.Module]] = {
-    "torch's own initialisation": lambda m: nn.Sequential(
+    "torch's own initialization": lambda m: nn.Sequential(
         nn.Flatten(), nn.Linear(12, m), nn.ReLU(), nn.Linear(m, m), nn.Tanh(), nn.Linear(m, 4)
     ),
     "standard": lambda m: ng.MLP(12, 4, m, 2, parametrization="standard", weight_std=1.4, bias_std=0.3),

@@ -35,7 +35,7 @@ class Points:
     def layer(
         self, gain: float, shift: float = 0.0, weights: float = math.nan, biases: float = math.nan
     ) -> "Points":
-        """Weights of variance gain/fan-in and biases of variance shift, in NTK parametrisation if no more is said.
+        """Weights of variance gain/fan-in and biases of variance shift, in NTK parametrization if no more is said.
 
         Args:
             gain: σ_w².

@@ -109,7 +109,7 @@ def test_without_nonlinearity_the_kernel_is_that_of_a_linear_model(x):
     torch.testing.assert_close(kernels.ntk, 3 * kernels.nngp, rtol=EXACT, atol=EXACT)
 
 
-def test_the_same_function_in_two_parametrisations():
+def test_the_same_function_in_two_parametrizations():
     """Σ is the same; Θ of the standard one holds each layer's share times its fan-in."""
     x = torch.randn(4, 6, dtype=torch.float64)
     ntk = ng.infinite_width(ng.MLP(6, 1, 32, 1, weight_std=1.4)).kernels(x)

@@ -129,7 +129,7 @@ def test_padding_is_zero_and_stays_so():
 
 
 @pytest.mark.parametrize("std", [1.0, 0.02, 300**-0.5])
-def test_customary_scales_of_tables_are_recognised(std):
+def test_customary_scales_of_tables_are_recognized(std):
     model = Text()
     nn.init.normal_(model.tokens.weight, std=std)
     scaled = tokens()

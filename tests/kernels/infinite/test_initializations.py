@@ -22,7 +22,7 @@ VECTORS = torch.randn(3, 6, generator=torch.Generator().manual_seed(0))
         (lambda w: nn.init.zeros_(w), 0.0),
     ],
 )
-def test_customary_ones_are_recognised(start, variance):
+def test_customary_ones_are_recognized(start, variance):
     torch.manual_seed(0)
     layer = nn.Linear(40, 200, bias=False)
     start(layer.weight)

@@ -121,7 +121,7 @@ def test_a_matrix_applied_to_the_input_is_a_function_of_it():
 
 
 SUMS = {
-    "a node and its neighbours": (lambda m, h: 1.5 * h + m.a @ h, lambda i, a: 1.5 * i + a),
+    "a node and its neighbors": (lambda m, h: 1.5 * h + m.a @ h, lambda i, a: 1.5 * i + a),
     "powers": (lambda m, h: (lambda ah: h - 2 * ah + m.a @ ah)(m.a @ h), lambda i, a: i - 2 * a + a @ a),
     "both sides mapped": (lambda m, h: m.a @ h + m.a.T @ (h / 2), lambda i, a: a + a.T / 2),
     "through identity": (lambda m, h: nn.Identity()(h) + m.a @ h, lambda i, a: i + a),

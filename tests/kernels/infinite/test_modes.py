@@ -14,7 +14,7 @@ from ntkgap.kernels.modes import neutral
 from ntkgap.models import ConvNet, NTKLinear
 
 
-class Standardised(nn.Module):
+class Standardized(nn.Module):
     """Numbers and buffers of the user's own in the forward."""
 
     def __init__(self):
@@ -39,14 +39,14 @@ class Text(nn.Module):
 
 def models():
     torch.manual_seed(0)
-    normalised = [nn.Linear(12, 64), nn.LayerNorm(64), nn.GELU(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 3)]
+    normalized = [nn.Linear(12, 64), nn.LayerNorm(64), nn.GELU(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 3)]
     pixels = [nn.Conv2d(3, 32, 3, padding=1, padding_mode="reflect"), nn.SiLU(), nn.AvgPool2d(2)]
     pixels += [nn.Conv2d(32, 32, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 1)]
     vectors, images = torch.randn(5, 12), torch.randn(4, 3, 6, 6)
     return {
         "dense": (ng.MLP(12, 2, 16, 3), vectors),
-        "normalised": (nn.Sequential(*normalised), vectors),
-        "standardised": (Standardised(), vectors),
+        "normalized": (nn.Sequential(*normalized), vectors),
+        "standardized": (Standardized(), vectors),
         "convolutions": (ConvNet(3, 2, 8, 2), images),
         "pooling": (nn.Sequential(*pixels), images),
         "tokens": (Text(), torch.randint(50, (4, 3))),

@@ -53,7 +53,7 @@ CASES = {
     "batch norm in train mode": (
         nn.Sequential(NTKConv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), NTKLinear(144, 1)),
         IMAGES,
-        r"'1' \(BatchNorm2d\) normalises over the batch in train mode",
+        r"'1' \(BatchNorm2d\) normalizes over the batch in train mode",
     ),
     "batch norm with statistics": (
         nn.Sequential(nn.Linear(6, 8), _trained_norm := nn.BatchNorm1d(8), nn.Linear(8, 1)).eval(),
@@ -92,7 +92,7 @@ CASES = {
         r"means are not zero",
     ),
     "equal copies": (
-        Forward(lambda m, x: _copy(m)(x) - m.a(x), twin=NTKLinear(6, 6)),
+        Forward(lambda m, x: _copy(m)(x) - m.a(x), linearized=NTKLinear(6, 6)),
         VECTORS,
         r"starts with exactly the weights of",
     ),
@@ -172,12 +172,12 @@ CASES = {
         r"rounds to torch.int32",
     ),
     "the batch as a number": (Forward(lambda m, x: m.a(x) * x.shape[0]), VECTORS, r"number of examples"),
-    "two normalisations": (
+    "two normalizations": (
         head(nn.LayerNorm(8), nn.RMSNorm(8), nn.GELU(), nn.Linear(8, 1)),
         VECTORS,
         r"'2' \(RMSNorm\) follows trained scales of another",
     ),
-    "a half-normalised activation": (
+    "a half-normalized activation": (
         head(nn.LayerNorm(8), nn.LayerNorm(8, elementwise_affine=False), nn.GELU(), nn.Linear(8, 1)),
         VECTORS,
         r"holds the trained scales",
@@ -189,26 +189,26 @@ CASES = {
     ),
     "unlike copies": (_unlike_copies(), VECTORS, r"two copies of an Antisymmetric network differ"),
     "transposed": (Forward(lambda m, x: m.a(x).T), VECTORS, r"'getattr'"),
-    "a normalised input": (nn.Sequential(nn.LayerNorm(6), nn.Linear(6, 1)), VECTORS, r"acts on the input itself"),
+    "a normalized input": (nn.Sequential(nn.LayerNorm(6), nn.Linear(6, 1)), VECTORS, r"acts on the input itself"),
     "depthwise": (
         nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3, groups=4), nn.Flatten(), nn.Linear(64, 1)),
         IMAGES,
         r"groups=4",
     ),
-    "normalised activation": (
+    "normalized activation": (
         head(nn.ReLU(), nn.LayerNorm(8), nn.Linear(8, 1)),
         VECTORS,
         r"mean over channels is not",
     ),
-    "normalised positions": (
+    "normalized positions": (
         nn.Sequential(nn.Conv2d(2, 4, 3), nn.LayerNorm(6), nn.Flatten(), nn.Linear(144, 1)),
         IMAGES,
-        r"normalises over axes \[3\], which hold positions",
+        r"normalizes over axes \[3\], which hold positions",
     ),
     "instance norm": (
         nn.Sequential(nn.Conv2d(2, 4, 3), nn.InstanceNorm2d(4), nn.Flatten(), nn.Linear(144, 1)),
         IMAGES,
-        r"InstanceNorm2d\) normalises single channels",
+        r"InstanceNorm2d\) normalizes single channels",
     ),
     "scales through a sum": (
         Forward(lambda m, x: m.b(torch.relu(m.n(m.a(x)) + m.c(x))), n=nn.LayerNorm(6), c=NTKLinear(6, 6)),
@@ -236,8 +236,8 @@ CASES = {
 
 
 def _copy(model):
-    model.twin.weight.data.copy_(model.a.weight.data)
-    return model.twin
+    model.linearized.weight.data.copy_(model.a.weight.data)
+    return model.linearized
 
 
 _trained_norm.running_mean.fill_(0.3)
@@ -285,13 +285,13 @@ def test_models_are_followed_through_what_users_write():
     squared = ng.infinite_width(Forward(lambda m, x: m.b(m.a(x) ** 2))).nngp(VECTORS, diagonal=True)
     torch.testing.assert_close(squared, 3 * VECTORS.square().mean(1) ** 2)
 
-    class Standardised(Forward):
+    class Standardized(Forward):
         def __init__(self):
             super().__init__(lambda m, x: m.a((x - m.mean) / m.std))
             self.register_buffer("mean", torch.full((6,), 0.3))
             self.register_buffer("std", torch.full((6,), 2.0))
 
-    found = ng.infinite_width(Standardised()).nngp(VECTORS, dtype=torch.float64)
+    found = ng.infinite_width(Standardized()).nngp(VECTORS, dtype=torch.float64)
     z = (VECTORS.double() - 0.3) / 2
     torch.testing.assert_close(found, z @ z.T / 6, rtol=1e-6, atol=1e-6)
 

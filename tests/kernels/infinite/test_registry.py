@@ -75,7 +75,7 @@ def test_what_is_not_an_activation_is_not_found():
     assert find_activation(nn.RReLU().eval()).negative == pytest.approx((1 / 8 + 1 / 3) / 2)
 
 
-class Centred(nn.Module):
+class Centered(nn.Module):
     def forward(self, x):
         return x - x.mean()
 
@@ -100,7 +100,7 @@ def test_elementwise_modules_are_told_by_evaluation(module):
         nn.LayerNorm(4, elementwise_affine=False),
         nn.BatchNorm1d(4, affine=False, track_running_stats=False),
         nn.AvgPool1d(2),
-        Centred(),
+        Centered(),
         Broken(),
     ],
 )

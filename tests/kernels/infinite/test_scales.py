@@ -75,7 +75,7 @@ def test_at_zero_a_nonlinearity_may_follow():
 
 
 class Block(nn.Module):
-    """What follows a LayerScale in a transformer: a normalisation with trained scales, and a layer."""
+    """What follows a LayerScale in a transformer: a normalization with trained scales, and a layer."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -49,9 +49,9 @@ def hammer():
     torch.manual_seed(0)
     calls = nn.Module.__call__, nn.Module.__getattr__, torch.relu, nn.Module._call_impl
     x, images = torch.randn(6, 5), torch.randn(3, 2, 6, 6)
-    normalised = nn.Sequential(nn.Linear(5, 32), nn.LayerNorm(32), nn.GELU(), nn.Linear(32, 3))
+    normalized = nn.Sequential(nn.Linear(5, 32), nn.LayerNorm(32), nn.GELU(), nn.Linear(32, 3))
     quadrature = nn.Sequential(nn.Linear(5, 32), nn.Tanh(), nn.Linear(32, 3))
-    models = [(ng.MLP(5, 1, 8, 2), x), (ConvNet(2, 1, 8, 2), images), (normalised, x), (quadrature, x)]
+    models = [(ng.MLP(5, 1, 8, 2), x), (ConvNet(2, 1, 8, 2), images), (normalized, x), (quadrature, x)]
     models.append((ng.MLP(5, 1, 8, 2), torch.randn(400, 5)))  # of many tiles
     shared = [ng.infinite_width(model) for model, _ in models]
 

@@ -1,4 +1,4 @@
-"""Laplace bandits against the dense posterior and evidence of the linearised network."""
+"""Laplace bandits against the dense posterior and evidence of the linearized network."""
 
 import math
 
@@ -33,7 +33,7 @@ def test_fixed_hyperparameters_give_the_dense_posterior(encoding):
 
 
 @pytest.mark.parametrize("fixed", [{}, {"noise_variance": 0.04}])
-def test_evidence_is_maximised_online(fixed):
+def test_evidence_is_maximized_online(fixed):
     environment = game("outputs")
     policy = LaplaceUCB(reward_model(environment, learning_rate=0.05), evidence_every=6, **fixed)
     path = []
@@ -68,7 +68,7 @@ def test_noise_is_sought_within_its_bounds():
         LaplaceUCB(reward_model(environment), noise_bounds=(1.0, 0.1))
 
 
-def test_the_evidence_is_that_of_the_linearised_network():
+def test_the_evidence_is_that_of_the_linearized_network():
     environment = game("outputs", rounds=24)
     model = reward_model(environment, every=24, learning_rate=0.05)
     policy = LaplaceUCB(model)

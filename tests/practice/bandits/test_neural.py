@@ -78,7 +78,7 @@ def test_linearized_mean_is_gradient_descent_in_parameter_space(encoding, start)
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_kernel_ridge_mean_is_the_regularised_optimum(encoding):
+def test_kernel_ridge_mean_is_the_regularized_optimum(encoding):
     environment = game(encoding)
     model = reward_model(environment)
     policy = NeuralUCB(model, 1.0, mean="kernel_ridge", at="initial")
@@ -112,7 +112,7 @@ def test_thompson_draws_have_the_moments_of_the_posterior(generator):
     assert arms[0] == arms[1]
 
 
-def test_diagnoses_measure_the_distance_to_the_linearisation():
+def test_diagnoses_measure_the_distance_to_the_linearization():
     environment = game("outputs")
     model = reward_model(environment)
     policy = NeuralUCB(model, 0.5)

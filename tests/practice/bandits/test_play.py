@@ -12,19 +12,19 @@ class Scripted(Policy):
     """Chooses as told; diverges where told None."""
 
     def __init__(self, *script):
-        self.script, self.learnt = list(script), []
+        self.script, self.learned = list(script), []
 
     def decide(self, context, inputs):
-        arm = self.script[len(self.learnt)]
+        arm = self.script[len(self.learned)]
         if arm is None:
             raise Diverged("as told")
         return Decision(arm, torch.tensor([1.0, 2.0]), torch.tensor([0.5, 0.5]))
 
     def learn(self, context, inputs, arm, reward):
-        self.learnt.append((arm, reward))
+        self.learned.append((arm, reward))
 
     def diagnose(self):
-        return {"rounds": float(len(self.learnt))}
+        return {"rounds": float(len(self.learned))}
 
 
 def game():
@@ -35,7 +35,7 @@ def game():
 def test_books_are_kept():
     policy = Scripted(0, 0, 1, 0)
     run = play(game(), policy, diagnose_at=[2, 4])
-    assert policy.learnt == [(0, 11.0), (0, 12.0), (1, pytest.approx(11.6)), (0, 10.0)]
+    assert policy.learned == [(0, 11.0), (0, 12.0), (1, pytest.approx(11.6)), (0, 10.0)]
     assert run.arms.tolist() == [0, 0, 1, 0]
     assert run.rewards.tolist() == pytest.approx([11, 12, 11.6, 10])
     assert run.regret.tolist() == pytest.approx([2, 2, 2, 3])

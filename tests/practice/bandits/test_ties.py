@@ -63,7 +63,7 @@ def greedy_network(environment):
 
 
 @pytest.mark.parametrize(("build", "games"), [(greedy_linear, 60), (greedy_network, 30)])
-def test_relabelling_arms_leaves_the_distribution_of_regret_alone(build, games):
+def test_relabeling_arms_leaves_the_distribution_of_regret_alone(build, games):
     """Arm 0 pays nothing: a rule that takes it while nothing is known learns nothing, for ever."""
     means = torch.tensor([0.0, 0.3, 0.6, 1.0]).expand(15, 4)
     environment = Environment(torch.ones(15, 1), means, means, "outputs")

@@ -132,7 +132,7 @@ def test_one_output_may_come_without_a_column(method):
     torch.testing.assert_close(flat.scores, column.scores, rtol=EXACT, atol=EXACT)
 
 
-def test_linearised_networks_together_follow_their_kernels():
+def test_linearized_networks_together_follow_their_kernels():
     """Outputs of full-batch descent from the kernel at the start alone: f ← f − η Θ(·, X_t)(f(X_t) − y_t)."""
     networks, streams, rate, steps = [mlp(0), mlp(1)], [stream(0), stream(1)], 0.01, 25
     runs = ng.train_tasks(

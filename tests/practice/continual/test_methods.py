@@ -12,7 +12,7 @@ from tests.tolerances import EXACT, ITERATED
 
 
 @pytest.mark.parametrize("optimizer", ["gd", "sgd"])
-@pytest.mark.parametrize("make", [linear, lambda: ng.linearize(mlp())], ids=["linear", "linearised"])
+@pytest.mark.parametrize("make", [linear, lambda: ng.linearize(mlp())], ids=["linear", "linearized"])
 def test_orthogonal_gradients_leave_a_linear_models_old_outputs_alone(make, optimizer):
     tasks = stream(classes=False)
     _, seen = trained(make(), tasks, ng.OGD(), steps=40, optimizer=optimizer)
@@ -104,8 +104,8 @@ def test_the_penalty_is_the_sum_over_tasks_with_the_fisher_information_of_each(o
     gradients = torch.autograd.grad(own, list(here.parameters()))
     after = list(seen.networks[3].parameters())
     for i, (p, g) in enumerate(zip(here.parameters(), gradients, strict=True)):
-        centres = [terms[1][1][i] if online else centre[i] for _, centre in terms]
-        pull = sum(f[i] * (p.detach() - c) for (f, _), c in zip(terms, centres, strict=True))
+        centers = [terms[1][1][i] if online else center[i] for _, center in terms]
+        pull = sum(f[i] * (p.detach() - c) for (f, _), c in zip(terms, centers, strict=True))
         torch.testing.assert_close(
             after[i].detach(), p.detach() - rate * (g + strength * pull), rtol=ITERATED, atol=ITERATED
         )

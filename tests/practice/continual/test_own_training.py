@@ -1,4 +1,4 @@
-"""Tasks learned with any optimiser, loss and training function; and examples that are remembered."""
+"""Tasks learned with any optimizer, loss and training function; and examples that are remembered."""
 
 import pytest
 import torch
@@ -26,7 +26,7 @@ SETTINGS = pytest.mark.parametrize(
 
 @SETTINGS
 def test_every_task_is_learned_as_by_train(settings):
-    """Scheduler, optimiser and batches begin anew with every task; the order of examples goes on."""
+    """Scheduler, optimizer and batches begin anew with every task; the order of examples goes on."""
     network, tasks, order = mlp(), stream(), torch.Generator().manual_seed(0)
     runs, seen = trained(network, tasks, steps=7, **settings)
     for t, task in enumerate(tasks.tasks):
@@ -73,7 +73,7 @@ def test_a_mean_loss_with_ewc_has_the_fisher_information_of_its_name():
     torch.testing.assert_close(mean.distance, summed.distance, rtol=ITERATED, atol=0)
 
 
-def test_orthogonal_gradients_refuse_adaptive_optimisers_and_hold_with_sgd_of_torch():
+def test_orthogonal_gradients_refuse_adaptive_optimizers_and_hold_with_sgd_of_torch():
     torch.manual_seed(0)
     network, tasks = nn.Linear(FEATURES, OUTPUTS, bias=False, dtype=torch.float64), stream(tasks=2)
     _, seen = trained(network, tasks, ng.OGD(), optimizer=torch.optim.SGD)

@@ -55,8 +55,8 @@ def test_several_inputs_in_every_way(x, generator):
     model = Matching().double()
     ids = torch.randint(9, (5, 3), generator=generator)
     mask = torch.randint(2, (5, 3), generator=generator).double()
-    twin = ng.linearize(model)
-    step = perturbed(twin)
+    linearized = ng.linearize(model)
+    step = perturbed(linearized)
     flat = nn.utils.parameters_to_vector(model.parameters()).detach()
     start = {name: p.detach() for name, p in model.named_parameters()}
 
@@ -67,26 +67,26 @@ def test_several_inputs_in_every_way(x, generator):
 
     expected = outputs(flat) + jacrev(outputs)(flat) @ step
     for found in (
-        twin(ids, x, mask),
-        twin(ids, x, attention_mask=mask),
-        twin(input_ids=ids, features=x, attention_mask=mask),
-        twin({"attention_mask": mask, "input_ids": ids, "features": x}),
-        twin((ids, x, mask)),
-        twin([ids, x, mask]),
+        linearized(ids, x, mask),
+        linearized(ids, x, attention_mask=mask),
+        linearized(input_ids=ids, features=x, attention_mask=mask),
+        linearized({"attention_mask": mask, "input_ids": ids, "features": x}),
+        linearized((ids, x, mask)),
+        linearized([ids, x, mask]),
     ):
         assert_near(found, expected, EXACT)
-    assert_near(twin(ids)[:2], twin(ids[:2]), EXACT)
-    assert twin(ids).shape == (5, 3)
+    assert_near(linearized(ids)[:2], linearized(ids[:2]), EXACT)
+    assert linearized(ids).shape == (5, 3)
 
 
 @pytest.mark.parametrize("kind", [dict, object])
 def test_logits_are_the_outputs(kind, x):
     model = logits(kind)
-    twin = ng.linearize(model)
+    linearized = ng.linearize(model)
     plain = nn.Sequential(model.a, nn.Tanh())
-    step = perturbed(twin)
+    step = perturbed(linearized)
     expected = plain(x).detach() + (row_jacobian(plain, x) @ step).view(5, 3)
-    assert_near(twin(x), expected, EXACT)
+    assert_near(linearized(x), expected, EXACT)
 
 
 def test_outputs_keep_their_shape(x):
@@ -99,12 +99,12 @@ def test_outputs_keep_their_shape(x):
 def test_a_linearized_model_has_the_kernel_of_the_model(name):
     case = HARD[name]
     model, x = case.model(), case.inputs()
-    twin = ng.linearize(model)
-    perturbed(twin)
+    linearized = ng.linearize(model)
+    perturbed(linearized)
     expected = ng.empirical_ntk(model, x)
-    assert_near(ng.empirical_ntk(twin, x), expected, EXACT)
+    assert_near(ng.empirical_ntk(linearized, x), expected, EXACT)
     v = torch.randn(x.shape[0] * expected.shape[2], dtype=torch.float64)
-    operator = ng.NTKOperator(twin, x, memory_budget=1000)
+    operator = ng.NTKOperator(linearized, x, memory_budget=1000)
     assert_near(operator @ v, ng.as_matrix(expected) @ v, EXACT)
 
 
@@ -121,9 +121,9 @@ def test_transforms_of_torch_func(x):
     assert_near(torch.cat([block.flatten(2) for block in blocks.values()], 2), jacobian, EXACT)
     w = {name: torch.randn_like(p) for name, p in own.items()}
     flat = torch.cat([part.flatten() for part in w.values()])
-    twin = ng.linearize(model)
+    linearized = ng.linearize(model)
     start = {name: p.detach() for name, p in own.items()}
-    change = jvp(lambda parameters: functional_call(twin, parameters, (x,)), (start,), (w,))[1]
+    change = jvp(lambda parameters: functional_call(linearized, parameters, (x,)), (start,), (w,))[1]
     assert_near(change, (jacobian @ flat).view(5, 3), EXACT)
     assert_near(vmap(ng.linearize(model))(x), model(x).detach(), EXACT)
 
@@ -137,8 +137,8 @@ def test_transforms_need_forward_mode():
 
 def test_gradients_with_respect_to_the_inputs(x):
     model = mlp()
-    twin = ng.linearize(model)
-    step = perturbed(twin)
+    linearized = ng.linearize(model)
+    step = perturbed(linearized)
     start = nn.utils.parameters_to_vector(model.parameters()).detach()
 
     def expansion(xi):
@@ -152,7 +152,7 @@ def test_gradients_with_respect_to_the_inputs(x):
 
     inputs = x.clone().requires_grad_()
     v = torch.randn(5, 3, dtype=torch.float64)
-    (found,) = torch.autograd.grad(twin(inputs), inputs, v)
+    (found,) = torch.autograd.grad(linearized(inputs), inputs, v)
     expected = torch.einsum("icd,ic->id", vmap(jacrev(expansion))(x), v)
     assert_near(found, expected, EXACT)
 
@@ -160,38 +160,38 @@ def test_gradients_with_respect_to_the_inputs(x):
 @pytest.mark.parametrize("name", ["norm without gradient", "segments"])
 def test_no_gradient_with_respect_to_the_inputs_without_forward_mode(name):
     case = HARD[name]
-    twin = ng.linearize(case.model())
+    linearized = ng.linearize(case.model())
     with pytest.raises(ModelError, match=r"no gradient with respect to its inputs.*pass x.detach\(\)"):
-        twin(case.inputs().requires_grad_())
+        linearized(case.inputs().requires_grad_())
     with torch.no_grad():
-        twin(case.inputs().requires_grad_())
+        linearized(case.inputs().requires_grad_())
 
 
 def test_written_out_layers_have_gradients_with_respect_to_the_inputs():
     case = HARD["encoder layer"]
     model, x = case.model(), case.inputs().requires_grad_()
-    twin = ng.linearize(model)
-    (found,) = torch.autograd.grad(twin(x).sum(), x)
+    linearized = ng.linearize(model)
+    (found,) = torch.autograd.grad(linearized(x).sum(), x)
     (expected,) = torch.autograd.grad(model(x).sum(), x)
     assert_near(found, expected, EXACT)
 
 
 def test_autocast_and_inference_mode_do_not_change_the_numbers(x):
     model = mlp().float()
-    twin, x = ng.linearize(model), x.float()
-    perturbed(twin)
-    expected = twin(x)
+    linearized, x = ng.linearize(model), x.float()
+    perturbed(linearized)
+    expected = linearized(x)
     with torch.autocast("cpu", torch.bfloat16):
-        found = twin(x)
+        found = linearized(x)
         assert found.dtype == torch.float32
         assert_near(found.double(), expected.double(), SINGLE)
     with torch.inference_mode():
-        assert torch.equal(twin(x), expected)
+        assert torch.equal(linearized(x), expected)
         made = x.clone()
         inside = ng.linearize(model)
-    assert torch.equal(twin(made), expected)
-    twin(made).sum().backward()
-    assert all(p.grad is not None for p in twin.parameters())
+    assert torch.equal(linearized(made), expected)
+    linearized(made).sum().backward()
+    assert all(p.grad is not None for p in linearized.parameters())
     assert torch.equal(inside(x), ng.linearize(model)(x))
     inside(x).sum().backward()
 
@@ -199,44 +199,44 @@ def test_autocast_and_inference_mode_do_not_change_the_numbers(x):
 def test_a_model_made_in_inference_mode(x):
     with torch.inference_mode():
         model = mlp()
-    twin = ng.linearize(model)
-    step = perturbed(twin)
+    linearized = ng.linearize(model)
+    step = perturbed(linearized)
     expected = mlp()(x).detach() + (row_jacobian(mlp(), x) @ step).view(5, 3)
-    assert_near(twin(x), expected, EXACT)
+    assert_near(linearized(x), expected, EXACT)
 
 
 def test_the_fast_path_of_transformers_is_for_inference_only():
     """Without gradients torch takes another way through an encoder, which knows no forward mode."""
     case = HARD["encoder layer"]
     model, x = case.model(), case.inputs()
-    twin = ng.linearize(model)
-    step = perturbed(twin)
+    linearized = ng.linearize(model)
+    step = perturbed(linearized)
     expected = model(x).detach() + (row_jacobian(model, x) @ step).view(4, 2)
     for mode in (torch.no_grad, torch.inference_mode, torch.enable_grad):
         with mode():
-            assert_near(twin(x), expected, EXACT)
+            assert_near(linearized(x), expected, EXACT)
 
 
 def test_copies_and_pickles(x):
-    twin = ng.linearize(mlp())
-    perturbed(twin)
-    expected = twin(x)
-    for other in (copy.deepcopy(twin), pickle.loads(pickle.dumps(twin))):
+    linearized = ng.linearize(mlp())
+    perturbed(linearized)
+    expected = linearized(x)
+    for other in (copy.deepcopy(linearized), pickle.loads(pickle.dumps(linearized))):
         assert torch.equal(other(x), expected)
         other(x).sum().backward()
         torch.optim.SGD(other.parameters(), 1.0).step()
         assert not torch.equal(other(x), expected)
-        assert torch.equal(twin(x), expected)
+        assert torch.equal(linearized(x), expected)
 
 
 def test_other_devices_and_types_after_the_first_call(x):
-    twin = ng.linearize(mlp())
-    step = perturbed(twin)
-    expected = twin(x)
+    linearized = ng.linearize(mlp())
+    step = perturbed(linearized)
+    expected = linearized(x)
     model = mlp()
     assert_near(expected, model(x).detach() + (row_jacobian(model, x) @ step).view(5, 3), EXACT)
-    assert_near(twin.float()(x.float()).double(), expected, SINGLE)
-    assert_near(twin.double()(x), expected, SINGLE)
+    assert_near(linearized.float()(x.float()).double(), expected, SINGLE)
+    assert_near(linearized.double()(x), expected, SINGLE)
 
 
 def test_the_state_holds_the_point_of_expansion(x):
@@ -275,30 +275,30 @@ def test_the_model_and_its_inputs_are_left_alone(x):
     model = With(forward, a=nn.Linear(4, 2)).double()
     model.register_buffer("calls", torch.zeros(()))
     expected = model.a(torch.relu(0.5 * x)).detach()
-    twin, before = ng.linearize(model), x.clone()
+    linearized, before = ng.linearize(model), x.clone()
     for _ in range(3):
-        assert_near(twin(x), expected, EXACT)
+        assert_near(linearized(x), expected, EXACT)
     assert torch.equal(x, before)
-    assert float(model.calls) == 0 == float(twin.network.calls)
-    twin(x).sum().backward()
+    assert float(model.calls) == 0 == float(linearized.network.calls)
+    linearized(x).sum().backward()
     assert all(p.grad is None for p in model.parameters())
 
 
 def test_later_changes_of_the_model_do_not_arrive(x):
     model = nn.Sequential(mlp(), nn.Dropout(0.5), nn.BatchNorm1d(3)).double().eval()
     model.scale = torch.ones(3)
-    twin = ng.linearize(model)
-    expected = twin(x)
+    linearized = ng.linearize(model)
+    expected = linearized(x)
     model.train()
     model(x)
     model[0][0].weight.data.zero_()
-    assert torch.equal(twin(x), expected)
-    twin.train()
-    assert torch.equal(twin(x), expected)
-    assert twin.training
-    twin.network.train()
-    assert torch.equal(twin(x), expected)
-    assert not twin.eval().training
+    assert torch.equal(linearized(x), expected)
+    linearized.train()
+    assert torch.equal(linearized(x), expected)
+    assert linearized.training
+    linearized.network.train()
+    assert torch.equal(linearized(x), expected)
+    assert not linearized.eval().training
 
 
 def test_frozen_and_tied_parameters(x):
@@ -307,27 +307,27 @@ def test_frozen_and_tied_parameters(x):
     model = nn.Sequential(nn.Linear(4, 8), tied).double()
     model[0].bias.requires_grad_(False)
     trained = ["0.weight", "1.v.weight", "1.v.bias"]
-    twin = ng.linearize(model)
-    assert [name for name, _ in twin.network.named_parameters()] == ["0.weight", "0.bias", *trained[1:]]
-    assert [name for name, p in twin.network.named_parameters() if p.requires_grad] == trained
-    assert twin.network[1].w.weight is twin.network[1].v.weight
-    step = perturbed(twin)
-    assert_near(twin(x), model(x).detach() + (row_jacobian(model, x, trained) @ step).view(5, 8), EXACT)
-    twin.requires_grad_(True)
-    twin(x).sum().backward()
-    assert twin.network[0].bias.grad is None
+    linearized = ng.linearize(model)
+    assert [name for name, _ in linearized.network.named_parameters()] == ["0.weight", "0.bias", *trained[1:]]
+    assert [name for name, p in linearized.network.named_parameters() if p.requires_grad] == trained
+    assert linearized.network[1].w.weight is linearized.network[1].v.weight
+    step = perturbed(linearized)
+    assert_near(linearized(x), model(x).detach() + (row_jacobian(model, x, trained) @ step).view(5, 8), EXACT)
+    linearized.requires_grad_(True)
+    linearized(x).sum().backward()
+    assert linearized.network[0].bias.grad is None
 
 
 def test_what_is_held_outside_of_parameters_and_buffers_is_copied_too(x):
     model = With(lambda m, x: m.teacher[0](torch.tanh(m.a(x))) * m.scales["first"], a=nn.Linear(4, 4)).double()
     model.teacher, model.scales = [nn.Linear(4, 2).double()], {"first": torch.ones(2)}
-    twin = ng.linearize(model)
-    step = perturbed(twin)
+    linearized = ng.linearize(model)
+    step = perturbed(linearized)
     expected = model(x).detach() + (row_jacobian(model, x) @ step).view(5, 2)
-    assert_near(twin(x), expected, EXACT)
+    assert_near(linearized(x), expected, EXACT)
     model.teacher[0].weight.data.zero_()
     model.scales["first"].zero_()
-    assert_near(twin(x), expected, EXACT)
+    assert_near(linearized(x), expected, EXACT)
 
 
 @pytest.mark.parametrize("layout", ["to_sparse_coo", "to_sparse_csr"])
@@ -335,7 +335,7 @@ def test_sparse_buffers(layout, x):
     graph = getattr(torch.eye(4, dtype=torch.float64).roll(1, 0), layout)()
     model = With(lambda m, x: (m.graph @ torch.tanh(m.a(x)).T).T, a=nn.Linear(4, 4)).double()
     model.register_buffer("graph", graph)
-    twin = ng.linearize(model)
-    step = perturbed(twin)
+    linearized = ng.linearize(model)
+    step = perturbed(linearized)
     expected = model(x).detach() + (row_jacobian(model, x) @ step).view(5, 4)
-    assert_near(twin(x), expected, EXACT)
+    assert_near(linearized(x), expected, EXACT)

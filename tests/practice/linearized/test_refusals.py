@@ -29,7 +29,7 @@ def scripted():
         (lambda: nn.ReLU(), "no parameters"),
         (frozen, r"all 4 parameters of Sequential are frozen.*unfreeze some"),
         (lambda: around(nn.Dropout(0.5)), r"'1' \(Dropout\) drops units at random.*model.eval\(\)"),
-        (lambda: around(nn.BatchNorm1d(8)), r"'1' \(BatchNorm1d\) normalises over the batch.*model.eval\(\)"),
+        (lambda: around(nn.BatchNorm1d(8)), r"'1' \(BatchNorm1d\) normalizes over the batch.*model.eval\(\)"),
         (lambda: around(nn.BatchNorm1d(8, track_running_stats=False)).eval(), r"'1' \(BatchNorm1d\).*GroupNorm"),
         (scripted, r"0 is compiled to TorchScript.*pass the original"),
         (
@@ -81,15 +81,15 @@ def reentrant(m, x):
     ],
 )
 def test_forward_passes(forward, message):
-    twin = ng.linearize(With(forward, a=nn.Linear(4, 2)))
+    linearized = ng.linearize(With(forward, a=nn.Linear(4, 2)))
     with pytest.raises(ModelError, match=message):
-        twin(torch.ones(3, 4))
+        linearized(torch.ones(3, 4))
 
 
 def test_a_parameter_that_cannot_be_replaced():
-    twin = ng.linearize(held_elsewhere())
+    linearized = ng.linearize(held_elsewhere())
     with pytest.raises(ModelError, match=r"uses 'a\.(weight|bias)' through a reference of its own"):
-        twin(torch.ones(3, 4))
+        linearized(torch.ones(3, 4))
 
 
 def test_errors_of_the_network_name_its_inputs():

@@ -19,11 +19,11 @@ ROUTES = ["detached", "encoder layer", "norm without gradient", "segments", "cli
 def test_eight_threads(name, shared):
     case = HARD[name]
     model, x = case.model(), case.inputs()
-    twin = ng.linearize(model)
-    perturbed(twin)
-    value = twin(x).detach()
+    linearized = ng.linearize(model)
+    perturbed(linearized)
+    value = linearized(x).detach()
     v = torch.randn_like(value)
-    slope = gradient(twin, twin(x), v)
+    slope = gradient(linearized, linearized(x), v)
     fresh = ng.linearize(model)
     perturbed(fresh)
 

@@ -105,12 +105,12 @@ def doubled(tree):
 
 def dense(model, x):
     """f, [n·C], and J written out, [n·C, P], of trained parameters in evaluation mode, in float64."""
-    twin = copy.deepcopy(model).double().eval()
-    trained = {k: p.detach() for k, p in twin.named_parameters() if p.requires_grad}
-    args, kwargs = call_arguments(twin, doubled(x))
+    replica = copy.deepcopy(model).double().eval()
+    trained = {k: p.detach() for k, p in replica.named_parameters() if p.requires_grad}
+    args, kwargs = call_arguments(replica, doubled(x))
 
     def outputs(parameters):
-        return functional_call(twin, parameters, args, kwargs).reshape(-1)
+        return functional_call(replica, parameters, args, kwargs).reshape(-1)
 
     with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
         rows = jacrev(outputs)(trained)

@@ -215,15 +215,15 @@ def test_power_iteration_finds_the_largest_curvature():
     assert LeadingCurvature(Linearization(start, made.x)).iterate(now, made.x, None, outputs, 1) < found
 
 
-def test_a_kernel_that_is_not_that_of_the_gradients_is_had_again_with_all_proofs():
+def test_a_kernel_that_is_not_that_of_the_gradients_is_computed_again_with_all_checks():
     model = ng.MLP(5, 3, width=8, depth=2, nonlinearity="tanh").double()
     x = torch.randn(9, 5, dtype=torch.float64)
     known = ProbeKernel(SampledOutputs(), x)
-    known.prove(model)
+    known.check(model)
     found = known.at(model)
     assert known.confirmed(model, found) is found
     wrong = {name: k.clone() for name, k in found.items()}
-    next(iter(wrong.values()))[7, 7, 0, 0] *= 1.1  # beyond the examples on which the structure is proved
+    next(iter(wrong.values()))[7, 7, 0, 0] *= 1.1  # beyond the examples on which the structure is checked
     again = known.confirmed(model, wrong)
     assert not known.trusted
     for name, kernel in found.items():

@@ -133,10 +133,10 @@ def test_a_single_seed_decides_nothing():
 @pytest.mark.parametrize(
     ("name", "which"), [("initial", "The kernel at the start"), ("infinite", "That of infinite width")]
 )
-def test_the_kernel_that_foretells_has_a_name(name, which):
-    foretold = [
+def test_the_kernel_that_predicts_has_a_name(name, which):
+    predicted = [
         Verdict(
-            CLAIMS[f"{name}_foretells_{when}"],
+            CLAIMS[f"{name}_predicts_{when}"],
             "tiny",
             "fails",
             (WidthResult(64, "fails", Interval(value, value, value), 5),),
@@ -147,7 +147,7 @@ def test_the_kernel_that_foretells_has_a_name(name, which):
         )
         for when, value in (("short", 0.1), ("long", math.inf))
     ]
-    said = row([verdict("after_1", "fails"), *foretold])[QUESTIONS[4]]
+    said = row([verdict("after_1", "fails"), *predicted])[QUESTIONS[4]]
     assert (
         said == f"{which}: no after brief training: 10 points off; no after long training: one of both diverges."
     )

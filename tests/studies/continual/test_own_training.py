@@ -120,8 +120,8 @@ def test_functions_travel_and_what_is_not_asked_has_no_verdict(tmp_path):
     assert runs.counts()["done"] == 2
     keys = {v.claim.key for v in assess(runs)}
     assert keys >= {"width_helps_converged", "width_helps_own"}
-    assert not any("foretell" in key or "after" in key for key in keys)
-    assert {n.claim.key for n in not_asked(runs)} >= {"initial_foretells_long", "forgetting_foretold"}
+    assert not any("predict" in key or "after" in key for key in keys)
+    assert {n.claim.key for n in not_asked(runs)} >= {"initial_predicts_long", "forgetting_predicted"}
     for table in own.tables(measured_cells(runs), assess(runs)):
         assert all("steps a task" not in row[0] for row in table.rows)
     (answered,) = own.answers(measured_cells(runs), assess(runs))

@@ -37,7 +37,7 @@ def tiny(**changes):
     "stream", [TINY["stream"], {"kind": "split", "tasks": 3, "heads": "per_task"}, {"kind": "split", "tasks": 3}]
 )
 @pytest.mark.parametrize("antisymmetric", [True, False])
-def test_the_kernel_at_the_start_foretells_a_linearised_network_exactly(stream, antisymmetric):
+def test_the_kernel_at_the_start_predicts_a_linearized_network_exactly(stream, antisymmetric):
     """All pairs of outputs, whatever the tasks' heads, with a function of its own to begin with or from zero."""
     problem = tiny(stream=stream, model={**TINY["model"], "antisymmetric": antisymmetric})
     tasks = problem.load(0).to(torch.float64)
@@ -100,11 +100,11 @@ def test_a_lazy_network_follows_every_prediction_within_two_points():
     data = {**TINY["data"], "n_test": 200}
     problem = tiny(data=data, model={**TINY["model"], "alpha": 300.0}, widths=[48])
     learner = Learner(problem, 48, 0)
-    foretold = learner.predictions()
+    predicted = learner.predictions()
     for i, stop in enumerate(STEPS):
         seen = TaskStart(learner, stop)
         observed = learner.train(stop, Plain(), seen).scores[0]
-        assert (foretold["initial"].test[i] - observed).abs().max() <= 0.02
+        assert (predicted["initial"].test[i] - observed).abs().max() <= 0.02
         learned = torch.ones(3, 3, dtype=torch.bool).tril()
         assert (torch.stack(seen.test) - observed)[learned].abs().max() <= 0.02
         assert seen.changes()[1] < 0.01
@@ -114,15 +114,15 @@ def test_a_lazy_network_follows_every_prediction_within_two_points():
 
 
 def test_kernels_that_are_taken_anew_carry_their_own_function_along():
-    """For a linearised network they are the kernel at the start; within a task nothing is left to be wrong."""
+    """For a linearized network they are the kernel at the start; within a task nothing is left to be wrong."""
     problem = tiny()
     learner = Learner(problem, 8, 0)
     linear = ng.linearize(learner.network().double())
     learner.network, learner.stream = lambda: linear, learner.stream.to(torch.float64)
-    foretold = learner.predictions()["initial"].test[1]
+    predicted = learner.predictions()["initial"].test[1]
     seen = TaskStart(learner, STEPS[1])
     observed = learner.train(STEPS[1], Plain(), seen).scores[0]
-    torch.testing.assert_close(torch.stack(seen.test), foretold, rtol=0, atol=ITERATED)
+    torch.testing.assert_close(torch.stack(seen.test), predicted, rtol=0, atol=ITERATED)
     torch.testing.assert_close(torch.stack(seen.within), observed, rtol=0, atol=ITERATED)
     moving = Learner(problem, 8, 0)
     seen = TaskStart(moving, STEPS[1])
@@ -139,12 +139,12 @@ def test_a_prediction_that_diverges_says_so():
         predicted.matrix(0)
 
 
-def test_the_limit_is_shared_by_all_widths_and_foretells_wide_networks():
+def test_the_limit_is_shared_by_all_widths_and_predicts_wide_networks():
     problem = tiny(widths=[8, 1024])
     assert limit_of(problem, 8, 0) is limit_of(tiny(widths=[16]), 16, 0)
     wide = Learner(problem, 1024, 0)
-    foretold = wide.predictions()["infinite"].test[0]
-    gap = (foretold - wide.train(STEPS[0], Plain()).scores[0])[torch.ones(3, 3, dtype=torch.bool).tril()]
+    predicted = wide.predictions()["infinite"].test[0]
+    gap = (predicted - wide.train(STEPS[0], Plain()).scores[0])[torch.ones(3, 3, dtype=torch.bool).tril()]
     assert gap.abs().mean() < 0.05
     assert wide.plan.rates == Learner(problem, 8, 0).plan.rates  # matched kernel time at every width
 
@@ -209,7 +209,7 @@ def test_learning_rates_of_numpy_and_torch_are_numbers(rate):
     network, stream = ng.MLP(64, 10, 4, 1, generator=torch.Generator().manual_seed(0)), tiny().load(0)
     plain, found = (ng.predict_tasks(network, stream, learning_rate=r, steps=[2]) for r in (0.02, rate))
     torch.testing.assert_close(found.test, plain.test, rtol=SINGLE, atol=SINGLE)
-    with pytest.raises(StudyError, match="1 stopping times"):
+    with pytest.raises(StudyError, match="1 training budgets"):
         found.matrix(7)
 
 
@@ -217,12 +217,12 @@ def test_a_prediction_that_diverges_is_none():
     """Above the critical step the kernel says that training diverges: its scores, of huge numbers, say nothing."""
     stream = tiny().load(0)
     network = ng.MLP(64, 10, 32, 1, weight_std=2**0.5, antisymmetric=True)
-    foretold = ng.predict_tasks(network, stream, learning_rate=20.0, steps=[1, 40])
-    assert torch.isfinite(foretold.test[[0, -1]]).all()  # one step is no divergence, and none has no step at all
-    assert torch.isnan(foretold.test[1]).all()
-    assert torch.isnan(foretold.train[1]).all()
-    with pytest.raises(StudyError, match="training diverges by stopping time 1"):
-        foretold.matrix(1)
+    predicted = ng.predict_tasks(network, stream, learning_rate=20.0, steps=[1, 40])
+    assert torch.isfinite(predicted.test[[0, -1]]).all()  # one step is no divergence, and none has no step at all
+    assert torch.isnan(predicted.test[1]).all()
+    assert torch.isnan(predicted.train[1]).all()
+    with pytest.raises(StudyError, match="training diverges within training budget 1"):
+        predicted.matrix(1)
 
 
 def test_the_overlap_of_tasks_is_that_of_their_kernels():

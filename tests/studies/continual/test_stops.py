@@ -1,4 +1,4 @@
-"""Stopping times in steps and epochs, training scores, learning rates by width, and what width saves at each."""
+"""Training budgets in steps and epochs, training scores, learning rates by width, and what width saves at each."""
 
 import copy
 import math
@@ -37,7 +37,7 @@ def problem(**training):
     return tiny(training=training, kernels=[]).problems[0]
 
 
-def test_epochs_are_stopping_times_in_passes_over_a_task():
+def test_epochs_are_training_budgets_in_passes_over_a_task():
     """Of 12 examples in batches of 5 a pass is two updates: what does not fill a batch is left out."""
     epochs = {k: v for k, v in SGD.items() if k != "steps"} | {"epochs": [1, 6]}
     assert problem(**epochs).stops == [2, 12]
@@ -60,7 +60,7 @@ def test_tasks_are_left_at_a_training_score_or_it_is_not_reached():
     found = compute(tiny(training=never, kernels=["infinite"]).cells()[0])
     assert math.isnan(found["curves"]["forgetting_at_score"][0])
     assert not found["diverged"]
-    assert "forgetting_at_score_long" not in found["scalars"]  # of stopping times alone
+    assert "forgetting_at_score_long" not in found["scalars"]  # of training budgets alone
 
 
 def test_scores_that_no_network_reaches_are_inconclusive_in_one_line(tmp_path):
@@ -69,7 +69,7 @@ def test_scores_that_no_network_reaches_are_inconclusive_in_one_line(tmp_path):
     runs = ng.run(study, tmp_path / "store", engine=Here(), progress=False)
     (verdict,) = (v for v in assess(runs) if v.claim.key == "width_helps_at_score_99_5")
     assert verdict.state == "inconclusive"
-    assert "did not score 99.5 % on every task by the last stopping time" in verdict.sentence
+    assert "did not score 99.5 % on every task within the largest training budget" in verdict.sentence
     keys = [v.claim.key for v in assess(runs) if v.claim.key.startswith("width_helps")]
     assert keys[:2] == ["width_helps_after_1", "width_helps_after_2"]
     (table, *_) = study.tables(measured_cells(runs), [])
@@ -211,12 +211,12 @@ def test_classes_come_in_an_order_drawn_by_the_seed():
 
 
 def test_networks_with_batch_statistics_are_measured_and_not_held_against_the_kernel():
-    def normalised(width, in_features, n_outputs):
+    def normalized(width, in_features, n_outputs):
         return nn.Sequential(
             nn.Linear(in_features, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, n_outputs)
         )
 
-    study = ng.ContinualStudy.preset("smoke", model=normalised, widths=[8], problems=["rotated"], n_train=12)
+    study = ng.ContinualStudy.preset("smoke", model=normalized, widths=[8], problems=["rotated"], n_train=12)
     found = compute(study.cells()[0])
     assert math.isfinite(found["scalars"]["forgetting_long"])
     assert "batch statistics" in found["not_asked"]["gap_initial_long"]
@@ -224,7 +224,7 @@ def test_networks_with_batch_statistics_are_measured_and_not_held_against_the_ke
 
 
 @pytest.mark.parametrize("architecture", ["convnet", "wideresnet"])
-def test_networks_for_images_may_be_normalised(architecture):
+def test_networks_for_images_may_be_normalized(architecture):
     model = {"architecture": architecture, "weight_std": 1.4}
     images = {"name": "digits", "n_train": 12, "n_test": 10, "options": {"scaling": "unit_norm"}}
     training = {"optimizer": "sgd", "learning_rate": 0.05, "steps": [2, 20]}

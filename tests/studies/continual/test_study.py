@@ -62,8 +62,8 @@ def test_forgetting_is_that_of_the_matrix_that_is_kept(measured):
     assert scalars["forgetting_long"] == pytest.approx(matrix.forgetting("max_minus_last"), abs=EXACT)
     assert scalars["average_long"] == pytest.approx(matrix.average_accuracy, abs=EXACT)
     assert scalars["learning_long"] == pytest.approx(matrix.learning_accuracy, abs=EXACT)
-    foretold = torch.tensor(measured["curves"]["scores_initial_long"], dtype=torch.float64).reshape(3, 3)
-    gap = (foretold - scores)[torch.ones(3, 3, dtype=torch.bool).tril()].abs().mean()
+    predicted = torch.tensor(measured["curves"]["scores_initial_long"], dtype=torch.float64).reshape(3, 3)
+    gap = (predicted - scores)[torch.ones(3, 3, dtype=torch.bool).tril()].abs().mean()
     assert scalars["gap_initial_long"] == pytest.approx(float(gap), abs=EXACT)
     assert measured["curves"]["stops"] == [2.0, 15.0]
     assert scalars["forgetting_short"] == measured["curves"]["forgetting"][0]
@@ -100,10 +100,10 @@ def test_a_run_that_diverges_is_reported_and_the_cell_goes_on():
     assert result["scalars"]["forgetting_long"] == math.inf
     assert math.isnan(result["scalars"]["learning_long"])
     claims = {claim.key: claim for claim in tiny().claims()}
-    assert not claims["kernel_still_long"].holds(result["scalars"]["kernel_change_long"])
+    assert not claims["kernel_constant_long"].holds(result["scalars"]["kernel_change_long"])
 
 
-def test_optimisers_that_no_kernel_predicts_are_measured_without():
+def test_optimizers_that_no_kernel_predicts_are_measured_without():
     training = {
         "optimizer": "adam",
         "learning_rate": 0.01,
@@ -139,7 +139,7 @@ def test_what_makes_no_sense_is_refused_in_words(changes, words):
         tiny(**changes)
 
 
-def test_the_linearised_twin_does_what_the_kernel_at_the_start_says():
+def test_the_linearized_model_does_what_the_kernel_at_the_start_says():
     """In single precision; of 25 test examples a task none is decided otherwise. The network itself errs."""
     scalars = compute(tiny(linearized=True).cells()[0])["scalars"]
     assert scalars["gap_twin"] == 0

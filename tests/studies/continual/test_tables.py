@@ -1,4 +1,4 @@
-"""Tables of the continual study: forgetting foretold and observed at every width."""
+"""Tables of the continual study: forgetting predicted and observed at every width."""
 
 import copy
 import math
@@ -28,7 +28,7 @@ def measured(tmp_path_factory):
 
 def entries(cells):
     """By width and heading."""
-    title = "Forgetting foretold and observed, width by width: tiny"
+    title = "Forgetting predicted and observed, width by width: tiny"
     (table,) = (t for t in tables({"tiny": cells}, []) if t.title == title)
     return {row[0]: dict(zip(table.columns[1:], row[1:], strict=True)) for row in table.rows}
 

@@ -44,7 +44,7 @@ def test_the_page_answers_and_shows_everything(folder, runs):
     figures = ng.UncertaintyStudy.preset("smoke").figures()
     for key in (*(claim.key for claim in claims), *(f"figure-{figure.key}" for figure in figures)):
         section = page.partition(f'id="uncertainty-{key}"')[2].partition("</figure>")[0]
-        # Few members leave the claims about moments undecidable: they are said to have nothing to show.
+        # Few members leave the claims about moments inconclusive: they are said to have nothing to show.
         assert f'data-chart="uncertainty-{key}-1"' in section or "Nothing to draw" in section
     assert page.count('data-chart="') > 2 * page.count("Nothing to draw")
     assert {r.claim for r in read_verdicts(folder / "verdicts.json")} == {claim.key for claim in claims}

@@ -1,4 +1,4 @@
-"""The door to all streams: one function, one name for each kind."""
+"""Loads all streams: one function, one name for each kind."""
 
 import inspect
 from collections.abc import Callable

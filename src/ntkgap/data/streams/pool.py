@@ -112,7 +112,7 @@ class Appearance:
             return x
         if x.ndim != 4:
             raise DataError(
-                f"shrink={self.shrink} takes the mean of neighbouring pixels of images [n, C, H, W], but x has "
+                f"shrink={self.shrink} takes the mean of neighboring pixels of images [n, C, H, W], but x has "
                 f"shape {tuple(x.shape)}; leave shrink out"
             )
         side = min(x.shape[-2:])

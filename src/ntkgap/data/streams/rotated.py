@@ -70,7 +70,7 @@ def rotated(
     look, source = Appearance(scaling, targets, flatten, shrink), source_of(data, root, target)
     if not source.has_images:
         raise DataError(
-            f"{source.name} holds no images [n, C, H, W] to rotate; give x four axes (grey pictures [n, H, W] as "
+            f"{source.name} holds no images [n, C, H, W] to rotate; give x four axes (gray pictures [n, H, W] as "
             "x[:, None], flat ones by x.reshape(n, C, H, W)), or choose the kind 'permuted'"
         )
     pool = source.draw_shares(1 if same_examples else tasks, n_train, n_test, seed)
@@ -87,7 +87,7 @@ def rotated(
 
 
 def rotate(images: Tensor, degrees: float) -> Tensor:
-    """Turn images [n, C, H, W] counter-clockwise about their centre: bilinear, zeros from outside, same size."""
+    """Turn images [n, C, H, W] counter-clockwise about their center: bilinear, zeros from outside, same size."""
     if degrees % FULL_TURN == 0:
         return images
     turned = ndimage.rotate(images.numpy(), degrees, axes=(-1, -2), order=1, reshape=False)

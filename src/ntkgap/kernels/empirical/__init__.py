@@ -3,7 +3,7 @@
 How it works. A network is run on a handful of examples while every torch function that touches a parameter is
 watched (``tracing``). For functions with a rule (``rules``) it is enough to remember what the layer saw and
 where in autograd's graph the gradient of what it returned will arrive; the gradient of its parameters is then
-a short sum of outer products (``factors``) that is never written out. Before this is believed it is put to
+a short sum of outer products (``factors``) that is never written out. Before this is used it is put to
 the test against autograd (``recipe``); what fails, or has no rule, falls back to explicit per-example
 gradients (``fallback``), and networks that have none are refused (``refusals``). Kernels are products of
 factors, taken in the cheapest of several exact orders (``orders``, ``contraction``) and in blocks that fit

@@ -141,7 +141,7 @@ def _buffer(like: Tensor, count: int, shape: torch.Size, examples_first: bool) -
 
 
 def _share_equal(grads: list[Tensor]) -> None:
-    """Let neighbours with the same gradient share it: a layer and the bias that is added to what it returns.
+    """Let neighbors with the same gradient share it: a layer and the bias that is added to what it returns.
 
     Their contributions are then contracted in one product.
     """

@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor
 
+from ntkgap.kernels.empirical.autograd_check import check_separate, disagreeing
 from ntkgap.kernels.empirical.collect import TOGETHER, structured_terms, trace
 from ntkgap.kernels.empirical.factors import Rows
 from ntkgap.kernels.empirical.fallback import per_example_gradients
 from ntkgap.kernels.empirical.inputs import Inputs
 from ntkgap.kernels.empirical.parts import Part
 from ntkgap.kernels.empirical.point import Point
-from ntkgap.kernels.empirical.proof import check_separate, disagreeing
 from ntkgap.kernels.empirical.recipe import Recipe
 from ntkgap.kernels.empirical.terms import Term, merged
 
@@ -26,7 +26,7 @@ class Evaluation:
     """The network at some examples, ready for backward passes.
 
     With ``strict`` what was not planned for is not done: ``terms`` raises :class:`Replanned` where the recipe does
-    not hold, before it takes the memory of the fallback. ``room``: see ``structured_terms``. ``proved``: the
+    not hold, before it takes the memory of the fallback. ``room``: see ``structured_terms``. ``checked``: the
     factors were compared with autograd before, at these inputs and other parameters, and are not again.
 
     Attributes:
@@ -41,16 +41,16 @@ class Evaluation:
         recipe: Recipe,
         strict: bool = False,
         room: int = TOGETHER,
-        proved: bool = False,
+        checked: bool = False,
     ) -> None:
         self._point, self._strict, self._planned, self._room = point, strict, recipe.fallback.keys(), room
         self._made = trace(point, x, recipe.decided)
         self.recipe = recipe.matching(self._made)
         self.outputs = self._made.outputs.detach()
-        if len(x) >= 3 and not proved:
+        if len(x) >= 3 and not checked:
             rows = torch.tensor([len(x) // 2, len(x) - 1], device=point.device)
             check_separate(point, self._made, rows, point.values(x[rows]))
-        self._proved = proved
+        self._checked = checked
 
     def terms(self, along: Tensor, examples_first: bool = False) -> dict[str, Term]:
         """Gradients of combinations of the outputs, one merged term a parameter.
@@ -63,12 +63,12 @@ class Evaluation:
         directions = [row.expand(n, -1) for row in along]
         found = structured_terms(self._made, list(self.recipe.layouts), directions, examples_first, self._room)
         terms = {name: merged(uses) for name, uses in found.items() if name not in self.recipe.fallback}
-        if not self._proved:  # the recipe was proved on three examples only
+        if not self._checked:  # the recipe was checked on three examples only
             names = [name for name in self._point.leaves if name not in self.recipe.fallback]
             wrong = disagreeing(self._point, self._made, terms, along, names)
             reason = "its structured gradient fails the check against autograd on some examples"
             self.recipe = self.recipe.without(dict.fromkeys(wrong, reason)) if wrong else self.recipe
-            self._proved = True
+            self._checked = True
         if self._strict and self.recipe.fallback.keys() > self._planned:
             raise Replanned(self.recipe)
         terms = {name: term for name, term in terms.items() if name not in self.recipe.fallback}

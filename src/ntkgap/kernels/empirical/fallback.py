@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 from torch.func import jacrev, vmap
 
+from ntkgap.kernels.empirical.autograd_check import TOLERANCE
 from ntkgap.kernels.empirical.inputs import Inputs
 from ntkgap.kernels.empirical.point import Point
-from ntkgap.kernels.empirical.proof import TOLERANCE
 
 
 def per_example_gradients(

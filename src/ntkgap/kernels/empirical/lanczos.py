@@ -62,7 +62,7 @@ class Krylov:
 
 
 def lanczos(apply: Apply, start: Tensor, steps: int) -> Iterator[Krylov]:
-    """Run Lanczos with full reorthogonalisation in float64, yielding the state after every step.
+    """Run Lanczos with full reorthogonalization in float64, yielding the state after every step.
 
     Ends before ``steps`` where the Krylov space is exhausted (Golub, Van Loan, *Matrix Computations*, §10.3).
     """

@@ -192,10 +192,10 @@ class KernelJob:
         self.symmetric = x2 is None or x2 is x1
         self.x1 = self.point.inputs(x1, "x1")
         self.x2 = self.x1 if x2 is None or self.symmetric else self.point.inputs(x2, "x2")
-        self._proved = recipe is not None  # at other parameters, for x1 alone
-        self.recipe1 = self.recipe2 = recipe or find_recipe(self.point, self.x1, prove=False)
+        self._checked = recipe is not None  # at other parameters, for x1 alone
+        self.recipe1 = self.recipe2 = recipe or find_recipe(self.point, self.x1, check=False)
         if self.x2.kind != self.x1.kind:
-            self.recipe2 = find_recipe(self.point, self.x2, prove=False)
+            self.recipe2 = find_recipe(self.point, self.x2, check=False)
         if self.recipe1.classes != self.recipe2.classes:
             raise DataError(
                 f"the model gives {self.recipe1.classes} outputs for x1 and {self.recipe2.classes} for x2"
@@ -244,7 +244,7 @@ class KernelJob:
             try:
                 return self._run(progress, layerwise)
             except Replanned as found:
-                self._proved = False
+                self._checked = False
                 self.leave_to_fallback(found.recipe.fallback)
 
     def _run(self, progress: bool, layerwise: bool) -> Tensor | dict[str, Tensor]:
@@ -263,7 +263,7 @@ class KernelJob:
             if held is None or held[0] != i:
                 held = None  # frees the last block before the next is evaluated
                 rows = Evaluation(
-                    self.point, self.x1[i], self.recipe1, strict=True, room=room, proved=self._proved
+                    self.point, self.x1[i], self.recipe1, strict=True, room=room, checked=self._checked
                 )
                 held = (i, rows, _Held(self.outputs, self.plan.classes))
             _, rows, cache = held
@@ -271,7 +271,7 @@ class KernelJob:
             columns = rows
             if not same:
                 columns = Evaluation(
-                    self.point, self.x2[j], self.recipe2, strict=True, room=room, proved=self._proved
+                    self.point, self.x2[j], self.recipe2, strict=True, room=room, checked=self._checked
                 )
             for chosen, along in self._combinations():
                 terms1 = cache.terms(rows, along)

@@ -171,7 +171,7 @@ class Part:
 
 @dataclass
 class Derived(Part):
-    """What a network computes from its parameters alone: a pruned, normalised or low-rank weight.
+    """What a network computes from its parameters alone: a pruned, normalized or low-rank weight.
 
     Attributes:
         leaves: the parameters it depends on, by name.

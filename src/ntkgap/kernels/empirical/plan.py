@@ -9,7 +9,7 @@ from ntkgap.kernels.empirical.point import Point
 from ntkgap.kernels.empirical.recipe import Recipe, Shape
 from ntkgap.one_line import one_line
 
-#: The part of a budget that is planned with; the allocator loses the rest between blocks of different sizes.
+#: The fraction of a budget that is planned with; the allocator loses the rest between blocks of different sizes.
 USABLE = 0.7
 
 
@@ -103,7 +103,7 @@ def make_plan(recipe: Recipe, outputs: str, n1: int, n2: int, symmetric: bool, p
 
 
 def _fixed_bytes(recipe: Recipe, point: Point) -> int:
-    """Memory that does not depend on how many examples are held: parameters in another type, and the proof."""
+    """Memory that does not depend on how many examples are held: parameters in another type, and checks."""
     parameters = sum(recipe.entries.values()) * point.float_dtype.itemsize
     cast = parameters if point.dtype is not None else 0
     largest = max(recipe.entries.values(), default=0) * point.float_dtype.itemsize

@@ -1,4 +1,4 @@
-"""Decide, on a few examples, how the Jacobian of a network can be had, and prove it before it is used."""
+"""Decide, on a few examples, how the Jacobian of a network is computed, and check that against autograd."""
 
 from dataclasses import dataclass, field, replace
 
@@ -6,18 +6,18 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import ModelError, NtkgapError
+from ntkgap.kernels.empirical.autograd_check import (
+    check_separate,
+    disagreeing,
+    is_separable,
+    refuse_hidden,
+)
 from ntkgap.kernels.empirical.collect import Layout, Trace, structured_terms, trace
 from ntkgap.kernels.empirical.factors import Lookup, Rows
 from ntkgap.kernels.empirical.inputs import Inputs
 from ntkgap.kernels.empirical.parts import Derived
 from ntkgap.kernels.empirical.patches import Patches
 from ntkgap.kernels.empirical.point import Point
-from ntkgap.kernels.empirical.proof import (
-    check_separate,
-    disagreeing,
-    is_separable,
-    refuse_hidden,
-)
 from ntkgap.kernels.empirical.refusals import explained, refuse_coupling_layers
 from ntkgap.kernels.empirical.rules.local import Local
 from ntkgap.kernels.empirical.terms import Term, merged
@@ -85,7 +85,7 @@ class Shape:
     into: int = 0
 
 
-def find_recipe(point: Point, x: Tensor | Inputs, prove: bool = True) -> Recipe:
+def find_recipe(point: Point, x: Tensor | Inputs, check: bool = True) -> Recipe:
     """Trace the network on two and on three examples and settle what each use is.
 
     The axis that grows with the number of examples is the axis of examples. Outputs that change with the
@@ -95,7 +95,7 @@ def find_recipe(point: Point, x: Tensor | Inputs, prove: bool = True) -> Recipe:
     Args:
         point: the network.
         x: inputs, n examples.
-        prove: False to leave the test to the evaluation of each block, which makes it again in any case; rows
+        check: False to leave the test to the evaluation of each block, which makes it again in any case; rows
             of several kinds in one axis are tested all the same, to tell them apart.
 
     Raises:
@@ -103,10 +103,10 @@ def find_recipe(point: Point, x: Tensor | Inputs, prove: bool = True) -> Recipe:
     """
     refuse_coupling_layers(point.model)
     with explained(point.model):
-        return _found(point, point.inputs(x), prove)
+        return _found(point, point.inputs(x), check)
 
 
-def _found(point: Point, x: Inputs, prove: bool) -> Recipe:
+def _found(point: Point, x: Inputs, check: bool) -> Recipe:
     three, large = _probe(point, x)
     small, graph_bytes = _traced_with_memory(point, three[:2])
     pairs = zip(small.sizes, large.sizes, strict=False)
@@ -141,7 +141,7 @@ def _found(point: Point, x: Inputs, prove: bool) -> Recipe:
             reason = f"{use.call.rule.name} is applied to all examples at once"
             fallback |= {name: reason for part in use.call.roles.values() for name in part.names}
     merged_rows = any(at and use.shape[at.axis] > 3 for use, at in zip(large.uses, layouts, strict=True))
-    layouts, failed, shapes = _settle(point, large, layouts, fallback, prove or merged_rows)
+    layouts, failed, shapes = _settle(point, large, layouts, fallback, check or merged_rows)
     fallback |= dict.fromkeys(failed, "its structured gradient failed the check against autograd")
     layouts = _skip(large.uses, layouts, fallback)
     shapes |= {name: Shape("rows", point.leaves[name].numel()) for name in fallback}
@@ -193,11 +193,11 @@ def _probe(point: Point, x: Inputs) -> tuple[Inputs, Trace]:
 
 
 def _settle(
-    point: Point, made: Trace, layouts: list[Layout | None], fallback: dict[str, str], prove: bool
+    point: Point, made: Trace, layouts: list[Layout | None], fallback: dict[str, str], check: bool
 ) -> tuple[list[Layout | None], list[str], dict[str, Shape]]:
     """Try the layouts; where the check fails on merged rows, try the other order of rows."""
     layouts = _skip(made.uses, layouts, fallback)
-    failed, shapes = _failing(point, made, layouts, fallback, prove)
+    failed, shapes = _failing(point, made, layouts, fallback, check)
     merged_rows = [
         at is not None
         and made.uses[u].shape[at.axis] > made.outputs.shape[0]
@@ -208,7 +208,7 @@ def _settle(
         turned = [
             replace(at, inner=True) if at and turn else at for at, turn in zip(layouts, merged_rows, strict=True)
         ]
-        still, other_shapes = _failing(point, made, turned, fallback, prove)
+        still, other_shapes = _failing(point, made, turned, fallback, check)
         if len(still) < len(failed):
             return turned, still, other_shapes
     return layouts, failed, shapes
@@ -268,11 +268,11 @@ def _traced_with_memory(point: Point, x: Inputs) -> tuple[Trace, int]:
 
 
 def _failing(
-    point: Point, made: Trace, layouts: list[Layout | None], fallback: dict[str, str], prove: bool
+    point: Point, made: Trace, layouts: list[Layout | None], fallback: dict[str, str], check: bool
 ) -> tuple[list[str], dict[str, Shape]]:
-    """Parameters that fail the proof in one random combination of the outputs, and the sizes of all factors.
+    """Parameters that fail the check in one random combination of the outputs, and the sizes of all factors.
 
-    Without ``prove`` only parameters whose use was not seen are put to the test.
+    Without ``check`` only parameters whose use was not seen are tested.
     """
     names = [name for name in point.leaves if name not in fallback]
     n, c = made.outputs.shape
@@ -280,7 +280,7 @@ def _failing(
     u = torch.randn(1, c, generator=generator, dtype=torch.float64).to(made.outputs)
     found = structured_terms(made, layouts, [u[0].expand(n, c)])
     terms = {name: merged(uses) for name, uses in found.items() if name in names}
-    suspects = names if prove else [name for name in names if name not in terms]
+    suspects = names if check else [name for name in names if name not in terms]
     return disagreeing(point, made, terms, u, suspects), {name: shape_of(term) for name, term in terms.items()}
 
 

@@ -98,9 +98,9 @@ def _fault(module: nn.Module) -> tuple[str, str] | None:
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
         remedy = "call model.eval() to use the running statistics, or replace it with nn.GroupNorm"
         if module.training:
-            return "normalises over the batch in train mode: every output depends on every example", remedy
+            return "normalizes over the batch in train mode: every output depends on every example", remedy
         if module.running_mean is None:
-            return "keeps no running statistics and always normalises over the batch", remedy.split(", or ")[1]
+            return "keeps no running statistics and always normalizes over the batch", remedy.split(", or ")[1]
         return None
     if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.scale_grad_by_freq:
         return (

@@ -1,5 +1,6 @@
-"""Jacobians and kernels of one network again and again: what was proved once is believed, and watched."""
+"""Jacobians and kernels of one network again and again: what was checked once is trusted, and watched."""
 
+import warnings
 from typing import Any
 
 import torch
@@ -17,10 +18,10 @@ from ntkgap.kernels.modes import neutral
 class RepeatedJacobian:
     """The Jacobian of a network that changes less often than it is asked, as a bandit's does.
 
-    ``jacobian`` casts the parameters and proves the factors against autograd in every call, which for a few
+    ``jacobian`` casts the parameters and checks the factors against autograd in every call, which for a few
     inputs of a wide network takes most of the time. Here both are done at the first call and at the first one
     after ``refresh``, for each shape that examples have. Between them a forward pass is still checked to do what
-    the proved one did; where it does not, or where a parameter has no factors, the full way is taken.
+    the checked one did; where it does not, or where a parameter has no factors, the full way is taken.
 
     Args:
         model: maps [n, ...] to [n] or [n, C].
@@ -38,7 +39,7 @@ class RepeatedJacobian:
         # A point shares the memory of parameters it need not cast, and later training would reach it.
         own = {name: p.detach().clone() for name, p in self._model.named_parameters()}
         self._point = Point(self._model, None, self._dtype, values=own)
-        self._proved: set[tuple] = set()
+        self._checked: set[tuple] = set()
 
     @neutral()
     def __call__(self, x: Any) -> Jacobian:
@@ -53,10 +54,10 @@ class RepeatedJacobian:
         recipe = self._recipes.get(kind)
         if recipe is None:
             recipe = find_recipe(self._point, x)
-        if kind not in self._proved or recipe.fallback:
+        if kind not in self._checked or recipe.fallback:
             found = jacobian_at(self._point, x, recipe)
             self._recipes[kind] = found.recipe
-            self._proved.add(kind)
+            self._checked.add(kind)
             return found
         made = trace(self._point, x, recipe.decided)
         if recipe.matching(made) is not recipe:
@@ -73,10 +74,10 @@ class RepeatedJacobian:
 class RepeatedKernel:
     """The kernel of a network at the same inputs as it is trained.
 
-    ``empirical_ntk`` proves the factors against autograd in every call, for as much as a backward pass and their
-    product. Here that is done by ``prove``; a later call only checks that the forward pass does what the proved
-    ones did, and takes the full way where it does not. Prove it at points where no gradient vanishes: at a zero
-    there is nothing to see.
+    ``empirical_ntk`` checks the factors against autograd in every call, for as much as a backward pass and their
+    product. Here that is done by ``checked``; a later call only looks whether the forward pass does what the
+    checked ones did, and takes the full way where it does not. Check it at points where no gradient vanishes: at a
+    zero there is nothing to see.
 
     Args:
         memory_budget: bytes to use; by default half of what is free.
@@ -86,22 +87,28 @@ class RepeatedKernel:
         self._budget = memory_budget
         self._recipe: Recipe | None = None
 
-    def prove(self, model: nn.Module, x: Any, layerwise: bool = False) -> dict[str, Tensor]:
-        """The kernel with all proofs; parameters that fell back before, fall back.
+    def checked(self, model: nn.Module, x: Any, layerwise: bool = False) -> dict[str, Tensor]:
+        """The kernel, checked against autograd; parameters that fell back before, fall back.
 
         Raises:
             ModelError, DataError, KernelError: as ``empirical_ntk``.
         """
-        return self._run(model, x, layerwise, proved=False)
+        return self._run(model, x, layerwise, checked=False)
+
+    def prove(self, model: nn.Module, x: Any, layerwise: bool = False) -> dict[str, Tensor]:
+        """The old name of ``checked``."""
+        message = "RepeatedKernel.prove is now RepeatedKernel.checked; the old name will go"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return self.checked(model, x, layerwise)
 
     def __call__(self, model: nn.Module, x: Any, layerwise: bool = False) -> dict[str, Tensor]:
         """The full kernel, [n, n, C, C], by the name of the layer, "" for all where they are not kept apart."""
-        return self._run(model, x, layerwise, proved=self._recipe is not None)
+        return self._run(model, x, layerwise, checked=self._recipe is not None)
 
-    def _run(self, model: nn.Module, x: Any, layerwise: bool, proved: bool) -> dict[str, Tensor]:
-        recipe = self._recipe if proved else None
+    def _run(self, model: nn.Module, x: Any, layerwise: bool, checked: bool) -> dict[str, Tensor]:
+        recipe = self._recipe if checked else None
         job = KernelJob(model, x, None, "full", None, self._budget, None, recipe)
-        if not proved and self._recipe is not None:
+        if not checked and self._recipe is not None:
             job.leave_to_fallback(self._recipe.fallback)
         found = job.run(False, layerwise)
         self._recipe = job.recipe1

@@ -130,9 +130,7 @@ class SymmetricOperator(ABC):
             KernelError: if the operator is indefinite or zero: its eigenvalues then have no shares.
         """
         if not self.semidefinite:
-            raise KernelError(
-                "this operator is indefinite: its eigenvalues have no shares, hence no effective rank"
-            )
+            raise KernelError("this operator is indefinite: its eigenvalues have no shares and no effective rank")
         entropies, traces = (
             torch.empty(samples, dtype=torch.float64),
             torch.empty(samples, dtype=torch.float64),
@@ -146,7 +144,7 @@ class SymmetricOperator(ABC):
             entropies[s] = -(weights @ torch.xlogy(values, values))
         trace = traces.mean()
         if not trace > 0:
-            raise KernelError("this operator is zero: its eigenvalues have no shares, hence no effective rank")
+            raise KernelError("this operator is zero: its eigenvalues have no shares and no effective rank")
         # Σ −p log p with p = λ / tr K; the first-order error of a ratio of two means.
         entropy = entropies.mean() / trace + trace.log()
         spread = (entropies - entropies.mean()) / trace - (traces - trace) * (entropies.mean() / trace - 1) / trace

@@ -7,7 +7,7 @@ was made of parameters alone, passes through :class:`Recorder`:
 * a function of parameters alone that only rearranges or rescales one (``weight.t()``, ``0.5 * bias``, a chunk,
   rows of a table of positions) gives a :class:`~ntkgap.kernels.empirical.parts.Part`, which stands for the
   parameter from then on; any other gives a :class:`~ntkgap.kernels.empirical.parts.Derived` tensor (a pruned or
-  normalised weight), whose gradient is passed on to the parameters;
+  normalized weight), whose gradient is passed on to the parameters;
 * a function of data and parameters with a rule (see ``rules``) gives a :class:`Use`: what the layer saw and the
   place in autograd's graph where the gradient with respect to its output arrives. One without a rule of its own is
   differentiated example by example, alone (``rules.local``);

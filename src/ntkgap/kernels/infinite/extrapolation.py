@@ -1,4 +1,4 @@
-"""What means over networks of two widths say of infinite width, and whether it can be believed."""
+"""What means over networks of two widths say of infinite width, and whether it can be trusted."""
 
 import warnings
 
@@ -46,7 +46,7 @@ def extrapolate(
         )
         if relative > NO_LIMIT:
             raise KernelError(
-                f"{what}: it does not tend to a limit at these widths. Build networks in NTK parametrisation (in "
+                f"{what}: it does not tend to a limit at these widths. Build networks in NTK parametrization (in "
                 "the standard one Θ grows with the width, in the mean-field one Σ vanishes), or much wider ones"
             )
         doubt = f"{what}: about half the square of that is left after extrapolation; take a larger width"

@@ -29,10 +29,10 @@ def find_initialization(
     declared: Initialization | None = None,
     default: float | None = None,
 ) -> Initialization:
-    """Initialisation of a dense or convolutional layer.
+    """Initialization of a dense or convolutional layer.
 
     In this order: what the user gave for the layer; what the layer declares itself (ntkgap's own do); the first
-    of PyTorch's customary initialisations that its weights may have been drawn from: the default U(±1/√fan_in),
+    of PyTorch's customary initializations that its weights may have been drawn from: the default U(±1/√fan_in),
     then He, LeCun and Glorot, uniform or normal.
 
     Args:
@@ -78,7 +78,7 @@ def torch_default(weight: Tensor, bias: Tensor | None) -> Initialization | None:
 
 
 def find_table(name: str, table: Tensor, given: Mapping[str, Initialization]) -> tuple[Initialization, bool]:
-    """Initialisation of an embedding or of learned positions, and whether its entries are normal.
+    """Initialization of an embedding or of learned positions, and whether its entries are normal.
 
     What the user gave; else the first that fits of zeros, N(0, 1) (``nn.Embedding``), N(0, 0.02²) (BERT, GPT-2,
     vision transformers) and N(0, 1/width). Rows of zeros, as for padding, are left out.
@@ -104,7 +104,7 @@ def find_table(name: str, table: Tensor, given: Mapping[str, Initialization]) ->
     if not fitting:
         raise ModelError(
             f"the entries of {name!r} have a standard deviation of {rms:.4g} and do not look drawn from N(0, 1), "
-            "N(0, 0.02²) or N(0, 1/width). Infinite-width kernels describe a network at initialisation: pass one "
+            "N(0, 0.02²) or N(0, 1/width). Infinite-width kernels describe a network at initialization: pass one "
             f"that has not been trained, say what it was drawn from with initializations={{{name!r}: "
             "Initialization(weight_scale, weight_std)}, or keep a table that stays as it is in a buffer and look "
             "it up with F.embedding"
@@ -127,19 +127,19 @@ def _weight_std(layer: str, weight: Tensor, default: float, remedy: str) -> floa
         relative = rms * math.sqrt(weight[0].numel())
         raise ModelError(
             f"the weights of {layer!r} have a standard deviation of {rms:.4g} = {relative:.4g}/√fan_in; no "
-            "customary initialisation gives that. Infinite-width kernels describe a network at initialisation: "
+            "customary initialization gives that. Infinite-width kernels describe a network at initialization: "
             f"pass one that has not been trained, or {remedy}"
         )
     if stds[-1] > 1.001 * stds[0]:
         raise ModelError(
-            f"{layer!r} has only {weight.numel()} weights, which fits several initialisations (standard "
+            f"{layer!r} has only {weight.numel()} weights, which fits several initializations (standard "
             f"deviations {', '.join(f'{std:.4g}' for std in stds)}); {remedy}"
         )
     return stds[0]
 
 
 def _customary_stds(weight: Tensor) -> Iterator[float]:
-    """Standard deviations of the customary initialisations, PyTorch's default first."""
+    """Standard deviations of the customary initializations, PyTorch's default first."""
     fan_in, receptive = weight[0].numel(), weight[0, 0].numel()
     fan_out = len(weight) * receptive
     for variance in (1 / (3 * fan_in), 2 / fan_in, 1 / fan_in, 2 / (fan_in + fan_out), 2 / fan_out, 1 / fan_out):

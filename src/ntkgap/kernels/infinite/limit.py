@@ -51,7 +51,7 @@ def infinite_width(
 
     The model is traced with ``torch.fx`` into the recursion of its covariance Σ ("NNGP") and tangent kernel Θ
     over layers; its present weights are not used, only the distribution they were drawn from. Followed are:
-    dense, convolutional and transposed convolutional layers (NTK, standard and other parametrisations; zero,
+    dense, convolutional and transposed convolutional layers (NTK, standard and other parametrizations; zero,
     circular, reflecting and replicating padding; strides, dilation), scalar nonlinearities (closed forms where
     they exist, else quadrature with an error bound), average and adaptive average pooling, interpolation, means
     over positions, Flatten, constant matrices over positions (graphs), embeddings of tokens, learned positions,
@@ -60,13 +60,13 @@ def infinite_width(
     weights is computed as it is. Frozen parameters (``requires_grad=False``) do not contribute to Θ. For other
     networks there is :func:`infinite_width_monte_carlo`.
 
-    In NTK parametrisation the kernels do not depend on the model's width. In standard parametrisation Θ grows with
+    In NTK parametrization the kernels do not depend on the model's width. In standard parametrization Θ grows with
     the width; it is the one at the widths of this model.
 
     Args:
-        model: a network mapping [n, ...] to [n, C], at initialisation.
+        model: a network mapping [n, ...] to [n, C], at initialization.
         initializations: what layers were drawn from, by name of layer, where neither the layer says so itself
-            (ntkgap's own) nor its weights look like a customary initialisation of PyTorch. That is told from their
+            (ntkgap's own) nor its weights look like a customary initialization of PyTorch. That is told from their
             variance and range, so to within sampling error.
 
     Raises:
@@ -139,7 +139,7 @@ class InfiniteWidth:
         dtype: torch.dtype | None = None,
         progress: bool = False,
     ) -> Tensor:
-        """Covariance Σ of an output at initialisation, [n1, n2]; arguments as for :meth:`kernels`."""
+        """Covariance Σ of an output at initialization, [n1, n2]; arguments as for :meth:`kernels`."""
         return self._evaluate(x1, x2, False, diagonal, memory_budget, dtype, progress).nngp
 
     def ntk(

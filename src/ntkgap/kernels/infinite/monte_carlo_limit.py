@@ -55,7 +55,7 @@ def infinite_width_monte_carlo(
 
     Args:
         build: makes a network [n, ...] -> [n, C] of a given width with fresh random weights, in NTK
-            parametrisation, or another in which kernels have a limit; more outputs C make better estimates.
+            parametrization, or another in which kernels have a limit; more outputs C make better estimates.
         width: of the wider networks, m; a multiple of 4.
         draws: networks at each width, at least 2; standard errors fall like 1/√draws.
         seed: of the random numbers that torch draws while networks are built; its global generators are not
@@ -107,7 +107,7 @@ class MonteCarloLimit:
         dtype: torch.dtype | None = None,
         progress: bool = False,
     ) -> Tensor:
-        """Covariance Σ of an output at initialisation, [n1, n2]; arguments as for :meth:`kernels`."""
+        """Covariance Σ of an output at initialization, [n1, n2]; arguments as for :meth:`kernels`."""
         return self._estimate("Σ", x1, x2, diagonal, memory_budget, dtype, progress)[0][0]
 
     def ntk(

@@ -109,7 +109,7 @@ class Tile:
         recording: the pairs are (x, x): their variances are not known yet, but noted.
         with_ntk: whether Θ is wanted.
         single: whether float32 does for what no small difference is taken of any more.
-        noted: variances Σ(x, x) at equal positions, by activation or normalisation and field, [*positions, b].
+        noted: variances Σ(x, x) at equal positions, by activation or normalization and field, [*positions, b].
     """
 
     left: Side

@@ -18,7 +18,7 @@ NO_LIMIT: tuple[tuple[tuple[type[nn.Module], ...], str], ...] = (
     ),
     (
         (nn.modules.instancenorm._InstanceNorm,),
-        "normalises single channels, whose statistics stay random at any width; use GroupNorm with several "
+        "normalizes single channels, whose statistics stay random at any width; use GroupNorm with several "
         "channels a group",
     ),
     (

@@ -17,7 +17,7 @@ class Field:
         zero_mean: whether their expectation is zero.
         sources: the layers whose weights they are linear or pointwise in; fields with disjoint sources are
             uncorrelated if one of them has zero mean.
-        scales: whether trained scales of a normalisation were the last to act on every channel. Their part of Θ is
+        scales: whether trained scales of a normalization were the last to act on every channel. Their part of Θ is
             the square of the channel itself: not a constant, as that of weights, and correlated with the slope of
             a nonlinearity. "shared" and "own" say whether positions share them; that part is not in Θ yet. "mixed"
             says that it is, but that other channels or positions have been mixed in.

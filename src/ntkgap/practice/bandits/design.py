@@ -4,9 +4,9 @@ In full it is never formed: with s = mλ and the Gram matrix K of the seen gradi
 
 .. math:: \tfrac1m\, g^\top Z^{-1} g = \frac{k_{**} - k^\top (K + m\lambda I)^{-1} k}{m \lambda}
 
-(Woodbury's identity). m = 1 in the NTK parametrisation, where the 1/√m of the source is inside of the network: a
-weight W = w/√m has ∂f/∂w = (∂f/∂W)/√m, hence Σ ggᵀ/m of the source is Σ ggᵀ here, and ½mλ‖W − W₀‖² is
-½λ‖w − w₀‖². In the standard parametrisation of the source m is the width.
+(Woodbury's identity). m = 1 in the NTK parametrization, where the 1/√m of the source is inside of the network: a
+weight W = w/√m has ∂f/∂w = (∂f/∂W)/√m, so that Σ ggᵀ/m of the source is Σ ggᵀ here, and ½mλ‖W − W₀‖² is
+½λ‖w − w₀‖². In the standard parametrization of the source m is the width.
 """
 
 from abc import ABC, abstractmethod

@@ -18,8 +18,8 @@ UNIT_NORM_TOLERANCE = 1e-4
 class Environment:
     """T rounds with K arms.
 
-    What each arm pays in each round is drawn in advance: policies that play the same environment meet the same
-    luck, and differences between them are paired.
+    What each arm pays in each round is drawn in advance: policies that play the same environment get the same
+    rewards, and differences between them are paired.
 
     It is kept on the CPU, wherever the arrays were: a round is a few numbers.
 

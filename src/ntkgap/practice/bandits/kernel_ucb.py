@@ -28,7 +28,7 @@ class KernelUCB(Policy):
     Args:
         kernel: of inputs [n, D] and [m, D], [n, m].
         arms: K.
-        noise: s > 0, variance of the noise (regularisation).
+        noise: s > 0, variance of the noise (regularization).
         exploration: γ, a schedule, or a number for a constant.
         every: rounds from one update of the means to the next, as networks are trained now and then; widths always
             know of all rounds.

@@ -1,4 +1,4 @@
-"""Bandits that explore by the linearised Laplace approximation of their network."""
+"""Bandits that explore by the linearized Laplace approximation of their network."""
 
 import math
 from abc import abstractmethod
@@ -16,7 +16,7 @@ from ntkgap.practice.bandits.reward_model import RewardModel
 
 
 class LaplacePolicy(NeuralPolicy):
-    r"""What Laplace-UCB and Laplace-TS share: the posterior of the network linearised at its present parameters.
+    r"""What Laplace-UCB and Laplace-TS share: the posterior of the network linearized at its present parameters.
 
     With prior N(θ₀, I/δ) and noise σ² the variance of an arm's expected reward is
 
@@ -31,13 +31,13 @@ class LaplacePolicy(NeuralPolicy):
     Args:
         model: the network. Its ``regularization`` is set to δσ², and again whenever the evidence changes it.
         scale: β, by which standard deviations are multiplied.
-        prior_precision: δ; sought by the evidence where it is None, from 1 on.
-        noise_variance: σ²; sought by the evidence where it is None, from 1 on.
-        evidence_every: rounds from one maximisation of the evidence to the next, each at the first training after;
-            a maximisation is an eigendecomposition, O(t³).
-        noise_bounds: parts of the rewards' mean square between which σ² is sought. A network that fits everything
-            it has seen finds that there is no noise, and then explores nothing; without bounds eight decades
-            either way.
+        prior_precision: δ; estimated by the evidence where it is None, from 1 on.
+        noise_variance: σ²; estimated by the evidence where it is None, from 1 on.
+        evidence_every: rounds from one maximization of the evidence to the next, each at the first training after;
+            a maximization is an eigendecomposition, O(t³).
+        noise_bounds: fractions of the rewards' mean square between which σ² is estimated. A network that fits
+            everything it has seen finds that there is no noise, and then explores nothing; without bounds eight
+            decades either way.
 
     Attributes:
         prior_precision: δ in use.
@@ -46,7 +46,7 @@ class LaplacePolicy(NeuralPolicy):
         at_edge: whether the last maximum was on the bounds of the search.
 
     Source: Immer, Bauer, Fortuin, Rätsch, Khan 2021, *Scalable marginal likelihood estimation for model selection
-    in deep learning* (online maximisation of the evidence); Wenger, Dangel, Kristiadi 2023 for its use here.
+    in deep learning* (online maximization of the evidence); Wenger, Dangel, Kristiadi 2023 for its use here.
 
     Raises:
         StudyError: if a number is out of range.
@@ -64,7 +64,7 @@ class LaplacePolicy(NeuralPolicy):
     ) -> None:
         for name, value in {"prior_precision": prior_precision, "noise_variance": noise_variance}.items():
             if value is not None and not 0 < value < math.inf:
-                raise StudyError(f"{name} must be positive and finite, or None to be sought; got {value!r}")
+                raise StudyError(f"{name} must be positive and finite, or None to estimate it; got {value!r}")
         if evidence_every < 1 or not 0 <= scale < math.inf:
             raise StudyError(f"evidence_every ≥ 1 and scale ≥ 0 are needed, got {evidence_every!r} and {scale!r}")
         if noise_bounds is not None and not 0 < noise_bounds[0] < noise_bounds[1] < math.inf:
@@ -95,18 +95,18 @@ class LaplacePolicy(NeuralPolicy):
         """The factor γ = βσ."""
         return self.scale * math.sqrt(self.noise_variance)
 
-    def _linearise(self) -> None:
-        """Linearise anew, and maximise the evidence if it is time."""
+    def _linearize(self) -> None:
+        """Linearize anew, and maximize the evidence if it is time."""
         inputs, outputs, rewards = self.model.history()
         values, gradients = self._present.at(inputs, outputs)
         gram = gradients.products(gradients)
         if None in self.fixed.values() and self.model.seen >= self._next:
-            self._maximise_evidence(gram, values, gradients, rewards.double().cpu())
+            self._maximize_evidence(gram, values, gradients, rewards.double().cpu())
             self._next = self.model.seen + self._every
         self.design = FullDesign(self.model.regularization)
         self.design.replace(gradients, gram)
 
-    def _maximise_evidence(
+    def _maximize_evidence(
         self, gram: Tensor, values: Tensor, gradients: FactoredGradients, rewards: Tensor
     ) -> None:
         """Take δ and σ² of the greatest evidence of ỹ = r − f + J(θ − θ₀)."""

@@ -37,7 +37,7 @@ class NetworkMean(MeanRewards):
 
 
 class KernelRidgeMean(MeanRewards):
-    r"""The linearised network, trained to the end: kernel ridge regression with the NTK at θ₀.
+    r"""The linearized network, trained to the end: kernel ridge regression with the NTK at θ₀.
 
     .. math:: f(x; \theta_0) + k(x)^\top (K + m\lambda I)^{-1} (r - f(X; \theta_0))
 
@@ -64,7 +64,7 @@ class KernelRidgeMean(MeanRewards):
 
 
 class LinearizedMean(MeanRewards):
-    r"""The linearised network, trained exactly as the network is: as many steps, at the same learning rate.
+    r"""The linearized network, trained exactly as the network is: as many steps, at the same learning rate.
 
     Gradient descent moves it in the span of the seen gradients, θ − θ₀ = Σ α_s g_s, and α moves by
     −(η/t)(Kα + f(X; θ₀) − r + mλα) a step. J steps cost Jt² multiplications.
@@ -81,8 +81,8 @@ class LinearizedMean(MeanRewards):
         groups = parameter_groups(model.initial, model.training.learning_rate, "gd")
         if model.training.optimizer == "adam" or model.training.batch_size is not None or len(groups) > 1:
             raise StudyError(
-                "a linearised mean is computed for full-batch gradient descent with one learning rate; choose the "
-                "optimizer 'gd' and a parametrisation without learning rates of its layers' own"
+                "a linearized mean is computed for full-batch gradient descent with one learning rate; choose the "
+                "optimizer 'gd' and a parametrization without learning rates of its layers' own"
             )
         self._model, self._initial, self._history = model, initial, GradientHistory()
         self._factor = groups[0]["lr"] / model.training.learning_rate

@@ -29,12 +29,12 @@ class NeuralPolicy(Policy):
         exploration: (rounds seen, log det Z/det λI) → the factor of the widths; a number stands for a constant.
         at: where the gradients in Z are taken: ``"selection"`` at the parameters of the round in which the arm was
             chosen (as in both papers), ``"initial"`` at θ₀ (the kernel regime), ``"current"`` all anew after each
-            training (what a linearised Laplace approximation does). The gradient of an arm that is being judged
+            training (what a linearized Laplace approximation does). The gradient of an arm that is being judged
             is at θ₀ for ``"initial"``, at the present parameters otherwise.
-        mean: f is that of the ``"network"``, of the linearised network trained for the same number of steps
+        mean: f is that of the ``"network"``, of the linearized network trained for the same number of steps
             (``"linearized"``), or of that one trained to the end (``"kernel_ridge"``).
         design: ``"full"``, or ``"diagonal"``: Z_pp alone is kept.
-        width_factor: m; 1 in the NTK parametrisation, the width in the papers' own (see ``design``).
+        width_factor: m; 1 in the NTK parametrization, the width in the papers' own (see ``design``).
         regularization: λ, where it shall differ from that of the model's penalty.
         unit_norm: whether to insist on inputs of norm 1, of which the regret theorems are; a schedule with such an
             attribute that is true insists as well.
@@ -120,7 +120,7 @@ class NeuralPolicy(Policy):
                 self._linearise()
 
     def diagnose(self) -> dict[str, float]:
-        """How far the network is from its linearisation at θ₀ (see ``drift``), and how it explores."""
+        """How far the network is from its linearization at θ₀ (see ``drift``), and how it explores."""
         found = drift(self.model, self._initial, self._present) if self.model.seen else {}
         return found | {"log_determinant": self.design.log_determinant(), "exploration": self.factor}
 
@@ -183,9 +183,9 @@ class NeuralUCB(NeuralPolicy):
         A diagonal design without 1/m, gradients at selection, and a factor √(λν) that never changes. Beside that
         the code differs from the paper in its training, which is the ``RewardModel``'s affair: from the current
         weights, by single examples in shuffled order, at most 1000 updates, every round up to 2000 and every
-        hundredth from then on, and with a weight decay of λ towards zero, not towards θ₀. Here the pull is
-        towards θ₀, the examples of minibatches are drawn with replacement, and one interval between trainings
-        holds for all rounds: expect the same behaviour, not the same numbers.
+        hundredth from then on, and with a weight decay of λ toward zero, not toward θ₀. Here the pull is
+        toward θ₀, the examples of minibatches are drawn with replacement, and one interval between trainings
+        holds for all rounds: expect the same behavior, not the same numbers.
 
         Args:
             model: trained with ``start="current"``.

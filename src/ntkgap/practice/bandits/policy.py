@@ -92,7 +92,7 @@ class Policy(ABC):
         return _largest(values, self.ties)
 
     def diagnose(self) -> dict[str, float]:
-        """What explains the policy's fortune now, by name: drift of its kernel and parameters, and the like."""
+        """What explains the policy's regret so far, by name: drift of its kernel and parameters, and the like."""
         return {}
 
 

@@ -32,7 +32,7 @@ class RewardTraining:
             on from where the last one ended, as in its released code).
         optimizer: ``"gd"`` (all examples at once), ``"sgd"`` (plain, minibatches) or ``"adam"``.
         batch_size: of ``"sgd"`` and ``"adam"``, drawn with replacement; all examples if not given. Batch
-            normalisation takes its running statistics where an update has a single example, which has none.
+            normalization takes its running statistics where an update has a single example, which has none.
 
     Raises:
         StudyError: if a number is out of range or a choice unknown.
@@ -122,7 +122,7 @@ class RewardModel:
     def step_size(self) -> float:
         """η, and for gradient descent so small that the penalty alone makes no layer overshoot.
 
-        A layer with the factor c of its parametrisation and of the output's scale α moves by ηcλ/t of its distance
+        A layer with the factor c of its parametrization and of the output's scale α moves by ηcλ/t of its distance
         from θ₀: η is at most t/(cλ) for the largest c.
         """
         if self.training.optimizer == "adam" or not self.regularization:

@@ -17,7 +17,7 @@ class RidgeModels:
         \Lambda_a = \lambda I + \Sigma\varphi\varphi^\top, \qquad \mu_a = \Lambda_a^{-1} \Sigma r \varphi
 
     Λ_a⁻¹ follows by the Sherman–Morrison formula in float64, d² multiplications an observation, and by a fresh
-    Cholesky factorisation each 128 observations of an arm.
+    Cholesky factorization each 128 observations of an arm.
 
     Args:
         arms: K.

@@ -25,7 +25,7 @@ class BanditRun:
         regret: cumulative expected regret Σ (max_a μ_a − μ_chosen), [T]; infinite after it diverged.
         uniform_regret: the same in expectation for uniform choice, [T].
         oracle_reward: cumulative expected reward of the best arms, [T].
-        covered: part of the arms whose true mean the policy's interval held, [T]; NaN where it had none.
+        covered: fraction of the arms whose true mean the policy's interval held, [T]; NaN where it had none.
         half_width: of these intervals, mean over arms, [T]; NaN where it had none.
         diagnosed_at: numbers of rounds after which diagnoses were taken.
         diagnoses: by name, one number for each of ``diagnosed_at`` (NaN where it was not given).
@@ -49,12 +49,12 @@ class BanditRun:
 
     @property
     def relative_regret(self) -> float:
-        """Total regret as a part of that of uniform choice; infinite if the policy diverged."""
+        """Total regret as a fraction of that of uniform choice; infinite if the policy diverged."""
         return float(self.regret[-1] / self.uniform_regret[-1])
 
     @property
     def oracle_fraction(self) -> float:
-        """Total expected reward as a part of the oracle's; −infinite if the policy diverged.
+        """Total expected reward as a fraction of the oracle's; −infinite if the policy diverged.
 
         Says little where the oracle's reward is not positive; ``relative_regret`` needs no zero of rewards.
         """
@@ -83,7 +83,7 @@ def play(
         initial_pulls: how often every arm is pulled before the policy has a say, in an order drawn by the seed; it
             learns from these rounds, and their regret counts. None by default, as in the papers of NeuralUCB.
         seed: of choices among arms that look equally good to the policy, and of the order of initial pulls. The
-            rest of a policy's luck is its own.
+            rest of a policy's random stream is its own.
         diagnose_at: numbers of rounds, ascending, after which ``policy.diagnose`` is asked.
         progress: called with the number of rounds played, after each.
 

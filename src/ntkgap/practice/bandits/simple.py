@@ -31,7 +31,7 @@ class UniformPolicy(Policy):
         return Decision(int(torch.randint(self.arms, (), generator=self.generator)))
 
     def learn(self, context: Tensor, inputs: Tensor, arm: int, reward: float) -> None:
-        """Nothing is learnt."""
+        """Nothing is learned."""
 
 
 class EpsilonGreedy(Policy):

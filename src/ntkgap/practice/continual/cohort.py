@@ -69,7 +69,7 @@ class Cohort:
         self._noted: dict[str, list[Tensor]] = {}
 
     def learning(self, kind: str | None) -> Learning:
-        """What methods are told; the kind of optimiser is None where it knows its own learning rates."""
+        """What methods are told; the kind of optimizer is None where it knows its own learning rates."""
         rates = dict.fromkeys(self.trained, 1.0) if kind is None else self.networks.rates(1.0, kind)
         return Learning(self.networks, self.lessons, rates, self.loss, self.memories)
 

@@ -113,7 +113,8 @@ CONVENTIONS: dict[str, Convention] = {
         _earlier_tasks,
     ),
     "relative": Convention(
-        "1/(T−1) Σ_{s<L} (R[s, s] − R[L, s]) / R[s, s], as a part of what was learned; NaN where that is nothing",
+        "1/(T−1) Σ_{s<L} (R[s, s] − R[L, s]) / R[s, s], as a fraction of what was learned; NaN where that is "
+        "nothing",
         "learned_minus_last, relative to the score when just learned",
         _relative,
         _earlier_tasks,

@@ -17,7 +17,7 @@ from ntkgap.practice.losses import OwnLoss
 
 @dataclass(frozen=True)
 class EWC(Method):
-    r"""Penalise moving parameters, each by its Fisher information (Kirkpatrick et al. 2017).
+    r"""Penalize moving parameters, each by its Fisher information (Kirkpatrick et al. 2017).
 
     .. math:: L_t + \frac{\lambda}{2} \sum_{s < t} \sum_p F_{s,p} (\theta_p - \theta_{s,p})^2
 
@@ -85,14 +85,14 @@ class _Held(Memory):
         likelihood(learning.loss)
         self._method = method
         self._fisher: Tensors = {}
-        self._centre: Tensors = {}
+        self._center: Tensors = {}
         self._offset = torch.zeros(len(learning.networks))
 
     def penalty(self, trained: Tensors) -> Tensor | None:
         if not self._fisher:
             return None
         parts = [
-            (fisher * (trained[name] - self._centre[name]).square()).flatten(1).sum(dim=1)
+            (fisher * (trained[name] - self._center[name]).square()).flatten(1).sum(dim=1)
             for name, fisher in self._fisher.items()
         ]
         return 0.5 * self._method.strength * (sum(parts[1:], start=parts[0]) + self._offset.to(parts[0]))
@@ -104,16 +104,16 @@ class _Held(Memory):
         for name, new in fisher.items():
             here, old = trained[name].detach().clone(), self._fisher.get(name)
             if old is None:
-                self._fisher[name], self._centre[name] = new, here
+                self._fisher[name], self._center[name] = new, here
                 continue
             whole = old + new
             if self._method.online:
-                self._fisher[name], self._centre[name] = whole, here
+                self._fisher[name], self._center[name] = whole, here
                 continue
             # Σ F_s (θ − θ_s)² is (ΣF)(θ − c)² and what is left, c the mean of the θ_s.
-            before = self._centre[name]
+            before = self._center[name]
             safe = torch.where(whole > 0, whole, torch.ones_like(whole))
-            self._centre[name] = torch.where(whole > 0, (old * before + new * here) / safe, here)
+            self._center[name] = torch.where(whole > 0, (old * before + new * here) / safe, here)
             self._offset = self._offset.to(new) + (old * new / safe * (before - here).square()).flatten(1).sum(
                 dim=1
             )

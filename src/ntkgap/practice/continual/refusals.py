@@ -46,7 +46,7 @@ def check_streams(networks: object, streams: object) -> list[TaskStream]:
 def check_kinds(
     stop: object, method: object, optimizer: Any, schedule: object, loss: Loss, stream: TaskStream
 ) -> None:
-    """Refuse what is no stop or method, and methods that the optimiser or the loss takes the meaning from.
+    """Refuse what is no stop or method, and methods that the optimizer or the loss takes the meaning from.
 
     Raises:
         StudyError: naming what does not go together.

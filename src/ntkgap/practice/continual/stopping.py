@@ -17,7 +17,7 @@ class Stopping(Protocol):
 
         Args:
             phase: which, from 0.
-            step: η/(1 − μ), the learning rate and the momentum of ``"sgd"``; η for other optimisers.
+            step: η/(1 − μ), the learning rate and the momentum of ``"sgd"``; η for other optimizers.
             updates_an_epoch: of one pass over the examples.
         """
         ...
@@ -135,7 +135,7 @@ class UntilAccuracy:
 
 @dataclass(frozen=True)
 class KernelTime:
-    """For a time ηt of gradient flow on ½‖f − y‖²: as many steps as the optimiser takes to get there.
+    """For a time ηt of gradient flow on ½‖f − y‖²: as many steps as the optimizer takes to get there.
 
     A step of plain descent takes η; with momentum μ, once its velocity has built up, η/(1 − μ). Adam's steps do
     not follow gradient flow: it has no such time.

@@ -134,7 +134,7 @@ def let_fit(fit: Fit, cohort: Cohort, method: Method, seeds: Sequence[int], obse
 
 
 def _step_size(rule: Rule) -> float:
-    """η/(1 − μ), as ``KernelTime`` counts it; 1 where the optimiser alone knows it."""
+    """η/(1 − μ), as ``KernelTime`` counts it; 1 where the optimizer alone knows it."""
     rate = 1.0 if rule.learning_rate is None else float(rule.learning_rate)
     return rate / (1 - float(rule.momentum)) if rule.optimizer == "sgd" else rate
 

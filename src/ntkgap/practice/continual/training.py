@@ -1,4 +1,4 @@
-"""Networks learn the tasks of a stream, one after the other; many networks in one vectorised call."""
+"""Networks learn the tasks of a stream, one after the other; many networks in one vectorized call."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -45,7 +45,7 @@ def train_tasks(
 
     The loss is summed over a task's examples, ½‖f − y‖² or cross-entropy over the task's own outputs, so that
     learning rates compare with 2/κ_max of the kernel on them. Layers are trained with η times the factor of their
-    parametrisation (``models.parameter_groups``). Every task begins with a fresh optimiser and schedule.
+    parametrization (``models.parameter_groups``). Every task begins with a fresh optimizer and schedule.
 
     Updates use batch statistics and random masks as usual, one network after the other where there are any; scores
     and losses that are reported are those in evaluation mode.

@@ -16,7 +16,7 @@ from ntkgap.kernels.empirical.selection import select_parameters
 from ntkgap.models.calls import call_arguments
 from ntkgap.models.substitution import replicate, unwrapped
 from ntkgap.practice.linearized.evaluation import Evaluation
-from ntkgap.practice.linearized.proof import find_route
+from ntkgap.practice.linearized.route_check import find_route
 from ntkgap.practice.linearized.routes import Route
 from ntkgap.practice.linearized.snapshot import snapshot
 

@@ -41,16 +41,16 @@ def outputs_and_signs(network: nn.Module, x: Any) -> tuple[Tensor, Signs]:
     """
     held = dict(network.named_parameters()) | dict(network.named_buffers())
     # Without gradients of the parameters no graph is kept, while networks may differentiate by their inputs.
-    twin = replicate(network, {name: t.detach() for name, t in held.items()})
+    replica = replicate(network, {name: t.detach() for name, t in held.items()})
     recorder = _Recorder()
-    for name, module in twin.named_modules():
+    for name, module in replica.named_modules():
         # A replica may share its tables of hooks with the original.
         vars(module).update({key: held.copy() for key, held in vars(module).items() if "_hooks" in key})
         module.register_forward_pre_hook(recorder.entering(name))
         module.register_forward_hook(recorder.leaving, always_call=True)
     args, kwargs = call_arguments(network, x)
     with torch.enable_grad(), recorder:
-        outputs = output_tensor(twin, twin(*args, **kwargs))
+        outputs = output_tensor(replica, replica(*args, **kwargs))
     return outputs.detach(), recorder.signs
 
 

@@ -15,9 +15,9 @@ class Budget:
     """Keeps the time of looking below a fraction of the time of training.
 
     Training is what passes between the end of one look and the beginning of the next. Where the number of steps is
-    known, the fraction is of the whole training, foretold from the steps so far: what a complete last observation
-    takes is set aside if that is possible, and the others are given equal parts of the rest. Else the fraction is
-    of the time that has passed. A training counts as 20 seconds at least.
+    known, the fraction is of the whole training, predicted from the steps so far: what a complete last observation
+    takes is set aside if that is possible, and the others are given equal fractions of the rest. Else the fraction
+    is of the time that has passed. A training counts as 20 seconds at least.
 
     Args:
         fraction: 0.05 for five per cent; None for no limit.

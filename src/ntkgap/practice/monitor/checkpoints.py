@@ -1,4 +1,4 @@
-"""The quantities of the monitor for two checkpoints, when nobody watched."""
+"""The quantities of the monitor for two checkpoints, without a monitor."""
 
 import math
 from collections.abc import Mapping

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ntkgap.kernels.modes import neutral
 from ntkgap.models.calls import call_arguments
 from ntkgap.practice.linearized.evaluation import Evaluation
-from ntkgap.practice.linearized.proof import find_route
+from ntkgap.practice.linearized.route_check import find_route
 from ntkgap.practice.monitor.networks import step_taken, trained
 
 
@@ -25,7 +25,7 @@ def evaluation_of(network: nn.Module, x: Any) -> Evaluation:
 
 
 class Linearization:
-    """J(x; θ_0) Δ by one Jacobian-vector product; the way to it is proved against reverse mode once.
+    """J(x; θ_0) Δ by one Jacobian-vector product; the way to it is checked against reverse mode once.
 
     Args:
         start: the network at θ_0, in evaluation mode.

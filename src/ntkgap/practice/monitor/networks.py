@@ -29,9 +29,9 @@ def precision_for(model: nn.Module, x: Any) -> torch.dtype:
     if sum(p.numel() for p in parameters) > SMALL:
         return torch.float32
     try:
-        twin = present_network(model, torch.float64)
-        args, kwargs = call_arguments(twin, private_inputs(x, torch.float64))
-        twin(*args, **kwargs)
+        replica = present_network(model, torch.float64)
+        args, kwargs = call_arguments(replica, private_inputs(x, torch.float64))
+        replica(*args, **kwargs)
     except Exception:  # its forward casts to another type, or does not take x, which is reported later
         return torch.float32
     return torch.float64

@@ -129,7 +129,7 @@ class Probe:
             self.loss(self._outputs)
         self._sampled = SampledOutputs.drawn(matrix, self.targets, settings.outputs, settings.seed)
         self._kernel = ProbeKernel(self._sampled, self._x)
-        self._kernel.prove(start)
+        self._kernel.check(start)
         since = perf_counter()
         kernels = self._kernel.at(start)
         self._seconds["kernel"] = perf_counter() - since

@@ -15,9 +15,9 @@ from ntkgap.practice.monitor.sampled_outputs import SampledOutputs
 
 #: Bytes for what a kernel needs beyond the network.
 MEMORY = 10**9
-#: Size of the move, relative to each parameter's own size, to a point where the structure of gradients is proved.
+#: Size of the move, relative to each parameter's own size, to a point where the structure of gradients is checked.
 NUDGE = 0.1
-#: Examples on which it is proved.
+#: Examples on which it is checked.
 FEW = 4
 
 
@@ -29,7 +29,7 @@ class ProbeKernel:
         sampled: which outputs.
         x: the probe.
         repeated: knows the structure of the network's gradients.
-        trusted: whether it is believed, or proved every time.
+        trusted: whether it is checked once, or every time.
     """
 
     sampled: SampledOutputs
@@ -37,25 +37,25 @@ class ProbeKernel:
     repeated: RepeatedKernel = field(default_factory=lambda: RepeatedKernel(MEMORY))
     trusted: bool = True
 
-    def prove(self, start: nn.Module) -> None:
-        """Prove the structure of gradients on a few examples at θ_0, and at a point beside it.
+    def check(self, start: nn.Module) -> None:
+        """Check the structure of gradients on a few examples at θ_0, and at a point beside it.
 
         Where a parameter is zero, gradients of others may vanish (the first factor of a low-rank correction), and
-        nothing can be proved of them.
+        nothing can be checked on them.
 
         Raises:
             ModelError, KernelError: if there is no kernel at θ_0.
         """
         few = self._few()
         try:
-            few._named(self.repeated.prove, nudged(start), False)
+            few._named(self.repeated.checked, nudged(start), False)
         except NtkgapError:  # the network is not defined there
             self.trusted = False
         if self.trusted:
-            few._named(self.repeated.prove, start, False)
+            few._named(self.repeated.checked, start, False)
 
     def confirmed(self, start: nn.Module, kernels: dict[str, Tensor]) -> dict[str, Tensor]:
-        """K_0 on all examples if vᵀKv = ‖Jᵀv‖² for random v; else it is had again, with all proofs."""
+        """K_0 on all examples if vᵀKv = ‖Jᵀv‖² for random v; else it is computed again, with all checks."""
         if not self.trusted:
             return kernels
         asked, inputs = self.sampled.asked(start, self.x)
@@ -78,14 +78,14 @@ class ProbeKernel:
         return self.at(start)
 
     def _few(self) -> "ProbeKernel":
-        """The same on the first few examples, which shares what is proved."""
+        """The same on the first few examples, which shares what is checked."""
         x, v = Inputs.of(self.x), self.sampled.combinations
         sampled = self.sampled if v is None else replace(self.sampled, combinations=v[:FEW])
         return replace(self, x=x[:FEW].plain, sampled=sampled)
 
     def at(self, now: nn.Module, layerwise: bool = True) -> dict[str, Tensor]:
         """K_t by the name of the layer; with one name "" where layers are not kept apart."""
-        return self._named(self.repeated if self.trusted else self.repeated.prove, now, layerwise)
+        return self._named(self.repeated if self.trusted else self.repeated.checked, now, layerwise)
 
     def _named(self, kernel: Any, network: nn.Module, layerwise: bool) -> dict[str, Tensor]:
         asked, inputs = self.sampled.asked(network, self.x)

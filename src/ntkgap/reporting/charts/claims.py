@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ntkgap.reporting.charts.colours import MEASURED, SOFT, THEORY
+from ntkgap.reporting.charts.colors import MEASURED, SOFT, THEORY
 from ntkgap.reporting.charts.panel import Panel, Rule, Series
 from ntkgap.reporting.variations import AxisSection, most_moved
 from ntkgap.studies.axes import AxisVerdict
@@ -82,7 +82,7 @@ def _theory(verdict: Verdict) -> list[Series]:
 def missing(seeds: Sequence[tuple[float, float]], what: str = "width") -> str:
     """Which places have seeds that are not in the picture, and why."""
     parts = []
-    for test, word in ((math.isinf, "diverged or stopped"), (math.isnan, "undecidable")):
+    for test, word in ((math.isinf, "diverged or stopped"), (math.isnan, "inconclusive")):
         if places := sorted({x for x, y in seeds if test(y)}):
             parts.append(f"{word} at {what} {', '.join(f'{x:g}' for x in places)}")
     return f"Not drawn: {'; '.join(parts)}" if parts else ""

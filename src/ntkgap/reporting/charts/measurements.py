@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ntkgap.reporting.charts.claims import missing
-from ntkgap.reporting.charts.colours import BANDS, INK, MEASURED, METHODS, REFERENCES, SOFT, THEORY, ordered
+from ntkgap.reporting.charts.colors import BANDS, INK, MEASURED, METHODS, REFERENCES, SOFT, THEORY, ordered
 from ntkgap.reporting.charts.panel import Panel, Rule, Series
 from ntkgap.reporting.ranges import seed_range
 from ntkgap.studies.figures import (
@@ -36,9 +36,9 @@ def width_panels(spec: WidthFigure, cells: Cells) -> list[Panel]:
     for problem, found in cells.items():
         values = _values(found, spec.measured)
         series = [_over_width(spec.measured_label, MEASURED, values, "marked", (), spec.log_y)]
-        for (name, label), colour, dash in zip(spec.references, REFERENCES, DASHES, strict=False):
+        for (name, label), color, dash in zip(spec.references, REFERENCES, DASHES, strict=False):
             if others := _values(found, name):
-                series.append(_over_width(label, colour, others, "line", dash, spec.log_y))
+                series.append(_over_width(label, color, others, "line", dash, spec.log_y))
         ticks = tuple(sorted({x for x, _ in values}))
         panels.append(
             Panel(
@@ -59,7 +59,7 @@ def _values(cells: Sequence[Measured], name: str) -> list[tuple[float, float]]:
 
 
 def _over_width(
-    label: str, colour: str, values: Sequence[tuple[float, float]], kind: Any, dash: tuple[int, ...], log: bool
+    label: str, color: str, values: Sequence[tuple[float, float]], kind: Any, dash: tuple[int, ...], log: bool
 ) -> Series:
     """Medians at every width at which each seed has a place on the axis."""
     by_width: dict[float, list[float]] = {}
@@ -72,11 +72,11 @@ def _over_width(
     }
     intervals = list(drawn.values())
     low, high = [i.low for i in intervals], [i.high for i in intervals]
-    return Series(label, colour, list(drawn), [i.value for i in intervals], low, high, kind, dash)
+    return Series(label, color, list(drawn), [i.value for i in intervals], low, high, kind, dash)
 
 
 def curve_panels(spec: CurveFigure, cells: Cells) -> list[Panel]:
-    """Curves over training, a panel a problem and a colour a width: medians and ranges over seeds."""
+    """Curves over training, a panel a problem and a color a width: medians and ranges over seeds."""
     return [_curve_panel(spec, problem, found) for problem, found in cells.items()]
 
 
@@ -84,15 +84,15 @@ def _curve_panel(spec: CurveFigure, problem: str, found: Sequence[Measured]) -> 
     widths = sorted({c.width for c in found})
     chosen = [widths[round(i)] for i in np.linspace(0, len(widths) - 1, min(MAX_WIDTHS, len(widths)))]
     series = []
-    for width, colour in zip(chosen, ordered(len(chosen)), strict=True):
+    for width, color in zip(chosen, ordered(len(chosen)), strict=True):
         curves = [c.curves for c in found if c.width == width]
         x = None if spec.x is None else curves[0][spec.x]
         measured = [c[spec.measured] for c in curves]
-        series.append(_curve(f"width {width}", colour, measured, spec.log_y, x, band=True))
+        series.append(_curve(f"width {width}", color, measured, spec.log_y, x, band=True))
         if spec.predicted is not None and all(spec.predicted in c for c in curves):
             name = f"width {width}, {spec.predicted_label}"
             predicted = [c[spec.predicted] for c in curves]
-            series.append(_curve(name, colour, predicted, spec.log_y, x, dash=(5, 3)))
+            series.append(_curve(name, color, predicted, spec.log_y, x, dash=(5, 3)))
     widest = [c.curves for c in found if c.width == widths[-1]]
     if spec.limit is not None and (limits := [c[spec.limit] for c in widest if spec.limit in c]):
         x = None if spec.x is None else widest[0][spec.x]
@@ -104,7 +104,7 @@ def _curve_panel(spec: CurveFigure, problem: str, found: Sequence[Measured]) -> 
 
 def _curve(
     name: str,
-    colour: str,
+    color: str,
     curves: list[list[float]],
     positive: bool,
     x: Sequence[float] | None,
@@ -118,8 +118,8 @@ def _curve(
     places = [float(i) if x is None else x[i] for i in at]
     own, ends_low, ends_high = ([float(v[i]) for i in at] for v in (middle, low, high))
     if not band:
-        return Series(name, colour, places, own, dash=dash)
-    return Series(name, colour, places, own, ends_low, ends_high, dash=dash)
+        return Series(name, color, places, own, dash=dash)
+    return Series(name, color, places, own, ends_low, ends_high, dash=dash)
 
 
 def thinned(n: int, even: bool) -> list[int]:
@@ -148,20 +148,20 @@ def gain_panels(spec: GainFigure, cells: Cells) -> list[Panel]:
 
 
 def scatter_panels(spec: ScatterFigure, cells: Cells) -> list[Panel]:
-    """Points of all cells in four quadrants, a panel a problem and a colour a width."""
+    """Points of all cells in four quadrants, a panel a problem and a color a width."""
     panels = []
     for problem, found in cells.items():
         widths = sorted({c.width for c in found})
         series = []
-        for width, colour in zip(widths, ordered(len(widths)), strict=True):
+        for width, color in zip(widths, ordered(len(widths)), strict=True):
             points = sorted((c.scalars[spec.x], c.scalars[spec.y]) for c in found if c.width == width)
             x, y = [p[0] for p in points], [p[1] for p in points]
-            series.append(Series(f"width {width}", colour, x, y, kind="points"))
+            series.append(Series(f"width {width}", color, x, y, kind="points"))
         points = [(c.scalars[spec.x], c.scalars[spec.y]) for c in found]
         left_out = sum(not all(math.isfinite(v) and v > 0 for v in point) for point in points)
         names = ("upper left", "upper right", "lower left", "lower right")
         parts = [f"{place}: {text}" for place, text in zip(names, spec.quadrants, strict=True) if text]
-        notes = [f"Not drawn: {left_out} of {len(points)} cells, infinite or undecidable"] if left_out else []
+        notes = [f"Not drawn: {left_out} of {len(points)} cells, infinite or inconclusive"] if left_out else []
         note = "; ".join([*notes, *parts])
         rules = (
             Rule(f"limit {spec.y_limit:g} of {spec.y_label}", spec.y_limit),
@@ -181,9 +181,9 @@ def comparison_panels(spec: ComparisonFigure, cells: Cells) -> list[Panel]:
         width = max(c.width for c in having)
         widest = [c for c in having if c.width == width]
         series: list[Series] = []
-        # A method has its colour by its place among all methods, whoever is missing.
-        for line, colour in zip(spec.lines, METHODS, strict=False):
-            series += _method(line, [c.curves for c in widest], colour, spec)
+        # A method has its color by its place among all methods, whoever is missing.
+        for line, color in zip(spec.lines, METHODS, strict=False):
+            series += _method(line, [c.curves for c in widest], color, spec)
         rules = () if spec.level is None else (Rule(spec.level_label, widest[0].scalars[spec.level]),)
         title = f"{problem}, width {width}"
         panels.append(Panel(title, spec.x_label, spec.y_label, tuple(series), rules))
@@ -191,7 +191,7 @@ def comparison_panels(spec: ComparisonFigure, cells: Cells) -> list[Panel]:
 
 
 def _method(
-    line: Line, cells: list[Mapping[str, list[float]]], colour: str, spec: ComparisonFigure
+    line: Line, cells: list[Mapping[str, list[float]]], color: str, spec: ComparisonFigure
 ) -> list[Series]:
     curves = [c[line.measured] for c in cells if line.measured in c]
     if not curves:
@@ -201,11 +201,11 @@ def _method(
         _, seconds, _ = seed_range([c[line.seconds] for c in cells if line.seconds in c], positive=False)
         x = seconds.tolist()
     name = line.label if len(curves) == len(cells) else f"{line.label} ({len(curves)} of {len(cells)} seeds)"
-    found = [_curve(name, colour, _shown(curves, spec), True, x, band=True, even=False)]
+    found = [_curve(name, color, _shown(curves, spec), True, x, band=True, even=False)]
     for curve, dash, by in ((line.predicted, (5, 3), "by K(θ₀)"), (line.limit, (2, 3), "by infinite width")):
         if predicted := [c[curve] for c in cells if curve is not None and curve in c]:
             label = f"{line.label}, {by}"
-            found.append(_curve(label, colour, _shown(predicted, spec), True, None, dash, even=False))
+            found.append(_curve(label, color, _shown(predicted, spec), True, None, dash, even=False))
     return found
 
 
@@ -225,16 +225,16 @@ def band_panels(spec: BandFigure, cells: Cells) -> list[Panel]:
     ends = (min(min(e) for e in reach), max(max(e) for e in reach))
     where = f"{problem}, seed {seed}"
     panels = []
-    for row, colour in zip(spec.rows, BANDS, strict=False):
+    for row, color in zip(spec.rows, BANDS, strict=False):
         for width, curves in sorted(by_width.items()):
             series = []
             if f"band_{row.measured}_mean" in curves:
-                series = [_band(f"{row.label}, mean ± 2 standard deviations", colour, curves, row.measured)]
+                series = [_band(f"{row.label}, mean ± 2 standard deviations", color, curves, row.measured)]
             series += _outlined("the same at infinite width", INK, curves, row.limit)
             title = f"{row.label}, width {width}"
             note = where if series[0].low else f"{where}. Not drawn: it diverged"
             panels.append(_band_panel(title, spec, curves, series, ends, note))
-        series = [_band(row.limit_label, colour, widest, row.limit)]
+        series = [_band(row.limit_label, color, widest, row.limit)]
         if row.outline is not None:
             series += _outlined(row.outline_label, INK, widest, row.outline)
         panels.append(_band_panel(f"{row.label}, infinite width", spec, widest, series, ends, where))
@@ -262,11 +262,11 @@ def _edges(curves: Mapping[str, list[float]], method: str) -> tuple[list[float],
     return [m - DEVIATIONS * s for m, s in pairs], [m + DEVIATIONS * s for m, s in pairs]
 
 
-def _band(name: str, colour: str, curves: Mapping[str, list[float]], method: str) -> Series:
-    return Series(name, colour, curves["band_x"], curves[f"band_{method}_mean"], *_edges(curves, method))
+def _band(name: str, color: str, curves: Mapping[str, list[float]], method: str) -> Series:
+    return Series(name, color, curves["band_x"], curves[f"band_{method}_mean"], *_edges(curves, method))
 
 
-def _outlined(name: str, colour: str, curves: Mapping[str, list[float]], method: str) -> list[Series]:
+def _outlined(name: str, color: str, curves: Mapping[str, list[float]], method: str) -> list[Series]:
     low, high = _edges(curves, method)
     x = curves["band_x"]
-    return [Series(f"{name}: {end}", colour, x, y, dash=(4, 3)) for end, y in (("low", low), ("high", high))]
+    return [Series(f"{name}: {end}", color, x, y, dash=(4, 3)) for end, y in (("low", low), ("high", high))]

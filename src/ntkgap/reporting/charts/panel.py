@@ -20,11 +20,11 @@ Kind = Literal["line", "marked", "points", "seeds"]
 
 @dataclass(frozen=True)
 class Series:
-    """Points of one colour, in the order of x.
+    """Points of one color, in the order of x.
 
     Attributes:
         name: what a reader calls it; made harmless to spreadsheets, as it is in the table of the data.
-        colour: a colour of ``colours``.
+        color: a color of ``colors``.
         x: places; those without a number are left out.
         y: values.
         low: lower ends of intervals, or empty.
@@ -34,7 +34,7 @@ class Series:
     """
 
     name: str
-    colour: str
+    color: str
     x: Sequence[float]
     y: Sequence[float]
     low: Sequence[float] = ()
@@ -153,7 +153,7 @@ class Panel:
             "range": None if self.y_range is None else list(self.y_range),
             "holds": self.holds,
             "series": [
-                [s.name, s.colour, list(s.dash), s.kind, s.name in banded] for s in self.series if s.name in drawn
+                [s.name, s.color, list(s.dash), s.kind, s.name in banded] for s in self.series if s.name in drawn
             ],
             "rules": [[r.name, r.at, list(r.dash), r.vertical] for r in self.rules],
             "csv": self.csv(),

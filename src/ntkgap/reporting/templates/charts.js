@@ -19,13 +19,13 @@ const chartOf = (() => {
   const number = (field, title, format) => ({ field, type: "quantitative", title, format });
 
   function panel(record, log, wide, height, zoom) {
-    const names = [], colours = [], dashes = [];
-    for (const [name, colour, dash] of [...record.series, ...record.rules.map(([n, , d]) => [n, "@ink", d])]) {
-      if (name) { names.push(name); colours.push(colour); dashes.push(dash.length ? dash : [1, 0]); }
+    const names = [], colors = [], dashes = [];
+    for (const [name, color, dash] of [...record.series, ...record.rules.map(([n, , d]) => [n, "@ink", d])]) {
+      if (name) { names.push(name); colors.push(color); dashes.push(dash.length ? dash : [1, 0]); }
     }
     const nominal = range => ({ field: "series", type: "nominal", title: null, scale: { domain: names, range } });
     const legend = { orient: "bottom", columns: Math.max(1, Math.floor(wide / (8.5 * Math.max(...names.map(name => name.length)) + 20))), labelLimit: 420, symbolType: "stroke", symbolSize: 250, symbolOpacity: 1, offset: 6 };
-    const color = { ...nominal(colours), legend }, strokeDash = nominal(dashes);
+    const color = { ...nominal(colors), legend }, strokeDash = nominal(dashes);
     const x = { field: "x", type: "quantitative", title: record.x, scale: xScale(record), axis: { labelExpr, labelOverlap: "greedy", grid: false, ...(record.ticks.length && { values: record.ticks }) } };
     const y = { field: "y", type: "quantitative", title: record.y, scale: yScale(record, log), axis: { labelExpr, labelOverlap: "greedy", tickCount: 6 } };
     const only = (test, more = []) => {

@@ -9,18 +9,18 @@
   const PAPER = { "--ink": "#1d1d21", "--soft": "#55555f", "--line": "#d9d9e0" };
   const here = name => style(name), paper = name => PAPER[name];
 
-  // In the colours that are asked for; drag and wheel zoom where there is a mouse.
-  function prepared(id, log, big, wide, colour) {
+  // In the colors that are asked for; drag and wheel zoom where there is a mouse.
+  function prepared(id, log, big, wide, color) {
     const zoom = big ? "wheel!" : matchMedia("(pointer: fine)").matches && "wheel![event.shiftKey]";
     const spec = JSON.stringify(chartOf(records[id], log, wide, big && Math.max(260, innerHeight * .6), zoom));
-    return JSON.parse(spec.replaceAll('"@ink"', `"${colour("--ink")}"`).replaceAll('"@soft"', `"${colour("--soft")}"`));
+    return JSON.parse(spec.replaceAll('"@ink"', `"${color("--ink")}"`).replaceAll('"@soft"', `"${color("--soft")}"`));
   }
 
-  function config(colour) {
-    const ink = colour("--ink"), soft = colour("--soft"), line = colour("--line");
+  function config(color) {
+    const ink = color("--ink"), soft = color("--soft"), line = color("--line");
     const title = { titleColor: ink, titleFontWeight: "normal", labelColor: soft };
     return {
-      font: "system-ui, sans-serif", background: colour === paper ? "white" : null, view: { stroke: line },
+      font: "system-ui, sans-serif", background: color === paper ? "white" : null, view: { stroke: line },
       axis: { ...title, gridColor: line, domainColor: soft, tickColor: soft, gridOpacity: .6, labelFontSize: 11, titleFontSize: 12 },
       legend: { ...title, labelColor: ink, labelFontSize: 11, symbolStrokeWidth: 2, rowPadding: 1 },
     };

@@ -1,4 +1,4 @@
-"""The continual-learning promise: what networks forget, beside what kernels foretell."""
+"""The continual-learning promise: what networks forget, beside what kernels predict."""
 
 from ntkgap.studies.continual.prediction import PredictedScores, predict_tasks
 from ntkgap.studies.continual.problem import ContinualProblem

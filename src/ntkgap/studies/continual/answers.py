@@ -11,12 +11,12 @@ from ntkgap.studies.verdict import State, Verdict
 from ntkgap.studies.words import YES_OR_NO, by_problem
 
 QUESTIONS = (
-    "does width help, by training time?",
+    "do wider networks forget less, by training budget?",
     "at the same training score?",
     "at the same training loss?",
     "trained to convergence?",
-    "does the kernel foretell it?",
-    "so: expect width to help?",
+    "does the kernel predict it?",
+    "in short: do wider networks forget less?",
 )
 
 CONVERGED, AFTER, AT_SCORE, MATCHED = (
@@ -33,7 +33,7 @@ def answers(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]
             _at_scores(found),
             _helps(found.get(MATCHED)),
             _helps(found.get(CONVERGED)),
-            _foretold(found),
+            _predicted(found),
             _advice(found),
         )
         for problem, found in by_problem(verdicts).items()
@@ -44,13 +44,13 @@ def answers(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]
     caption = (
         "At the largest width tested, beside the narrowest that learns the tasks; medians over seeds, in points "
         "(hundredths) of accuracy, or of explained variance where tasks are regressions. Yes: it saves more than "
-        "a point. A kernel foretells where predicted and observed scores differ by less than 2 points in the mean."
+        "a point. A kernel predicts where predicted and observed scores differ by less than 2 points in the mean."
     )
     return [Table("continual_answers", "Forgetting in six questions", caption, ("", *QUESTIONS), rows)]
 
 
 def _by_time(found: Mapping[str, Verdict], beside: str) -> str:
-    """The answer at every stopping time."""
+    """The answer at every training budget."""
     parts = [f"after {steps(stop)}: {_lower(_helps(verdict))}" for stop, verdict in _stops(found).items()]
     if "width_helps_own" in found:
         parts.append(f"under your training: {_lower(_helps(found['width_helps_own']))}")
@@ -60,7 +60,7 @@ def _by_time(found: Mapping[str, Verdict], beside: str) -> str:
 
 
 def _stops(found: Mapping[str, Verdict]) -> dict[int, Verdict]:
-    """Verdicts by stopping time, ascending."""
+    """Verdicts by training budget, ascending."""
     known = {int(key.removeprefix(AFTER)): v for key, v in found.items() if key.startswith(AFTER)}
     return dict(sorted(known.items()))
 
@@ -118,14 +118,14 @@ def _points(score: float) -> str:
     return f"{round(100 * score, 1) + 0.0:g}".replace("inf", "∞")
 
 
-def _foretold(found: Mapping[str, Verdict]) -> str:
+def _predicted(found: Mapping[str, Verdict]) -> str:
     """Of the kernel at the start, or where that was not asked of infinite width's: brief and long training."""
-    name = next((k for k in ("initial", "infinite") if f"{k}_foretells_long" in found), None)
+    name = next((k for k in ("initial", "infinite") if f"{k}_predicts_long" in found), None)
     if name is None:
         return "Not asked."
     parts = []
     for when, word in (("short", "brief"), ("long", "long")):
-        verdict = found.get(f"{name}_foretells_{when}")
+        verdict = found.get(f"{name}_predicts_{when}")
         if verdict is None:
             continue
         interval = _known(verdict)

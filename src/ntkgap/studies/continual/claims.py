@@ -10,7 +10,7 @@ MIRZADEH = "Mirzadeh et al. 2022"
 WENGER = "Wenger, Dangel, Kristiadi 2023, on continual learning"
 JACOT = "Jacot, Gabriel, Hongler 2018"
 
-# What counts as forgetting less, and as being foretold: parts of an accuracy. Conventions, not theorems.
+# What counts as forgetting less, and as being predicted: fractions of an accuracy. Conventions, not theorems.
 DROP, AGREEMENT = 0.01, 0.02
 
 # How far a kernel that is said not to move may move.
@@ -23,14 +23,14 @@ FORGETTING = (
 
 
 def claims(stops: Sequence[int], scores: Sequence[float], own_function: bool) -> list[Claim]:
-    """The claims: width helps; kernels foretell what is forgotten; what theory guarantees never to be.
+    """The claims: width helps; kernels predict what is forgotten; what theory guarantees never to be.
 
     Args:
-        stops: stopping times of all problems, in steps a task.
+        stops: training budgets of all problems, in steps a task.
         scores: training scores at which tasks of a problem are left.
         own_function: whether a user's training function learns the tasks.
     """
-    return [*_width(stops, scores, own_function), *_foretold(), *_still(), *_guarantees()]
+    return [*_width(stops, scores, own_function), *_predicted(), *_constant(), *_guarantees()]
 
 
 def steps(count: int) -> str:
@@ -46,7 +46,7 @@ def _width(stops: Sequence[int], scores: Sequence[float], own_function: bool) ->
         statement: str,
         quantity: str,
         caveat: str,
-        undecidable: str,
+        inconclusive: str,
         headline: str = "",
     ) -> Claim:
         return Claim(
@@ -62,9 +62,9 @@ def _width(stops: Sequence[int], scores: Sequence[float], own_function: bool) ->
             threshold=DROP,
             direction="above",
             criterion=f"it forgets less by more than {DROP:.0%} of accuracy",
-            prediction="nothing of finite widths; what infinite width forgets is drawn in the figures below",
+            prediction="none for finite widths; the figures below show what infinite width forgets",
             caveat=caveat,
-            undecidable=undecidable,
+            inconclusive=inconclusive,
             log_scale=False,
         )
 
@@ -83,7 +83,7 @@ def _width(stops: Sequence[int], scores: Sequence[float], own_function: bool) ->
     by_time = [
         claim(
             f"width_helps_after_{stop}",
-            f"Width helps after {steps(stop)} a task",
+            f"Wider networks forget less after {steps(stop)} a task",
             f"after {steps(stop)} a task",
             f"Stopped after {steps(stop)} a task, the network forgets less than {narrow}.",
             after(stop),
@@ -97,7 +97,7 @@ def _width(stops: Sequence[int], scores: Sequence[float], own_function: bool) ->
         by_time.append(
             claim(
                 "width_helps_own",
-                "Width helps under your training",
+                "Wider networks forget less under your training",
                 "under your training",
                 f"Trained by your function, the network forgets less than {narrow}.",
                 OF_OWN_FUNCTION,
@@ -109,14 +109,14 @@ def _width(stops: Sequence[int], scores: Sequence[float], own_function: bool) ->
     by_score = [
         claim(
             f"width_helps_{at_score(score).removeprefix('drop_')}",
-            f"Width helps at a training score of {100 * score:.6g} %",
+            f"Wider networks forget less at a training score of {100 * score:.6g} %",
             f"at a training score of {100 * score:.6g} %",
             f"Every task left as soon as its training set scores {100 * score:.6g} %, the network forgets less "
             f"than {narrow}.",
             at_score(score),
             "Both have learned every task about equally well, after numbers of steps that differ between widths "
             "and between tasks: later tasks may take many more than the first.",
-            f"a network did not score {100 * score:.6g} % on every task by the last stopping time",
+            f"a network did not score {100 * score:.6g} % on every task within the largest training budget",
         )
         for score in scores
     ]
@@ -125,19 +125,19 @@ def _width(stops: Sequence[int], scores: Sequence[float], own_function: bool) ->
         *by_score,
         claim(
             "width_helps_matched",
-            "Width helps at matched training",
+            "Wider networks forget less at the same training loss",
             "at the same training loss",
             f"At the same training loss the network forgets less than {narrow}.",
             "drop_matched_long",
-            "At the longest stopping time. The better trained of the two is taken at the earlier time at which it "
-            "had the other's training loss, interpolated between two of its stopping times: the closer these are, "
-            "the better.",
+            "With the largest training budget. The better trained of the two is taken at the earlier time at "
+            "which it had the other's training loss, interpolated between two of its training budgets: the closer "
+            "these are, the better.",
             "no narrower width learns the tasks, a training diverged, or the better trained had the other's loss "
-            "before its first stopping time",
+            "before its smallest training budget",
         ),
         claim(
             "width_helps_converged",
-            "Width helps where training has converged",
+            "Wider networks forget less at convergence",
             "at convergence",
             f"Stopped after the most steps, and converged, the network forgets less than {narrow}.",
             "drop_converged",
@@ -148,7 +148,7 @@ def _width(stops: Sequence[int], scores: Sequence[float], own_function: bool) ->
     ]
 
 
-def _foretold() -> list[Claim]:
+def _predicted() -> list[Claim]:
     kernels = {
         "infinite": ("of infinite width", "Θ"),
         "initial": ("at the start", "K(θ₀)"),
@@ -159,9 +159,9 @@ def _foretold() -> list[Claim]:
         for name, (which, symbol) in kernels.items():
             found.append(
                 Claim(
-                    key=f"{name}_foretells_{when}",
-                    title=f"The kernel {which} foretells what is left after {word} training",
-                    question=f"Does the kernel {which} predict what is left after {word} training?",
+                    key=f"{name}_predicts_{when}",
+                    title=f"The kernel {which} predicts the scores after {word} training",
+                    question=f"Does the kernel {which} predict the scores after {word} training?",
                     statement=f"Accuracies of tasks learned so far are those of kernel regression with {symbol}, "
                     "one task after the other, stopped after the same number of steps.",
                     source=f"{BENNANI}, section 4; {JACOT}",
@@ -184,8 +184,8 @@ def _foretold() -> list[Claim]:
             )
     found.append(
         Claim(
-            key="forgetting_foretold",
-            title="The kernel at the start foretells how much is forgotten after long training",
+            key="forgetting_predicted",
+            title="The kernel at the start predicts how much is forgotten after long training",
             question="Does theory predict how much is forgotten?",
             headline="theory predicts how much is forgotten",
             statement="Forgetting is that of kernel regression with K(θ₀), stopped after the same steps.",
@@ -204,13 +204,13 @@ def _foretold() -> list[Claim]:
     return found
 
 
-def _still() -> list[Claim]:
+def _constant() -> list[Claim]:
     return [
         Claim(
-            key="kernel_still_long",
-            title="The kernel does not move while a task is learned",
+            key="kernel_constant_long",
+            title="The kernel is nearly constant while a task is learned",
             question="Is the kernel nearly constant while a task is learned?",
-            statement="From one switch of tasks to the next the kernel on test inputs stays as it is.",
+            statement="From one switch of tasks to the next the kernel on test inputs changes little.",
             source=JACOT,
             kind="consequence",
             quantity="kernel_change_long",
@@ -248,8 +248,8 @@ def _guarantees() -> list[Claim]:
         ),
         Claim(
             key="heads_keep",
-            title="Tasks with heads of their own do not forget",
-            question="Do tasks with an output layer of their own keep what was learned?",
+            title="Tasks with separate output layers are not forgotten",
+            question="Do tasks with separate output layers keep what was learned?",
             statement="Where no two tasks use the same output, nothing is forgotten after long training.",
             source="the infinite-width kernel couples no two outputs (" + JACOT + ")",
             kind="consequence",

@@ -10,7 +10,7 @@ loss ℓ*. The other one had it too, at an earlier time τ*. If it is the narrow
 
 and if it is the wide one, F(m, τ*) − F(m, τ) is the first part, negative as a rule, for it was trained more, and
 F(m₀, τ) − F(m, τ*) the second. τ* is the first time at which the loss was that low. F(m, ·) is interpolated
-linearly in log ℓ between two stopping times at which it was measured; of a loss that it had before the first of
+linearly in log ℓ between two training budgets at which it was measured; of a loss that it had before the first of
 them nothing is known.
 
 The narrow network m₀ is the narrowest that learns the tasks, with every seed, in the longest training: one that
@@ -125,12 +125,12 @@ def _has_converged(cell: Measured) -> bool:
 
 
 def drop(wide: Mapping[str, list[float]], narrow: Mapping[str, list[float]], i: int) -> Drop:
-    """The parts of the difference at stopping time i; NaN where a training diverged.
+    """The parts of the difference with training budget i; NaN where a training diverged.
 
     Args:
-        wide: curves over stopping times of a network.
+        wide: curves over training budgets of a network.
         narrow: those of m₀.
-        i: which stopping time.
+        i: which training budget.
     """
     forgotten, of_narrow = wide["forgetting"][i], narrow["forgetting"][i]
     if math.isinf(forgotten) and math.isfinite(of_narrow):
@@ -145,9 +145,9 @@ def drop(wide: Mapping[str, list[float]], narrow: Mapping[str, list[float]], i: 
 
 
 def _at_loss(loss: float, curves: Mapping[str, list[float]], i: int) -> float:
-    """What a network had forgotten when its training loss first was as low, at stopping time i at the latest.
+    """What a network had forgotten when its training loss first was as low, within training budget i.
 
-    NaN if its loss was lower already at the first stopping time.
+    NaN if its loss was lower already with the smallest training budget.
     """
     losses, forgotten = curves["train_loss"], curves["forgetting"]
     if losses[0] <= loss:

@@ -93,7 +93,7 @@ class Learner:
     def train(
         self, stop: int, method: Method, observe: Observer | None = None, linearized: bool = False
     ) -> TaskRuns:
-        """Learn all tasks, each for so many steps; the network itself, or its linearised twin."""
+        """Learn all tasks, each for so many steps; the network itself, or its linearized model."""
         network = linearize(self.network()) if linearized else self.network()
         return self._train(network, method, observe, self.plan.settings(stop, method, network))
 
@@ -119,7 +119,7 @@ class Learner:
         return lambda t: kernel(t) if t else first()
 
     def predictions(self) -> dict[str, PredictedScores]:
-        """R at all stopping times by the kernels that are known before training, by name."""
+        """R at all training budgets by the kernels that are known before training, by name."""
         found = {}
         network = in_float64(self.network())
         with torch.no_grad():

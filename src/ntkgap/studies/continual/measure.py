@@ -9,10 +9,10 @@ from ntkgap.studies.continual.problem import ContinualProblem
 from ntkgap.studies.continual.record import (
     ends,
     record_accuracy,
+    record_linearized,
     record_method,
     record_prediction,
     record_stop,
-    record_twin,
 )
 from ntkgap.studies.continual.stored import StoredScores
 from ntkgap.studies.continual.task_start import TaskStart
@@ -21,7 +21,7 @@ from ntkgap.studies.model import notes_on
 
 
 def measure(problem: ContinualProblem, width: int, seed: int) -> Findings:
-    """Train the network for every stopping time and by every method, and compare with what kernels predict."""
+    """Train the network for every training budget and by every method, and compare with what kernels predict."""
     learner, findings = Learner(problem, width, seed), Findings()
     findings.notes += notes_on(learner.network())
     stops = learner.plan.stops
@@ -31,7 +31,7 @@ def measure(problem: ContinualProblem, width: int, seed: int) -> Findings:
     for name, prediction in learner.predictions().items():
         record_prediction(name, prediction, findings)
     if problem.linearized and learner.kernels:
-        record_twin(learner.train(stops[-1], Plain(), linearized=True), findings)
+        record_linearized(learner.train(stops[-1], Plain(), linearized=True), findings)
     ends(findings)
     for accuracy in learner.plan.accuracies:
         record_accuracy(accuracy, learner.train_until(accuracy), findings)
@@ -44,7 +44,7 @@ def measure(problem: ContinualProblem, width: int, seed: int) -> Findings:
 
 
 def _try_methods(learner: Learner, findings: Findings) -> None:
-    """Train by every method to the longest stopping time."""
+    """Train by every method with the largest training budget."""
     asked, methods = learner.problem.methods, methods_of(learner.problem.methods)
     if methods:
         findings.scalars["plain_forgetting"] = findings.scalars["forgetting_long"]

@@ -44,7 +44,7 @@ class OwnPlan:
             self.rates = [spec.learning_rate] * tasks
 
     def settings(self, stop: int, method: Method, network: nn.Module) -> dict[str, Any]:
-        """What ``train_tasks`` takes, for one stopping time."""
+        """What ``train_tasks`` takes, for one training budget."""
         spec, together = self._spec, tasks_together(method, self._tasks)
         settings = spec.settings(self._factor or 1.0)
         settings.pop("steps")

@@ -15,12 +15,12 @@ class Plan(Protocol):
 
     @property
     def stops(self) -> Sequence[int]:
-        """The stopping times, ascending; each is a training of its own."""
+        """The training budgets, ascending; each is a training of its own."""
         ...
 
     @property
     def accuracies(self) -> Sequence[float]:
-        """Training scores at which tasks are left, beside the stopping times."""
+        """Training scores at which tasks are left, beside the training budgets."""
         ...
 
     @property
@@ -39,7 +39,7 @@ class Plan(Protocol):
         ...
 
     def settings(self, stop: int, method: Method, network: nn.Module) -> dict[str, Any]:
-        """What ``train_tasks`` takes, for one stopping time."""
+        """What ``train_tasks`` takes, for one training budget."""
         ...
 
     def until(self, accuracy: float, network: nn.Module) -> dict[str, Any]:
@@ -56,7 +56,7 @@ class PresetPlan:
 
     Args:
         training: of the problem.
-        kernel_rates: η on the kernel, of every task, where the learning rate is a part of the critical one.
+        kernel_rates: η on the kernel, of every task, where the learning rate is a fraction of the critical one.
         width: of the network.
         tasks: T.
         examples: of a task.
@@ -76,12 +76,12 @@ class PresetPlan:
         self.unfollowed = "the steps of adam are not determined by outputs and kernel" if bent else ""
 
     def settings(self, stop: int, method: Method, network: nn.Module) -> dict[str, Any]:
-        """What ``train_tasks`` takes, for one stopping time."""
+        """What ``train_tasks`` takes, for one training budget."""
         together = tasks_together(method, self._tasks)
         return self._settings(Steps([stop * tasks for tasks in together]), method, network)
 
     def until(self, accuracy: float, network: nn.Module) -> dict[str, Any]:
-        """The same until training sets have a score, by the last stopping time at the latest.
+        """The same until training sets have a score, within the largest training budget.
 
         They are scored after every step, or with batches five times a pass.
         """

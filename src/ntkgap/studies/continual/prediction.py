@@ -1,4 +1,4 @@
-"""What kernels say of a stream: the scores of every task after every task, at every stopping time."""
+"""What kernels say of a stream: the scores of every task after every task, at every training budget."""
 
 import copy
 import json
@@ -26,13 +26,13 @@ from ntkgap.studies.continual.task_kernels import Kernel, finite_kernel, limit_k
 from ntkgap.studies.model import OwnModel
 from ntkgap.theory import KernelModes, SequentialRegression
 
-# Any width does: in NTK parametrisation the limit does not depend on it.
+# Any width does: in NTK parametrization the limit does not depend on it.
 ANY_WIDTH = 8
 
 
 @dataclass(frozen=True)
 class PredictedScores:
-    """R as a kernel predicts it, for S stopping times and for training without end.
+    """R as a kernel predicts it, for S training budgets and for training without end.
 
     Attributes:
         test: on the test set of task s after task t, [S + 1, T, T]; the last of S + 1 is for training without end.
@@ -48,18 +48,18 @@ class PredictedScores:
     __repr__ = one_line
 
     def matrix(self, i: int) -> AccuracyMatrix:
-        """R after stopping time i; −1 is training without end.
+        """R after training budget i; −1 is training without end.
 
         Raises:
-            StudyError: if there is no such stopping time, or the prediction diverged, its learning rate above the
-                critical one.
+            StudyError: if there is no such training budget, or the prediction diverged, its learning rate above
+                the critical one.
         """
         if not -len(self.test) <= i < len(self.test):
-            raise StudyError(f"there are {len(self.test) - 1} stopping times, from 0, and -1; there is no {i}")
+            raise StudyError(f"there are {len(self.test) - 1} training budgets, from 0, and -1; there is no {i}")
         if not torch.isfinite(self.test[i]).all():
             raise StudyError(
-                f"the kernel predicts that training diverges by stopping time {i}: the learning rate is above "
-                "2/κ_max of a task's kernel; lower it"
+                f"the kernel predicts that training diverges within training budget {i}: the learning rate is "
+                "above 2/κ_max of a task's kernel; lower it"
             )
         return AccuracyMatrix(self.test[i].numpy(), kind="explained_variance")
 
@@ -84,7 +84,7 @@ def predict_tasks(
         learning_rate: η, or one a task.
         steps: S numbers of steps a task, each a prediction of its own.
         kernel: ``"initial"``: the network's own, as it is; ``"infinite"``: of infinite width, for networks that
-            ``infinite_width`` can trace, in NTK parametrisation.
+            ``infinite_width`` can trace, in NTK parametrization.
         full: whether the network's own kernel is taken for all pairs of outputs, [k, n, C, C] of k inputs, or for
             their mean, which is what wide networks come near to and takes C² times less.
 
@@ -194,7 +194,7 @@ def limit_of(problem: ContinualProblem, width: int, seed: int) -> Limit:
         NtkgapError: if the stream cannot be loaded or no limit is known for the network.
     """
     same = problem.model_dump(mode="json", include={"name", "model", "data", "stream", "training", "kernels"})
-    # Of a user's network the limit may depend on the width, by its parametrisation.
+    # Of a user's network the limit may depend on the width, by its parametrization.
     at = width if isinstance(problem.model, OwnModel) else ANY_WIDTH
     return _limit(json.dumps(same | {"name": "", "widths": [at]}), seed, str(device.present()))
 

@@ -30,7 +30,7 @@ class ContinualProblem(BaseProblem):
             start of every task (``"task_start"``).
         full_kernel: whether kernels of finite networks are taken for all pairs of outputs; if not, for the mean
             over outputs, which is their limit and cheap.
-        linearized: whether the network's linearised twin learns the stream too, for as long as it takes most: the
+        linearized: whether the network's linearized model learns the stream too, for as long as it takes most: the
             control whose kernel cannot move.
         probes: examples on which the movement of the kernel is measured.
         train: how a user trains, in place of ``training``; as that says if not given.
@@ -89,7 +89,7 @@ class ContinualProblem(BaseProblem):
 
     @property
     def stops(self) -> list[int]:
-        """The stopping times, in updates a task; a training function counts as one."""
+        """The training budgets, in updates a task; a training function counts as one."""
         return self.training.stops(self.data.n_train) if self.train is None else self.train.stops
 
     def check(self) -> None:
@@ -123,7 +123,7 @@ class ContinualProblem(BaseProblem):
         return f"{what}; {self._describe_training()}, {self.training.describe_stops()}."
 
     def _describe_training(self) -> str:
-        """Optimiser, learning rate and batches."""
+        """Optimizer, learning rate and batches."""
         training = self.training
         name = "gradient descent" if training.optimizer == "gd" else training.optimizer
         batch = f", batches of {training.batch_size}" if training.batch_size else ""

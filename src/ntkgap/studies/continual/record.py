@@ -21,7 +21,7 @@ ROUNDING = 1e-9
 
 
 def record_stop(learner: Learner, stop: int, runs: TaskRuns, seen: TaskStart, findings: Findings) -> None:
-    """Append to the curves over stopping times what plain training of one stopping time has shown."""
+    """Append to the curves over training budgets what plain training of one training budget has shown."""
     scores, diverged = runs.scores[0], bool(runs.diverged[0])
     if diverged:
         findings.add_divergence(f"training for {stop} steps a task diverged after {int(runs.steps.sum())}")
@@ -68,11 +68,12 @@ def record_accuracy(accuracy: float, runs: TaskRuns, findings: Findings) -> None
 
 
 def record_prediction(name: str, prediction: PredictedScores, findings: Findings) -> None:
-    """Compare what a kernel predicted with what was recorded at every stopping time.
+    """Compare what a kernel predicted with what was recorded at every training budget.
 
     Args:
         name: of the kernel.
-        prediction: for all stopping times, and without end; of the overlap of tasks the mean over pairs is noted.
+        prediction: for all training budgets, and without end; of the overlap of tasks the mean over pairs is
+            noted.
         findings: with what was observed.
     """
     size = prediction.test.shape[-1]
@@ -87,19 +88,19 @@ def record_prediction(name: str, prediction: PredictedScores, findings: Findings
     findings.scalars[f"overlap_{name}"] = float(prediction.overlap[pairs].mean())
 
 
-def record_twin(runs: TaskRuns, findings: Findings) -> None:
-    """Compare what the linearised twin has come to with what the kernel at the start predicted for it.
+def record_linearized(runs: TaskRuns, findings: Findings) -> None:
+    """Compare what the linearized model has come to with what the kernel at the start predicted for it.
 
     Args:
-        runs: of the twin alone, for the longest stopping time.
+        runs: of the linearized model alone, for the largest training budget.
         findings: with that prediction.
     """
     scores, last = runs.scores[0], len(findings.curves["forgetting"]) - 1
-    foretold = torch.tensor(findings.curves[f"scores_initial_{last}"], dtype=torch.float64).reshape(scores.shape)
-    findings.scalars["gap_twin"] = score_gap(foretold, scores)
+    predicted = torch.tensor(findings.curves[f"scores_initial_{last}"], dtype=torch.float64).reshape(scores.shape)
+    findings.scalars["gap_twin"] = score_gap(predicted, scores)
     findings.scalars["forgetting_twin"] = _forgetting(scores, bool(runs.diverged[0]))
     if runs.diverged[0]:
-        findings.add_divergence("the linearised twin diverged")
+        findings.add_divergence("the linearized model diverged")
 
 
 def record_method(name: str, runs: TaskRuns, stored: Tensor | None, findings: Findings) -> None:
@@ -125,7 +126,7 @@ def record_method(name: str, runs: TaskRuns, stored: Tensor | None, findings: Fi
 
 
 def ends(findings: Findings) -> None:
-    """Give what was found at the first and the last stopping time names of their own; a single one is the last."""
+    """Name what was found with the smallest and the largest training budget; a single one is the last."""
     last = len(findings.curves["forgetting"]) - 1
     places = ({0: "short"} if last else {}) | {last: "long"}
     for name, curve in list(findings.curves.items()):
@@ -162,8 +163,8 @@ def _compare(kernel: str, predicted: Tensor, observed: Tensor, findings: Finding
     if not (torch.isfinite(observed).all() and torch.isfinite(predicted).all()):
         values = (_forgetting(predicted, False), math.inf, math.inf)
     else:
-        foretold, seen = _forgetting(predicted, False), _forgetting(observed, False)
-        values = (foretold, score_gap(predicted, observed), round(abs(foretold - seen), DECIMALS))
+        expected, seen = _forgetting(predicted, False), _forgetting(observed, False)
+        values = (expected, score_gap(predicted, observed), round(abs(expected - seen), DECIMALS))
     _append(findings, dict(zip(_names(kernel), values, strict=True)))
 
 

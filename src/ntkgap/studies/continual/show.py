@@ -18,7 +18,7 @@ KERNELS = {
     "initial": "theory: kernel at the start",
     "task_start": "theory: kernel at each task's start",
 }
-FORETOLD_BY = {"infinite": "infinite width", "initial": "K(θ₀)", "task_start": "K at each task's start"}
+PREDICTED_BY = {"infinite": "infinite width", "initial": "K(θ₀)", "task_start": "K at each task's start"}
 METHODS = {
     "ogd": "orthogonal gradients",
     "ogd_label": "orthogonal gradients of labels",
@@ -64,7 +64,7 @@ def _over_time() -> StudyFigure:
     return CurveFigure(
         key="forgetting_over_time",
         title="Forgetting grows with the time a task is trained for",
-        caption="Every stopping time is a training of its own. Dashed: predicted by the kernel at the start, of "
+        caption="Every training budget is a training of its own. Dashed: predicted by the kernel at the start, of "
         "the same network; dotted: by infinite width.",
         x_label="steps a task",
         y_label=FORGETTING,
@@ -101,14 +101,14 @@ def _gaps() -> StudyFigure:
         title="How far predictions are off after long training, and where it comes from",
         caption="Mean distance of predicted and observed accuracies. Within a task: every task is predicted from "
         "the function that the network has when it begins, so that errors of earlier tasks do not count. The "
-        "linearised twin does what the kernel at the start says, but for single precision.",
+        "linearized model does what the kernel at the start says, but for single precision.",
         y_label="mean |R predicted − R observed|",
         measured="gap_initial_long",
         references=(
             ("gap_infinite_long", KERNELS["infinite"]),
             ("gap_task_start_long", KERNELS["task_start"]),
             ("gap_within_task_long", "within a task alone"),
-            ("gap_twin", "K(θ₀) of the linearised twin: a control"),
+            ("gap_twin", "K(θ₀) of the linearized model: a control"),
         ),
         measured_label=KERNELS["initial"],
         log_y=False,
@@ -173,7 +173,7 @@ def _methods() -> StudyFigure:
 
 
 def tables(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]) -> list[Table]:
-    """Forgetting foretold and observed at every width; accuracies and conventions at the smallest and the largest.
+    """Forgetting predicted and observed at every width; accuracies at the smallest and the largest.
 
     Args:
         cells: those that are done, by problem.
@@ -181,7 +181,7 @@ def tables(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict])
     """
     found = []
     for i, (problem, of_problem) in enumerate(cells.items()):
-        found += [*saved_table(i, problem, of_problem), _foretold(i, problem, of_problem)]
+        found += [*saved_table(i, problem, of_problem), _predicted(i, problem, of_problem)]
         widths = sorted({c.width for c in of_problem})
         rows = [row for width in {widths[0]: 0, widths[-1]: 0} for row in _rows(of_problem, width)]
         found.append(
@@ -199,9 +199,11 @@ def tables(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict])
     return found
 
 
-def _foretold(i: int, problem: str, cells: Sequence[Measured]) -> Table:
+def _predicted(i: int, problem: str, cells: Sequence[Measured]) -> Table:
     """What is forgotten at every width, beside what every kernel says will be."""
-    columns = {name: label for name, label in _foretold_columns().items() if any(name in c.scalars for c in cells)}
+    columns = {
+        name: label for name, label in _predicted_columns().items() if any(name in c.scalars for c in cells)
+    }
     by_width = {
         width: [c.scalars for c in cells if c.width == width] for width in sorted({c.width for c in cells})
     }
@@ -210,8 +212,8 @@ def _foretold(i: int, problem: str, cells: Sequence[Measured]) -> Table:
         for width, scalars in by_width.items()
     ]
     return Table(
-        key=f"foretold_{i}",
-        title=f"Forgetting foretold and observed, width by width: {problem}",
+        key=f"predicted_{i}",
+        title=f"Forgetting predicted and observed, width by width: {problem}",
         caption="In per cent, medians over seeds with intervals; brief is the fewest steps a task, long the most. "
         "Each network's prediction starts from its own function and is stopped after the same steps, or never: "
         "without end. ∞ stands where training diverged, or where the kernel says that it diverges.",
@@ -220,14 +222,16 @@ def _foretold(i: int, problem: str, cells: Sequence[Measured]) -> Table:
     )
 
 
-def _foretold_columns() -> dict[str, str]:
+def _predicted_columns() -> dict[str, str]:
     """Headings by the name of the number below."""
     found = {}
     for when, word in (("short", "brief"), ("long", "long")):
         found[f"forgetting_{when}"] = f"{word}: observed"
-        found |= {f"forgetting_{name}_{when}": f"{word}: by {label}" for name, label in FORETOLD_BY.items()}
+        found |= {f"forgetting_{name}_{when}": f"{word}: by {label}" for name, label in PREDICTED_BY.items()}
     without_end = ("infinite", "initial")
-    return found | {f"forgetting_{name}_converged": f"without end: by {FORETOLD_BY[name]}" for name in without_end}
+    return found | {
+        f"forgetting_{name}_converged": f"without end: by {PREDICTED_BY[name]}" for name in without_end
+    }
 
 
 def _by_convention(i: int, problem: str, cells: Sequence[Measured]) -> Table:
@@ -284,7 +288,7 @@ def _rows(cells: Sequence[Measured], width: int) -> list[tuple[str, ...]]:
 
 
 def _after(cell: Measured, stop: float) -> str:
-    """A stopping time in words."""
+    """A training budget in words."""
     own_function = (cell.cell.get("train") or {}).get("fit")
     return "own training" if own_function else f"{stop:g} steps a task"
 

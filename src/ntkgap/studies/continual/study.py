@@ -24,7 +24,7 @@ from ntkgap.studies.verdict import Verdict
 
 
 class ContinualStudy(BaseStudy):
-    """Do wide networks forget less, and does the kernel foretell what is forgotten?
+    """Do wide networks forget less, and does the kernel predict what is forgotten?
 
     Every problem is a network on a stream of tasks, each learned for several numbers of steps. What is left of
     earlier tasks is compared with what kernel regression, one task after the other, predicts at the same steps:
@@ -73,7 +73,7 @@ class ContinualStudy(BaseStudy):
         return figures()
 
     def tables(self, cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]) -> list[Table]:
-        """Accuracies at every stopping time and of every method."""
+        """Accuracies at every training budget and of every method."""
         return tables(cells, verdicts)
 
     @classmethod

@@ -16,7 +16,7 @@ class TaskStart:
     """Watches a network learn a stream.
 
     Each task is predicted with the kernel that the network has when the task begins, from two functions: from what
-    earlier such predictions have made of the network's first function, which foretells what is forgotten; and from
+    earlier such predictions have made of the network's first function, which predicts what is forgotten; and from
     the network's own function at that time, so that whatever is wrong has happened within the task.
 
     Args:
@@ -24,7 +24,7 @@ class TaskStart:
         stop: steps a task.
 
     Attributes:
-        test: scores after every task on all tasks' test sets as the former foretell them, [T] each; NaN from where
+        test: scores after every task on all tasks' test sets as the former predict them, [T] each; NaN from where
             the prediction diverged, as one may whose kernel has grown.
         within: the same by the latter.
     """

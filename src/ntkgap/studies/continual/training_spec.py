@@ -15,7 +15,7 @@ RateByWidth = Literal["fraction_of_critical", "constant", "inverse_width"]
 class TrainingSpec(Spec):
     """How every task is learned.
 
-    Stopping times are numbers of updates or of passes over a task's examples; each is a training of its own.
+    Training budgets are numbers of updates or of passes over a task's examples; each is a training of its own.
     Beside them tasks are learned until their training set has a score, for comparisons at matched training.
 
     Attributes:
@@ -29,9 +29,9 @@ class TrainingSpec(Spec):
         at_width: of ``"inverse_width"``: where the rate is ``learning_rate``.
         momentum: of ``"sgd"``.
         batch_size: examples an update of ``"sgd"`` and ``"adam"``; all if not given.
-        steps: stopping times in updates a task, ascending.
-        epochs: stopping times in passes over a task's training set, ascending, in place of steps.
-        accuracies: training scores, ascending, at which tasks are left; by the last stopping time at the latest.
+        steps: training budgets in updates a task, ascending.
+        epochs: training budgets in passes over a task's training set, ascending, in place of steps.
+        accuracies: training scores, ascending, at which tasks are left; within the largest training budget.
     """
 
     optimizer: Literal["gd", "sgd", "adam"] = "gd"
@@ -49,7 +49,7 @@ class TrainingSpec(Spec):
     @model_validator(mode="after")
     def _stops_ascend(self) -> Self:
         if (self.steps is None) == (self.epochs is None):
-            raise ValueError("stopping times are numbers of steps or of epochs: give one of both lists")
+            raise ValueError("training budgets are numbers of steps or of epochs: give one of both lists")
         for name in ("steps", "epochs", "accuracies"):
             stops = getattr(self, name) or []
             if repeated := [stop for i, stop in enumerate(stops) if stop in stops[:i]]:
@@ -103,11 +103,11 @@ class TrainingSpec(Spec):
         return examples // (self.batch_size or examples)
 
     def stops(self, examples: int) -> list[int]:
-        """The stopping times in updates, of tasks of so many examples."""
+        """The training budgets in updates, of tasks of so many examples."""
         return self.steps or [epochs * self.in_a_pass(examples) for epochs in self.epochs or []]
 
     def describe_stops(self) -> str:
-        """The stopping times in words."""
+        """The training budgets in words."""
         unit, stops = ("steps", self.steps) if self.steps else ("epochs", self.epochs)
         until = ", ".join(f"{accuracy:.4g}" for accuracy in self.accuracies)
         beside = f", and at training scores of {until}" if until else ""
@@ -115,7 +115,7 @@ class TrainingSpec(Spec):
 
 
 class MethodsSpec(Spec):
-    """What is done against forgetting, beside plain training; all at the longest stopping time.
+    """What is done against forgetting, beside plain training; all with the largest training budget.
 
     Attributes:
         joint: whether all tasks are also learned at once: what forgets nothing.

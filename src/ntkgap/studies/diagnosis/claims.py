@@ -9,6 +9,9 @@ from ntkgap.studies.diagnosis.ensemble import ensemble_claims
 from ntkgap.studies.diagnosis.forgetting import forgetting_claims
 from ntkgap.studies.spec import Spec
 
+# What stores call the linearized model.
+NAMES = {"twin": "linearized"}
+
 
 class Tolerances(Spec):
     """How close is close enough; conventions, not theorems.
@@ -20,8 +23,8 @@ class Tolerances(Spec):
         curve: of the training loss, relative to the initial one.
         prediction: of the predictions on test points, relative to what training changed.
         loss: by which factor a test loss may exceed the network's.
-        learned: part by which the training loss has to fall, for anything to be said.
-        moved: part of the way to the targets that outputs have to move, for the same.
+        learned: fraction by which the training loss has to fall, for anything to be said.
+        moved: fraction of the way to the targets that outputs have to move, for the same.
     """
 
     limit: float = Field(default=0.1, gt=0)
@@ -64,8 +67,8 @@ def _of_training(tolerances: Tolerances) -> list[Claim]:
         ),
         Claim(
             key="moved",
-            title="The outputs moved towards the targets",
-            statement="‖f_T − f_0‖ is no small part of ‖y − f_0‖ on the training set.",
+            title="The outputs moved toward the targets",
+            statement="‖f_T − f_0‖ is no small fraction of ‖y − f_0‖ on the training set.",
             source="a convention",
             kind="requirement",
             quantity="moved",
@@ -77,7 +80,7 @@ def _of_training(tolerances: Tolerances) -> list[Claim]:
         ),
         Claim(
             key="stable",
-            title="The step size is one at which the kernel regime is stable",
+            title="The step size is stable in the kernel regime",
             statement="η·κ_max(K) stays below 2(1 + μ), at the start and at the end.",
             source="Cohen et al. 2021 (edge of stability); Lewkowycz et al. 2020",
             kind="requirement",
@@ -96,7 +99,7 @@ def _of_training(tolerances: Tolerances) -> list[Claim]:
 
 def _of_regime(tolerances: Tolerances) -> list[Claim]:
     matched = "Measured after this training: another length of training, another verdict."
-    shrinks = "shrinks like m^(−1/2) in NTK and standard parametrisation, not in mean-field and μP"
+    shrinks = "shrinks like m^(−1/2) in NTK and standard parametrization, not in mean-field and μP"
     gap = partial(
         Claim,
         statement="f_T is f_0 + J_0(θ_T − θ_0), to first order in the parameters: one Jacobian-vector product.",
@@ -124,7 +127,7 @@ def _of_regime(tolerances: Tolerances) -> list[Claim]:
             direction="below",
             criterion=f"the relative distance is below {tolerances.limit:.0%}",
             prediction="shrinks like m^(−1/2)",
-            undecidable="no infinite-width kernel is known for the network",
+            inconclusive="no infinite-width kernel is known for the network",
             exponent=-0.5,
             optional=True,
         ),
@@ -151,7 +154,7 @@ def _of_regime(tolerances: Tolerances) -> list[Claim]:
         ),
         gap(
             key="linearization_gap_test",
-            title="So it is on test points",
+            title="The trained network is linear on test points, too",
             quantity="linearization_gap_test",
             label=f"{label} on test points",
         ),
@@ -200,24 +203,29 @@ def _of_tests(tolerances: Tolerances) -> list[Claim]:
         "closely as the network."
     )
     claims = []
-    for key, title, what, caveat in (
-        ("twin", "The linearized model generalises as well as the network", "linearized model", ""),
-        ("kernel_start", "Kernel regression with K(θ₀) does, too", "regression with K(θ₀)", how),
+    for number, title, what, caveat in (
+        ("twin", "The linearized model generalizes as well as the network", "linearized model", ""),
+        (
+            "kernel_start",
+            "Kernel regression with K(θ₀) generalizes as well as the network",
+            "regression with K(θ₀)",
+            how,
+        ),
         (
             "kernel_end",
-            "Kernel regression with the kernel after training does, too",
+            "Kernel regression with K(θ_T) generalizes as well as the network",
             "regression with K(θ_T)",
             how,
         ),
     ):
         claims.append(
             Claim(
-                key=f"{key}_generalises",
+                key=f"{NAMES.get(number, number)}_generalizes",
                 title=title,
                 statement=f"The test loss of the {what} is hardly above the network's.",
                 source="Fort et al. 2020; Ortiz-Jiménez et al. 2021; Vyas et al. 2022",
                 kind="payoff",
-                quantity=f"{key}_test_ratio",
+                quantity=f"{number}_test_ratio",
                 label=f"test loss, {what} / network",
                 threshold=tolerances.loss,
                 direction="below",

@@ -15,7 +15,7 @@ from ntkgap.studies.findings import Findings
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.words import median_text
 
-FORETOLD = ("tasks_gap", "tasks_forgetting_gap")
+PREDICTED = ("tasks_gap", "tasks_forgetting_gap")
 
 
 def measure_forgetting(problem: DiagnosisProblem, width: int, seed: int, findings: Findings) -> None:
@@ -27,12 +27,12 @@ def measure_forgetting(problem: DiagnosisProblem, width: int, seed: int, finding
     seen = learner.train(stop, Plain())
     record_method("tasks", seen, None, findings)
     if learner.trains_otherwise:
-        findings.leave_out(learner.trains_otherwise, *FORETOLD)
+        findings.leave_out(learner.trains_otherwise, *PREDICTED)
         return
     try:
         said = learner.train(stop, Plain(), linearized=True)
     except NtkgapError as error:
-        findings.leave_out(f"the linearized model was not trained on the tasks: {error}", *FORETOLD)
+        findings.leave_out(f"the linearized model was not trained on the tasks: {error}", *PREDICTED)
         return
     record_method("tasks_twin", said, None, findings)
     number = findings.number
@@ -43,7 +43,7 @@ def measure_forgetting(problem: DiagnosisProblem, width: int, seed: int, finding
 
 
 def forgetting_claims() -> list[Claim]:
-    """That the linearized model, whose kernel is K(θ₀), foretells what is left of earlier tasks."""
+    """That the linearized model, whose kernel is K(θ₀), predicts what is left of earlier tasks."""
     how = (
         "Network and linearized model begin from the same function and take the same steps on the same batches. "
         "What was hardly learned cannot be forgotten: see the table."
@@ -60,8 +60,8 @@ def forgetting_claims() -> list[Claim]:
     )
     return [
         claim(
-            key="tasks_foretold",
-            title="The kernel foretells the scores of your tasks",
+            key="tasks_predicted",
+            title="The kernel predicts the scores of your tasks",
             statement="Scores of tasks learned so far are those of the linearized model, after the same steps.",
             quantity="tasks_gap",
             label="mean |R predicted − R observed|",
@@ -69,8 +69,8 @@ def forgetting_claims() -> list[Claim]:
             caveat=how,
         ),
         claim(
-            key="forgetting_foretold",
-            title="The kernel foretells how much is forgotten of your tasks",
+            key="forgetting_predicted",
+            title="The kernel predicts how much of your tasks is forgotten",
             statement="Forgetting is that of the linearized model, after the same steps.",
             quantity="tasks_forgetting_gap",
             label="|forgetting predicted − observed|",

@@ -32,14 +32,14 @@ from ntkgap.studies.findings import Findings
 from ntkgap.studies.model import notes_on
 from ntkgap.studies.uncertainty.ensembles.prediction import Kernel
 
-CONTESTANTS = ("network", "twin", "kernel_start", "kernel_end")
-RATIOS = {name: f"{name}_test_ratio" for name in CONTESTANTS[1:]}
+PREDICTORS = ("network", "twin", "kernel_start", "kernel_end")
+RATIOS = {name: f"{name}_test_ratio" for name in PREDICTORS[1:]}
 
 OF_KERNEL = ("kernel_change", "kernel_distance", "alignment_end")
 OF_GAP = ("linearization_gap", "linearization_gap_test")
 PREDICTED = ("curve_gap", "prediction_gap")
 
-# Kernel regression beside a loss of logits is stopped where this part of its squared residual is left.
+# Kernel regression beside a loss of logits is stopped where this fraction of its squared residual is left.
 LEFT = 0.01
 
 
@@ -75,9 +75,9 @@ def measure(problem: DiagnosisProblem, width: int, seed: int) -> Findings:
     watch_stability(recipe, pair, lost, findings)
     compare_kernels(problem, pair, lost, findings)
     compare_outputs(pair, lost, findings)
-    twin, reason = train_twin(problem, recipe, pair, seed, findings)
-    follow_prediction(recipe, pair, lost, curve, twin, reason, findings)
-    kernel = None if lost else generalise(recipe, pair, twin, findings)
+    linearized, reason = train_linearized(problem, recipe, pair, seed, findings)
+    follow_prediction(recipe, pair, lost, curve, linearized, reason, findings)
+    kernel = None if lost else generalize(recipe, pair, linearized, findings)
     if lost:
         findings.leave_out("training diverged, so that nothing is left to compare with", *RATIOS.values(), *ASKED)
     else:
@@ -143,7 +143,7 @@ def compare_kernels(problem: DiagnosisProblem, pair: Pair, lost: bool, findings:
 
 
 def compare_outputs(pair: Pair, lost: bool, findings: Findings) -> None:
-    """How far outputs moved, and which part of that is not linear in the parameters."""
+    """How far outputs moved, and which fraction of that is not linear in the parameters."""
     if lost:
         findings.scalars |= dict.fromkeys((*OF_GAP, "moved", "parameter_change"), math.inf)
         return
@@ -163,7 +163,7 @@ def compare_outputs(pair: Pair, lost: bool, findings: Findings) -> None:
         findings.leave_out(f"the network cannot be linearized: {error}", *OF_GAP)
 
 
-def train_twin(
+def train_linearized(
     problem: DiagnosisProblem, recipe: Recipe, pair: Pair, seed: int, findings: Findings
 ) -> tuple[tuple[nn.Module, TrainingCurve] | None, str]:
     """The linearized model after the same steps on the same batches, and why there is none or it says nothing."""
@@ -171,15 +171,15 @@ def train_twin(
     if modes_differ(pair.network, pair.train.x):
         reason = "what the network does in train mode alone, such as batch statistics, is no part of its kernel"
     try:
-        twin = linearize(pair.network)
-        curve = train(twin, pair.train, generator=Generator().manual_seed(seed), **recipe.settings)
+        linearized = linearize(pair.network)
+        curve = train(linearized, pair.train, generator=Generator().manual_seed(seed), **recipe.settings)
     except NtkgapError as error:
         own = problem.train is not None and problem.train.fit is not None
         cause = "your function does not train the linearized model" if own else "there is no linearized model"
         return None, f"{cause}: {error}"
     if curve.stopped:
         findings.notes.append(f"the linearized model: {curve.stopped}")
-    return (twin.eval(), curve), reason
+    return (linearized.eval(), curve), reason
 
 
 def follow_prediction(
@@ -187,15 +187,15 @@ def follow_prediction(
     pair: Pair,
     lost: bool,
     curve: TrainingCurve,
-    twin: tuple[nn.Module, TrainingCurve] | None,
+    linearized: tuple[nn.Module, TrainingCurve] | None,
     reason: str,
     findings: Findings,
 ) -> None:
     """Training curve and test outputs beside those of the linearized model, at matched training time."""
-    if twin is None or reason:
+    if linearized is None or reason:
         findings.leave_out(reason, *PREDICTED)
         return
-    model, predicted = twin
+    model, predicted = linearized
     unit = abs(curve.losses[0]) or 1.0
     findings.curves["loss_predicted"] = [loss / unit for loss in predicted.losses]
     if lost or predicted.stopped:
@@ -211,8 +211,8 @@ def follow_prediction(
     }
 
 
-def generalise(
-    recipe: Recipe, pair: Pair, twin: tuple[nn.Module, TrainingCurve] | None, findings: Findings
+def generalize(
+    recipe: Recipe, pair: Pair, linearized: tuple[nn.Module, TrainingCurve] | None, findings: Findings
 ) -> Kernel | None:
     """Test loss and score of network, linearized model, and kernel regression with K(θ₀) and K(θ_T).
 
@@ -221,10 +221,10 @@ def generalise(
     """
     y_test = pair.test.y.double()
     predictions = {"network": pair.end_test}
-    if twin is None or twin[1].stopped:
+    if linearized is None or linearized[1].stopped:
         findings.leave_out("there is no trained linearized model", RATIOS["twin"])
     else:
-        predictions["twin"] = outputs_of(twin[0], pair.test.x).double()
+        predictions["twin"] = outputs_of(linearized[0], pair.test.x).double()
     left = float((pair.end - pair.y).square().sum() / pair.y.square().sum()) if recipe.squared else LEFT
     train_data, test_data = pair.train.to(torch.float64), pair.test.to(torch.float64)
     kernels: dict[str, Kernel] = {}

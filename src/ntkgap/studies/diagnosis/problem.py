@@ -17,7 +17,7 @@ class DefaultTraining(Spec):
     """SGD with momentum on ½‖f − y‖², for those who give no training of their own.
 
     Attributes:
-        fraction_of_critical: η as a part of 2(1 + μ)/κ_max, above which the kernel regime diverges.
+        fraction_of_critical: η as a fraction of 2(1 + μ)/κ_max, above which the kernel regime diverges.
         momentum: μ.
         batch_size: examples an update; all where there are fewer.
         steps: number of updates.
@@ -81,7 +81,7 @@ class DiagnosisProblem(TrainedProblem):
     def continual(self, width: int) -> ContinualProblem:
         """The tasks, learned one after the other as the data are.
 
-        Without a training of the user's the step is the same part of the critical one of each task's kernel.
+        Without a training of the user's the step is the same fraction of the critical one of each task's kernel.
         """
         own, data = self.training, self.tasks
         assert data is not None

@@ -25,11 +25,11 @@ def outputs_of(model: nn.Module, x: Tensor) -> Tensor:
 
 def linearized_at(before: nn.Module, after: nn.Module) -> nn.Module:
     """f(·; θ₀) + J(·; θ₀)(θ − θ₀), with θ₀ the parameters of the first network and θ those of the second."""
-    twin = linearize(before)
+    linearized = linearize(before)
     with torch.no_grad():
-        for p, q in zip(twin.parameters(), after.parameters(), strict=True):
+        for p, q in zip(linearized.parameters(), after.parameters(), strict=True):
             p.copy_(q)
-    return twin
+    return linearized
 
 
 def largest_eigenvalue(model: nn.Module, x: Tensor) -> float:

@@ -218,7 +218,7 @@ def _slope(verdict: Verdict) -> str:
 
 def _text(interval: Interval | None) -> str:
     if interval is None:
-        return "undecidable"
+        return "inconclusive"
     shown, low, high = map(number, (interval.value, interval.low, interval.high))
     return shown if low == high else f"{shown} [{low}, {high}]"
 
@@ -226,7 +226,7 @@ def _text(interval: Interval | None) -> str:
 def _percent(result: WidthResult) -> str:
     i = result.interval
     if i is None:
-        return "an undecidable part"
+        return "an unknown fraction"
     return f"{i.value:.2g}" if math.isinf(i.value) else f"{i.value:.1%} [{i.low:.1%}, {i.high:.1%}]"
 
 

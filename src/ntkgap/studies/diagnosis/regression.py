@@ -12,7 +12,7 @@ from ntkgap.studies.uncertainty.ensembles.prediction import Kernel, kernel_at_st
 # Operations that one kernel may take: some ten seconds.
 MOST_FLOPS = 5e11
 
-# The latest stop, κ_max·t: at noise below this part of κ_max nobody looks.
+# The latest stop, κ_max·t: at noise below this fraction of κ_max nobody looks.
 LONGEST = 1e6
 
 
@@ -41,12 +41,12 @@ def kernel_predictions(kernel: Kernel, y: Tensor, left: float) -> Tensor:
 
     .. math:: K(x, X) K^{-1} (I - e^{-Kt}) y
 
-    with t such that ‖e^{−Kt}y‖² is a given part of ‖y‖², at the latest 10⁶/κ_max.
+    with t such that ‖e^{−Kt}y‖² is a given fraction of ‖y‖², at the latest 10⁶/κ_max.
 
     Args:
         kernel: K on training inputs [n, n], and of m new points with them.
         y: targets, [n, C].
-        left: the part of the squared targets that is left.
+        left: the fraction of the squared targets that is left.
 
     Returns:
         [m, C].
@@ -59,15 +59,15 @@ def kernel_predictions(kernel: Kernel, y: Tensor, left: float) -> Tensor:
     if not float(kappa[-1]) > 0:
         raise KernelError("the kernel is zero")
     coefficients = modes.T @ y.double()
-    t = stopping_time(kappa, coefficients.square().sum(dim=1), left)
+    t = training_time(kappa, coefficients.square().sum(dim=1), left)
     # (1 − e^{−κt})/κ, which is t where κ vanishes.
     shrunk = torch.where(kappa * t > 1e-12, -torch.expm1(-kappa * t) / kappa.clamp(min=1e-300), t)
     duals = modes @ (shrunk[:, None] * coefficients)
     return kernel.cross.double() @ duals
 
 
-def stopping_time(kappa: Tensor, squares: Tensor, left: float) -> float:
-    """The time t at which Σ e^{−2κt}c² is a part of Σ c², between 0 and 10⁶/κ_max.
+def training_time(kappa: Tensor, squares: Tensor, left: float) -> float:
+    """The time t at which Σ e^{−2κt}c² is a fraction of Σ c², between 0 and 10⁶/κ_max.
 
     Args:
         kappa: eigenvalues, [n].

@@ -1,9 +1,9 @@
-"""What a diagnosis shows besides its claims: the sentence, who generalises best, and numbers over width."""
+"""What a diagnosis shows besides its claims: the sentence, who generalizes best, and numbers over width."""
 
 import math
 from collections.abc import Mapping, Sequence
 
-from ntkgap.studies.diagnosis.measure import CONTESTANTS
+from ntkgap.studies.diagnosis.measure import PREDICTORS
 from ntkgap.studies.diagnosis.regime import regime_of
 from ntkgap.studies.figures import CurveFigure, StudyFigure, Table, WidthFigure
 from ntkgap.studies.measured import Measured
@@ -32,21 +32,21 @@ def answers(verdicts: Sequence[Verdict]) -> Table:
 
 
 def contest_table(cells: Mapping[str, Sequence[Measured]]) -> list[Table]:
-    """Who generalises best at the largest width; one table a problem, one row a contestant."""
+    """Who generalizes best at the largest width; one table a problem, one row a predictor."""
     tables = []
     for i, (problem, found) in enumerate(cells.items()):
         widest = max(c.width for c in found)
         there = [c for c in found if c.width == widest]
-        rows = [row for name in CONTESTANTS if (row := _row(name, there))]
+        rows = [row for name in PREDICTORS if (row := _row(name, there))]
         if rows:
             tables.append(
                 Table(
                     key=f"contest-{i}",
-                    title=f"Who generalises best: {problem}, width {widest}",
-                    caption="Test loss as a multiple of the network's; score is the part of test examples whose "
-                    "class is told. Kernel regressions use the mean kernel over outputs and stop where they fit "
-                    "the training targets as closely as the network does (beside other losses: where 1 % of the "
-                    "squared residual is left). Best: in so many seeds the smallest loss, or else the largest "
+                    title=f"Who generalizes best: {problem}, width {widest}",
+                    caption="Test loss as a multiple of the network's; score is the fraction of test examples "
+                    "whose class is told. Kernel regressions use the mean kernel over outputs and stop where they "
+                    "fit the training targets as closely as the network does (beside other losses: where 1 % of "
+                    "the squared residual is left). Best: in so many seeds the smallest loss, or else the largest "
                     "score.",
                     columns=("", "test loss / network's", "test score", "best"),
                     rows=tuple(rows),
@@ -56,7 +56,7 @@ def contest_table(cells: Mapping[str, Sequence[Measured]]) -> list[Table]:
 
 
 def _row(name: str, cells: Sequence[Measured]) -> tuple[str, ...] | None:
-    """One contestant; None where no seed has it."""
+    """One predictor; None where no seed has it."""
     losses = [_ratio(name, cell) for cell in cells]
     scores = [cell.scalars.get(f"{name}_test_score", math.nan) for cell in cells]
     if all(map(math.isnan, [*losses, *scores])):
@@ -73,8 +73,8 @@ def _ratio(name: str, cell: Measured) -> float:
 
 def _best(cell: Measured) -> str:
     """By loss where all that were tried have one, else by score; the first of several."""
-    losses = {n: cell.scalars[key] for n in CONTESTANTS if (key := f"{n}_test_loss") in cell.scalars}
-    scores = {n: -cell.scalars[key] for n in CONTESTANTS if (key := f"{n}_test_score") in cell.scalars}
+    losses = {n: cell.scalars[key] for n in PREDICTORS if (key := f"{n}_test_loss") in cell.scalars}
+    scores = {n: -cell.scalars[key] for n in PREDICTORS if (key := f"{n}_test_score") in cell.scalars}
     found = losses if len(losses) >= len(scores) else scores
     return min(found, key=lambda name: found[name]) if found else ""
 
@@ -99,7 +99,7 @@ def figures() -> list[StudyFigure]:
             key="stability",
             title="How large the step is",
             caption="η κ_max/(2(1 + μ)) after training and before; past 1 the linearized model diverges.",
-            y_label="part of the largest stable step",
+            y_label="fraction of the largest stable step",
             measured="stability_end",
             measured_label="after training",
             references=(("stability_start", "before"),),

@@ -37,7 +37,7 @@ class DiagnosisStudy(BaseStudy):
     tolerances: Tolerances = Tolerances()
 
     def claims(self) -> list[Claim]:
-        """Whether anything can be said, whether the regime holds, and who generalises best."""
+        """Whether anything can be said, whether the regime holds, and who generalizes best."""
         return make_claims(self.tolerances)
 
     def answers(self, cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]) -> list[Table]:
@@ -49,7 +49,7 @@ class DiagnosisStudy(BaseStudy):
         return figures()
 
     def tables(self, cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]) -> list[Table]:
-        """Who generalises best, whose uncertainty is better, and what is forgotten."""
+        """Who generalizes best, whose uncertainty is better, and what is forgotten."""
         return [*contest_table(cells), *ensemble_tables(cells), *forgetting_tables(cells)]
 
     @classmethod

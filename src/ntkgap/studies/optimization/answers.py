@@ -11,7 +11,7 @@ QUESTIONS = (
     "is the theorem's condition met?",
     "from which width would it be?",
     "does natural gradient keep its predicted rate anyway?",
-    "does it pay in seconds?",
+    "does it need less time?",
 )
 
 
@@ -20,8 +20,9 @@ def answers(verdicts: Sequence[Verdict]) -> Table:
     return Table(
         key="answers",
         title="Four questions",
-        caption="At the largest width tested, for seconds the largest that raced; numbers are medians over seeds. "
-        "Seconds: one thread, first-order methods in float32, natural gradient in float64, tuning not counted.",
+        caption="At the largest width tested, for seconds the largest at which optimizers were compared; numbers "
+        "are medians over seeds. Seconds: one thread, first-order methods in float32, natural gradient in "
+        "float64, tuning not counted.",
         columns=("", *QUESTIONS),
         rows=tuple(
             (problem, *(answered(answer, found) for answer in (_condition, _width, _rate, _seconds)))
@@ -66,10 +67,10 @@ def _rate(found: ByClaim) -> str:
 
 
 def _seconds(found: ByClaim) -> str:
-    """Both ratios at the widest networks that raced."""
+    """Both ratios at the widest networks whose optimizers were compared."""
     time = found.get("natural_gradient_seconds")
     if time is None:
-        return "Not measured: no race of natural gradient and first-order methods."
+        return "Not measured: natural gradient and first-order methods were not compared."
     last = time.widths[-1]
     if last.interval is None:
         return f"Inconclusive at width {last.width}: {last.reason}."
@@ -95,4 +96,4 @@ def _times(result: WidthResult) -> str:
 def _at_largest(verdict: Verdict) -> str:
     """Median and width at the largest width."""
     last = verdict.widths[-1]
-    return f"{number(last.interval.value) if last.interval else 'undecidable'} at width {last.width}"
+    return f"{number(last.interval.value) if last.interval else 'inconclusive'} at width {last.width}"

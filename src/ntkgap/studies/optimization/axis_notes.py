@@ -11,12 +11,12 @@ AXIS_NOTES = {
     "step (Lee et al. 2019); above it, it predicts divergence, which a network may escape by changing its kernel.",
     "natural_gradient.learning_rate": "The constant kernel predicts (1 − η)² a step for any η; the theorem allows "
     "η ≤ (1 − 2C)/(1 + C)².",
-    "model.alpha": "With large α training is lazy, its linearisation error O(1/α), if the network starts at zero "
+    "model.alpha": "With large α training is lazy, its linearization error O(1/α), if the network starts at zero "
     "(Chizat, Oyallon, Bach 2019); 1/α² if it does so as the difference of two copies, whose first corrections "
     "cancel. Where it does not start at zero, its output there grows like α and has to be undone: once that "
     "outweighs the targets, a larger α makes nothing lazier.",
     "model.gamma0": f"γ0 → 0 is lazy, if the network starts at zero; one with γ0 = 1 {_RICH} (mean field).",
-    "model.parametrization": "In standard and NTK parametrisation wide networks approach their kernel limit; "
-    f"in mean-field and μ parametrisation a network {_RICH} (Yang & Hu 2021).",
+    "model.parametrization": "In standard and NTK parametrization wide networks approach their kernel limit; "
+    f"in mean-field and μ parametrization a network {_RICH} (Yang & Hu 2021).",
     "model.antisymmetric": "The kernel at the start is the same, but there is no initial function to undo.",
 }

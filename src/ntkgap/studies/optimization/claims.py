@@ -1,6 +1,6 @@
 """What the kernel regime promises about optimization, as claims that a measurement can refute."""
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.figures import CurveFigure, WidthFigure
@@ -19,14 +19,14 @@ class Tolerances(Spec):
         rate: of natural gradient's rate, relative.
         curve: of the training curve, relative to the initial residual.
         kernel: of the kernel's change, relative.
-        twin: of the trained network's predictions, relative to what training changed.
-        limit: of the kernel at initialisation, relative to the infinite-width kernel.
+        linearized: of the trained network's predictions, relative to what training changed.
+        limit: of the kernel at initialization, relative to the infinite-width kernel.
     """
 
     rate: float = Field(default=0.1, gt=0)
     curve: float = Field(default=0.05, gt=0)
     kernel: float = Field(default=0.1, gt=0)
-    twin: float = Field(default=0.1, gt=0)
+    linearized: float = Field(default=0.1, gt=0, validation_alias=AliasChoices("linearized", "twin"))
     limit: float = Field(default=0.1, gt=0)
 
 
@@ -37,9 +37,9 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
     return [
         Claim(
             key="gram_positive_definite",
-            title="The Gram matrix is positive definite at initialisation",
-            question="Can all training outputs be moved independently at the start (a condition)?",
-            statement="λ_min(K(θ₀)) > 0: the outputs on all training examples can be moved independently.",
+            title="The Gram matrix is positive definite at initialization",
+            question="Can all training outputs change independently at the start (a condition)?",
+            statement="λ_min(K(θ₀)) > 0: the outputs on all training examples can change independently.",
             source="Zhang, Martens, Grosse 2019, Theorem 1, condition 1",
             kind="condition",
             quantity="gram_margin",
@@ -48,9 +48,9 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
             direction="above",
             criterion="λ_min is above the noise floor of the arithmetic, nC·ε·λ_max",
             prediction="infinitely wide networks on distinct inputs: positive",
-            caveat="Below the floor λ_min may be zero or merely small: that is undecidable, not a failure. "
+            caveat="Below the floor λ_min may be zero or merely small: that is inconclusive, not a failure. "
             "It fails for certain only where there are fewer parameters than rows.",
-            undecidable=below_floor,
+            inconclusive=below_floor,
         ),
         Claim(
             key="jacobian_stable",
@@ -70,7 +70,7 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
             "sufficient: where it is not met, natural gradient may still be fast: see the claim "
             "'Natural gradient descent follows its predicted rate'. The "
             "theorem also limits the step size, η ≤ (1 − 2C)/(1 + C)²: see the figure below.",
-            undecidable=f"{below_floor}, or the path ended early",
+            inconclusive=f"{below_floor}, or the path ended early",
             slowest_exponent=-0.25,
         ),
         Claim(
@@ -89,12 +89,12 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
             caveat="What is found, on the path or by search, is a lower bound: it can refute the condition, never "
             "confirm it. Where nothing of ½ or more is found, nothing is decided. Networks that the preset does "
             "not search (for their size, or at all) show the path alone, which may be far less.",
-            undecidable=f"{below_floor}, or no C′ of ½ or more was found in the ball, which confirms nothing",
+            inconclusive=f"{below_floor}, or no C′ of ½ or more was found in the ball, which confirms nothing",
             slowest_exponent=-0.25,
         ),
         Claim(
             key="kernel_at_limit",
-            title="The kernel at initialisation is that of infinite width",
+            title="The kernel at initialization is that of infinite width",
             question="Is the kernel at the start that of infinite width?",
             statement="K(θ₀) no longer depends on the random weights: it is Θ, from the recursion over layers.",
             source="Jacot, Gabriel, Hongler 2018, Theorem 1; Arora et al. 2019, Theorem 3.1",
@@ -106,8 +106,8 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
             criterion=f"the relative distance is below {tolerances.limit:.0%}",
             prediction="shrinks like m^(−1/2)",
             caveat="The distance of single networks, not of their mean, which is closer. In standard "
-            "parametrisation Θ grows with the width and is taken at the width of each network.",
-            undecidable="no infinite-width kernel is known for the network",
+            "parametrization Θ grows with the width and is taken at the width of each network.",
+            inconclusive="no infinite-width kernel is known for the network",
             exponent=-0.5,
         ),
         Claim(
@@ -115,7 +115,7 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
             title="Natural gradient descent follows its predicted rate",
             question="Is natural gradient descent as fast as predicted?",
             statement="The squared residual shrinks by (1 − η)² a step (for damping λ: as the kernel predicts).",
-            source="Zhang, Martens, Grosse 2019, section 3; linearised dynamics",
+            source="Zhang, Martens, Grosse 2019, section 3; linearized dynamics",
             kind="consequence",
             quantity="ngd_rate_error_worst",
             label="relative error of the predicted rate, worst step",
@@ -127,7 +127,7 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
             caveat="The mean error over more steps is smaller: with hardly any residual left a network contracts "
             "as predicted. So the worst step is judged, of the same number of steps for all networks. A run that "
             "diverges, or whose Gram matrix turns singular, counts as infinite error.",
-            undecidable=below_floor,
+            inconclusive=below_floor,
         ),
         Claim(
             key="gd_curve",
@@ -148,7 +148,7 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
         ),
         Claim(
             key="kernel_constant",
-            title="The kernel stays put during training",
+            title="The kernel is nearly constant in training",
             question="Is the kernel nearly constant in training?",
             statement="‖K(θ_T) − K(θ₀)‖_F is small against ‖K(θ₀)‖_F after gradient descent.",
             source="Jacot, Gabriel, Hongler 2018, Theorem 2; Lee et al. 2019",
@@ -163,18 +163,18 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
             exponent=-0.5,
         ),
         Claim(
-            key="linearised_twin",
-            title="The trained network predicts what its linearised twin predicts",
+            key="linearized_model",
+            title="The trained network predicts what its linearized model predicts",
             question="Does it predict what its linearized model does?",
             headline="networks predict what their linearized models do",
-            statement="On test points, f_T agrees with the first-order twin trained for the same time.",
+            statement="On test points, f_T agrees with the linearized model trained for the same time.",
             source="Lee et al. 2019, Theorem 2.1",
             kind="consequence",
             quantity="linearization_error",
             label="‖f_T − f_T^lin‖ / ‖f_T^lin − f_0‖ on test points",
-            threshold=tolerances.twin,
+            threshold=tolerances.linearized,
             direction="below",
-            criterion=f"the difference is below {tolerances.twin:.0%} of what training changed",
+            criterion=f"the difference is below {tolerances.linearized:.0%} of what training changed",
             prediction="shrinks like m^(−1/2)",
             caveat=matched,
             exponent=-0.5,
@@ -217,7 +217,7 @@ def make_figures() -> list[WidthFigure | CurveFigure]:
         ),
         WidthFigure(
             key="lambda_min",
-            title="Smallest eigenvalue of the Gram matrix at initialisation",
+            title="Smallest eigenvalue of the Gram matrix at initialization",
             caption="Below the noise floor of the arithmetic an eigenvalue may be zero or merely small.",
             y_label="λ_min(K(θ₀))",
             measured="lambda_min",
@@ -225,7 +225,7 @@ def make_figures() -> list[WidthFigure | CurveFigure]:
         ),
         WidthFigure(
             key="condition_number",
-            title="Condition number of the Gram matrix at initialisation",
+            title="Condition number of the Gram matrix at initialization",
             caption="λ_max / λ_min: how many times longer gradient descent takes for the slowest direction than "
             "for the fastest.",
             y_label="κ(K(θ₀))",
@@ -235,7 +235,7 @@ def make_figures() -> list[WidthFigure | CurveFigure]:
         WidthFigure(
             key="distance",
             title="How far natural gradient descent moves the parameters",
-            caption="The distance travelled, beside the radius R of the ball in which the theorem wants a stable "
+            caption="The distance traveled, beside the radius R of the ball in which the theorem wants a stable "
             "Jacobian.",
             y_label="‖θ − θ₀‖",
             measured="ngd_distance",

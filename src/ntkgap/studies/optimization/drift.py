@@ -54,7 +54,7 @@ class PathDrift:
         self._drift[step] = jacobian_change(self.gram, as_matrix(at.gram(self._start.at)), self._start.gram)
 
     def record(self, name: str, curve: TrainingCurve, findings: Findings) -> None:
-        """C′ at its largest and at the end, and the distance travelled, as scalars of that path's name."""
+        """C′ at its largest and at the end, and the distance traveled, as scalars of that path's name."""
         c_prime = [stability_constant(d, self._start.lambda_min) for d in self._drift.values()]
         largest = max(c_prime, default=math.nan)
         finished = curve.stopped is None

@@ -39,7 +39,7 @@ def explain(cells: Mapping[str, Sequence[Measured]], tolerance: float) -> Explan
     """Count and correlate over the cells of some problems.
 
     Args:
-        cells: by problem; cells in which C′ or the rate is undecidable are left out.
+        cells: by problem; cells in which C′ or the rate is inconclusive are left out.
         tolerance: relative error of the rate up to which it counts as kept.
     """
     across = {problem: [_pair(cell, problem) for cell in found] for problem, found in cells.items()}

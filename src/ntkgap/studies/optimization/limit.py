@@ -26,7 +26,7 @@ def infinite_width_gram(
 
     Args:
         problem: what network this is, on what data.
-        network: of some width, on which the limit depends in all parametrisations but NTK's.
+        network: of some width, on which the limit depends in all parametrizations but NTK's.
         data: the training set of the seed.
         seed: of the data.
         findings: where the reason is put down if there is no limit.

@@ -20,11 +20,11 @@ from ntkgap.practice import jacobian_change, natural_gradient_descent, train
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.optimization.ball import Inside, may_search, search_ball
 from ntkgap.studies.optimization.claims import RATE_STEPS
+from ntkgap.studies.optimization.comparison import compare_optimizers
 from ntkgap.studies.optimization.drift import PathDrift
 from ntkgap.studies.optimization.own_training import OF_OWN_TRAINING, follow_own_training
 from ntkgap.studies.optimization.problem import OptimizationProblem
-from ntkgap.studies.optimization.race import race
-from ntkgap.studies.optimization.start import Start, distance, initialise, norm
+from ntkgap.studies.optimization.start import Start, distance, initialize, norm
 from ntkgap.theory import (
     STABILITY_LIMIT,
     critical_learning_rate,
@@ -34,10 +34,10 @@ from ntkgap.theory import (
     theorem_radius,
 )
 
-# Below this part of its start the squared residual is rounding error, and its decay says nothing.
+# Below this fraction of its start the squared residual is rounding error, and its decay says nothing.
 SQUARED_RESIDUAL_FLOOR = 1e-24
 
-# Gradient descent is followed down to this part of the squared residual: further on, units that end up on the
+# Gradient descent is followed down to this fraction of the squared residual: further on, units that end up on the
 # kink of a ReLU are switched by rounding errors, and with them the kernel.
 KERNEL_FLOOR = 1e-12
 
@@ -45,10 +45,10 @@ KERNEL_FLOOR = 1e-12
 def measure(problem: OptimizationProblem, width: int, seed: int) -> Findings:
     """Measure one network of one width from one seed. Losses are relative to the initial one."""
     findings = Findings()
-    start = initialise(problem, width, seed, findings)
+    start = initialize(problem, width, seed, findings)
     follow_natural_gradient(problem, start, seed, findings)
     follow_gradient_descent(problem, start, findings)
-    race(problem, start, seed, findings)
+    compare_optimizers(problem, start, seed, findings)
     if problem.train is not None:
         try:
             follow_own_training(problem.train, start, seed, problem.gradient_descent.observations, findings)
@@ -112,7 +112,7 @@ def follow_natural_gradient(problem: OptimizationProblem, start: Start, seed: in
 def follow_gradient_descent(problem: OptimizationProblem, start: Start, findings: Findings) -> None:
     """Run gradient descent; compare losses, kernel and test outputs with the constant kernel at the same step."""
     settings = problem.gradient_descent
-    # Parametrisations and scales have learning rates of their own: training moves by η times their factor.
+    # Parametrizations and scales have learning rates of their own: training moves by η times their factor.
     factor = learning_rate_factor(start.network)
     learning_rate = settings.fraction_of_critical * critical_learning_rate(start.gram)
     test_at = jacobian(start.network, start.test.x)
@@ -160,7 +160,7 @@ def follow_gradient_descent(problem: OptimizationProblem, start: Start, findings
 
 
 def relative(losses: list[float]) -> list[float]:
-    """Losses as parts of the initial one.
+    """Losses as fractions of the initial one.
 
     Raises:
         DataError: if the initial one is zero.

@@ -109,7 +109,7 @@ def _predict(spec: TrainSpec, settings: Mapping[str, Any], start: Start, seed: i
 
 
 def _linear(spec: TrainSpec, start: Start, x: Tensor) -> Tensor | None:
-    """J₀θ₀ on some inputs, which weight decay to zero asks for: the twin at 2θ₀ less the network.
+    """J₀θ₀ on some inputs, which weight decay to zero asks for: the linearized model at 2θ₀ less the network.
 
     Raises:
         KernelError: if the network's learning rates have factors, in which weight decay is another one.
@@ -118,20 +118,20 @@ def _linear(spec: TrainSpec, start: Start, x: Tensor) -> Tensor | None:
         return None
     if learning_rate_factor(start.network) != 1:
         raise KernelError("weight decay is not followed where layers have learning rates of their own")
-    twin = linearize(start.network)
-    twice = {name: 2 * p.detach() for name, p in twin.named_parameters() if p.requires_grad}
+    linearized = linearize(start.network)
+    twice = {name: 2 * p.detach() for name, p in linearized.named_parameters() if p.requires_grad}
     with torch.no_grad():
-        found = torch.func.functional_call(twin, twice, (x,)) - start.network(x)
+        found = torch.func.functional_call(linearized, twice, (x,)) - start.network(x)
     return found.reshape(len(x), -1)
 
 
-def own_training_claims(curve: float, kernel: float, twin: float) -> list[Claim]:
+def own_training_claims(curve: float, kernel: float, linearized: float) -> list[Claim]:
     """Of training as the user does it; parts that count as close enough."""
     source = "Jacot, Gabriel, Hongler 2018; Lee et al. 2019; any loss: training in function space"
     return [
         Claim(
             key="own_curve",
-            title="Your training follows the kernel's predicted loss",
+            title="Your training loss falls as the kernel predicts",
             question="Does your training loss fall as predicted?",
             headline="your loss falls as predicted",
             statement="L_t follows the loss of the linearized model under the same steps on the same batches.",
@@ -147,7 +147,7 @@ def own_training_claims(curve: float, kernel: float, twin: float) -> list[Claim]
         ),
         Claim(
             key="own_kernel",
-            title="The kernel stays put while you train",
+            title="The kernel is nearly constant while you train",
             question="Is the kernel nearly constant while you train?",
             statement="‖K(θ_T) − K(θ₀)‖_F is small against ‖K(θ₀)‖_F after your training.",
             source="Jacot, Gabriel, Hongler 2018, Theorem 2",
@@ -170,9 +170,9 @@ def own_training_claims(curve: float, kernel: float, twin: float) -> list[Claim]
             kind="consequence",
             quantity="own_prediction_gap",
             label="‖f_T − f_T^lin‖ / ‖f_T^lin − f_0‖ on test points",
-            threshold=twin,
+            threshold=linearized,
             direction="below",
-            criterion=f"the difference is below {twin:.0%} of what training changed",
+            criterion=f"the difference is below {linearized:.0%} of what training changed",
             prediction="vanishes at infinite width",
             optional=True,
         ),

@@ -2,7 +2,7 @@
 
 from typing import Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import AliasChoices, ConfigDict, Field, model_validator
 
 from ntkgap.data import Dataset, in_span
 from ntkgap.errors import StudyError
@@ -10,7 +10,7 @@ from ntkgap.practice.gram_systems import LARGEST_GRAM
 from ntkgap.practice.losses import choose_loss
 from ntkgap.studies.device import moved
 from ntkgap.studies.model import OwnModel
-from ntkgap.studies.optimization.race_spec import RaceSpec
+from ntkgap.studies.optimization.comparison_spec import ComparisonSpec
 from ntkgap.studies.spec import Spec
 from ntkgap.studies.trained_problem import TrainedProblem
 
@@ -36,7 +36,7 @@ class GradientDescentSpec(Spec):
         fraction_of_critical: learning rate as a fraction of 2/κ_max; above 1 the kernel regime diverges.
         steps: number of steps.
         observations: at how many of them, in equal ratios up to the last, the Jacobian's drift is measured; also
-            along SGD, where there is a race.
+            along SGD, where optimizers are compared.
     """
 
     fraction_of_critical: float = Field(default=0.5, gt=0)
@@ -65,16 +65,21 @@ class OptimizationProblem(TrainedProblem):
         natural_gradient: how natural gradient descent is run.
         gradient_descent: how gradient descent is run.
         search: how the theorem's ball is searched; not at all if not given.
-        race: of optimisers; none if not given.
+        comparison: of optimizers; none if not given.
         train: how a user trains, measured besides; not at all if not given.
         span: whether inputs are given by their coordinates in the span of them all, see ``in_span``; of the
             shallow network alone, whose start does not depend on the basis. It makes widths of 10⁶ affordable.
     """
 
+    model_config = ConfigDict(serialize_by_alias=True)
+
     natural_gradient: NaturalGradientSpec
     gradient_descent: GradientDescentSpec
     search: SearchSpec | None = None
-    race: RaceSpec | None = None
+    # Stores have it as "race": what is written, and so what a cell is, stays.
+    comparison: ComparisonSpec | None = Field(
+        default=None, validation_alias=AliasChoices("comparison", "race"), serialization_alias="race"
+    )
     span: bool = False
 
     @model_validator(mode="after")
@@ -85,10 +90,10 @@ class OptimizationProblem(TrainedProblem):
 
     @model_validator(mode="after")
     def _batches_fit(self) -> Self:
-        if self.race is not None and (self.race.batch_size or 0) > self.data.n_train:
+        if self.comparison is not None and (self.comparison.batch_size or 0) > self.data.n_train:
             raise ValueError(
-                f"the race's batch_size {self.race.batch_size} is larger than the {self.data.n_train} training "
-                "examples"
+                f"the comparison's batch_size {self.comparison.batch_size} is larger than the {self.data.n_train} "
+                "training examples"
             )
         return self
 
@@ -101,7 +106,7 @@ class OptimizationProblem(TrainedProblem):
             f"η = {natural.learning_rate:g}{damping} for {natural.steps} steps; gradient descent at "
             f"{plain.fraction_of_critical:g} times the critical rate for {plain.steps} steps (fewer where the "
             "predicted loss has vanished before)."
-            + (self.race.describe() if self.race else "")
+            + (self.comparison.describe() if self.comparison else "")
             + (self.train.describe() if self.train else "")
         )
 
@@ -127,10 +132,10 @@ class OptimizationProblem(TrainedProblem):
         return moved(train), moved(test)
 
     def example(self, seed: int) -> Dataset:
-        """The training set, once it suits the loss of the race and the Gram matrix can be decomposed."""
+        """The training set, once it suits the loss of the comparison and the Gram matrix can be decomposed."""
         train, test = self.load(seed)
-        if self.race is not None:
-            choose_loss(self.race.loss, train, test)
+        if self.comparison is not None:
+            choose_loss(self.comparison.loss, train, test)
         if (rows := train.y.numel()) > LARGEST_GRAM:
             raise StudyError(
                 f"{self.name!r}: {len(train)} examples with {train.n_outputs} outputs make a Gram matrix of "

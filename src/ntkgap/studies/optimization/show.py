@@ -1,11 +1,11 @@
-"""The race in numbers."""
+"""The optimizer comparison in numbers."""
 
 import math
 from collections.abc import Mapping, Sequence
 
 from ntkgap.studies.figures import Table
 from ntkgap.studies.measured import Measured
-from ntkgap.studies.optimization.race_spec import LABELS, METHODS
+from ntkgap.studies.optimization.comparison_spec import LABELS, METHODS
 from ntkgap.studies.words import median_text
 
 # Heading and name of the scalar of a method.
@@ -20,27 +20,27 @@ COLUMNS = (
 )
 
 
-def race_table(cells: Mapping[str, Sequence[Measured]]) -> list[Table]:
-    """One table a problem that raced, at its largest width that did; one row a method.
+def comparison_table(cells: Mapping[str, Sequence[Measured]]) -> list[Table]:
+    """One table a problem with an optimizer comparison, at its largest width that has one; one row a method.
 
     Args:
         cells: those that are done, by problem.
     """
     tables = []
     for i, (problem, found) in enumerate(cells.items()):
-        raced = {c.width for c in found if any(f"race_{method}_steps" in c.scalars for method in METHODS)}
-        if not raced:
+        compared = {c.width for c in found if any(f"race_{method}_steps" in c.scalars for method in METHODS)}
+        if not compared:
             continue
-        width = max(raced)
+        width = max(compared)
         of_width = [c.scalars for c in found if c.width == width]
         tables.append(
             Table(
-                key=f"race_{i}",
-                title=f"Race at width {width}: {problem}",
+                key=f"optimizers_{i}",
+                title=f"Optimizers at width {width}: {problem}",
                 caption="Medians over seeds with intervals. ∞: not reached within the budget, or diverged. –: not "
                 "in every seed; the theorem allows no step where C′ ≥ ½. Losses "
-                "are parts of those of a function that is zero. Seconds are of the updates alone, on the machine "
-                "of the run.",
+                "are fractions of those of a function that is zero. Seconds are of the updates alone, on the "
+                "machine of the run.",
                 columns=("method", *(heading for heading, _ in COLUMNS)),
                 rows=tuple(
                     (LABELS[method], *(_entry(of_width, name.format(method)) for _, name in COLUMNS))

@@ -1,4 +1,4 @@
-"""Where a cell of the optimization study starts: data, network, and the kernels at initialisation."""
+"""Where a cell of the optimization study starts: data, network, and the kernels at initialization."""
 
 import math
 from collections.abc import Iterable
@@ -33,7 +33,7 @@ from ntkgap.theory.width_bounds import BOUNDS
 
 @dataclass
 class Start:
-    """The network at initialisation and the kernel there, shared by all measurements of a cell."""
+    """The network at initialization and the kernel there, shared by all measurements of a cell."""
 
     network: nn.Module
     train: Dataset
@@ -50,8 +50,8 @@ class Start:
         return (self.at.outputs - self.train.y).norm().item()
 
 
-def initialise(problem: OptimizationProblem, width: int, seed: int, findings: Findings) -> Start:
-    """Draw data and network, and describe the kernel at initialisation."""
+def initialize(problem: OptimizationProblem, width: int, seed: int, findings: Findings) -> Start:
+    """Draw data and network, and describe the kernel at initialization."""
     train_data, test_data = (in_float64(d) for d in problem.load(seed))
     # One stream a (seed, width): networks of different widths are independent draws.
     stream = int(np.random.SeedSequence([seed, width]).generate_state(1)[0])
@@ -112,7 +112,7 @@ def add_required_widths(x: Tensor, depth: int, findings: Findings) -> None:
 
 
 def compare_with_limit(gram: Tensor, limit: Tensor | None) -> dict[str, float]:
-    """Extreme eigenvalues at infinite width, and how far the kernel at initialisation is from it."""
+    """Extreme eigenvalues at infinite width, and how far the kernel at initialization is from it."""
     if limit is None:
         return dict.fromkeys(("limit_lambda_min", "limit_condition_number", "limit_distance"), math.nan)
     found = spectrum(limit)

@@ -14,13 +14,13 @@ from ntkgap.studies.measured import Measured
 from ntkgap.studies.optimization.answers import answers
 from ntkgap.studies.optimization.axis_notes import AXIS_NOTES
 from ntkgap.studies.optimization.claims import Tolerances, make_claims, make_figures
+from ntkgap.studies.optimization.comparison_claims import make_comparison_claims, make_comparison_figures
 from ntkgap.studies.optimization.explanation import explanation_figure, explanation_table
 from ntkgap.studies.optimization.measure import measure
 from ntkgap.studies.optimization.own_training import own_training_claims, own_training_figures
 from ntkgap.studies.optimization.problem import OptimizationProblem
-from ntkgap.studies.optimization.race_claims import make_race_claims, make_race_figures
 from ntkgap.studies.optimization.required_width import required_width_table
-from ntkgap.studies.optimization.show import race_table
+from ntkgap.studies.optimization.show import comparison_table
 from ntkgap.studies.train_spec import TrainSpec
 from ntkgap.studies.verdict import Verdict
 
@@ -28,9 +28,9 @@ from ntkgap.studies.verdict import Verdict
 class OptimizationStudy(BaseStudy):
     """Does the kernel regime's optimization promise hold for these networks?
 
-    Measures, for every width and seed: the Gram matrix at initialisation, beside that of infinite width; the
+    Measures, for every width and seed: the Gram matrix at initialization, beside that of infinite width; the
     Jacobian's drift along exact natural gradient descent, the rate of that descent, and how gradient descent
-    compares with the curve, the kernel and the predictions that the constant kernel foretells.
+    compares with the loss curve, the kernel and the outputs that the constant kernel predicts.
 
     Attributes:
         tolerances: how close is close enough.
@@ -50,29 +50,33 @@ class OptimizationStudy(BaseStudy):
     tolerances: Tolerances = Tolerances()
 
     def claims(self) -> list[Claim]:
-        """Eight about every network, three about a user's own training, and two about networks that race."""
-        race = [replace(claim, optional=True) for claim in make_race_claims()]
+        """Eight about every network, three about a user's own training, and two that compare optimizers."""
+        comparison = [replace(claim, optional=True) for claim in make_comparison_claims()]
         limits = self.tolerances
-        return [*make_claims(limits), *own_training_claims(limits.curve, limits.kernel, limits.twin), *race]
+        return [
+            *make_claims(limits),
+            *own_training_claims(limits.curve, limits.kernel, limits.linearized),
+            *comparison,
+        ]
 
     def answers(self, cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]) -> list[Table]:
         """Is the condition met, from which width would it be, is natural gradient fast anyway, does it pay."""
         return [answers(verdicts)]
 
     def figures(self) -> list[StudyFigure]:
-        """Conditions and rate over width and against each other; losses and Jacobian drift; the race."""
+        """Conditions and rate over width and against each other; losses and drift; optimizers compared."""
         return [
             *make_figures(),
             explanation_figure(self.tolerances.rate),
             *own_training_figures(),
-            *make_race_figures(),
+            *make_comparison_figures(),
         ]
 
     def tables(self, cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]) -> list[Table]:
-        """Whether the condition explains the rate, the race, and the width theory asks for beside that found."""
+        """Whether the condition explains the rate, the optimizers compared, and the width that theory asks for."""
         return [
             explanation_table(cells, self.tolerances.rate),
-            *race_table(cells),
+            *comparison_table(cells),
             required_width_table(cells, verdicts),
         ]
 
@@ -85,5 +89,5 @@ class OptimizationStudy(BaseStudy):
 
     @classmethod
     def measure(cls, problem: OptimizationProblem, width: int, seed: int) -> Findings:
-        """Two trainings beside what the kernel predicts, and the race."""
+        """Two trainings beside what the kernel predicts, and the optimizer comparison."""
         return measure(problem, width, seed)

@@ -32,7 +32,7 @@ class UncertaintyStudy(BaseStudy):
 
     Problems of kind ``"ensemble"`` train ensembles of networks on regression data, and compare them with the
     Gaussian that infinite width predicts, at several times of training; then the calibration of what kernels,
-    ensembles and the linearised Laplace approximation say about test targets.
+    ensembles and the linearized Laplace approximation say about test targets.
 
     Problems of kind ``"classification"`` compare the class probabilities of Laplace approximations, deep ensembles
     and the NTK-GP on test data.

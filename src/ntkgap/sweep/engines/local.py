@@ -67,7 +67,7 @@ class Worker:
             self.process.stdin.flush()
 
     def read_answer(self) -> dict[str, Any] | None:
-        """The acknowledgement, or None if the process has died."""
+        """The acknowledgment, or None if the process has died."""
         line = self._answers.readline()
         return json.loads(line) if line.endswith(b"\n") else None
 

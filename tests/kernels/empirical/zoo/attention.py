@@ -131,7 +131,7 @@ def talking_heads(m, x):
     return m.out(merged(torch.einsum("nhij,hg->ngij", s, m.after) @ v)).mean(1)
 
 
-def normalised_queries(m, x):
+def normalized_queries(m, x):
     q, k, v = (heads(part, 2) for part in m.qkv(x).chunk(3, -1))
     s = m.temperature.exp() * F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).mT
     return m.out(merged(s.softmax(-1) @ v)).mean(1)
@@ -224,7 +224,7 @@ CASES = [
         floats(5, 4),
     ),
     Case("talking heads", net(talking_heads, before=(2, 2), after=(2, 2), **QKV), floats(5, 4)),
-    Case("normalised queries, learned temperature", net(normalised_queries, temperature=(), **QKV), floats(5, 4)),
+    Case("normalized queries, learned temperature", net(normalized_queries, temperature=(), **QKV), floats(5, 4)),
     Case("linear attention", net(linear_attention, **QKV), floats(5, 4)),
     Case(
         "learned queries",

@@ -13,10 +13,10 @@ from tests.kernels.empirical.zoo import (
     habits,
     images,
     iterated,
-    normalisation,
+    normalization,
     positions,
     recurrent,
-    reparametrised,
+    reparametrized,
     science,
     sequences,
     sets,
@@ -27,8 +27,8 @@ from tests.kernels.empirical.zoo import (
 )
 
 FAMILIES = (
-    dense, convolutions, normalisation, attention, transformers, sequences, embeddings, positions, recurrent,
-    iterated, reparametrised, computed, gates, vision, images, sets, graphs, science, statistics, functions,
+    dense, convolutions, normalization, attention, transformers, sequences, embeddings, positions, recurrent,
+    iterated, reparametrized, computed, gates, vision, images, sets, graphs, science, statistics, functions,
     weights, habits, calls,
 )  # fmt: skip
 CASES = [case for family in FAMILIES for case in family.CASES]

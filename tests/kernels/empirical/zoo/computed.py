@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from tests.kernels.empirical.zoo.case import Case, Constant, Net, floats, linear, net
-from tests.kernels.empirical.zoo.reparametrised import of
+from tests.kernels.empirical.zoo.reparametrized import of
 
 
 def circulant(m):
@@ -70,7 +70,7 @@ def transposed_parameter():
 CASES = [
     Case("softmax of logits", of(lambda m: m.w.softmax(0), w=(4, 5)), floats(4)),
     Case("exponentials", of(lambda m: m.w.exp(), w=(4, 5)), floats(4)),
-    Case("normalised rows", of(lambda m: F.normalize(m.w, dim=1), w=(4, 5)), floats(4)),
+    Case("normalized rows", of(lambda m: F.normalize(m.w, dim=1), w=(4, 5)), floats(4)),
     Case("gated weight", of(lambda m: m.w * torch.sigmoid(m.g), w=(4, 5), g=(4, 5)), floats(4)),
     Case("weight times a constant", of(lambda m: m.w / 4**0.5, w=(4, 5)), floats(4)),
     Case("weight times a learned number", of(lambda m: m.w * m.s, w=(4, 5), s=()), floats(4)),

@@ -53,7 +53,7 @@ def rows_by_gather(m, ids):
     return torch.tanh(torch.gather(m.w.expand(len(ids), 7), 1, ids))
 
 
-def factorised(m, ids):
+def factorized(m, ids):
     return m.out(torch.tanh(m.up(m.tok(ids))).mean(1))
 
 
@@ -66,7 +66,7 @@ def categories_and_numbers(m, x, categories):
     return m.out(torch.relu(m.a(torch.cat([x, *parts], 1))))
 
 
-def factorisation_machine(m, ids):
+def factorization_machine(m, ids):
     v = m.factors(ids)
     pairs = (v.sum(1).square() - v.square().sum(1)).sum(1) / 2
     return m.bias + m.weights(ids).sum((1, 2)) + pairs
@@ -76,9 +76,9 @@ def recommender(m, user, item):
     return (m.users(user) * m.items(item)).sum(-1) + m.user_bias(user)[:, 0] + m.item_bias(item)[:, 0] + m.mean
 
 
-def skip_gram(m, centre, context):
-    """Two tables, and every pair of a centre and its contexts."""
-    return (m.a(context) @ m.b(centre)[..., None]).squeeze(-1)
+def skip_gram(m, center, context):
+    """Two tables, and every pair of a center and its contexts."""
+    return (m.a(context) @ m.b(center)[..., None]).squeeze(-1)
 
 
 def tied_head(m, ids):
@@ -167,7 +167,7 @@ CASES = [
     Case("rows of a parameter", net(rows_of_parameter, w=(7, 4), out=linear(4, 3)), IDS),
     Case("rows by index_select", net(rows_by_index_select, w=(7, 4), out=linear(4, 3)), IDS),
     Case("entries by gather", net(rows_by_gather, w=(1, 7)), tokens(7, 3)),
-    Case("factorised table", net(factorised, tok=table(7, 2), up=linear(2, 4, False), out=linear(4, 3)), IDS),
+    Case("factorized table", net(factorized, tok=table(7, 2), up=linear(2, 4, False), out=linear(4, 3)), IDS),
     Case("two hashed tables", net(hashed, a=table(3), b=table(5), out=linear(4, 3)), tokens(15, 5)),
     Case(
         "categories and numbers",
@@ -175,8 +175,8 @@ CASES = [
         several(floats(3), tokens(3, 2)),
     ),
     Case(
-        "factorisation machine",
-        net(factorisation_machine, factors=table(9, 3), weights=table(9, 1), bias=()),
+        "factorization machine",
+        net(factorization_machine, factors=table(9, 3), weights=table(9, 1), bias=()),
         tokens(9, 4),
     ),
     Case(
@@ -199,7 +199,7 @@ CASES = [
         net(masked_mean, **TOK),
         several(mask=shared(torch.tensor([1.0, 0, 1, 1, 2])), ids=IDS),
     ),
-    Case("pairs of neighbours", net(bigrams, pair=table(16), out=linear(4, 2)), tokens(4, 5)),
+    Case("pairs of neighbors", net(bigrams, pair=table(16), out=linear(4, 2)), tokens(4, 5)),
     Case(
         "frozen table as a buffer",
         lambda: Net(

@@ -20,7 +20,7 @@ ADJACENCY = torch.tensor(
     [[0, 1, 0, 0, 1], [1, 0, 1, 0, 0], [0, 1, 0, 1, 1], [0, 0, 1, 0, 1], [1, 0, 1, 1, 0]]
 ).float()
 
-NORMALISED = ADJACENCY / ADJACENCY.sum(1, keepdim=True)
+NORMALIZED = ADJACENCY / ADJACENCY.sum(1, keepdim=True)
 
 EDGES = ADJACENCY.nonzero().T.contiguous()  # [2, 12]
 
@@ -131,7 +131,7 @@ def equivariant_graph(m, positions, features):
 def molecule(m, kinds, positions):
     """Atoms by kind, filters of their distances (SchNet)."""
     distance = torch.cdist(positions, positions)
-    filters = m.filter(torch.exp(-((distance[..., None] - m.centres) ** 2)))
+    filters = m.filter(torch.exp(-((distance[..., None] - m.centers) ** 2)))
     h = m.kind(kinds)
     return m.out(torch.tanh(h + (filters * h[:, None]).sum(2))).sum(1)
 
@@ -141,7 +141,7 @@ def node_types(m, x, kinds):
     return m.out(torch.tanh(m.a(x) + m.kind(kinds)).mean(1))
 
 
-def on_graph(function, matrix=NORMALISED, **parts):
+def on_graph(function, matrix=NORMALIZED, **parts):
     return lambda: Net(
         function, adjacency=Constant(matrix.clone()), **{k: p() if callable(p) else p for k, p in parts.items()}
     )
@@ -157,9 +157,9 @@ ONE = {"a": linear(3, 4), "out": linear(4, 2)}
 CASES = [
     Case("graph convolution", on_graph(gcn, **AB), X),
     Case("graph convolution, outputs at nodes", on_graph(gcn_nodes, **ONE), X),
-    Case("graph convolution, sparse buffer", on_graph(gcn_sparse, NORMALISED.to_sparse(), **ONE), X),
-    Case("graph convolution, CSR buffer", on_graph(gcn_sparse, NORMALISED.to_sparse_csr(), **ONE), X),
-    Case("graph convolution, graph shared by all", net(gcn_shared, **ONE), several(X, shared(NORMALISED))),
+    Case("graph convolution, sparse buffer", on_graph(gcn_sparse, NORMALIZED.to_sparse(), **ONE), X),
+    Case("graph convolution, CSR buffer", on_graph(gcn_sparse, NORMALIZED.to_sparse_csr(), **ONE), X),
+    Case("graph convolution, graph shared by all", net(gcn_shared, **ONE), several(X, shared(NORMALIZED))),
     Case(
         "graph convolution, graph of the example",
         net(gcn_of_example, **AB),
@@ -216,7 +216,7 @@ CASES = [
             molecule,
             kind=lambda: nn.Embedding(4, 3),
             filter=linear(6, 3),
-            centres=lambda: Constant(torch.linspace(0, 3, 6)),
+            centers=lambda: Constant(torch.linspace(0, 3, 6)),
             out=linear(3, 1),
         ),
         several(tokens(4, 5), X),

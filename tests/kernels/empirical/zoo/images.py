@@ -29,7 +29,7 @@ def variational(m, x):
     return torch.cat([torch.sigmoid(m.decode(mean)), divergence], -1)
 
 
-def quantised(m, x):
+def quantized(m, x):
     """The nearest entry of a code book, its gradient passed straight through."""
     z = m.encode(x)
     nearest = torch.cdist(z, m.book).argmin(-1)
@@ -52,15 +52,15 @@ def neural_field(m, points):
 def radiance(m, position, direction):
     h = torch.relu(m.a(torch.cat([position, position.sin(), position.cos()], -1)))
     density = F.softplus(m.density(h))
-    return torch.cat([torch.sigmoid(m.colour(torch.cat([h, direction], -1))), density], -1)
+    return torch.cat([torch.sigmoid(m.color(torch.cat([h, direction], -1))), density], -1)
 
 
 def rendered(m, points):
-    """Densities along a ray, integrated: one colour a ray."""
+    """Densities along a ray, integrated: one color a ray."""
     out = m.b(torch.tanh(m.a(points)))
-    density, colour = F.softplus(out[..., 0]), out[..., 1:].sigmoid()
+    density, color = F.softplus(out[..., 0]), out[..., 1:].sigmoid()
     through = torch.exp(-torch.cumsum(density, 1) + density)
-    return ((through * (1 - torch.exp(-density)))[..., None] * colour).sum(1)
+    return ((through * (1 - torch.exp(-density)))[..., None] * color).sum(1)
 
 
 def anchors(m, x):
@@ -86,7 +86,7 @@ def inverse_shuffle(m, x):
 
 
 def style(m, noise, code):
-    """A convolution whose weight is modulated and normalised for every example (Karras et al. 2020)."""
+    """A convolution whose weight is modulated and normalized for every example (Karras et al. 2020)."""
     w = m.w[None] * (1 + m.style(code))[:, None, :, None, None]
     w = w / (w.square().sum((2, 3, 4), keepdim=True) + 1e-6).sqrt()
     patches = F.unfold(noise, 3, padding=1)
@@ -141,7 +141,7 @@ CASES = [
     Case("dense autoencoder", stack(linear(6, 2), nn.Tanh, linear(2, 6)), floats(6)),
     Case("variational autoencoder", net(variational, encode=linear(6, 4), decode=linear(2, 6)), floats(6)),
     Case(
-        "quantised autoencoder", net(quantised, encode=linear(6, 3), book=(4, 3), decode=linear(3, 6)), floats(6)
+        "quantized autoencoder", net(quantized, encode=linear(6, 3), book=(4, 3), decode=linear(3, 6)), floats(6)
     ),
     Case(
         "pixel shuffle",
@@ -183,7 +183,7 @@ CASES = [
     ),
     Case(
         "radiance field",
-        net(radiance, a=linear(9, 6), density=linear(6, 1), colour=linear(9, 3)),
+        net(radiance, a=linear(9, 6), density=linear(6, 1), color=linear(9, 3)),
         several(floats(3), floats(3)),
     ),
     Case("rendered rays", net(rendered, a=linear(3, 6), b=linear(6, 4)), floats(4, 3)),

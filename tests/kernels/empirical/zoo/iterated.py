@@ -26,7 +26,7 @@ def runge_kutta(m, x):
 
 
 def fixed_point(m, x):
-    """A given number of steps towards z = tanh(Wz + Ux)."""
+    """A given number of steps toward z = tanh(Wz + Ux)."""
     z, u = torch.zeros_like(m.u(x)), m.u(x)
     for _ in range(8):
         z = torch.tanh(0.5 * m.w(z) + u)

@@ -21,8 +21,8 @@ class Refusal:
         inputs: makes the inputs.
         says: patterns that the message must match, without regard to case: the thing, and the remedy.
         options: keyword arguments of the kernel.
-        twin: whether the linearized twin must refuse it too, when it is made or when it is called. Where the
-            network itself fails when it is called so, the twin may fail in the same way.
+        linearized: whether the linearized model must refuse it too, when it is made or when it is called. Where
+            the network itself fails when it is called so, the linearized model may fail in the same way.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Refusal:
     inputs: Callable[[], Any]
     says: tuple[str, ...]
     options: dict = field(default_factory=dict)
-    twin: bool = True
+    linearized: bool = True
 
 
 def x(*shape):
@@ -102,7 +102,7 @@ REFUSALS = [
         net(lambda m, x: m.b(F.dropout(m.a(x), 0.5)), **AB),
         x(),
         ("random|call to call", "eval|remove|replace"),
-        twin=False,
+        linearized=False,
     ),
     Refusal(
         "gradients divided by frequency",
@@ -119,35 +119,35 @@ REFUSALS = [
         net(lambda m, x: m.b(m.a(x) + torch.randn(len(x), 4)), **AB),
         x(),
         ("random|call to call",),
-        twin=False,
+        linearized=False,
     ),
     Refusal(
         "depends on the number of examples",
         net(lambda m, x: m.b(torch.tanh(m.a(x))) / len(x), **AB),
         x(),
         ("other examples|number of examples",),
-        twin=False,
+        linearized=False,
     ),
     Refusal(
         "mean over the batch taken off",
         net(lambda m, x: m.b(torch.tanh(m.a(x) - m.a(x).mean(0))), **AB),
         x(),
         ("other examples",),
-        twin=False,
+        linearized=False,
     ),
     Refusal(
         "likeness to all others in the batch",
         net(lambda m, x: F.normalize(m.a(x)) @ F.normalize(m.a(x)).T, **AB),
         x(),
         ("other examples|number of examples|same number",),
-        twin=False,
+        linearized=False,
     ),
     Refusal(
         "transductive graph network",
         lambda: Net(lambda m, x: m.adjacency @ m.a(x), adjacency=Constant(torch.rand(6, 6)), a=nn.Linear(3, 2)),
         x(6, 3),
         ("other examples|number of examples|alone|one example",),
-        twin=False,
+        linearized=False,
     ),
     Refusal(
         "complex parameters",
@@ -161,7 +161,7 @@ REFUSALS = [
         x(),
         ("'k'", "int64", "real|floating"),
         {"parameters": ["a.weight", "k"]},
-        twin=False,
+        linearized=False,
     ),
     Refusal(
         "tensors selected instead of names",
@@ -169,14 +169,22 @@ REFUSALS = [
         x(),
         ("names", "parameters"),
         {"parameters": [torch.ones(2)]},
-        twin=False,
+        linearized=False,
     ),
-    Refusal("unknown name", MLP, x(), ("'0.wieght'", "0.weight"), {"parameters": ["0.wieght"]}, twin=False),
+    Refusal("unknown name", MLP, x(), ("'0.wieght'", "0.weight"), {"parameters": ["0.wieght"]}, linearized=False),
     Refusal("no parameters", nn.ReLU, x(), ("no parameters",)),
     Refusal(
-        "all frozen", lambda: MLP().requires_grad_(False), x(), ("frozen|requires_grad", "parameters="), twin=False
+        "all frozen",
+        lambda: MLP().requires_grad_(False),
+        x(),
+        ("frozen|requires_grad", "parameters="),
+        linearized=False,
     ),
     Refusal(
-        "hook that holds a weight", hook_that_holds_a_weight, x(), ("'?gain'?", "reference|attribute"), twin=False
+        "hook that holds a weight",
+        hook_that_holds_a_weight,
+        x(),
+        ("'?gain'?", "reference|attribute"),
+        linearized=False,
     ),
 ]

@@ -58,17 +58,21 @@ REFUSALS = [
         net(over_packed, rnn=lambda: nn.LSTM(3, 4, batch_first=True), out=linear(4, 2)),
         packed,
         ("PackedSequence", "pad|tensor"),
-        twin=False,
+        linearized=False,
     ),
     Refusal(
-        "sparse inputs", MLP, lambda: torch.eye(4, 3).to_sparse(), ("sparse", "to_dense\\(\\)|dense"), twin=False
+        "sparse inputs",
+        MLP,
+        lambda: torch.eye(4, 3).to_sparse(),
+        ("sparse", "to_dense\\(\\)|dense"),
+        linearized=False,
     ),
     Refusal(
         "nested tensor",
         MLP,
         lambda: torch.nested.nested_tensor([torch.randn(2, 3), torch.randn(4, 3)]),
         ("nested", "pad|dense|tensor"),
-        twin=False,
+        linearized=False,
     ),
     Refusal("empty dictionary", Documents, dict, ("empty|no tensor|no torch.Tensor|at least one",)),
     Refusal("words in a dictionary", Documents, lambda: {"input_ids": ["a", "b"]}, ("tensor",)),
@@ -78,7 +82,7 @@ REFUSALS = [
         Documents,
         lambda: {"input_ids": ids(0, 5)},
         ("input_ids|inputs|x1|x", "at least one|empty|0"),
-        twin=False,
+        linearized=False,
     ),
     Refusal(
         "floats where ids are meant", Documents, lambda: {"input_ids": ids().float()}, ("float", "long\\(\\)")
@@ -97,7 +101,7 @@ REFUSALS = [
         net(lambda m, x: m.b(m.a(x)).sum(), **AB),
         x(),
         ("\\[\\]|shape|one row",),
-        twin=False,
+        linearized=False,
     ),
     Refusal(
         "classes instead of scores",
@@ -116,21 +120,21 @@ REFUSALS = [
         net(lambda m, x: torch.log(-m.b(m.a(x)).square()), **AB),
         x(),
         ("NaN", "check|first"),
-        twin=False,
+        linearized=False,
     ),
     Refusal(
         "shape that depends on values",
         net(lambda m, x: m.b(m.a(x))[:, : 1 + int(x[:, 0].max() > 0)], **AB),
         lambda: torch.tensor([[-1.0, 2, 3], [1, 2, 3], [-1, 1, 1], [2, 1, 1]]),
         ("shape|size|outputs",),
-        twin=False,
+        linearized=False,
     ),
     Refusal(
         "rows that depend on values",
         net(lambda m, x: m.b(m.a(x[x[:, 0] > 0])), **AB),
         x(),
         ("\\[n|row|shape",),
-        twin=False,
+        linearized=False,
     ),
     Refusal(
         "reentrant checkpoint",

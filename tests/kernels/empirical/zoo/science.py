@@ -57,12 +57,12 @@ def trained_frequencies(m, x):
 
 
 def radial(m, x):
-    d = (x[:, None] - m.centres).square().sum(-1)
+    d = (x[:, None] - m.centers).square().sum(-1)
     return m.out(torch.exp(-d * m.log_width.exp()))
 
 
 def radial_by_cdist(m, x):
-    return m.out(torch.exp(-torch.cdist(x, m.centres)))
+    return m.out(torch.exp(-torch.cdist(x, m.centers)))
 
 
 def spectral_convolution(m, x):
@@ -122,8 +122,8 @@ CASES = [
     Case(
         "trained frequencies", net(trained_frequencies, w=(2, 6), phase=(6,), amplitude=(6,), v=(6, 2)), floats(2)
     ),
-    Case("radial basis functions", net(radial, centres=(5, 3), log_width=(5,), out=linear(5, 2)), floats(3)),
-    Case("radial basis functions by cdist", net(radial_by_cdist, centres=(5, 3), out=linear(5, 2)), floats(3)),
+    Case("radial basis functions", net(radial, centers=(5, 3), log_width=(5,), out=linear(5, 2)), floats(3)),
+    Case("radial basis functions by cdist", net(radial_by_cdist, centers=(5, 3), out=linear(5, 2)), floats(3)),
     Case(
         "Fourier neural operator",
         net(spectral_convolution, lift=linear(1, 3), w=(3, 3, 3, 2), local=linear(3, 3), project=linear(3, 1)),

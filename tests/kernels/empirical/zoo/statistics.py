@@ -23,7 +23,7 @@ def gaussian_mixture(m, x):
 
 
 def soft_clusters(m, x):
-    s = (-(x[:, None] - m.centres).square().sum(-1)).softmax(-1)
+    s = (-(x[:, None] - m.centers).square().sum(-1)).softmax(-1)
     return s @ m.values
 
 
@@ -119,7 +119,7 @@ CASES = [
     Case("distances to centroids", net(prototypes, a=linear(3, 4), centroids=(3, 4)), floats(3)),
     Case("Mahalanobis distances", net(mahalanobis, mean=(2, 3), root=(2, 3, 3)), floats(3)),
     Case("mixture of Gaussians", net(gaussian_mixture, mean=(3, 2), scale=(3, 2), share=(3,)), floats(2)),
-    Case("soft clusters", net(soft_clusters, centres=(4, 3), values=(4, 2)), floats(3)),
+    Case("soft clusters", net(soft_clusters, centers=(4, 3), values=(4, 2)), floats(3)),
     Case("input-convex network", net(input_convex, a=linear(3, 5), w=(5, 5), b=linear(3, 5), v=(1, 5)), floats(3)),
     Case("coupling flow", net(coupling_flow, one=linear(2, 4), two=linear(2, 4)), floats(4)),
     Case("planar flow", net(planar_flow, w=(3,), u=(3,), b=()), floats(3)),

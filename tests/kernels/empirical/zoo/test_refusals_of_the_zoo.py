@@ -33,8 +33,8 @@ def asked(what, model, inputs, options):
 @pytest.mark.parametrize("what", ["kernel", "operator", "twin"])
 @pytest.mark.parametrize("case", REFUSALS, ids=lambda case: case.name)
 def test_a_refusal_names_the_thing_and_the_remedy(case, what):
-    if what == "twin" and not case.twin:
-        pytest.skip("nothing that a twin must notice")
+    if what == "twin" and not case.linearized:
+        pytest.skip("nothing that a linearized model must notice")
     torch.manual_seed(0)
     kinds = (NtkgapError, own_error(case.build(), case.inputs())) if what == "twin" else NtkgapError
     with pytest.raises(kinds) as caught:

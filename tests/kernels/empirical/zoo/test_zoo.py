@@ -1,4 +1,4 @@
-"""Every case of the zoo: kernels of every form, operators and linearized twins, in every precision.
+"""Every case of the zoo: kernels of every form, operators and linearized models, in every precision.
 
 To be quick, a case goes through one check of each kind below, in one precision; which, changes from case to case.
 ``NTKGAP_ZOO=all pytest tests/kernels/empirical/zoo`` makes every check of every case in every precision.
@@ -75,7 +75,7 @@ def operator(memory_budget):
     return check
 
 
-def twin(s):
+def linearized(s):
     """Its value and its gradient where the parameters have moved."""
     g = torch.Generator().manual_seed(4)
     linear = ng.linearize(s.model)
@@ -99,7 +99,7 @@ KERNELS = (
     {"two sets of inputs": two_sets, "half of the parameters": half_of_the_parameters},
 )
 OPERATORS = ({"kept": operator(None), "streamed": operator(STREAM)},)
-TWINS = ({"twin": twin},)
+LINEARIZED = ({"twin": linearized},)
 
 
 def run(case, number, kinds, precisions=PRECISIONS):
@@ -151,5 +151,5 @@ def test_operators(case, number):
 
 
 @numbered
-def test_linearized_twins(case, number):
-    run(case, number, TWINS, precisions=("float64", "float32"))
+def test_linearized_models(case, number):
+    run(case, number, LINEARIZED, precisions=("float64", "float32"))

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from ntkgap.models import Transformer
 from tests.kernels.empirical.zoo.case import Case, Constant, Net, floats, lengths, linear, net, several, tokens
-from tests.kernels.empirical.zoo.normalisation import LLAMA, LlamaNorm
+from tests.kernels.empirical.zoo.normalization import LLAMA, LlamaNorm
 
 
 def encoder_layer(d=4, **options):

@@ -46,7 +46,7 @@ def pre_activation(m, x):
 
 
 def fixup(m, x):
-    """A residual block without normalisation, with learned numbers as biases and scale."""
+    """A residual block without normalization, with learned numbers as biases and scale."""
     h = torch.relu(m.conv1(x + m.b1) + m.b2)
     return torch.relu(m.conv2(h + m.b3) * m.scale + m.b4 + x).mean((2, 3))
 

@@ -10,7 +10,7 @@ from ntkgap.errors import StudyError
 from ntkgap.studies.figures import ComparisonFigure, WidthFigure
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.uncertainty import UncertaintyStudy, bandits
-from ntkgap.studies.uncertainty.bandits.players import Players
+from ntkgap.studies.uncertainty.bandits.policies import Policies
 from tests.tolerances import ITERATED
 
 compute = UncertaintyStudy.compute_cell
@@ -109,9 +109,9 @@ def test_the_tables_and_answers_name_every_rule(measured):
         ({"initial_pulls": -1}, "initial_pulls"),
         ({"widenings": -1}, "widenings"),
         ({"arms": "sorted"}, "arms"),
-        ({"model": {"architecture": "shallow"}}, "NTK parametrisation"),
+        ({"model": {"architecture": "shallow"}}, "NTK parametrization"),
         ({"training": {"steps": 0}}, "steps"),
-        ({"mean": "linearized", "training": {"optimizer": "adam"}}, "linearised mean"),
+        ({"mean": "linearized", "training": {"optimizer": "adam"}}, "linearized mean"),
         ({"regularization": 100.0, "training": {"learning_rate": 1.0}}, "η·m·λ"),
     ],
 )
@@ -175,7 +175,7 @@ def test_members_of_an_ensemble_differ():
     problem = tiny().problems[0]
     environment = problem.environment(0)
     network = problem.network(problem.template(environment), 8, torch.Generator().manual_seed(0))
-    policy = Players(problem, environment, network, 8, stream=3).fixed("ensemble_ts")
+    policy = Policies(problem, environment, network, 8, stream=3).fixed("ensemble_ts")
     first, second = (member.predict(environment.inputs(0)) for member in policy.members[:2])
     assert not torch.allclose(first, second)
     assert len({m.generator.initial_seed() for m in policy.members}) == len(policy.members)

@@ -76,11 +76,11 @@ def test_seeds_that_agree_leave_no_doubt_and_seeds_that_do_not_leave_some():
 
 
 def test_what_is_better_by_the_same_in_every_seed_is_better_however_much_seeds_differ():
-    luck = [0.1, 0.9, 0.3, 0.7]
-    assert choose({1.0: luck, 2.0: [x + 0.01 for x in luck]}).contenders == (1.0,)
+    draws = [0.1, 0.9, 0.3, 0.7]
+    assert choose({1.0: draws, 2.0: [x + 0.01 for x in draws]}).contenders == (1.0,)
 
 
-def test_a_single_seed_cannot_tell_its_luck_so_that_all_constants_contend():
+def test_a_single_seed_cannot_tell_chance_so_that_all_constants_contend():
     assert choose({0.1: [0.1], 1.0: [0.9]}).contenders == (0.1, 1.0)
 
 

@@ -8,7 +8,9 @@ from ntkgap.kernels.empirical.rules.elementwise import COPIES
 from ntkgap.kernels.empirical.rules.local import record_local
 from ntkgap.kernels.empirical.rules.recurrent import UNROLLED
 
-_ROOMS = (convolution, elementwise, embedding, linear, normalization)
-RULES: dict[Callable, Rule] = {func: rule for room in _ROOMS for rule in room.RULES for func in rule.functions}
+_MODULES = (convolution, elementwise, embedding, linear, normalization)
+RULES: dict[Callable, Rule] = {
+    func: rule for module in _MODULES for rule in module.RULES for func in rule.functions
+}
 
 __all__ = ["COPIES", "RULES", "UNROLLED", "Call", "Rule", "record_local"]

@@ -19,7 +19,7 @@ class Normalization(Rule):
         self.function, self.arguments, self.per_channel = function, arguments, per_channel
 
     def record(self, parts: dict[int, Part], args: tuple, kwargs: dict) -> Call | None:
-        """Note the normalised input."""
+        """Note the normalized input."""
         given = named(self.arguments, args, kwargs)
         roles = roles_of(parts, given, "weight", "bias")
         if id(given["input"]) in parts:

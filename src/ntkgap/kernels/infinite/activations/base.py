@@ -19,7 +19,7 @@ class Activation(ABC):
 
     Attributes:
         name: how messages call φ.
-        odd: φ(−x) = −φ(x): the output has mean zero on centred Gaussians.
+        odd: φ(−x) = −φ(x): the output has mean zero on centered Gaussians.
         closed_form: the expectations are formulas; otherwise they are integrated numerically.
         error: largest relative error that calls since construction were estimated to have, relative to
             √(E[φ(u)²]E[φ(v)²]) and the same of φ'; 0.0 for closed forms, whose error is rounding alone.

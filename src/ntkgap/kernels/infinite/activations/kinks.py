@@ -35,8 +35,8 @@ def find_kinks(function: Callable[[Tensor], Tensor]) -> tuple[Kink, ...]:
     a, b = ends[:-1], ends[1:]
     for step in range(48):
         middle = (a + b) / 2
-        left, centre, right = (_derivatives(function, x) for x in (a, middle, b))
-        to_left = (centre - left).abs().amax(0) >= (right - centre).abs().amax(0)
+        left, center, right = (_derivatives(function, x) for x in (a, middle, b))
+        to_left = (center - left).abs().amax(0) >= (right - center).abs().amax(0)
         a, b = torch.where(to_left, a, middle), torch.where(to_left, middle, b)
         if step in (12, 20, 30):
             jumps = (_derivatives(function, b) - _derivatives(function, a)).abs().amax(0) > SMALLEST

@@ -26,7 +26,7 @@ def normal_rule(grading: int, points: int, reach: float = REACH) -> tuple[Tensor
     2^−grading up to 1, and keep that length to the end.
 
     Args:
-        grading: how often the panels halve towards 0; the nonlinearity of a variable of variance q
+        grading: how often the panels halve toward 0; the nonlinearity of a variable of variance q
             changes over a distance 1/√q of z.
         points: nodes of a panel.
         reach: where the last panels end.

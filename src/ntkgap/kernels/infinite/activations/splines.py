@@ -99,7 +99,7 @@ class Corner:
 
 @lru_cache(maxsize=8)
 def _rule(points: int) -> list[tuple[float, float]]:
-    """Gauss–Legendre on [0, 1], crowded towards 1, where the integrands may change fast if ρ is near ±1."""
+    """Gauss–Legendre on [0, 1], crowded toward 1, where the integrands may change fast if ρ is near ±1."""
     x, w = np.polynomial.legendre.leggauss(points)
     x, w = (x + 1) / 2, w / 2
     return [(float(1 - (1 - s) ** 2), float(2 * (1 - s) * v)) for s, v in zip(x, w, strict=True)]

@@ -172,7 +172,7 @@ def divide(call: Call) -> Compiled:
 
 @rule(operator.neg, torch.neg, "neg", any_batch_axis=True)
 def negate(call: Call) -> Compiled:
-    """Centred Gaussians do not notice."""
+    """Centered Gaussians do not notice."""
     return Compiled(Multiple(-1.0), [call.input], call.input.signal)
 
 

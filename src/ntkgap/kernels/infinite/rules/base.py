@@ -21,7 +21,7 @@ class Operation(ABC):
     """A step of the kernel recursion, from the states of its inputs to the state of its output.
 
     Attributes:
-        scales: what becomes of trained scales of a normalisation before the step (see ``Field.scales``): "kept",
+        scales: what becomes of trained scales of a normalization before the step (see ``Field.scales``): "kept",
             as well thought of as behind it; "used" by the step itself; "averaged" by fresh weights; else "mixed".
     """
 

@@ -1,6 +1,6 @@
 """Positions mixed by a constant matrix, h ← A h, as in networks on a graph: Σ ← A Σ Aᵀ, Θ ← A Θ Aᵀ.
 
-Source: Du et al. 2019, *Graph neural tangent kernel*, for sums over neighbours.
+Source: Du et al. 2019, *Graph neural tangent kernel*, for sums over neighbors.
 """
 
 import operator

@@ -1,7 +1,7 @@
-r"""Normalisation: with infinitely many channels the statistics are no longer random, K ← K / √((q + ε)(q' + ε)).
+r"""Normalization: with infinitely many channels the statistics are no longer random, K ← K / √((q + ε)(q' + ε)).
 
-q is the variance, averaged over the positions that are normalised together. The mean over the channels of a
-centred Gaussian is zero, so subtracting it changes nothing; behind a nonlinearity it would.
+q is the variance, averaged over the positions that are normalized together. The mean over the channels of a
+centered Gaussian is zero, so subtracting it changes nothing; behind a nonlinearity it would.
 """
 
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ class Normalization(Operation):
         positions: how many position axes there are.
         together: whether positions share one standard deviation.
         eps: ε.
-        shares: part of the channels in every field.
+        shares: fraction of the channels in every field.
         shifts: whether shifts are trained.
         shared: whether positions share them.
         fixed: the variance to divide by where it is not the signal's own.
@@ -74,7 +74,7 @@ class Normalization(Operation):
 
 @dataclass(frozen=True)
 class Settled(Operation):
-    """Trained scales of a normalisation behind which no nonlinearity comes: their part of Θ is Σ."""
+    """Trained scales of a normalization behind which no nonlinearity comes: their part of Θ is Σ."""
 
     positions: int
     shared: bool
@@ -101,12 +101,12 @@ def learned(state: Moments, part: Tensor, own: bool, positions: int) -> Moments:
 
 
 def _normalized(
-    call: Call, together: bool, eps: float, shared: bool, centred: bool = True, fixed: float | None = None
+    call: Call, together: bool, eps: float, shared: bool, centered: bool = True, fixed: float | None = None
 ) -> Compiled:
     source = call.input
-    if centred and not source.signal.gaussian:
+    if centered and not source.signal.gaussian:
         raise call.refusal(
-            "normalises the output of a nonlinearity, whose mean over channels is not zero; put it before the "
+            "normalizes the output of a nonlinearity, whose mean over channels is not zero; put it before the "
             "nonlinearity, or use infinite_width_monte_carlo"
         )
     weight, bias = getattr(call.target, "weight", None), getattr(call.target, "bias", None)
@@ -134,7 +134,7 @@ def _normalized(
         fields = tuple(replace(f, scales="mixed") for f in signal.fields)
         return Compiled(replace(operation, scales_counted=True), [source], replace(signal, fields=fields))
     if before:
-        raise call.refusal("follows trained scales of another normalisation without a layer of weights in between")
+        raise call.refusal("follows trained scales of another normalization without a layer of weights in between")
     fields = tuple(replace(f, scales="shared" if shared else "own") for f in signal.fields)
     return Compiled(operation, [source], replace(signal, fields=fields))
 
@@ -158,14 +158,14 @@ def layer_norm(call: Call) -> Compiled:
     layout = source.layout
     if layout.channel_axis not in axes:
         raise call.refusal(
-            f"normalises over axes {sorted(axes)}, which hold positions; the channels are on axis "
+            f"normalizes over axes {sorted(axes)}, which hold positions; the channels are on axis "
             f"{layout.channel_axis}: put them last, or use GroupNorm"
         )
     everything = axes == set(range(1, ndim))
     if not everything and axes != {layout.channel_axis}:
-        raise call.refusal("normalises over channels and some of the positions; only all or none are followed")
+        raise call.refusal("normalizes over channels and some of the positions; only all or none are followed")
     together = everything and bool(layout.positions)
-    return _normalized(call, together, eps, shared=not together, centred=not root_mean_square)
+    return _normalized(call, together, eps, shared=not together, centered=not root_mean_square)
 
 
 @rule(nn.GroupNorm)
@@ -181,7 +181,7 @@ def group_norm(call: Call) -> Compiled:
             "groups, or infinite_width_monte_carlo"
         )
     if len(source.signal.fields) > 1:
-        raise call.refusal("normalises groups of concatenated signals, which differ; normalise before torch.cat")
+        raise call.refusal("normalizes groups of concatenated signals, which differ; normalize before torch.cat")
     return _normalized(call, True, call.target.eps, shared=True)
 
 
@@ -191,11 +191,11 @@ def batch_norm(call: Call) -> Compiled:
     module = call.target
     if module.training or module.running_mean is None:
         raise call.refusal(
-            "normalises over the batch in train mode, which makes every output depend on every example; call "
+            "normalizes over the batch in train mode, which makes every output depend on every example; call "
             "model.eval(), or use nn.GroupNorm"
         )
     if bool(module.running_mean.any()) or not bool((module.running_var == 1).all()):
         raise call.refusal(
             "holds statistics of a data set; infinite-width kernels need a model that is not trained"
         )
-    return _normalized(call, False, module.eps, shared=True, centred=False, fixed=1.0)
+    return _normalized(call, False, module.eps, shared=True, centered=False, fixed=1.0)

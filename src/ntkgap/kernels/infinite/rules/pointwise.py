@@ -98,8 +98,8 @@ def pointwise(call: Call, activation: Activation) -> Compiled:
     scales = {f.scales for f in source.signal.fields} - {""}
     if "mixed" in scales or (scales and any(not f.scales for f in source.signal.fields)):
         raise call.refusal(
-            "acts on a sum or mean that holds the trained scales of a normalisation, whose part of the tangent "
-            "kernel is then not known; freeze the scales (requires_grad=False), put the normalisation right "
+            "acts on a sum or mean that holds the trained scales of a normalization, whose part of the tangent "
+            "kernel is then not known; freeze the scales (requires_grad=False), put the normalization right "
             "before the nonlinearity, or use infinite_width_monte_carlo"
         )
     fields = tuple(replace(f, gaussian=False, zero_mean=activation.odd, scales="") for f in source.signal.fields)

@@ -40,7 +40,7 @@ class Recurrent(Operation):
         activation: φ.
         inputs: of U and all biases.
         hidden: of W.
-        shares: part of the input's channels in every field.
+        shares: fraction of the input's channels in every field.
         backward: whether time runs from the end to the beginning.
     """
 

@@ -27,7 +27,7 @@ from ntkgap.kernels.infinite.signals import Layout
 
 @dataclass(frozen=True)
 class TransposedConvolution(Convolution):
-    """A convolution of stride 1 behind zeros that put neighbours a stride apart."""
+    """A convolution of stride 1 behind zeros that put neighbors a stride apart."""
 
     strides: tuple[int, ...]
 
@@ -68,7 +68,7 @@ def transposed_convolution(call: Call) -> Compiled:
         stuffed = (size - 1) * stride + 1
         # What torch calls output_padding, or an output_size that was asked for, is whatever comes behind.
         walks.append((kernel, 1, (reach - padding, out - stuffed + padding), dilation))
-    # Initialisers take the second axis for the inputs, so theirs is another fan-in than the number of summands.
+    # Initializers take the second axis for the inputs, so theirs is another fan-in than the number of summands.
     coefficients = layer_coefficients(call, layer, weight, bias, call.target, fan_in=weight[:, 0].numel())
     operation = TransposedConvolution(coefficients, shares_of(source.signal), tuple(walks), "zeros", strides)
     return Compiled(operation, [source], gaussian_output(call, Layout(out_sizes, 1), weight.shape[1]))

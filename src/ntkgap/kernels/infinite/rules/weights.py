@@ -18,7 +18,7 @@ class Coefficients:
     With effective weights s·w, w ~ N(0, v), and biases s_b·b, b ~ N(0, v_b):
 
     Attributes:
-        gain: s²·v·fan_in, the σ_w² of the NTK parametrisation.
+        gain: s²·v·fan_in, the σ_w² of the NTK parametrization.
         shift: s_b²·v_b, its σ_b².
         weight_learning: s²·fan_in, the part of Θ from the layer's weights for a unit of Σ; 0 if they are frozen.
         bias_learning: s_b², the part from its biases; 0 if there are none or they are frozen.
@@ -86,8 +86,8 @@ def layer_coefficients(
         layer: its name.
         weight: its parameter.
         bias: the other one, or None.
-        module: may declare the initialisation.
-        drawn: the weight in the order of axes in which its initialisation counts fan-in and fan-out,
+        module: may declare the initialization.
+        drawn: the weight in the order of axes in which its initialization counts fan-in and fan-out,
             [out, in, ...]; as it is if not given.
         fan_in: how many inputs add up in an output; as many as the weights of the first one drawn if not given.
         default: standard deviation of PyTorch's default for this layer, if not 1/√(3·fan_in).
@@ -170,7 +170,7 @@ def layer_input(call: Call, argument: object, channel_axis: int) -> Random:
 
 
 def shares_of(signal: Signal) -> tuple[float, ...]:
-    """The part of the channels that every field has."""
+    """The fraction of the channels that every field has."""
     return tuple(field.channels / signal.channels for field in signal.fields)
 
 

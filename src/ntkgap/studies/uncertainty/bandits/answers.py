@@ -50,9 +50,9 @@ def answers(cells: Mapping[str, Sequence[Measured]], verdicts: Sequence[Verdict]
         Table(
             key="exploration",
             title="Exploration",
-            caption="At the largest width tested; medians over seeds. Regret is a part of that of uniform choice. "
-            "Tuned constants were the best on the other seeds: an oracle's choice, to compare with; intervals "
-            "reach over all constants that these seeds cannot tell from the best.",
+            caption="At the largest width tested; medians over seeds. Regret is a fraction of that of uniform "
+            "choice. Tuned constants were the best on the other seeds: an oracle's choice, to compare with; "
+            "intervals reach over all constants that these seeds cannot tell from the best.",
             columns=("", *QUESTIONS),
             rows=tuple(rows),
         )

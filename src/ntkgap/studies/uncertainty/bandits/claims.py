@@ -26,7 +26,7 @@ def claims() -> list[Claim]:
     return [
         Claim(
             key="schedule_of_theory",
-            title="Theory's exploration schedule explores as well as a tuned constant",
+            title="Theory's exploration schedule is as good as a tuned constant",
             question="Is theory's exploration rule as good as a tuned one?",
             headline="theory's exploration rule is as good as a tuned one",
             statement="NeuralUCB with γ_t as the regret theorem wants it has no more regret than with the best "
@@ -43,7 +43,7 @@ def claims() -> list[Claim]:
         ),
         Claim(
             key="schedule_of_limit",
-            title="The schedule's infinite-width limit explores as well as a tuned constant",
+            title="The schedule's infinite-width limit is as good as a tuned constant",
             question="Exploring: is the rule's infinite-width limit as good as a tuned constant?",
             statement="NeuralUCB with lim γ_t = ν√(log det Z_t/det λI − 2 log δ) + √λ S has no more regret than "
             "with the best constant.",
@@ -60,10 +60,10 @@ def claims() -> list[Claim]:
         ),
         Claim(
             key="evidence_explores",
-            title="Evidence explores as well as a tuned constant",
+            title="Exploration set by the evidence is as good as a tuned constant",
             question="Is exploration set by the evidence as good as tuned?",
             headline="exploration set by the evidence is as good",
-            statement="Laplace-UCB whose prior precision and noise maximise the evidence has no more regret than "
+            statement="Laplace-UCB whose prior precision and noise maximize the evidence has no more regret than "
             "NeuralUCB with the best constant.",
             source="Wenger, Dangel, Kristiadi 2023, section on uncertainty; Immer et al. 2021",
             kind="payoff",
@@ -77,26 +77,27 @@ def claims() -> list[Claim]:
         ),
         Claim(
             key="evidence_bonus_pays",
-            title="The bonus that evidence sets pays",
+            title="The exploration bonus set by the evidence lowers regret",
             question="Exploring: is the bonus set by the evidence better than none?",
-            statement="Laplace-UCB has less regret than its twin that fits precision and noise by the same "
-            "evidence, but always takes the arm of the largest mean.",
-            source="Wenger, Dangel, Kristiadi 2023, section on uncertainty; the twin is a control of ours",
+            statement="Laplace-UCB has less regret than the same policy without a bonus, which fits precision and "
+            "noise by the same evidence, but always takes the arm of the largest mean.",
+            source="Wenger, Dangel, Kristiadi 2023, section on uncertainty; the comparison is ours",
             kind="payoff",
             quantity="bandit_evidence_over_greedy",
-            label="regret with evidence / of its twin without a bonus",
+            label="regret with evidence / of the same policy without a bonus",
             threshold=1.0,
             direction="below",
             criterion="the regret is smaller",
             prediction="none",
             caveat="Evidence also chooses the penalty of the training: without this control what a better fit "
             "gains would count as exploration. Networks that start at zero expect the same of all arms, and ties "
-            "go to an arm at random: until the first training the twin explores, whether it wants to or not.",
+            "go to an arm at random: until the first training the policy without a bonus "
+            "explores all the same.",
         ),
         Claim(
             key="schedule_near_limit",
-            title="The schedule has come down to its infinite-width limit",
-            question="Exploring: has the rule come down to its infinite-width limit (a condition)?",
+            title="The schedule is near its infinite-width limit",
+            question="Exploring: is the rule near its infinite-width limit (a condition)?",
             statement=f"γ_T is at most {SCHEDULE:g} times its limit m, J → ∞.",
             source=f"{NEURAL_UCB}, equation 5.1 and the condition on m in theorem 4.5",
             kind="condition",
@@ -109,18 +110,18 @@ def claims() -> list[Claim]:
             caveat="It stays above at every width that can be built, and beyond: on the wheel (500 rounds, one "
             "hidden layer) γ_T is 5.8·10⁷ times its limit at width 10⁶, 5.0·10⁵ times at 10²⁰ and 380 times at "
             "10⁶⁰, where nearly all of it is what 100 steps of training leave over. All unknown constants C₁, C₂, "
-            "C₃ are set to one, which favours the theory.",
+            "C₃ are set to one, which favors the theory.",
             exponent=-1 / 6,
         ),
         Claim(
             key="bounds_hold",
-            title="The confidence bounds of the limit hold the true rewards",
+            title="The confidence bounds of the limit contain the true rewards",
             question="Exploring: do the confidence bounds contain the true rewards?",
             statement="With probability 1 − δ, |f(x) − E r(x)| ≤ γ_t σ_t(x) for every arm and round.",
             source=f"{NEURAL_UCB}, lemma 5.3 in the limit m, J → ∞",
             kind="consequence",
             quantity="bandit_limit_coverage",
-            label="part of arms and rounds inside their bounds",
+            label="fraction of arms and rounds inside their bounds",
             threshold=0.9,
             direction="above",
             criterion="at least 90 % of arms and rounds (the lemma wants all of them, for 1 − δ of the runs)",
@@ -146,7 +147,7 @@ def claims() -> list[Claim]:
         ),
         Claim(
             key="reward_kernel_constant",
-            title="The reward network's kernel stays put while it explores",
+            title="The kernel of the reward network is nearly constant",
             question="Exploring: is the kernel nearly constant?",
             statement="The Gram matrix of seen gradients changes little from θ₀ to the end of the game.",
             source=f"{NEURAL_UCB}, lemma 5.1 and B.3 (m large); Jacot, Gabriel, Hongler 2018",
@@ -161,8 +162,8 @@ def claims() -> list[Claim]:
         ),
         Claim(
             key="network_beats_linear",
-            title="Neural exploration beats a linear bandit",
-            question="Exploring: does the network beat a linear model?",
+            title="The network has less regret than a linear bandit",
+            question="Exploring: is the network better than a linear model?",
             statement="NeuralUCB has less regret than LinUCB, both with a tuned constant and means that are "
             "updated in the same rounds.",
             source=f"{NEURAL_UCB}, section 7",

@@ -19,8 +19,8 @@ def widened(
 
     An edge is as good where its regret is at most 1.1 times the least one, the margin by which claims are judged:
     seeds differ, and what is barely inside for one of them is the edge for another. The next constant lies as far
-    beyond the edge, as a ratio, as its neighbour lies inside. A single constant was chosen by hand: it has no
-    neighbour, and nothing is added.
+    beyond the edge, as a ratio, as its neighbor lies inside. A single constant was chosen by hand: it has no
+    neighbor, and nothing is added.
 
     Args:
         constants: to begin with, at least one, all positive.

@@ -14,7 +14,7 @@ from ntkgap.studies.device import present
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.model import OwnModel, notes_on
 from ntkgap.studies.uncertainty.bandits.grid import widened
-from ntkgap.studies.uncertainty.bandits.players import Players
+from ntkgap.studies.uncertainty.bandits.policies import Policies
 from ntkgap.studies.uncertainty.bandits.problem import BanditProblem
 from ntkgap.studies.uncertainty.bandits.rules import (
     LABELS,
@@ -48,17 +48,17 @@ def measure(problem: BanditProblem, width: int, seed: int) -> Findings:
     Args:
         problem: what is played.
         width: of the reward network.
-        seed: of the rounds, the network and everybody's luck.
+        seed: of the rounds, the network and what every policy draws.
     """
     environment = problem.environment(seed)
     # One stream a (seed, width): networks of different widths are independent draws.
     stream = int(np.random.SeedSequence([seed, width]).generate_state(1)[0])
     network = problem.network(problem.template(environment), width, Generator().manual_seed(stream))
-    players = Players(problem, environment, network, width, stream)
+    policies = Policies(problem, environment, network, width, stream)
     findings = Findings(notes=notes_on(network))
     findings.scalars |= {
         "bandit_uniform_regret": float(environment.regrets().mean()),
-        "bandit_norm_bound": players.norm_bound,
+        "bandit_norm_bound": policies.norm_bound,
         "n_parameters": sum(p.numel() for p in network.parameters()),
     }
     findings.curves |= {
@@ -66,53 +66,53 @@ def measure(problem: BanditProblem, width: int, seed: int) -> Findings:
         "bandit_diagnosed": [float(t) for t in checkpoints(environment.rounds, DIAGNOSES)],
     }
     for name in problem.rules:
-        add(name, run(players, players.fixed(name)), findings)
+        add(name, run(policies, policies.fixed(name)), findings)
     for rule in problem.tuned:
         if rule not in WIDTHLESS:
-            add_tuned(rule, search(problem, players, rule), findings)
+            add_tuned(rule, search(problem, policies, rule), findings)
     if isinstance(problem.model, OwnModel):
-        findings.scalars["bandit_learning_rate"] = players.training.learning_rate
-        play_own_limit(problem, players, findings)
-        findings.leave_out("theory's schedule is of an MLP in NTK parametrisation", *SCHEDULED)
+        findings.scalars["bandit_learning_rate"] = policies.training.learning_rate
+        play_own_limit(problem, policies, findings)
+        findings.leave_out("theory's schedule is of an MLP in NTK parametrization", *SCHEDULED)
         return findings
     for rule, games in widthless(
         problem.model_copy(update={"widths": [ANY_WIDTH]}).model_dump_json(), seed, str(present())
     ):
         add_tuned(rule, games, findings)
-    add_schedule(players.theory, players.limit, findings)
+    add_schedule(policies.theory, policies.limit, findings)
     return findings
 
 
-def play_own_limit(problem: BanditProblem, players: Players, findings: Findings) -> None:
+def play_own_limit(problem: BanditProblem, policies: Policies, findings: Findings) -> None:
     """Linear rules, and those of the user's network at infinite width if such a kernel is known."""
     for rule in problem.tuned:
         if rule not in WIDTHLESS:
             continue
         try:
-            add_tuned(rule, search(problem, players, rule), findings)
+            add_tuned(rule, search(problem, policies, rule), findings)
         except (KernelError, ModelError) as error:
             if rule not in OF_LIMIT:
                 raise
             findings.leave_out(f"no infinite-width kernel: {error}", "bandit_kernel_gap")
 
 
-def run(players: Players, policy: Policy) -> BanditRun:
+def run(policies: Policies, policy: Policy) -> BanditRun:
     """Play all rounds; ties and initial pulls are the same for all rules of a cell."""
-    environment = players.environment
+    environment = policies.environment
     return play(
         environment,
         policy,
-        initial_pulls=players.problem.initial_pulls,
-        seed=players.stream,
+        initial_pulls=policies.problem.initial_pulls,
+        seed=policies.stream,
         diagnose_at=checkpoints(environment.rounds, DIAGNOSES),
     )
 
 
-def search(problem: BanditProblem, players: Players, rule: Tuned) -> Games:
+def search(problem: BanditProblem, policies: Policies, rule: Tuned) -> Games:
     """The games of a tuned rule, by constant."""
     return widened(
         problem.tuned[rule],
-        lambda constant: run(players, players.tuned(rule, constant)),
+        lambda constant: run(policies, policies.tuned(rule, constant)),
         regret=lambda game: game.relative_regret,
         widenings=problem.widenings,
     )
@@ -120,12 +120,12 @@ def search(problem: BanditProblem, players: Players, rule: Tuned) -> Games:
 
 @lru_cache(maxsize=16)
 def widthless(problem: str, seed: int, at: str) -> list[tuple[Tuned, Games]]:
-    """What those did whose fortune no width can change, once for all widths; the problem as JSON."""
+    """What those policies did whose outcome no width can change, once for all widths; the problem as JSON."""
     spec = BanditProblem.model_validate_json(problem)
     environment = spec.environment(seed)
     network = spec.network(spec.template(environment), ANY_WIDTH, Generator().manual_seed(0))
-    players = Players(spec, environment, network, ANY_WIDTH, stream=seed)
-    return [(rule, search(spec, players, rule)) for rule in spec.tuned if rule in WIDTHLESS]
+    policies = Policies(spec, environment, network, ANY_WIDTH, stream=seed)
+    return [(rule, search(spec, policies, rule)) for rule in spec.tuned if rule in WIDTHLESS]
 
 
 def checkpoints(rounds: int, points: int) -> list[int]:

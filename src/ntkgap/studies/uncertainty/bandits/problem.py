@@ -91,7 +91,7 @@ class BanditProblem(BaseProblem):
         schedule: of theory.
         gradients: at which parameters gradients are taken: those at ``"selection"``, ``"initial"`` or
             ``"current"`` ones.
-        mean: where the expected rewards come from: ``"network"``, ``"linearized"`` twin, or ``"kernel_ridge"``.
+        mean: where the expected rewards come from: ``"network"``, ``"linearized"`` model, or ``"kernel_ridge"``.
         rules: those without a constant to tune.
         tuned: constants to try, by rule.
         epsilon: of ε-greedy.
@@ -139,12 +139,12 @@ class BanditProblem(BaseProblem):
             if refused := set(OF_THEORY) & set(self.rules):
                 raise ValueError(
                     f"rules: {', '.join(sorted(refused))} take theory's schedule, which is of an MLP in NTK "
-                    "parametrisation; leave them out for a network of one's own"
+                    "parametrization; leave them out for a network of one's own"
                 )
             return self
         if self.model.architecture != "mlp" or self.model.parametrization != "ntk":
             raise ValueError(
-                "model: bandits take an MLP in NTK parametrisation, of which the theory is; got "
+                "model: bandits take an MLP in NTK parametrization, of which the theory is; got "
                 f"{self.model.architecture!r} in {self.model.parametrization!r}"
             )
         return self
@@ -156,7 +156,7 @@ class BanditProblem(BaseProblem):
             raise ValueError("widths: theory's schedule, which every cell notes, is of widths from 2 on")
         if self.mean == "linearized" and (training.optimizer != "gd" or training.batch_size is not None):
             raise ValueError(
-                "mean: a linearised mean is computed for full-batch gradient descent; choose optimizer 'gd' in "
+                "mean: a linearized mean is computed for full-batch gradient descent; choose optimizer 'gd' in "
                 "training"
             )
         too_large = training.learning_rate * self.regularization >= self.data.n_train

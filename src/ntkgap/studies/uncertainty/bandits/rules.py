@@ -41,7 +41,7 @@ LABELS: dict[str, str] = {
 OF_LIMIT: tuple[Tuned, ...] = ("ntk_ucb", "nngp_ucb")
 WIDTHLESS: tuple[Tuned, ...] = ("lin_ucb", "lin_ts", *OF_LIMIT)
 
-# What explores by theory's schedule, which is of an MLP in NTK parametrisation.
+# What explores by theory's schedule, which is of an MLP in NTK parametrization.
 OF_THEORY: tuple[Fixed, ...] = ("theory", "limit")
 
 

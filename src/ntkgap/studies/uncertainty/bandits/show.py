@@ -21,7 +21,7 @@ SCHEDULE = (
     ("norm", "√λ S"),
     ("confidence", "inflation · (noise + norm)"),
     ("optimization", "what training leaves over"),
-    ("linearization", "what linearising costs"),
+    ("linearization", "what linearizing costs"),
 )
 
 
@@ -31,9 +31,9 @@ def figures() -> list[StudyFigure]:
         ComparisonFigure(
             key="regret",
             title="Regret over the rounds",
-            caption="Cumulative expected regret as a part of what uniform choice loses in all rounds; median and "
-            "range over seeds at the largest width. Tuned rules play with the constant that was best on the other "
-            "seeds.",
+            caption="Cumulative expected regret as a fraction of what uniform choice loses in all rounds; median "
+            "and range over seeds at the largest width. Tuned rules play with the constant that was best on the "
+            "other seeds.",
             x_label="round",
             y_label="regret / total regret of uniform choice",
             lines=tuple(
@@ -44,7 +44,7 @@ def figures() -> list[StudyFigure]:
         WidthFigure(
             key="regret_over_width",
             title="Regret over width",
-            caption="Total regret in parts of that of uniform choice, medians and intervals over seeds.",
+            caption="Total regret as a fraction of that of uniform choice, medians and intervals over seeds.",
             y_label="relative regret",
             measured=scalar_name("theory", "regret"),
             measured_label=LABELS["theory"],
@@ -55,7 +55,7 @@ def figures() -> list[StudyFigure]:
         ComparisonFigure(
             key="schedule",
             title="The terms of theory's exploration schedule",
-            caption="γ_t = confidence + optimisation + linearisation (Zhou, Li, Gu 2020, algorithm 1, all "
+            caption="γ_t = confidence + optimization + linearization (Zhou, Li, Gu 2020, algorithm 1, all "
             "constants one), along the determinants met at the largest width. Only the noise and the norm stay as "
             "the width grows; the others are what the theorem allows for a network that is not infinitely wide, "
             "nor trained to convergence.",
@@ -72,13 +72,13 @@ def figures() -> list[StudyFigure]:
             key="drift",
             title="What becomes of the reward network while it explores",
             caption="At the end of the game with the tuned constant: relative change of the kernel on seen arms, "
-            "of the parameters, and the error of the linearised network's outputs.",
+            "of the parameters, and the error of the linearized network's outputs.",
             y_label="relative change",
             measured=scalar_name("ucb", "kernel_drift"),
             measured_label="kernel",
             references=(
                 (scalar_name("ucb", "parameter_drift"), "parameters"),
-                (scalar_name("ucb", "linearization_error"), "outputs off the linearised network's"),
+                (scalar_name("ucb", "linearization_error"), "outputs off the linearized network's"),
             ),
         ),
         WidthFigure(
@@ -97,14 +97,14 @@ def figures() -> list[StudyFigure]:
 
 
 CAPTION = (
-    "Expected regret in parts of that of uniform choice, medians over seeds with intervals, best rule at the "
+    "Expected regret as a fraction of that of uniform choice, medians over seeds with intervals, best rule at the "
     "largest width first. Tuned rules: each seed plays with the constant that was best on the other seeds, of "
     "those given and those that a search beyond the edges added; (edge): for some seeds it is still the smallest "
     "or largest that all of them tried, beyond which better may lie; so also for "
     "evidence that is greatest at a bound of precision or noise in the end. "
-    "Coverage: part of arms and rounds at the largest width whose true mean reward lay in the interval the rule "
-    "explored with; Thompson sampling has one standard deviation either way, upper confidence bounds their own "
-    "factor: compare coverage among rules of one kind. "
+    "Coverage: fraction of arms and rounds at the largest width whose true mean reward lay in the interval the "
+    "rule explored with; Thompson sampling has one standard deviation either way, upper confidence bounds their "
+    "own factor: compare coverage among rules of one kind. "
     "Seconds: deciding and learning, one thread. ∞: diverged. –: not played."
 )
 

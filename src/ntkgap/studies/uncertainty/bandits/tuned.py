@@ -15,7 +15,7 @@ from ntkgap.studies.uncertainty.bandits.rules import LABELS, scalar_name, tuned_
 
 T = TypeVar("T")
 
-# Resamples of the other seeds, and in what part of them a constant must be the best to be in question.
+# Resamples of the other seeds, and in what fraction of them a constant must be the best to be in question.
 RESAMPLES, SHARE = 2000, 0.05
 
 
@@ -38,7 +38,8 @@ def choose(regrets: Mapping[float, Sequence[float]]) -> Choice:
     """Choose by mean regret, and see by the bootstrap how sure the choice is.
 
     Seeds are drawn with replacement, all constants together: their games are paired. A constant contends if it
-    has the least mean in at least 5 % of the resamples. A single seed says nothing of its own luck: all contend.
+    has the least mean in at least 5 % of the resamples. A single seed says nothing of how much chance there is:
+    all contend.
 
     Args:
         regrets: by constant, one number a seed, in the same order.

@@ -105,7 +105,7 @@ def _score_laplace(
 ) -> None:
     """Laplace around a trained network, and the network alone.
 
-    The prior is centred on the network's start: trained without weight decay it keeps what of that no data
+    The prior is centered on the network's start: trained without weight decay it keeps what of that no data
     concern, which a prior at 0 would take for learned.
     """
     findings.scalars |= {

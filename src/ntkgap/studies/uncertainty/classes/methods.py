@@ -14,10 +14,10 @@ METHODS = {
     "class_ntk_gp_evidence": "NTK-GP, evidence",
     "class_network": "one network",
     "class_ensemble": "deep ensemble",
-    "class_laplace": "linearised Laplace, δ = 1, probit",
-    "class_laplace_evidence": "linearised Laplace, evidence, probit",
-    "class_laplace_monte_carlo": "linearised Laplace, evidence, Monte Carlo",
-    "class_laplace_bridge": "linearised Laplace, evidence, Laplace bridge",
+    "class_laplace": "linearized Laplace, δ = 1, probit",
+    "class_laplace_evidence": "linearized Laplace, evidence, probit",
+    "class_laplace_monte_carlo": "linearized Laplace, evidence, Monte Carlo",
+    "class_laplace_bridge": "linearized Laplace, evidence, Laplace bridge",
 }
 SCORES = ("nll", "brier", "ece", "accuracy")
 

@@ -27,7 +27,7 @@ def figures() -> list[StudyFigure]:
                 (f"class_ensemble_{what}", "deep ensemble"),
                 (f"class_ntk_gp_evidence_{what}", "NTK-GP, evidence"),
             ),
-            measured_label="linearised Laplace, evidence",
+            measured_label="linearized Laplace, evidence",
         )
         for label, what in COLUMNS[::2]
     ]

@@ -98,6 +98,6 @@ def _yes_or_no(verdict: Verdict, words: str) -> str:
 
 
 def _at_largest(verdict: Verdict) -> str:
-    """Median at the largest width, or that it is undecidable."""
+    """Median at the largest width, or that it is inconclusive."""
     interval = verdict.widths[-1].interval
-    return "an undecidable amount" if interval is None else number(interval.value)
+    return "an unknown amount" if interval is None else number(interval.value)

@@ -10,7 +10,7 @@ WENGER = "Wenger, Dangel, Kristiadi 2023, on uncertainty quantification"
 # Nominal coverage is 95 %; what is below this is overconfident.
 COVERED = 0.9
 
-# What counts as worse: nats an observation, and parts of the score.
+# What counts as worse: nats an observation, and fractions of the score.
 NLL_MARGIN, CRPS_MARGIN = 0.1, 1.1
 
 
@@ -43,7 +43,7 @@ def _moments() -> list[Claim]:
             prediction="a bias of order 1/width (Dyer, Gur-Ari 2020)",
             exponent=-1.0,
             caveat=slow,
-            undecidable=chance,
+            inconclusive=chance,
         ),
         Claim(
             key="ensemble_covariance",
@@ -61,11 +61,11 @@ def _moments() -> list[Claim]:
             prediction="a bias of order 1/width (Dyer, Gur-Ari 2020)",
             exponent=-1.0,
             caveat=slow,
-            undecidable=chance,
+            inconclusive=chance,
         ),
         Claim(
             key="ensemble_early",
-            title="It is so early in training, too",
+            title="Early in training, mean and covariance are those of infinite width, too",
             question="Are mean and spread the predicted ones early in training?",
             statement="After the first observed steps mean and covariance are those of infinite width.",
             source=LEE,
@@ -76,7 +76,7 @@ def _moments() -> list[Claim]:
             direction="below",
             criterion=f"both biases are below their limits, {MEAN_TOLERANCE:.0%} and {COVARIANCE_TOLERANCE:.0%}",
             prediction="theory holds at every time, not only in the end",
-            undecidable=chance,
+            inconclusive=chance,
         ),
     ]
 
@@ -123,7 +123,7 @@ def _coverage() -> list[Claim]:
     return [
         Claim(
             key=f"{name}_covers",
-            title=f"Intervals of {what} cover what they say",
+            title=f"Intervals of {what} have nearly nominal coverage",
             question=f"Do 95 % intervals of {what} contain what they should?",
             statement=f"At least {COVERED:.0%} of the test targets lie in the 95 % intervals of {what}.",
             source=source,
@@ -155,12 +155,12 @@ def payoff() -> list[Claim]:
             "one Gaussian process",
             "one Gaussian process is as good as an ensemble",
         ),
-        ("laplace_evidence", "linearised Laplace (evidence)", "Laplace", "Laplace is as good as an ensemble"),
+        ("laplace_evidence", "linearized Laplace (evidence)", "Laplace", "Laplace is as good as an ensemble"),
     ):
         found += [
             Claim(
                 key=f"{name}_nll",
-                title=f"{what}: densities as good as the deep ensemble's",
+                title=f"Densities of the {what} are as good as the deep ensemble's",
                 question=f"Is {plain} as good as an ensemble?",
                 headline=headline,
                 statement=f"The negative log density of test targets under the {what} is no larger.",
@@ -178,7 +178,7 @@ def payoff() -> list[Claim]:
             ),
             Claim(
                 key=f"{name}_crps",
-                title=f"{what}: predictions as sharp as the deep ensemble's",
+                title=f"Predictions of the {what} are as sharp as the deep ensemble's",
                 question=f"Is {plain} as sharp as an ensemble?",
                 statement=f"The continuous ranked probability score of the {what} is no larger.",
                 source=WENGER,

@@ -51,7 +51,7 @@ def measure(problem: EnsembleProblem, width: int, seed: int) -> Findings:
     if problem.train is None:
         findings.curves["ensemble_steps"] = [float(step) for step in problem.training.observed_steps]
 
-    anchored = networks.ensemble("randomised-prior ensemble", findings, anchoring=prediction.noise_variance)
+    anchored = networks.ensemble("randomized-prior ensemble", findings, anchoring=prediction.noise_variance)
     methods: dict[str, Predictive | None] = {
         **prediction.methods,
         "deep_ensemble": networks.moments(deep),
@@ -103,7 +103,7 @@ class Networks:
         Args:
             what: the ensemble's name, for remarks.
             findings: where it is noted if members diverge.
-            anchoring: σ² of a randomised-prior ensemble, which is also the variance that its targets get.
+            anchoring: σ² of a randomized-prior ensemble, which is also the variance that its targets get.
         """
         members = self.problem.members
         noise = torch.randn(members, *self.data.y.shape, generator=self._generator(members))
@@ -136,7 +136,7 @@ class Networks:
         return Predictive(last.mean(dim=0), last.std(dim=0), self.prediction.noise_variance)
 
     def laplace(self, findings: Findings) -> dict[str, Predictive | None]:
-        """Linearised Laplace at the first member, with fixed and with fitted hyperparameters."""
+        """Linearized Laplace at the first member, with fixed and with fitted hyperparameters."""
         network = in_float64(self.member(0))
         data, test = self.prediction.train, self.prediction.test
         own = self.problem.train

@@ -19,10 +19,10 @@ METHODS = {
     "nngp_evidence": "NNGP, evidence",
     "infinite_ensemble": "infinite ensemble (theory)",
     "deep_ensemble": "deep ensemble",
-    "infinite_prior": "infinite randomised-prior ensemble (theory)",
-    "prior_ensemble": "randomised-prior ensemble",
-    "laplace": "linearised Laplace, δ = 1",
-    "laplace_evidence": "linearised Laplace, evidence",
+    "infinite_prior": "infinite randomized-prior ensemble (theory)",
+    "prior_ensemble": "randomized-prior ensemble",
+    "laplace": "linearized Laplace, δ = 1",
+    "laplace_evidence": "linearized Laplace, evidence",
 }
 SCORES = ("nll", "crps", "interval_score", "coverage", "width", "rmse")
 

@@ -25,7 +25,7 @@ from ntkgap.theory import (
     critical_learning_rate,
 )
 
-# Any width does: in NTK parametrisation the limit does not depend on it.
+# Any width does: in NTK parametrization the limit does not depend on it.
 ANY_WIDTH = 8
 
 # No prior precision is sought beyond these; networks are drawn from one of 1.
@@ -82,7 +82,7 @@ def predict(problem: EnsembleProblem, width: int, seed: int) -> Prediction:
     Raises:
         NtkgapError: if the data cannot be loaded, or no limit is known for one of our networks.
     """
-    # Of a user's network the limit may depend on the width, by its parametrisation.
+    # Of a user's network the limit may depend on the width, by its parametrization.
     at = width if isinstance(problem.model, OwnModel) else ANY_WIDTH
     same = problem.model_copy(update={"name": "", "widths": [at], "variations": None})
     return _predict(same.model_dump_json(), seed, str(present()))

@@ -68,16 +68,16 @@ def _bands() -> BandFigure:
         key="bands",
         title="What the methods know, and where they know that they do not",
         caption="Mean ± 2 standard deviations of the function, noise of observations not included, after "
-        "training. Dashed: the method's limit, which the last column fills. The randomised-prior ensemble's limit "
-        "is that of training to convergence. At infinite width the covariance of the linearised Laplace "
+        "training. Dashed: the method's limit, which the last column fills. The randomized-prior ensemble's limit "
+        "is that of training to convergence. At infinite width the covariance of the linearized Laplace "
         "approximation is the NTK-GP's of the same precision and noise; its mean is a single network's, which "
         "starts at random.",
         x_label="angle of the input",
         rows=(
             BandRow("deep ensemble", "deep_ensemble", "infinite_ensemble", "infinite ensemble"),
-            BandRow("randomised priors", "prior_ensemble", "infinite_prior", "infinite ensemble with priors"),
+            BandRow("randomized priors", "prior_ensemble", "infinite_prior", "infinite ensemble with priors"),
             BandRow(
-                "linearised Laplace",
+                "linearized Laplace",
                 "laplace_evidence",
                 "ntk_gp_evidence",
                 "NTK-GP, evidence",

@@ -30,7 +30,7 @@ def check_separate(point: Point, made: Trace, rows: Tensor, others: Tensor) -> N
     allowed = TOLERANCE.get(made.precision, 1e-2) * scale
     if off <= allowed or not made.outputs.requires_grad:
         return
-    # Outputs that all but cancel (an antisymmetric initialisation) change by rounding: how much of it there
+    # Outputs that all but cancel (an antisymmetric initialization) change by rounding: how much of it there
     # is shows in how the outputs respond to a relative change of the parameters.
     leaves = list(point.leaves.values())
     ones = torch.ones_like(outputs)

@@ -1,4 +1,4 @@
-"""Normalisations: of features, channels, weights; with fixed statistics, or with an example's own."""
+"""Normalizations: of features, channels, weights; with fixed statistics, or with an example's own."""
 
 import torch
 from torch import nn
@@ -46,7 +46,7 @@ def batch_norm_of_tokens(m, x):
     return m.out(torch.tanh(m.norm(m.a(x).transpose(1, 2))).mean(2))
 
 
-def weight_standardised(m, x):
+def weight_standardized(m, x):
     w = m.conv.weight
     w = (w - w.mean((1, 2, 3), keepdim=True)) / (w.std((1, 2, 3), keepdim=True) + 1e-5)
     return m.norm(F.conv2d(x, w, m.conv.bias)).relu().mean((2, 3))
@@ -69,7 +69,7 @@ def adaptive_norm(m, x, t):
 
 
 def response_norm(m, x):
-    """Global response normalisation of ConvNeXt V2."""
+    """Global response normalization of ConvNeXt V2."""
     x = m.conv(x)
     size = x.norm(dim=(2, 3), keepdim=True)
     return (m.gain * x * (size / (size.mean(1, keepdim=True) + 1e-6)) + m.bias + x).mean((2, 3))
@@ -138,8 +138,8 @@ CASES = [
     ),
     Case("local response norm", image(lambda: nn.LocalResponseNorm(2)), floats(2, 4, 4)),
     Case(
-        "weight standardisation",
-        net(weight_standardised, conv=lambda: nn.Conv2d(2, 4, 3), norm=lambda: nn.GroupNorm(2, 4)),
+        "weight standardization",
+        net(weight_standardized, conv=lambda: nn.Conv2d(2, 4, 3), norm=lambda: nn.GroupNorm(2, 4)),
         floats(2, 5, 5),
     ),
     Case(

@@ -1,4 +1,4 @@
-"""Who races, and how each is set: as the problem says, by the theorem, by itself, or tuned."""
+"""Which optimizers are compared, and how each is set: as the problem says, by the theorem, by itself, or tuned."""
 
 import copy
 import functools
@@ -23,15 +23,15 @@ from ntkgap.practice import (
 )
 from ntkgap.practice.losses import choose_loss
 from ntkgap.studies.device import moved
+from ntkgap.studies.optimization.comparison_spec import KFAC_RATES, ComparisonSpec, Method
 from ntkgap.studies.optimization.finish import score
-from ntkgap.studies.optimization.race_spec import KFAC_RATES, Method, RaceSpec
 from ntkgap.studies.optimization.start import Start
 from ntkgap.theory import critical_learning_rate
 
 # Adam's steps do not depend on the size of gradients, so that the kernel says nothing about them.
 ADAM_RATES = (1e-3, 1e-1)
 
-# Of SGD, as parts of the critical rate; of K-FAC's damping, as parts of the kernel's mean eigenvalue.
+# Of SGD, as fractions of the critical rate; of K-FAC's damping, as fractions of the kernel's mean eigenvalue.
 SGD_RATES = (1 / 16, 1.0)
 KFAC_DAMPINGS = (1e-2, 1.0)
 
@@ -42,7 +42,7 @@ ENOUGH_SECONDS, MOST_RUNS = 0.3, 5
 
 
 @dataclass(frozen=True)
-class Contestant:
+class OptimizerRun:
     """One method's run.
 
     Attributes:
@@ -64,7 +64,7 @@ class Entry:
         run: called with the settings by name.
         settings: what it is run with.
         curve: of a run that was made in choosing them, if there was one.
-        at_edge: as of ``Contestant``.
+        at_edge: as of ``OptimizerRun``.
     """
 
     run: Callable[..., TrainingCurve]
@@ -82,14 +82,14 @@ class Entry:
 
 
 @dataclass
-class Track:
-    """From where to where the methods race.
+class Comparison:
+    """Where all optimizers start, and what they have to reach.
 
     Attributes:
-        spec: of the race.
+        spec: of the comparison.
         start: the network in float64, in which natural gradient is trained.
         natural_gradient: η and λ of plain natural gradient.
-        learning_rate: η of gradient descent, before the factor of the parametrisation.
+        learning_rate: η of gradient descent, before the factor of the parametrization.
         theorem_learning_rate: η that the theorem allows; 0 or NaN if it allows none.
         seed: of the order of examples.
         unit: training loss of the function that is zero, in which losses are counted: that of the initial network
@@ -100,7 +100,7 @@ class Track:
         test: test set in float32.
     """
 
-    spec: RaceSpec
+    spec: ComparisonSpec
     start: Start
     natural_gradient: Mapping[str, float]
     learning_rate: float
@@ -119,10 +119,10 @@ class Track:
         """The training loss to reach."""
         return self.spec.target * self.unit
 
-    def run(self, method: Method) -> Contestant | None:
+    def run(self, method: Method) -> OptimizerRun | None:
         """Run a method as well as it can; None where the theorem allows no step."""
         entry = _ENTRIES[method](self)
-        return None if entry is None else Contestant(entry.quickest(), entry.settings, entry.at_edge)
+        return None if entry is None else OptimizerRun(entry.quickest(), entry.settings, entry.at_edge)
 
     def first_order(self, optimizer: str, network: nn.Module | None = None, **settings: Any) -> TrainingCurve:
         """Train by gradient descent, SGD or Adam, always with the same order of examples.
@@ -186,58 +186,60 @@ def loss_of_zero(loss: str, data: Dataset) -> float:
     """
     found = choose_loss(loss, data)(torch.zeros_like(data.y), data.y).item()
     if found == 0:
-        raise DataError("all targets are zero, so that there is nothing to learn and nothing to race for")
+        raise DataError("all targets are zero, so that there is nothing to learn and no target to reach")
     return found
 
 
-def _gradient_descent(track: Track) -> Entry:
-    run = functools.partial(track.first_order, "gd")
-    if track.spec.loss == "squared":
-        return Entry(run, {"learning_rate": track.learning_rate})
+def _gradient_descent(comparison: Comparison) -> Entry:
+    run = functools.partial(comparison.first_order, "gd")
+    if comparison.spec.loss == "squared":
+        return Entry(run, {"learning_rate": comparison.learning_rate})
     # The critical rate is that of the squared loss: elsewhere it is a place to begin.
-    return track.tuned(run, {"learning_rate": _sgd_rates(track)})
+    return comparison.tuned(run, {"learning_rate": _sgd_rates(comparison)})
 
 
-def _sgd(track: Track) -> Entry:
-    grid = {"learning_rate": _sgd_rates(track), "momentum": track.spec.momenta}
-    return track.tuned(functools.partial(track.first_order, "sgd"), grid)
+def _sgd(comparison: Comparison) -> Entry:
+    grid = {"learning_rate": _sgd_rates(comparison), "momentum": comparison.spec.momenta}
+    return comparison.tuned(functools.partial(comparison.first_order, "sgd"), grid)
 
 
-def _sgd_rates(track: Track) -> LogarithmicGrid:
-    return track.grid(SGD_RATES, critical_learning_rate(track.start.gram))
+def _sgd_rates(comparison: Comparison) -> LogarithmicGrid:
+    return comparison.grid(SGD_RATES, critical_learning_rate(comparison.start.gram))
 
 
-def _adam(track: Track) -> Entry:
-    return track.tuned(functools.partial(track.first_order, "adam"), {"learning_rate": track.grid(ADAM_RATES)})
-
-
-def _natural_gradient(track: Track) -> Entry:
-    return Entry(track.natural, track.natural_gradient)
-
-
-def _theorem(track: Track) -> Entry | None:
-    if not track.theorem_learning_rate > 0:  # NaN too
-        return None
-    return Entry(track.natural, {"learning_rate": track.theorem_learning_rate, "damping": 0.0})
-
-
-def _searched(track: Track) -> Entry:
-    damping = track.natural_gradient["damping"]
-    return Entry(functools.partial(track.natural, learning_rate="search"), {"damping": damping})
-
-
-def _adaptive(track: Track) -> Entry:
-    return Entry(functools.partial(track.natural, damping="adaptive"), {"learning_rate": 1.0})
-
-
-def _kfac(track: Track) -> Entry:
-    mean_eigenvalue = track.start.gram.diagonal().mean().item()
-    return track.tuned(
-        track.kfac, {"learning_rate": KFAC_RATES, "damping": track.grid(KFAC_DAMPINGS, mean_eigenvalue)}
+def _adam(comparison: Comparison) -> Entry:
+    return comparison.tuned(
+        functools.partial(comparison.first_order, "adam"), {"learning_rate": comparison.grid(ADAM_RATES)}
     )
 
 
-_ENTRIES: Mapping[Method, Callable[[Track], Entry | None]] = {
+def _natural_gradient(comparison: Comparison) -> Entry:
+    return Entry(comparison.natural, comparison.natural_gradient)
+
+
+def _theorem(comparison: Comparison) -> Entry | None:
+    if not comparison.theorem_learning_rate > 0:  # NaN too
+        return None
+    return Entry(comparison.natural, {"learning_rate": comparison.theorem_learning_rate, "damping": 0.0})
+
+
+def _searched(comparison: Comparison) -> Entry:
+    damping = comparison.natural_gradient["damping"]
+    return Entry(functools.partial(comparison.natural, learning_rate="search"), {"damping": damping})
+
+
+def _adaptive(comparison: Comparison) -> Entry:
+    return Entry(functools.partial(comparison.natural, damping="adaptive"), {"learning_rate": 1.0})
+
+
+def _kfac(comparison: Comparison) -> Entry:
+    mean_eigenvalue = comparison.start.gram.diagonal().mean().item()
+    return comparison.tuned(
+        comparison.kfac, {"learning_rate": KFAC_RATES, "damping": comparison.grid(KFAC_DAMPINGS, mean_eigenvalue)}
+    )
+
+
+_ENTRIES: Mapping[Method, Callable[[Comparison], Entry | None]] = {
     "gd": _gradient_descent,
     "sgd": _sgd,
     "adam": _adam,

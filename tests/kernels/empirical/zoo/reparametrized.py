@@ -1,4 +1,4 @@
-"""Weights that are changed by pruning, normalisation, adapters and quantisation."""
+"""Weights that are changed by pruning, normalization, adapters and quantization."""
 
 import warnings
 
@@ -50,7 +50,7 @@ class Positive(nn.Module):
         return F.softplus(w)
 
 
-def parametrised(kind, size=4):
+def parametrized(kind, size=4):
     def build():
         layer = nn.Linear(size, size)
         parametrize.register_parametrization(layer, "weight", kind())
@@ -148,9 +148,9 @@ CASES = [
         floats(4),
     ),
     Case("orthogonal, Householder", changed(parametrizations.orthogonal), floats(4)),
-    Case("symmetric weight", parametrised(Symmetric), floats(4)),
-    Case("exponential of a skew matrix", parametrised(Skew), floats(4)),
-    Case("positive weights", parametrised(Positive), floats(4)),
+    Case("symmetric weight", parametrized(Symmetric), floats(4)),
+    Case("exponential of a skew matrix", parametrized(Skew), floats(4)),
+    Case("positive weights", parametrized(Positive), floats(4)),
     Case("LoRA, sum of weights", low_rank_adapter(False), floats(4)),
     Case("LoRA, frozen base", low_rank_adapter(True), floats(4)),
     Case(

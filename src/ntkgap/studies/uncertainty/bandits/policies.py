@@ -34,14 +34,14 @@ from ntkgap.studies.uncertainty.bandits.rules import Fixed, Tuned
 from ntkgap.studies.uncertainty.noise import NOISE_BOUNDS
 from ntkgap.theory import InfiniteWidthExploration, ZhouExploration
 
-# How often the evidence is maximised in a game; each time takes an eigendecomposition.
+# How often the evidence is maximized in a game; each time takes an eigendecomposition.
 EVIDENCE_TIMES = 20
 
-# Of a user's network: the part of the critical learning rate, and the rounds that show what that is.
+# Of a user's network: the fraction of the critical learning rate, and the rounds that show what that is.
 STABLE, SEEN = 0.5, 100
 
 
-class Players:
+class Policies:
     """Makes policies that all start from the same network.
 
     Args:
@@ -49,7 +49,7 @@ class Players:
         environment: its rounds.
         network: before it has learned anything.
         width: of the network.
-        stream: seed of everybody's luck.
+        stream: seed of what every policy draws.
 
     Attributes:
         norm_bound: S, as the problem has it or as theory asks for.
@@ -71,7 +71,7 @@ class Players:
             self._schedule(problem.model.depth)
 
     def _stable_rate(self) -> float:
-        """The preset's learning rate, which suits NTK parametrisation, or what is stable for a user's network.
+        """The preset's learning rate, which suits NTK parametrization, or what is stable for a user's network.
 
         After t rounds the curvature is (κ_max + λ)/t; of all arms together κ_max is larger than of those chosen.
         """
@@ -95,7 +95,7 @@ class Players:
             width=self.width,
             depth=hidden_layers + 1,  # layers with weights
             regularization=problem.regularization,
-            # Of the summed loss after all rounds, where it is least; in NTK parametrisation it is m times that of
+            # Of the summed loss after all rounds, where it is least; in NTK parametrization it is m times that of
             # the source.
             learning_rate=problem.training.learning_rate / self.environment.rounds / self.width,
             steps=problem.training.steps,
@@ -116,19 +116,19 @@ class Players:
             case "laplace_greedy":
                 return LaplaceUCB(self._model(), scale=0.0, **self._evidence)
             case "laplace_ts":
-                return LaplaceTS(self._model(), generator=self._luck(1), **self._evidence)
+                return LaplaceTS(self._model(), generator=self._stream(1), **self._evidence)
             case "neural_linear":
-                return NeuralLinear(self._model(), self.environment.arms, generator=self._luck(2))
+                return NeuralLinear(self._model(), self.environment.arms, generator=self._stream(2))
             case "ensemble_ts":
                 members = [
-                    self._model(self._started(self._luck(100 + i)), who=200 + i)
+                    self._model(self._started(self._stream(100 + i)), who=200 + i)
                     for i in range(self.problem.members)
                 ]
-                return EnsembleTS(members, generator=self._luck(3))
+                return EnsembleTS(members, generator=self._stream(3))
             case "epsilon_greedy":
-                return EpsilonGreedy(self._model(), self.problem.epsilon, generator=self._luck(4))
+                return EpsilonGreedy(self._model(), self.problem.epsilon, generator=self._stream(4))
             case "greedy":
-                return EpsilonGreedy(self._model(), 0.0, generator=self._luck(5))
+                return EpsilonGreedy(self._model(), 0.0, generator=self._stream(5))
 
     def tuned(self, rule: Tuned, constant: float) -> Policy:
         """A rule with one of the constants that are tried."""
@@ -143,12 +143,12 @@ class Players:
                 )
             case "thompson":
                 return NeuralTS(
-                    self._model(), constant, at=problem.gradients, mean=problem.mean, generator=self._luck(6)
+                    self._model(), constant, at=problem.gradients, mean=problem.mean, generator=self._stream(6)
                 )
             case "lin_ucb":
                 return LinUCB(arms, features, alpha=constant, every=problem.training.every)
             case "lin_ts":
-                return LinTS(arms, features, nu=constant, every=problem.training.every, generator=self._luck(7))
+                return LinTS(arms, features, nu=constant, every=problem.training.every, generator=self._stream(7))
             case "ntk_ucb" | "nngp_ucb":
                 kernel = infinite_kernel(in_float64(self._started()), "ntk" if rule == "ntk_ucb" else "nngp")
                 # The widths of NeuralUCB are posterior standard deviations over √λ: so γ means the same to both.
@@ -167,7 +167,7 @@ class Players:
         if not isinstance(problem.model, OwnModel):
             model = problem.model.model_copy(update={"antisymmetric": False, **changes})
             problem = problem.model_copy(update={"model": model})
-        return problem.network(problem.template(self.environment), self.width, generator or self._luck(7))
+        return problem.network(problem.template(self.environment), self.width, generator or self._stream(7))
 
     @property
     def _evidence(self) -> dict[str, Any]:
@@ -183,10 +183,10 @@ class Players:
             self.network if network is None else network,
             self.training,
             regularization=self.problem.penalty,
-            generator=self._luck(who),
+            generator=self._stream(who),
         )
 
-    def _luck(self, who: int) -> Generator:
+    def _stream(self, who: int) -> Generator:
         """A source of randomness of its own for everyone."""
         return Generator().manual_seed(int(np.random.SeedSequence([self.stream, who]).generate_state(1)[0]))
 

@@ -12,12 +12,12 @@ from ntkgap.errors import StudyError
 from ntkgap.practice import TrainingCurve, train
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.optimization import OptimizationStudy
-from ntkgap.studies.optimization.contestants import Track
+from ntkgap.studies.optimization.comparison_runs import Comparison
+from ntkgap.studies.optimization.comparison_spec import FIRST_ORDER, METHODS, ComparisonSpec
 from ntkgap.studies.optimization.drift import PathDrift, observed_steps
 from ntkgap.studies.optimization.finish import Bounds, needed, ratio_of_best, score, steps_to
 from ntkgap.studies.optimization.problem import OptimizationProblem
-from ntkgap.studies.optimization.race_spec import FIRST_ORDER, METHODS, RaceSpec
-from ntkgap.studies.optimization.start import initialise
+from ntkgap.studies.optimization.start import initialize
 from ntkgap.theory import critical_learning_rate
 from tests.tolerances import CANCELLING, EXACT, ITERATED, SINGLE
 
@@ -31,7 +31,7 @@ PROBLEM = {
     "natural_gradient": {"learning_rate": 0.5, "steps": 5},
     "gradient_descent": {"steps": 10},
 }
-RACE = {"steps": 40, "second_order_steps": 8, "target": 0.05, "tuning_points": 2}
+COMPARISON = {"steps": 40, "second_order_steps": 8, "target": 0.05, "tuning_points": 2}
 
 
 def cell(width=32, **changes):
@@ -42,12 +42,12 @@ def cell(width=32, **changes):
 
 def start(width=32, **changes):
     problem = OptimizationProblem(**(PROBLEM | changes))
-    return initialise(problem, width, 0, Findings())
+    return initialize(problem, width, 0, Findings())
 
 
 @functools.cache
-def raced():
-    return compute(cell(race=RACE, width=64))
+def compared():
+    return compute(cell(comparison=COMPARISON, width=64))
 
 
 def test_every_method_starts_at_the_same_loss_and_its_clock_runs_forward():
@@ -56,23 +56,23 @@ def test_every_method_starts_at_the_same_loss_and_its_clock_runs_forward():
     for method in METHODS:
         if method == "ngd_theorem":  # C′ is above ½ on this path
             continue
-        loss, seconds = raced()["curves"][f"race_{method}_loss"], raced()["curves"][f"seconds_race_{method}"]
+        loss, seconds = compared()["curves"][f"race_{method}_loss"], compared()["curves"][f"seconds_race_{method}"]
         assert loss[0] == pytest.approx(at_start, rel=SINGLE)
         assert len(loss) == len(seconds)
         assert seconds[0] == 0
         assert all(a < b for a, b in itertools.pairwise(seconds)), method
-        reached = raced()["scalars"][f"race_{method}_steps"]
+        reached = compared()["scalars"][f"race_{method}_steps"]
         assert loss[int(reached)] <= 0.05 < loss[int(reached) - 1]
-        assert raced()["scalars"][f"seconds_race_{method}"] == seconds[int(reached)]
+        assert compared()["scalars"][f"seconds_race_{method}"] == seconds[int(reached)]
 
 
-def test_the_theorem_races_only_where_it_allows_a_step():
-    assert raced()["scalars"]["c_prime"] > 0.5
-    assert math.isnan(raced()["scalars"]["race_ngd_theorem_steps"])
-    assert "race_ngd_theorem_loss" not in raced()["curves"]
+def test_the_theorem_is_run_only_where_it_allows_a_step():
+    assert compared()["scalars"]["c_prime"] > 0.5
+    assert math.isnan(compared()["scalars"]["race_ngd_theorem_steps"])
+    assert "race_ngd_theorem_loss" not in compared()["curves"]
     linear = {"architecture": "shallow", "nonlinearity": "identity"}
-    race = RACE | {"optimizers": ["ngd_theorem"]}
-    found = compute(cell(model=linear, data=PROBLEM["data"] | {"n_train": 4}, race=race))["scalars"]
+    comparison = COMPARISON | {"optimizers": ["ngd_theorem"]}
+    found = compute(cell(model=linear, data=PROBLEM["data"] | {"n_train": 4}, comparison=comparison))["scalars"]
     assert found["race_ngd_theorem_learning_rate"] == pytest.approx(1, rel=SINGLE)  # C = 0
     assert found["race_ngd_theorem_steps"] == 1
     assert "ngd_steps_ratio" not in found  # nobody to compare with
@@ -80,20 +80,20 @@ def test_the_theorem_races_only_where_it_allows_a_step():
 
 def test_ratios_are_those_of_the_best():
     best = {
-        group: min(v for k, v in raced()["scalars"].items() if k in names and not math.isnan(v))
+        group: min(v for k, v in compared()["scalars"].items() if k in names and not math.isnan(v))
         for group, names in {
             "ours": [f"race_{m}_steps" for m in METHODS if m.startswith("ngd")],
             "theirs": [f"race_{m}_steps" for m in FIRST_ORDER],
         }.items()
     }
-    assert raced()["scalars"]["ngd_steps_ratio"] == best["ours"] / best["theirs"] < 1
+    assert compared()["scalars"]["ngd_steps_ratio"] == best["ours"] / best["theirs"] < 1
 
 
 def test_predicted_curves_are_those_of_a_linear_model():
-    """With the identity as nonlinearity the shallow network is its own linearisation, at finite width."""
+    """With the identity as nonlinearity the shallow network is its own linearization, at finite width."""
     model = {"architecture": "shallow", "nonlinearity": "identity"}
-    race = RACE | {"optimizers": ["gd", "ngd"], "steps": 15}
-    curves = compute(cell(model=model, data=PROBLEM["data"] | {"n_train": 4}, race=race))["curves"]
+    comparison = COMPARISON | {"optimizers": ["gd", "ngd"], "steps": 15}
+    curves = compute(cell(model=model, data=PROBLEM["data"] | {"n_train": 4}, comparison=comparison))["curves"]
     assert curves["race_gd_loss"] == pytest.approx(curves["race_gd_predicted"], rel=10 * SINGLE)  # float32
     assert curves["race_ngd_loss"] == pytest.approx(curves["race_ngd_predicted"], rel=ITERATED)
     assert len(curves["race_gd_limit"]) == 16
@@ -101,8 +101,8 @@ def test_predicted_curves_are_those_of_a_linear_model():
 
 def test_tuning_finds_better_than_where_it_began():
     found = start()
-    spec = RaceSpec(**RACE)
-    track = Track(spec, found, {"learning_rate": 0.5, "damping": 0.0}, 0.1, 0.0, 0)
+    spec = ComparisonSpec(**COMPARISON)
+    comparison = Comparison(spec, found, {"learning_rate": 0.5, "damping": 0.0}, 0.1, 0.0, 0)
     critical = critical_learning_rate(found.gram)
     began = {
         "sgd": {"learning_rate": critical / 16, "momentum": 0.0},
@@ -110,22 +110,22 @@ def test_tuning_finds_better_than_where_it_began():
         "kfac": {"learning_rate": 0.5, "damping": found.gram.diagonal().mean().item()},
     }
     for method, settings in began.items():
-        first = track.kfac(**settings) if method == "kfac" else track.first_order(method, **settings)
-        tuned = track.run(method)
-        assert score(tuned.curve, track.target) < score(first, track.target), method
-        assert track.run(method) == tuned
+        first = comparison.kfac(**settings) if method == "kfac" else comparison.first_order(method, **settings)
+        tuned = comparison.run(method)
+        assert score(tuned.curve, comparison.target) < score(first, comparison.target), method
+        assert comparison.run(method) == tuned
 
 
-def test_only_small_networks_race():
-    result = compute(cell(race=RACE | {"max_parameters": 32 * 6 - 1}))
+def test_only_small_networks_are_compared():
+    result = compute(cell(comparison=COMPARISON | {"max_parameters": 32 * 6 - 1}))
     assert not any(k.startswith(("race", "seconds")) or "sgd" in k for k in result["scalars"] | result["curves"])
 
 
 def test_a_diverging_method_is_a_finding():
     gradient_descent = {"fraction_of_critical": 40.0, "steps": 3}
-    race = RACE | {"optimizers": ["gd", "ngd_search"], "steps": 60}
-    result = compute(cell(gradient_descent=gradient_descent, race=race))
-    assert any("race of gd: diverged" in note for note in result["notes"])
+    comparison = COMPARISON | {"optimizers": ["gd", "ngd_search"], "steps": 60}
+    result = compute(cell(gradient_descent=gradient_descent, comparison=comparison))
+    assert any("optimizer comparison, gd: diverged" in note for note in result["notes"])
     scalars = result["scalars"]
     assert scalars["race_gd_steps"] == scalars["race_gd_final"] == scalars["seconds_race_gd"] == math.inf
     assert scalars["ngd_steps_ratio"] == 0  # gradient descent never gets there
@@ -134,10 +134,15 @@ def test_a_diverging_method_is_a_finding():
 CLASSES = {"name": "digits", "n_train": 10, "n_test": 20}
 
 
-def test_cross_entropy_races_first_order_methods_in_minibatches():
-    race = RACE | {"optimizers": list(FIRST_ORDER), "loss": "cross_entropy", "batch_size": 5, "steps": 20}
+def test_cross_entropy_compares_first_order_methods_in_minibatches():
+    comparison = COMPARISON | {
+        "optimizers": list(FIRST_ORDER),
+        "loss": "cross_entropy",
+        "batch_size": 5,
+        "steps": 20,
+    }
     model = {"architecture": "mlp", "depth": 1}
-    result = compute(cell(data=CLASSES, model=model, race=race))
+    result = compute(cell(data=CLASSES, model=model, comparison=comparison))
     for method in FIRST_ORDER:
         assert result["scalars"][f"race_{method}_final"] < 1
     assert "race_gd_predicted" not in result["curves"]  # theory is about the squared loss
@@ -145,25 +150,25 @@ def test_cross_entropy_races_first_order_methods_in_minibatches():
 
 
 @pytest.mark.parametrize(
-    ("race", "words"),
+    ("comparison", "words"),
     [
-        ({"loss": "cross_entropy"}, r"about the squared loss.*ngd.*race only gd, sgd, adam"),
+        ({"loss": "cross_entropy"}, r"about the squared loss.*ngd.*compare only gd, sgd, adam"),
         ({"loss": "cross_entropy", "optimizers": ["kfac"]}, "so are kfac"),
         ({"optimizers": ["lbfgs"]}, "optimizers"),
         ({"batch_size": 7}, "batch_size 7 is larger than the 6 training examples"),
         ({"momenta": [1.0]}, "momenta must be at least 0 and below 1"),
-        ({"optimizers": ["gd", "adam", "gd"]}, "every optimizer races once; gd is listed more often"),
+        ({"optimizers": ["gd", "adam", "gd"]}, "every optimizer is run once; gd is listed more often"),
         ({"target": 1.0}, "less than 1"),
     ],
 )
-def test_bad_races_are_refused(race, words):
+def test_bad_comparisons_are_refused(comparison, words):
     with pytest.raises(StudyError, match=words):
-        ng.OptimizationStudy.build({"seeds": [0], "problems": [PROBLEM | {"race": RACE | race}]})
+        ng.OptimizationStudy.build({"seeds": [0], "problems": [PROBLEM | {"comparison": COMPARISON | comparison}]})
 
 
 def test_targets_that_do_not_go_with_the_loss_show_before_the_sweep():
-    race = RACE | {"optimizers": ["adam"], "loss": "cross_entropy"}
-    study = ng.OptimizationStudy.build({"seeds": [0], "problems": [PROBLEM | {"race": race}]})
+    comparison = COMPARISON | {"optimizers": ["adam"], "loss": "cross_entropy"}
+    study = ng.OptimizationStudy.build({"seeds": [0], "problems": [PROBLEM | {"comparison": comparison}]})
     with pytest.raises(StudyError, match="one-hot"):
         study.check()
 
@@ -268,8 +273,8 @@ def test_drift_along_a_path_is_that_of_the_dense_jacobian():
 
 def test_a_linear_model_does_not_drift_and_a_lost_path_confirms_nothing():
     linear = {"architecture": "shallow", "nonlinearity": "identity"}
-    race = RACE | {"optimizers": ["sgd"], "steps": 10}
-    found = compute(cell(model=linear, data=PROBLEM["data"] | {"n_train": 4}, race=race))["scalars"]
+    comparison = COMPARISON | {"optimizers": ["sgd"], "steps": 10}
+    found = compute(cell(model=linear, data=PROBLEM["data"] | {"n_train": 4}, comparison=comparison))["scalars"]
     for path in ("gd", "sgd"):
         assert found[f"c_prime_{path}"] < 3 * CANCELLING * math.sqrt(found["condition_number"])
         assert found[f"{path}_distance"] > 0.1
@@ -277,3 +282,17 @@ def test_a_linear_model_does_not_drift_and_a_lost_path_confirms_nothing():
     assert lost["c_prime_gd"] >= 0.5
     assert math.isnan(lost["c_prime_gd_end"])
     assert lost["gd_distance"] == math.inf
+
+
+def test_the_key_of_older_presets_is_read_and_a_cell_is_what_it_was():
+    """Stores have the settings as ``race``, the name of an earlier version."""
+    now, before = (
+        ng.OptimizationStudy.build({"seeds": [0], "problems": [PROBLEM | {key: COMPARISON}]})
+        for key in ("comparison", "race")
+    )
+    assert now == before
+    assert now.cells()[0]["race"]["steps"] == COMPARISON["steps"]
+    assert "comparison" not in now.cells()[0]
+    assert ng.OptimizationStudy.build(now.configuration()) == now
+    with pytest.raises(StudyError, match=r"race\.step: there is no such key; did you mean 'steps'"):
+        ng.OptimizationStudy.build({"seeds": [0], "problems": [PROBLEM | {"race": COMPARISON | {"step": 3}}]})

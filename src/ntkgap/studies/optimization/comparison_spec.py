@@ -1,4 +1,4 @@
-"""What a race of optimisers is specified with."""
+"""What an optimizer comparison is specified with."""
 
 from typing import Literal, Self, get_args
 
@@ -27,8 +27,8 @@ LABELS: dict[Method, str] = {
 }
 
 
-class RaceSpec(Spec):
-    """Optimisers from one start to one training loss, in steps and in seconds.
+class ComparisonSpec(Spec):
+    """Optimizers from one start to one training loss, in steps and in seconds.
 
     Gradient descent and plain natural gradient run as the problem says; SGD, Adam and K-FAC are tuned to need
     as few steps to the target as they can; the other natural gradients choose their step or damping themselves.
@@ -36,13 +36,13 @@ class RaceSpec(Spec):
     Attributes:
         steps: updates at most of the first-order methods.
         second_order_steps: updates at most of natural gradient and K-FAC, each of which costs far more.
-        target: training loss to reach, as a part of that of the function that is zero.
-        optimizers: who takes part.
+        target: training loss to reach, as a fraction of that of the function that is zero.
+        optimizers: which are compared.
         batch_size: examples an update for SGD and Adam; all if not given.
         momenta: μ that SGD is tuned over, with its learning rate.
         tuning_points: learning rates (for K-FAC dampings) a search begins with; it goes on where the best is at
             an end.
-        max_parameters: larger networks do not race.
+        max_parameters: networks with more are left out.
         loss: ``"squared"``, or ``"cross_entropy"``, for first-order methods only.
     """
 
@@ -62,10 +62,10 @@ class RaceSpec(Spec):
         if self.loss == "cross_entropy" and second_order:
             raise ValueError(
                 f"the theory of natural gradient is about the squared loss, and so are {', '.join(second_order)}; "
-                f"race only {', '.join(FIRST_ORDER)} on cross_entropy, or use loss 'squared'"
+                f"compare only {', '.join(FIRST_ORDER)} on cross_entropy, or use loss 'squared'"
             )
         if twice := sorted({name for name in self.optimizers if self.optimizers.count(name) > 1}):
-            raise ValueError(f"every optimizer races once; {', '.join(twice)} is listed more often")
+            raise ValueError(f"every optimizer is run once; {', '.join(twice)} is listed more often")
         if any(not 0 <= momentum < 1 for momentum in self.momenta):
             raise ValueError(f"momenta must be at least 0 and below 1, got {self.momenta}")
         return self
@@ -74,8 +74,8 @@ class RaceSpec(Spec):
         """Target, budgets and batches."""
         batches = f"batches of {self.batch_size}" if self.batch_size else "all examples at once"
         return (
-            f" Race to {self.target:g} of the {self.loss.replace('_', '-')} loss of zero outputs, up to "
-            f"{self.max_parameters} parameters, in at most {self.steps} steps of first-order methods and "
+            f" Optimizers compared: to {self.target:g} of the {self.loss.replace('_', '-')} loss of zero outputs, "
+            f"up to {self.max_parameters} parameters, in at most {self.steps} steps of first-order methods and "
             f"{self.second_order_steps} of second-order ones; SGD (momentum "
             f"{' or '.join(f'{m:g}' for m in self.momenta)}) and Adam on {batches}."
         )

@@ -94,7 +94,7 @@ def test_examples_that_go_different_ways(x):
 
 
 @pytest.mark.parametrize("blank", [[0, 4, 7], [0, 1, 2]])
-def test_examples_that_are_zero_prove_nothing(blank):
+def test_examples_that_are_zero_show_nothing(blank):
     some = torch.randn(8, 4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
     some[blank] = 0
     check(With(position_major, **linear_pair()), some)
@@ -148,7 +148,7 @@ def test_a_change_of_the_kernel_includes_buffers(x):
         assert float(ng.JacobianChange(model, before, x).jacobian_norm(1e-8)) == pytest.approx(exact, rel=1e-6)
 
 
-class Centred(nn.Module):
+class Centered(nn.Module):
     """Examples are coupled in the gradients of a batch, not in its outputs."""
 
     def __init__(self):
@@ -162,7 +162,7 @@ class Centred(nn.Module):
 
 @pytest.mark.parametrize("budget", [20_000, 50_000, 200_000, None])
 def test_the_budget_does_not_change_an_operator(budget):
-    model = Centred().double()
+    model = Centered().double()
     x = torch.randn(30, 40, dtype=torch.float64)
     dense = ng.as_matrix(reference(model, x))
     v = torch.randn(60, dtype=torch.float64)
@@ -238,7 +238,7 @@ def test_a_table_with_max_norm_is_left_alone():
     assert torch.equal(model.a.weight, before)
 
 
-def test_a_recipe_from_other_data_is_proved_again(x):
+def test_a_recipe_from_other_data_is_checked_again(x):
     model = With(sorted_batch, **linear_pair()).double()
     in_order = x[x[:, 0].argsort()]
     recipe = jacobian(model, in_order).recipe
