@@ -363,7 +363,7 @@ def test_other_arguments_are_refused_by_name(problem):
 
 
 def test_a_kernel_that_is_applied_is_the_one_that_is_formed(generator):
-    """Of all pairs of outputs, of a task about two of three, for several stopping times."""
+    """Of all pairs of outputs, of a task about two of three, for several training budgets."""
     jacobian = torch.randn(9, OUTPUTS, FEATURES, generator=generator, dtype=torch.float64) / FEATURES**0.5
     at, columns = torch.tensor([3, 1, 6, 2]), [2, 0]
     kernel = torch.einsum("kap,nbp->knab", jacobian, jacobian[at])[..., columns]

@@ -54,7 +54,7 @@ class CholeskySystem:
         data: training set, y [n, C].
         recipe: how its Jacobian is had, where that is known.
         check: warn at the first solve if rounding decides it.
-        proved: whether the recipe is believed, as for ``jacobian``.
+        checked: whether the recipe is believed, as for ``jacobian``.
 
     Attributes:
         at: the Jacobian.
@@ -63,10 +63,10 @@ class CholeskySystem:
     """
 
     def __init__(
-        self, model: nn.Module, data: Dataset, recipe: Recipe | None, check: bool = False, proved: bool = False
+        self, model: nn.Module, data: Dataset, recipe: Recipe | None, check: bool = False, checked: bool = False
     ) -> None:
         self._check = check
-        self.at: Jacobian = jacobian(model, data.x, recipe=recipe, proved=proved)
+        self.at: Jacobian = jacobian(model, data.x, recipe=recipe, checked=checked)
         self.residual = outputs_like(self.at.outputs, data.y) - data.y
         self.gram = as_matrix(self.at.gram())
 

@@ -103,9 +103,9 @@ def natural_gradient_descent(
         system: CholeskySystem | MatrixFreeSystem
         with clock:
             if solver == "cholesky":
-                # How the Jacobian is had is found in the first step and proved in two: what starts at zero, a last
+                # The recipe is found in the first step and checked in two: what starts at zero, a last
                 # layer for one, lets gradients vanish that do not a step later.
-                system = CholeskySystem(model, data, recipe, check=step == 0, proved=step > 1)
+                system = CholeskySystem(model, data, recipe, check=step == 0, checked=step > 1)
                 recipe = system.at.recipe
             else:
                 system = MatrixFreeSystem(model, data)

@@ -69,9 +69,9 @@ def test_a_gram_matrix_is_symmetric_to_the_last_bit(network, n):
     assert gram.equal(gram.T)
 
 
-def test_what_was_proved_is_believed_and_watched(monkeypatch):
+def test_what_was_checked_is_believed_and_watched(monkeypatch):
     model, x = ng.MLP(3, 2, 8, 2), torch.randn(5, 3)
     recipe = jacobian(model, x).recipe
     expected = jacobian(model, x, recipe=recipe).matrix()
-    monkeypatch.setattr("ntkgap.kernels.empirical.evaluation.disagreeing", lambda *_: pytest.fail("proved again"))
-    assert torch.equal(jacobian(model, x, recipe=recipe, proved=True).matrix(), expected)
+    monkeypatch.setattr("ntkgap.kernels.empirical.evaluation.disagreeing", lambda *_: pytest.fail("checked again"))
+    assert torch.equal(jacobian(model, x, recipe=recipe, checked=True).matrix(), expected)

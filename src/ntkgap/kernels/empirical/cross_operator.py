@@ -56,7 +56,7 @@ class CrossOperator:
             KernelError: if weights have another shape.
         """
         if self._rows is None:
-            recipe = find_recipe(self._point, self._x, prove=False)  # of which the sizes alone are used
+            recipe = find_recipe(self._point, self._x, check=False)  # of which the sizes alone are used
             self._rows = streamed(self._point, self._x, recipe, self._budget)
         columns = self._point.inputs(x)
         steps = self._backward(columns, weights)

@@ -132,7 +132,7 @@ def jacobian(
     parameters: ParameterSelection = None,
     dtype: torch.dtype | None = None,
     recipe: Recipe | None = None,
-    proved: bool = False,
+    checked: bool = False,
 ) -> Jacobian:
     """Evaluate the Jacobian of ``model`` at inputs ``x`` of shape [n, ...] and its present parameters.
 
@@ -142,9 +142,9 @@ def jacobian(
         parameters: names, parameters, modules or a filter; by default all that require grad.
         dtype: precision to compute in; by default the model's own.
         recipe: of an earlier Jacobian of the same network at inputs of the same shape, to skip the probe.
-        proved: whether that was at these inputs, and at parameters at which no gradient vanishes: then it is not
+        checked: whether that was at these inputs, and at parameters at which no gradient vanishes: then it is not
             compared with autograd again, which for wide networks takes a third of the time. That the forward pass
-            does what the proved one did is checked all the same.
+            does what the checked one did is checked all the same.
 
     Raises:
         ModelError: if the model has no trainable parameters, mixes the examples, or does not return finite
@@ -155,12 +155,12 @@ def jacobian(
     point = Point(model, parameters, dtype)
     x = point.inputs(x)
     found = find_recipe(point, x) if recipe is None else recipe
-    return jacobian_at(point, x, found, proved=proved and recipe is not None)
+    return jacobian_at(point, x, found, checked=checked and recipe is not None)
 
 
-def jacobian_at(point: Point, x: Inputs, recipe: Recipe, strict: bool = False, proved: bool = False) -> Jacobian:
+def jacobian_at(point: Point, x: Inputs, recipe: Recipe, strict: bool = False, checked: bool = False) -> Jacobian:
     """The Jacobian at a point whose recipe is known, all examples at once; the rest as for ``Evaluation``."""
-    evaluation = Evaluation(point, x, recipe, strict, proved=proved)
+    evaluation = Evaluation(point, x, recipe, strict, checked=checked)
     terms = evaluation.terms(torch.eye(recipe.classes, dtype=point.float_dtype, device=point.device))
     keep_private(terms, [*x.tensors, *point.leaves.values(), *point.constants.values()])
     shapes = {name: leaf.shape for name, leaf in point.leaves.items()}

@@ -17,7 +17,7 @@ from ntkgap.kernels.empirical.point import Point
 from ntkgap.kernels.empirical.written_out import WrittenOut
 
 # Examples on which a way to derivatives is checked.
-PROVED = 8
+CHECKED = 8
 
 
 class Products(ABC):
@@ -115,7 +115,7 @@ class Streamed(Products):
     def products(self, directions: list[list[Tensor]]) -> list[Tensor]:
         """J w of several w, which share the passes; the way to it is checked against Jᵀ on the first examples."""
         if self._derivatives is None:
-            few = self._blocks[0][:PROVED]
+            few = self._blocks[0][:CHECKED]
             self._derivatives = self._doubly if self._agrees(few) else self._row_by_row
         parts = [self._derivatives(x, directions) for x in self._blocks]
         return [torch.cat(found) for found in zip(*parts, strict=True)]

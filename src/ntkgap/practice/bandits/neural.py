@@ -117,14 +117,14 @@ class NeuralPolicy(Policy):
         if trained:
             self._present.refresh()
             if self.at == "current":
-                self._linearise()
+                self._linearize()
 
     def diagnose(self) -> dict[str, float]:
         """How far the network is from its linearization at θ₀ (see ``drift``), and how it explores."""
         found = drift(self.model, self._initial, self._present) if self.model.seen else {}
         return found | {"log_determinant": self.design.log_determinant(), "exploration": self.factor}
 
-    def _linearise(self) -> None:
+    def _linearize(self) -> None:
         """Take the gradients of all that was seen at the present parameters."""
         seen, outputs, _ = self.model.history()
         self.design.replace(self._present.at(seen, outputs)[1])
