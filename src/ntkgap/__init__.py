@@ -142,11 +142,9 @@ _HOMES = {
         "stream_of",
     ),
     "kernels": (
-        "Evidence",
         "JacobianChange",
         "KernelChange",
         "NTKOperator",
-        "as_matrix",
         "empirical_ntk",
         "empirical_ntk_to_file",
         "infinite_width",
@@ -155,9 +153,9 @@ _HOMES = {
         "monte_carlo_kernel",
         "plan_ntk",
         "relative_change",
-        "spectrum",
         "target_alignment",
     ),
+    "linalg": ("Evidence", "as_matrix", "spectrum"),
     "models": (
         "MLP",
         "VGG",

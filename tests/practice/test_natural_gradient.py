@@ -6,7 +6,8 @@ from torch import nn
 
 import ntkgap as ng
 from ntkgap.errors import StudyError
-from ntkgap.kernels import as_matrix, jacobian
+from ntkgap.kernels import jacobian
+from ntkgap.linalg import as_matrix
 from ntkgap.practice import jacobian_change, natural_gradient_descent
 from ntkgap.theory import linearised_decay, stability_constant
 from tests.practice.problems import small_problem

@@ -1,12 +1,6 @@
 """What finite networks do: training, and how far it takes them from their linearisation."""
 
-from ntkgap.practice.calibration import (
-    Calibration,
-    ClassCalibration,
-    calibration,
-    classification_calibration,
-)
-from ntkgap.practice.class_evidence import PrecisionMaximum
+from ntkgap.practice.calibration import Calibration, ClassCalibration, calibration, classification_calibration
 from ntkgap.practice.coordinates import CoordinateCheck, coordinate_check
 from ntkgap.practice.curves import TrainingCurve
 from ntkgap.practice.ensembles import TrainedEnsemble, train_ensemble
@@ -32,7 +26,6 @@ __all__ = [
     "LogarithmicGrid",
     "NaturalGradientCurve",
     "OnlineLaplace",
-    "PrecisionMaximum",
     "TrainedEnsemble",
     "TrainingCurve",
     "Trial",

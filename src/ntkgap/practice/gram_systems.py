@@ -7,10 +7,11 @@ from torch import Tensor, nn
 
 from ntkgap.data import Dataset
 from ntkgap.errors import KernelError, StudyError
-from ntkgap.kernels import Jacobian, NTKOperator, as_matrix, jacobian
+from ntkgap.kernels import Jacobian, NTKOperator, jacobian
 from ntkgap.kernels.empirical.recipe import Recipe
 from ntkgap.kernels.memory import free_memory
-from ntkgap.kernels.rounding import check_solve
+from ntkgap.linalg import as_matrix
+from ntkgap.linalg.rounding import check_solve
 from ntkgap.practice.curves import NoStepError
 from ntkgap.practice.losses import outputs_like
 

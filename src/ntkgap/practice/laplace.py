@@ -10,13 +10,14 @@ from torch import Generator, Tensor, nn
 
 from ntkgap.data import Dataset
 from ntkgap.errors import AccuracyWarning, DataError, KernelError
-from ntkgap.kernels import Evidence, EvidenceMaximum, jacobian
-from ntkgap.kernels.class_probabilities import jittered_root
+from ntkgap.kernels import jacobian
 from ntkgap.kernels.empirical.differentiable import differentiable_jacobian
-from ntkgap.kernels.evidence import Range
-from ntkgap.kernels.likelihoods import TINY, Expansion, bernoulli, categorical, choose_likelihood, gaussian
+from ntkgap.linalg import Evidence, EvidenceMaximum
+from ntkgap.linalg.class_evidence import ClassEvidence, PrecisionMaximum
+from ntkgap.linalg.class_probabilities import jittered_root
+from ntkgap.linalg.evidence import Range
+from ntkgap.linalg.likelihoods import TINY, Expansion, bernoulli, categorical, choose_likelihood, gaussian
 from ntkgap.one_line import line_of
-from ntkgap.practice.class_evidence import ClassEvidence, PrecisionMaximum
 from ntkgap.practice.laplace_prediction import LaplacePrediction
 from ntkgap.practice.losses import outputs_like
 from ntkgap.practice.weight_posterior import weight_posterior

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Generator, Tensor
 
 from ntkgap.errors import KernelError
-from ntkgap.kernels.class_probabilities import as_two_classes, class_probabilities
+from ntkgap.linalg.class_probabilities import as_two_classes, class_probabilities
 from ntkgap.one_line import one_line
 
 

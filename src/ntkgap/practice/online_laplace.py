@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from ntkgap.data import Dataset
 from ntkgap.errors import AccuracyWarning, KernelError, StudyError
 from ntkgap.kernels.empirical.selection import select_parameters
-from ntkgap.kernels.evidence import Range
-from ntkgap.kernels.likelihoods import choose_likelihood
+from ntkgap.linalg.evidence import Range
+from ntkgap.linalg.likelihoods import choose_likelihood
 from ntkgap.models import parameter_groups
 from ntkgap.models.calls import output_tensor
 from ntkgap.one_line import one_line

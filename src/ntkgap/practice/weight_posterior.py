@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import KernelError
-from ntkgap.kernels import Evidence, Jacobian, as_matrix
+from ntkgap.kernels import Jacobian
+from ntkgap.linalg import Evidence, as_matrix
 
 # Rows of the largest matrix that is decomposed: twice as many take minutes and 13 GB.
 LARGEST_MATRIX = 20_000

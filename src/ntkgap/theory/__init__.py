@@ -4,14 +4,8 @@ from ntkgap.theory.block_triangular import forgotten_residuals, joint_duals, seq
 from ntkgap.theory.descent import sgd_settings
 from ntkgap.theory.ensembles import InfiniteEnsemble, RandomizedPriorEnsemble
 from ntkgap.theory.exploration import ConstantExploration, InfiniteWidthExploration, ZhouExploration
-from ntkgap.theory.finite_ensembles import (
-    EnsembleErrors,
-    ensemble_errors,
-    ensemble_floor,
-    ensemble_moments,
-)
+from ntkgap.theory.finite_ensembles import EnsembleErrors, ensemble_errors, ensemble_floor, ensemble_moments
 from ntkgap.theory.function_space import FunctionSpaceTraining, train_in_function_space
-from ntkgap.theory.gaussian import Gaussian
 from ntkgap.theory.gaussian_process import GaussianProcess
 from ntkgap.theory.gaussian_process_classifier import ClassPosterior, GaussianProcessClassifier
 from ntkgap.theory.modes import KernelModes
@@ -26,9 +20,7 @@ from ntkgap.theory.natural_gradient import (
 from ntkgap.theory.orthogonal import forgetting_by_overlap, project_out, task_overlap
 from ntkgap.theory.required_width import RequiredWidth, WidthBound, hidden_layer_limit, required_width
 from ntkgap.theory.sequential import SequentialRegression
-from ntkgap.theory.solves import PositiveFactor, positive_factor
 from ntkgap.theory.training import KernelDynamics, critical_learning_rate
-from ntkgap.theory.wasserstein import gaussian_wasserstein
 
 __all__ = [
     "STABILITY_LIMIT",
@@ -36,14 +28,12 @@ __all__ = [
     "ConstantExploration",
     "EnsembleErrors",
     "FunctionSpaceTraining",
-    "Gaussian",
     "GaussianProcess",
     "GaussianProcessClassifier",
     "InfiniteEnsemble",
     "InfiniteWidthExploration",
     "KernelDynamics",
     "KernelModes",
-    "PositiveFactor",
     "RandomizedPriorEnsemble",
     "RequiredWidth",
     "SequentialRegression",
@@ -55,13 +45,11 @@ __all__ = [
     "ensemble_moments",
     "forgetting_by_overlap",
     "forgotten_residuals",
-    "gaussian_wasserstein",
     "guaranteed_decay",
     "hidden_layer_limit",
     "joint_duals",
     "largest_learning_rate",
     "linearised_decay",
-    "positive_factor",
     "project_out",
     "required_width",
     "sequential_duals",

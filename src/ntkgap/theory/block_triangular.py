@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import KernelError
-from ntkgap.kernels.rounding import check_solve
-from ntkgap.theory.matrices import array, gram_matrix
+from ntkgap.linalg.matrices import array, gram_matrix
+from ntkgap.linalg.rounding import check_solve
+from ntkgap.linalg.solves import positive_factor
 from ntkgap.theory.modes import STOP_EARLIER, Decay, KernelModes
-from ntkgap.theory.solves import positive_factor
 
 ALL_TASKS = "the kernel of all tasks"
 

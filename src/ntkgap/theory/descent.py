@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import KernelError
+from ntkgap.linalg.matrices import indices
 from ntkgap.one_line import one_line
-from ntkgap.theory.matrices import indices
 
 DecayTo = Literal["zero", "initial"]
 BatchScale = Literal["n/b"] | float

@@ -3,11 +3,11 @@
 from torch import Tensor
 
 from ntkgap.errors import KernelError
-from ntkgap.kernels.rounding import check_solve
+from ntkgap.linalg.gaussian import Gaussian, as_covariance
+from ntkgap.linalg.matrices import array, coarsest, coarsest_type, gram_matrix
+from ntkgap.linalg.rounding import check_solve
 from ntkgap.one_line import line_of
-from ntkgap.theory.gaussian import Gaussian, as_covariance
 from ntkgap.theory.gaussian_process import NOISE_REMEDY, noisy_factor
-from ntkgap.theory.matrices import array, coarsest, coarsest_type, gram_matrix
 from ntkgap.theory.modes import STOP_EARLIER, KernelModes
 
 ENSEMBLE_REMEDY = f"{STOP_EARLIER}, or give the members noisy targets (RandomizedPriorEnsemble)"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import KernelError
-from ntkgap.kernels.rounding import TOLERANCE, change_of_targets, check_solve
+from ntkgap.linalg.rounding import TOLERANCE, change_of_targets, check_solve
 from ntkgap.one_line import one_line
 from ntkgap.theory.course import Course
 from ntkgap.theory.descent import (

@@ -9,11 +9,11 @@ from scipy.optimize import minimize_scalar
 from torch import Generator, Tensor
 
 from ntkgap.errors import KernelError
-from ntkgap.kernels.class_probabilities import class_probabilities
-from ntkgap.kernels.evidence import Range
-from ntkgap.kernels.likelihoods import are_probabilities
+from ntkgap.linalg.class_probabilities import class_probabilities
+from ntkgap.linalg.evidence import Range
+from ntkgap.linalg.likelihoods import are_probabilities
+from ntkgap.linalg.matrices import array, gram_matrix
 from ntkgap.one_line import line_of, one_line
-from ntkgap.theory.matrices import array, gram_matrix
 
 MAX_STEPS = 100
 

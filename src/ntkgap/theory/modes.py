@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import KernelError
-from ntkgap.kernels.rounding import noise_floor, warn_of_targets
+from ntkgap.linalg.matrices import coarsest_type, gram_matrix
+from ntkgap.linalg.rounding import warn_of_targets
+from ntkgap.linalg.spectrum import eigenpairs
 from ntkgap.one_line import line_of
-from ntkgap.theory.matrices import coarsest_type, gram_matrix
 
 # A spectrum that breaks off by this factor above the noise floor is that of a kernel of lower rank.
 BREAK = 1e3
@@ -40,7 +41,7 @@ class KernelModes:
         eigenvalues: κ ascending, [n], those that rounding made negative set to 0.
         eigenvectors: u_i in the columns, [n, n].
         resolved: which eigenvalues are above the noise floor of the type that ``gram`` came in, [n].
-        noise_floor: φ, how far rounding moves the matrix (``kernels.rounding``).
+        noise_floor: φ, how far rounding moves the matrix (``linalg.rounding``).
 
     Times and steps may be numbers or tensors of any shape [...]; factors have shape [..., n].
 
@@ -50,17 +51,9 @@ class KernelModes:
     """
 
     def __init__(self, gram: Tensor, name: str = "the Gram matrix") -> None:
-        eigenvalues, self.eigenvectors = torch.linalg.eigh(gram_matrix(gram, name))
-        largest = float(eigenvalues.abs().max())
-        if float(eigenvalues[0]) < -100 * len(gram) * torch.finfo(gram.dtype).eps * largest:
-            raise KernelError(
-                f"{name} has the eigenvalue {float(eigenvalues[0]):.3g}, far below what rounding makes of zero; a "
-                "Gram matrix of a kernel is positive semidefinite. If it was computed in a coarser type and cast, "
-                "compute it in float64"
-            )
-        self.noise_floor = noise_floor(eigenvalues, len(gram), gram.dtype)
+        found = eigenpairs(gram_matrix(gram, name), gram.dtype, name)
+        self.eigenvalues, self.eigenvectors, self.noise_floor = found
         self._gram, self._name = gram, name
-        self.eigenvalues = eigenvalues.clamp_min(0)  # what is left below zero is rounding
         self.resolved = self.eigenvalues > len(gram) * torch.finfo(gram.dtype).eps * self.eigenvalues[-1]
 
     def __repr__(self) -> str:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import KernelError
-from ntkgap.theory.matrices import array, gram_matrix, indices
+from ntkgap.linalg.matrices import array, gram_matrix, indices
 from ntkgap.theory.modes import KernelModes
 
 

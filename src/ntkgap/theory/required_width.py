@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import DataError, KernelError
-from ntkgap.kernels.duplicates import describe_rows, duplicate_inputs
-from ntkgap.kernels.spectrum import spectrum
+from ntkgap.linalg.duplicates import describe_rows, duplicate_inputs
+from ntkgap.linalg.spectrum import spectrum
 from ntkgap.one_line import one_line
 from ntkgap.theory.width_bounds import BOUNDS, Problem
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import KernelError
+from ntkgap.linalg.matrices import array, indices
 from ntkgap.one_line import line_of
-from ntkgap.theory.matrices import array, indices
 from ntkgap.theory.modes import STOP_EARLIER, Decay, KernelModes
 
 

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import KernelError
-from ntkgap.kernels.spectrum import check_gram
+from ntkgap.linalg.matrices import array, check_gram, gram_matrix
 from ntkgap.theory.function_space import FunctionSpaceTraining, train_in_function_space
-from ntkgap.theory.matrices import array, gram_matrix
 from ntkgap.theory.modes import STOP_EARLIER, KernelModes
 
 

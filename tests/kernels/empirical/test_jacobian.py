@@ -6,7 +6,8 @@ from torch import nn
 
 import ntkgap as ng
 from ntkgap.errors import KernelError
-from ntkgap.kernels import as_matrix, jacobian
+from ntkgap.kernels import jacobian
+from ntkgap.linalg import as_matrix
 from tests.reference.empirical import row_jacobian
 from tests.tolerances import EXACT
 

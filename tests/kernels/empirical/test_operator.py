@@ -9,9 +9,10 @@ import torch
 
 import ntkgap as ng
 from ntkgap.errors import KernelError
-from ntkgap.kernels.empirical import JacobianChange, KernelChange, NTKOperator, as_matrix, jacobian
-from ntkgap.kernels.empirical.conjugate_gradients import nystrom_preconditioner, solve_damped
-from ntkgap.kernels.empirical.symmetric_operator import SymmetricOperator
+from ntkgap.kernels.empirical import JacobianChange, KernelChange, NTKOperator, jacobian
+from ntkgap.linalg import as_matrix
+from ntkgap.linalg.conjugate_gradients import nystrom_preconditioner, solve_damped
+from ntkgap.linalg.symmetric_operator import SymmetricOperator
 from tests.kernels.empirical.cases import CASES
 from tests.kernels.empirical.conftest import relative_error
 from tests.kernels.empirical.tolerances import EXACT_F64

@@ -10,7 +10,7 @@ from torch import nn
 
 import ntkgap as ng
 from ntkgap.errors import ModelError
-from ntkgap.kernels.modes import neutral
+from ntkgap.kernels.neutral import neutral
 from ntkgap.models import ConvNet, NTKLinear
 
 

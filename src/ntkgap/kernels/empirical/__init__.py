@@ -12,7 +12,7 @@ never formed (``operator``).
 """
 
 from ntkgap.kernels.empirical.jacobian import Jacobian, jacobian
-from ntkgap.kernels.empirical.ntk import as_matrix, empirical_ntk, plan_ntk
+from ntkgap.kernels.empirical.ntk import empirical_ntk, plan_ntk
 from ntkgap.kernels.empirical.operator import JacobianChange, KernelChange, NTKOperator
 from ntkgap.kernels.empirical.repeated import RepeatedJacobian, RepeatedKernel
 from ntkgap.kernels.empirical.to_file import empirical_ntk_to_file
@@ -24,7 +24,6 @@ __all__ = [
     "NTKOperator",
     "RepeatedJacobian",
     "RepeatedKernel",
-    "as_matrix",
     "empirical_ntk",
     "empirical_ntk_to_file",
     "jacobian",

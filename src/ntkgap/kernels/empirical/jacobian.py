@@ -18,7 +18,7 @@ from ntkgap.kernels.empirical.point import Point
 from ntkgap.kernels.empirical.recipe import Recipe, find_recipe
 from ntkgap.kernels.empirical.selection import ParameterSelection
 from ntkgap.kernels.empirical.terms import Term, difference
-from ntkgap.kernels.modes import neutral
+from ntkgap.kernels.neutral import neutral
 
 
 class Jacobian:

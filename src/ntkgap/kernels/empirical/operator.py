@@ -13,9 +13,9 @@ from ntkgap.kernels.empirical.point import Point, check_finite
 from ntkgap.kernels.empirical.products import KeptFactors, Products, Streamed, StreamedDifference
 from ntkgap.kernels.empirical.recipe import Recipe, find_recipe
 from ntkgap.kernels.empirical.selection import ParameterSelection
-from ntkgap.kernels.empirical.symmetric_operator import Estimate, SymmetricOperator
 from ntkgap.kernels.memory import check_budget, free_memory
-from ntkgap.kernels.modes import neutral
+from ntkgap.kernels.neutral import neutral
+from ntkgap.linalg.symmetric_operator import Estimate, SymmetricOperator
 from ntkgap.models.substitution import unwrapped
 
 Reference = nn.Module | Mapping[str, Tensor]

@@ -11,7 +11,7 @@ from ntkgap.kernels.empirical.ntk import KernelJob
 from ntkgap.kernels.empirical.point import Point
 from ntkgap.kernels.empirical.recipe import Recipe, find_recipe
 from ntkgap.kernels.empirical.terms import merged
-from ntkgap.kernels.modes import neutral
+from ntkgap.kernels.neutral import neutral
 
 
 class RepeatedJacobian:

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from ntkgap.errors import KernelError
 from ntkgap.kernels.empirical.jacobian import jacobian_at
-from ntkgap.kernels.empirical.ntk import as_matrix
 from ntkgap.kernels.empirical.operator import JacobianChange, NTKOperator
 from ntkgap.kernels.empirical.point import Point
 from ntkgap.kernels.empirical.recipe import find_recipe
 from ntkgap.kernels.empirical.selection import ParameterSelection
-from ntkgap.kernels.empirical.symmetric_operator import SymmetricOperator
 from ntkgap.kernels.empirical.written_out import WrittenOut
+from ntkgap.linalg.matrices import as_matrix
+from ntkgap.linalg.symmetric_operator import SymmetricOperator
 from ntkgap.practice.jacobian_search.smoothing import RoundedKinks
 
 # Rows n·C up to which the Gram matrix of ΔJ is formed; above, it is only applied to vectors.

@@ -8,7 +8,7 @@ import pandas as pd
 from torch import nn
 
 from ntkgap.errors import ModelError, StudyError, reason
-from ntkgap.kernels.modes import neutral
+from ntkgap.kernels.neutral import neutral
 from ntkgap.models.substitution import unwrapped
 from ntkgap.one_line import line_of
 from ntkgap.practice.checks import check_network

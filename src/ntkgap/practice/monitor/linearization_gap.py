@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ntkgap.kernels.modes import neutral
+from ntkgap.kernels.neutral import neutral
 from ntkgap.models.calls import call_arguments
 from ntkgap.practice.linearized.evaluation import Evaluation
 from ntkgap.practice.linearized.proof import find_route

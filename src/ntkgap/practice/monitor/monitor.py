@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ntkgap.errors import StudyError
-from ntkgap.kernels.modes import neutral
+from ntkgap.kernels.neutral import neutral
 from ntkgap.one_line import line_of
 from ntkgap.practice.checks import check_count, check_network
 from ntkgap.practice.monitor import record

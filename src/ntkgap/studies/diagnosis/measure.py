@@ -9,7 +9,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from ntkgap.errors import KernelError, ModelError, NtkgapError
-from ntkgap.kernels import as_matrix, infinite_width, jacobian, kernel_distance, relative_change, target_alignment
+from ntkgap.kernels import infinite_width, jacobian, kernel_distance, relative_change, target_alignment
+from ntkgap.linalg import as_matrix
 from ntkgap.models.normalization import set_statistics
 from ntkgap.practice import TrainingCurve, linearize, train
 from ntkgap.practice.losses import LOSSES, Loss

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ntkgap.kernels import as_matrix, jacobian
+from ntkgap.kernels import jacobian
+from ntkgap.linalg import as_matrix
 from ntkgap.models.devices import in_float64
 from ntkgap.practice import TrainingCurve, jacobian_change
 from ntkgap.studies.findings import Findings

@@ -9,7 +9,8 @@ import torch
 from torch import Generator, Tensor
 
 from ntkgap.errors import DivergenceError, KernelError, NtkgapError
-from ntkgap.kernels import as_matrix, jacobian, relative_change
+from ntkgap.kernels import jacobian, relative_change
+from ntkgap.linalg import as_matrix
 from ntkgap.models import learning_rate_factor
 from ntkgap.practice import linearize, train
 from ntkgap.practice.batches import Minibatches

@@ -1,4 +1,4 @@
-"""Kernel matrices as predictions need them: named, of the right shape, finite, in float64."""
+"""Kernel matrices as what is computed from them needs them: laid out, named, finite, symmetric, in float64."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,8 +6,62 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import KernelError
-from ntkgap.kernels.spectrum import check_symmetric
 from ntkgap.models.devices import in_float64
+
+
+def as_matrix(kernel: Tensor) -> Tensor:
+    """Lay a full kernel [n1, n2, C, C] out as the Gram matrix [n1·C, n2·C] of the stacked outputs.
+
+    Example:
+        >>> kernel = ng.empirical_ntk(ng.MLP(3, 2, 8, 1), torch.randn(5, 3))
+        >>> kernel.shape, ng.as_matrix(kernel).shape
+        (torch.Size([5, 5, 2, 2]), torch.Size([10, 10]))
+    """
+    n1, n2, c1, c2 = kernel.shape
+    return kernel.permute(0, 2, 1, 3).reshape(n1 * c1, n2 * c2)
+
+
+def check_gram(gram: Tensor) -> Tensor:
+    """Return a Gram matrix as it is if it is square, floating point and finite.
+
+    Raises:
+        KernelError: otherwise; a full kernel [n, n, C, C] is pointed to ``as_matrix``.
+    """
+    if gram.ndim == 4:
+        raise KernelError(
+            f"the kernel has shape {tuple(gram.shape)}; lay it out as a matrix with as_matrix(kernel) first"
+        )
+    if gram.ndim != 2 or gram.shape[0] != gram.shape[1] or gram.shape[0] == 0:
+        raise KernelError(f"a Gram matrix is square, [n, n] with n ≥ 1; got shape {tuple(gram.shape)}")
+    if not gram.is_floating_point():
+        raise KernelError(f"a Gram matrix holds floating-point numbers, got {gram.dtype}")
+    if not torch.isfinite(gram).all():
+        raise KernelError(
+            "the Gram matrix has NaN or infinite entries; the network's outputs or their gradients "
+            "overflow at these parameters"
+        )
+    return gram
+
+
+def check_symmetric(gram: Tensor, precision: torch.dtype | None = None) -> Tensor:
+    """Return the symmetric part of a Gram matrix in float64; what is left out must be rounding.
+
+    Args:
+        gram: [n, n].
+        precision: type of the arithmetic that made the entries, if coarser than the matrix's own type.
+
+    Raises:
+        KernelError: if the matrix is not square, not finite or not symmetric.
+    """
+    g = in_float64(check_gram(gram))
+    asymmetry = float((g - g.T).abs().max())
+    scale = float(g.abs().max())
+    if asymmetry > 100 * len(g) * torch.finfo(precision or gram.dtype).eps * scale:
+        raise KernelError(
+            f"the matrix is not symmetric (entries differ by up to {asymmetry:.3g} at a scale of {scale:.3g}); "
+            "a Gram matrix is the kernel of inputs with themselves"
+        )
+    return (g + g.T) / 2
 
 
 def gram_matrix(matrix: Tensor, name: str, size: int | None = None) -> Tensor:

@@ -9,9 +9,9 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from ntkgap.errors import KernelError
-from ntkgap.kernels.empirical.ntk import as_matrix
-from ntkgap.kernels.rounding import noise_floor, warn_of_rounding
-from ntkgap.kernels.spectrum import check_symmetric
+from ntkgap.linalg.matrices import as_matrix, check_symmetric
+from ntkgap.linalg.rounding import warn_of_rounding
+from ntkgap.linalg.spectrum import eigenpairs
 from ntkgap.one_line import line_of, one_line
 
 Range = tuple[float, float]
@@ -89,18 +89,9 @@ class Evidence:
             gram, residual = _laid_out(gram, residual)
         symmetric = check_symmetric(gram)
         columns = _columns(residual, len(gram)).to(symmetric)
-        eigenvalues, self.modes = torch.linalg.eigh(symmetric)
-        largest = float(eigenvalues.abs().max())
-        if float(eigenvalues[0]) < -100 * len(gram) * torch.finfo(gram.dtype).eps * largest:
-            raise KernelError(
-                f"the Gram matrix has the eigenvalue {float(eigenvalues[0]):.3g}, far below what rounding makes "
-                "of zero; a Gram matrix of a kernel is positive semidefinite. If it was computed in a coarser "
-                "type and cast, compute it in float64"
-            )
+        self.eigenvalues, self.modes, self._floor = eigenpairs(symmetric, gram.dtype, "the Gram matrix")
         self._gram: Tensor | None = gram
-        self._floor = noise_floor(eigenvalues, len(gram), gram.dtype)
         power = (self.modes.T @ columns).square().sum(dim=1)
-        self.eigenvalues = eigenvalues.clamp_min(0)  # what is left below zero is rounding
         self._set(self.eigenvalues, power, torch.full_like(power, columns.shape[1]))
 
     def __repr__(self) -> str:

@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from ntkgap.errors import KernelError
-from ntkgap.kernels.class_probabilities import as_two_classes, class_probabilities
-from ntkgap.kernels.likelihoods import bernoulli, categorical, gaussian
+from ntkgap.linalg.class_probabilities import as_two_classes, class_probabilities
+from ntkgap.linalg.likelihoods import bernoulli, categorical, gaussian
 from tests.tolerances import EXACT
 
 SAMPLES = 100_000

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import AccuracyWarning
-from ntkgap.kernels.duplicates import describe_rows, equal_rows, parallel_rows
+from ntkgap.linalg.duplicates import describe_rows, equal_rows, parallel_rows
 
 # A change of the targets by more than this part of their size is worth a warning.
 TOLERANCE = 0.1

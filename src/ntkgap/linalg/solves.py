@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import JitterWarning, KernelError
-from ntkgap.kernels.rounding import remedies
-from ntkgap.theory.matrices import gram_matrix
+from ntkgap.linalg.matrices import gram_matrix
+from ntkgap.linalg.rounding import remedies
 
 # Relative to the mean of the diagonal. More than this changes predictions that people look at.
 LARGEST_JITTER = 1e-6

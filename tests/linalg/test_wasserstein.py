@@ -6,7 +6,7 @@ import scipy.linalg
 import torch
 
 from ntkgap.errors import KernelError
-from ntkgap.theory import Gaussian, gaussian_wasserstein
+from ntkgap.linalg import Gaussian, gaussian_wasserstein
 from tests.tolerances import EXACT
 
 

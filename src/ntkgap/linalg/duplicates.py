@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import DataError
-from ntkgap.kernels.spectrum import check_symmetric
+from ntkgap.linalg.matrices import check_symmetric
 
 Groups = list[list[int]]
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ntkgap.errors import KernelError
-from ntkgap.kernels import Evidence
+from ntkgap.linalg import Evidence
 from tests.reference import linear_gaussian
 from tests.tolerances import EXACT, ITERATED
 

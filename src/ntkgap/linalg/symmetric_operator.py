@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import KernelError
-from ntkgap.kernels.empirical.lanczos import EigenvalueRange, extreme_eigenvalues, lanczos
+from ntkgap.linalg.conjugate_gradients import nystrom_preconditioner, solve_damped
+from ntkgap.linalg.lanczos import EigenvalueRange, extreme_eigenvalues, lanczos
 from ntkgap.one_line import line_of
 
 
@@ -174,8 +175,6 @@ class SymmetricOperator(ABC):
             KernelError: if the tolerance is not reached (the message says what was), the operator is
                 indefinite, or b does not fit.
         """
-        from ntkgap.kernels.empirical.conjugate_gradients import nystrom_preconditioner, solve_damped
-
         if not damping >= 0:
             raise KernelError(f"damping must be a number of at least 0, got {damping!r}")
         if not self.semidefinite:

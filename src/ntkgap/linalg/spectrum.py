@@ -7,51 +7,9 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import KernelError
-from ntkgap.models.devices import in_float64
+from ntkgap.linalg.matrices import check_symmetric
+from ntkgap.linalg.rounding import noise_floor
 from ntkgap.one_line import line_of
-
-
-def check_gram(gram: Tensor) -> Tensor:
-    """Return a Gram matrix as it is if it is square, floating point and finite.
-
-    Raises:
-        KernelError: otherwise; a full kernel [n, n, C, C] is pointed to ``as_matrix``.
-    """
-    if gram.ndim == 4:
-        raise KernelError(
-            f"the kernel has shape {tuple(gram.shape)}; lay it out as a matrix with as_matrix(kernel) first"
-        )
-    if gram.ndim != 2 or gram.shape[0] != gram.shape[1] or gram.shape[0] == 0:
-        raise KernelError(f"a Gram matrix is square, [n, n] with n ≥ 1; got shape {tuple(gram.shape)}")
-    if not gram.is_floating_point():
-        raise KernelError(f"a Gram matrix holds floating-point numbers, got {gram.dtype}")
-    if not torch.isfinite(gram).all():
-        raise KernelError(
-            "the Gram matrix has NaN or infinite entries; the network's outputs or their gradients "
-            "overflow at these parameters"
-        )
-    return gram
-
-
-def check_symmetric(gram: Tensor, precision: torch.dtype | None = None) -> Tensor:
-    """Return the symmetric part of a Gram matrix in float64; what is left out must be rounding.
-
-    Args:
-        gram: [n, n].
-        precision: type of the arithmetic that made the entries, if coarser than the matrix's own type.
-
-    Raises:
-        KernelError: if the matrix is not square, not finite or not symmetric.
-    """
-    g = in_float64(check_gram(gram))
-    asymmetry = float((g - g.T).abs().max())
-    scale = float(g.abs().max())
-    if asymmetry > 100 * len(g) * torch.finfo(precision or gram.dtype).eps * scale:
-        raise KernelError(
-            f"the matrix is not symmetric (entries differ by up to {asymmetry:.3g} at a scale of {scale:.3g}); "
-            "a Gram matrix is the kernel of inputs with themselves"
-        )
-    return (g + g.T) / 2
 
 
 @dataclass(frozen=True, repr=False)
@@ -133,3 +91,29 @@ def spectrum(gram: Tensor, precision: torch.dtype | None = None, *, terms: int =
     eigenvalues = torch.linalg.eigvalsh(g)
     floor = max(len(g), terms**0.5) * torch.finfo(precision).eps * float(eigenvalues.abs().max())
     return Spectrum(eigenvalues, floor)
+
+
+def eigenpairs(symmetric: Tensor, precision: torch.dtype, name: str) -> tuple[Tensor, Tensor, float]:
+    """Eigenvalues κ ≥ 0 of a positive semidefinite matrix, its eigenvectors, and the noise floor φ.
+
+    Args:
+        symmetric: [n, n], float64.
+        precision: type of the arithmetic that made the entries.
+        name: of the matrix, for the message.
+
+    Returns:
+        κ ascending, [n], what rounding made negative set to 0; the eigenvectors in the columns, [n, n]; and φ as
+        ``noise_floor`` has it.
+
+    Raises:
+        KernelError: if an eigenvalue is negative far beyond rounding.
+    """
+    eigenvalues, vectors = torch.linalg.eigh(symmetric)
+    largest = float(eigenvalues.abs().max())
+    if float(eigenvalues[0]) < -100 * len(symmetric) * torch.finfo(precision).eps * largest:
+        raise KernelError(
+            f"{name} has the eigenvalue {float(eigenvalues[0]):.3g}, far below what rounding makes of zero; a "
+            "Gram matrix of a kernel is positive semidefinite. If it was computed in a coarser type and cast, "
+            "compute it in float64"
+        )
+    return eigenvalues.clamp_min(0), vectors, noise_floor(eigenvalues, len(symmetric), precision)

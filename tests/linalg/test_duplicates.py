@@ -3,7 +3,7 @@ import torch
 
 import ntkgap as ng
 from ntkgap.errors import DataError, KernelError
-from ntkgap.kernels import describe_rows, duplicate_inputs, equal_rows, parallel_rows
+from ntkgap.linalg import describe_rows, duplicate_inputs, equal_rows, parallel_rows
 
 
 def test_equal_inputs_are_grouped(generator):

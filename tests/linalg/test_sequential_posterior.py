@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ntkgap.errors import KernelError
-from ntkgap.kernels import SequentialPosterior
+from ntkgap.linalg import SequentialPosterior
 from tests.tolerances import EXACT, ITERATED
 
 

@@ -9,7 +9,7 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from ntkgap.errors import KernelError
-from ntkgap.kernels.evidence import DECADES, DISTINCT, Range
+from ntkgap.linalg.evidence import DECADES, DISTINCT, Range
 from ntkgap.one_line import one_line
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ntkgap.errors import JitterWarning, KernelError
-from ntkgap.theory import positive_factor
+from ntkgap.linalg import positive_factor
 from tests.tolerances import EXACT, ITERATED
 
 
