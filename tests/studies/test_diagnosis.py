@@ -21,8 +21,8 @@ from ntkgap.studies.diagnosis.quantities import (
     linearized_at,
     outputs_of,
 )
-from ntkgap.studies.diagnosis.recipe import recipe_of
 from ntkgap.studies.diagnosis.regression import kernel_of, kernel_predictions, stopping_time
+from ntkgap.studies.diagnosis.training_recipe import recipe_of
 from tests.studies.clear_cut import clear_cut
 from tests.studies.diagnosed import diagnosed, regime_from, study
 from tests.tolerances import EXACT, ITERATED

@@ -1,6 +1,6 @@
 """Kernels of networks, their spectra, and distances between them."""
 
-from ntkgap.kernels.distance import kernel_distance, relative_change, target_alignment
+from ntkgap.kernels.distance import jacobian_change, kernel_distance, relative_change, target_alignment
 from ntkgap.kernels.empirical import (
     Jacobian,
     JacobianChange,
@@ -41,6 +41,7 @@ __all__ = [
     "infinite_width",
     "infinite_width_monte_carlo",
     "jacobian",
+    "jacobian_change",
     "kernel_distance",
     "monte_carlo_kernel",
     "plan_ntk",

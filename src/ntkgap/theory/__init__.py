@@ -2,14 +2,15 @@
 
 from ntkgap.theory.block_triangular import forgotten_residuals, joint_duals, sequential_duals
 from ntkgap.theory.descent import sgd_settings
-from ntkgap.theory.ensembles import InfiniteEnsemble, RandomizedPriorEnsemble
 from ntkgap.theory.exploration import ConstantExploration, InfiniteWidthExploration, ZhouExploration
 from ntkgap.theory.finite_ensembles import EnsembleErrors, ensemble_errors, ensemble_floor, ensemble_moments
 from ntkgap.theory.function_space import FunctionSpaceTraining, train_in_function_space
 from ntkgap.theory.gaussian_process import GaussianProcess
 from ntkgap.theory.gaussian_process_classifier import ClassPosterior, GaussianProcessClassifier
-from ntkgap.theory.modes import KernelModes
-from ntkgap.theory.natural_gradient import (
+from ntkgap.theory.infinite_ensembles import InfiniteEnsemble, RandomizedPriorEnsemble
+from ntkgap.theory.kernel_dynamics import KernelDynamics, critical_learning_rate
+from ntkgap.theory.kernel_modes import KernelModes
+from ntkgap.theory.natural_gradient_rates import (
     STABILITY_LIMIT,
     guaranteed_decay,
     largest_learning_rate,
@@ -20,7 +21,6 @@ from ntkgap.theory.natural_gradient import (
 from ntkgap.theory.orthogonal import forgetting_by_overlap, project_out, task_overlap
 from ntkgap.theory.required_width import RequiredWidth, WidthBound, hidden_layer_limit, required_width
 from ntkgap.theory.sequential import SequentialRegression
-from ntkgap.theory.training import KernelDynamics, critical_learning_rate
 
 __all__ = [
     "STABILITY_LIMIT",

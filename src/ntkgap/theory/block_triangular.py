@@ -9,7 +9,7 @@ from ntkgap.errors import KernelError
 from ntkgap.linalg.matrices import array, gram_matrix
 from ntkgap.linalg.rounding import check_solve
 from ntkgap.linalg.solves import positive_factor
-from ntkgap.theory.modes import STOP_EARLIER, Decay, KernelModes
+from ntkgap.theory.kernel_modes import STOP_EARLIER, Decay, KernelModes
 
 ALL_TASKS = "the kernel of all tasks"
 

@@ -23,7 +23,7 @@ from ntkgap.theory.descent import (
     is_number,
     rate_of_each_step,
 )
-from ntkgap.theory.modes import STOP_EARLIER
+from ntkgap.theory.kernel_modes import STOP_EARLIER
 from ntkgap.theory.output_kernels import OutputKernel
 from ntkgap.theory.output_losses import Loss, OutputLoss
 

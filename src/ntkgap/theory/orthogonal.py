@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ntkgap.errors import KernelError
 from ntkgap.linalg.matrices import array, gram_matrix, indices
-from ntkgap.theory.modes import KernelModes
+from ntkgap.theory.kernel_modes import KernelModes
 
 
 def project_out(kernel: Tensor, stored: Tensor | Sequence[int]) -> Tensor:

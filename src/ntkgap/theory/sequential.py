@@ -8,7 +8,7 @@ from torch import Tensor
 from ntkgap.errors import KernelError
 from ntkgap.linalg.matrices import array, indices
 from ntkgap.one_line import line_of
-from ntkgap.theory.modes import STOP_EARLIER, Decay, KernelModes
+from ntkgap.theory.kernel_modes import STOP_EARLIER, Decay, KernelModes
 
 
 class SequentialRegression:

@@ -12,8 +12,7 @@ from torch import nn
 import ntkgap as ng
 from ntkgap.errors import KernelError
 from ntkgap.kernels.empirical import jacobian, plan_ntk
-from ntkgap.kernels.empirical.blocks import mirror
-from ntkgap.kernels.empirical.contraction import contract
+from ntkgap.kernels.empirical.contraction import contract, mirror
 from ntkgap.linalg import as_matrix
 from tests.kernels.empirical.cases import CASES
 from tests.kernels.empirical.conftest import relative_error

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ntkgap.errors import DataError, KernelError
-from ntkgap.kernels.empirical.blocks import mirror
-from ntkgap.kernels.empirical.contraction import contract
+from ntkgap.kernels.empirical.contraction import contract, mirror
 from ntkgap.kernels.empirical.differentiable import differentiable_kernel
 from ntkgap.kernels.empirical.evaluation import Evaluation, Replanned
 from ntkgap.kernels.empirical.plan import Plan, make_plan

@@ -11,7 +11,7 @@ from ntkgap.practice.continual.replay import Replay
 from ntkgap.practice.continual.runs import TaskRuns
 from ntkgap.practice.continual.stopping import Epochs, KernelTime, Steps, Stopping, UntilAccuracy
 from ntkgap.practice.continual.switches import KernelSwitches
-from ntkgap.practice.continual.training import train_tasks
+from ntkgap.practice.continual.train_tasks import train_tasks
 
 __all__ = [
     "CONVENTIONS",

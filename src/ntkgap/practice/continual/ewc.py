@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ntkgap.errors import StudyError
 from ntkgap.practice.continual.method import Learning, Memory, Method, Tensors
 from ntkgap.practice.continual.output_gradients import gradients_at
-from ntkgap.practice.losses import OwnLoss
+from ntkgap.practice.training.losses import OwnLoss
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from torch import Tensor
 from ntkgap.errors import StudyError
 from ntkgap.practice.continual.lessons import Lesson, losses
 from ntkgap.practice.continual.method import Learning, Memory, Method, Tensors
-from ntkgap.practice.losses import OwnLoss
+from ntkgap.practice.training.losses import OwnLoss
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from ntkgap.kernels import infinite_width, jacobian, kernel_distance, relative_c
 from ntkgap.linalg import as_matrix
 from ntkgap.models.normalization import set_statistics
 from ntkgap.practice import TrainingCurve, linearize, train
-from ntkgap.practice.losses import LOSSES, Loss
-from ntkgap.practice.modes import modes_differ
 from ntkgap.practice.monitor.linearization_gap import gap
 from ntkgap.practice.monitor.parameter_change import parameter_change
+from ntkgap.practice.training.losses import LOSSES, Loss
+from ntkgap.practice.training.network_modes import modes_differ
 from ntkgap.studies.diagnosis.ensemble import ASKED, compare_uncertainty
 from ntkgap.studies.diagnosis.forgetting import measure_forgetting
 from ntkgap.studies.diagnosis.pair import Pair
@@ -26,8 +26,8 @@ from ntkgap.studies.diagnosis.quantities import (
     linearized_at,
     outputs_of,
 )
-from ntkgap.studies.diagnosis.recipe import Recipe, recipe_of
 from ntkgap.studies.diagnosis.regression import kernel_of, kernel_predictions
+from ntkgap.studies.diagnosis.training_recipe import Recipe, recipe_of
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.model import notes_on
 from ntkgap.studies.uncertainty.ensembles.prediction import Kernel

@@ -11,7 +11,7 @@ from ntkgap.errors import KernelError, ModelError
 from ntkgap.kernels import empirical_ntk, infinite_width
 from ntkgap.linalg import Evidence, Gaussian
 from ntkgap.models.devices import in_float64
-from ntkgap.practice.losses import squared_loss
+from ntkgap.practice.training.losses import squared_loss
 from ntkgap.studies.device import moved, present
 from ntkgap.studies.model import OwnModel
 from ntkgap.studies.uncertainty.ensembles.comparison import Comparison
