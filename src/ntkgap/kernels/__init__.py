@@ -1,5 +1,8 @@
-"""Kernels of networks, their spectra, and distances between them."""
+"""Kernels of networks, and how far two of them are apart."""
 
+from typing import TYPE_CHECKING
+
+from ntkgap import names
 from ntkgap.kernels.distance import jacobian_change, kernel_distance, relative_change, target_alignment
 from ntkgap.kernels.empirical import (
     Jacobian,
@@ -48,3 +51,6 @@ __all__ = [
     "relative_change",
     "target_alignment",
 ]
+
+if not TYPE_CHECKING:  # type checkers are to see the names that are here
+    __getattr__ = names.moved_out_of("kernels")

@@ -46,7 +46,7 @@ def relative_change(kernel: Tensor, reference: Tensor) -> float:
         KernelError: if the shapes differ.
 
     Example:
-        >>> ng.relative_change(1.5 * torch.eye(2), torch.eye(2))
+        >>> ng.kernels.relative_change(1.5 * torch.eye(2), torch.eye(2))
         0.5
     """
     _check_pair(kernel, reference)
@@ -65,7 +65,7 @@ def target_alignment(gram: Tensor, y: Tensor) -> float:
 
     Example:
         >>> y = torch.tensor([[1.0], [-1.0]])
-        >>> ng.target_alignment(y @ y.T, y)
+        >>> ng.kernels.target_alignment(y @ y.T, y)
         1.0
     """
     v = y.reshape(-1).to(gram.dtype)

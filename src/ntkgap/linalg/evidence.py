@@ -78,7 +78,7 @@ class Evidence:
 
     Example:
         >>> features = torch.eye(4, dtype=torch.float64)
-        >>> evidence = ng.Evidence(features @ features.T, torch.ones(4, 1))
+        >>> evidence = ng.linalg.Evidence(features @ features.T, torch.ones(4, 1))
         >>> found = evidence.maximum(noise_variance=0.5)
         >>> round(found.prior_precision, 2)  # 1/δ + ½ is the mean square of the targets, 1
         2.0

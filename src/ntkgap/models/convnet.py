@@ -114,7 +114,7 @@ class VGG(Network):
             images of the right layout and size.
 
     Example:
-        >>> net = ng.VGG(in_channels=3, out_features=10, width=4, depth=2)
+        >>> net = ng.models.VGG(in_channels=3, out_features=10, width=4, depth=2)
         >>> net(torch.zeros(2, 3, 8, 8)).shape
         torch.Size([2, 10])
     """

@@ -25,7 +25,7 @@ class Scaled(nn.Module):
         ModelError: if the factor is 0 or not finite.
 
     Example:
-        >>> net = ng.Scaled(nn.Linear(3, 2), factor=10)
+        >>> net = ng.models.Scaled(nn.Linear(3, 2), factor=10)
         >>> [group["lr"] for group in ng.parameter_groups(net, 1.0)]
         [0.01]
     """
@@ -61,7 +61,7 @@ class Antisymmetric(nn.Module):
     Shapes: those of g.
 
     Example:
-        >>> net = ng.Antisymmetric(nn.Linear(3, 2))
+        >>> net = ng.models.Antisymmetric(nn.Linear(3, 2))
         >>> net(torch.ones(1, 3)).abs().max().item()
         0.0
     """

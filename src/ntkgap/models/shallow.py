@@ -57,7 +57,7 @@ class ShallowNet(nn.Module):
             example does not have in_features entries.
 
     Example:
-        >>> net = ng.ShallowNet(in_features=8, width=256, nonlinearity="erf")
+        >>> net = ng.models.ShallowNet(in_features=8, width=256, nonlinearity="erf")
         >>> net(torch.zeros(3, 8)).shape
         torch.Size([3, 1])
     """

@@ -4,6 +4,9 @@
 the names of the first three are repeated here.
 """
 
+from typing import TYPE_CHECKING
+
+from ntkgap import names
 from ntkgap.practice.calibration import (
     Calibration,
     ClassCalibration,
@@ -69,3 +72,6 @@ __all__ = [
     "train_ensemble",
     "tune",
 ]
+
+if not TYPE_CHECKING:  # type checkers are to see the names that are here
+    __getattr__ = names.moved_out_of("practice")

@@ -1,5 +1,8 @@
 """What the kernel regime predicts, computed from Gram matrices alone."""
 
+from typing import TYPE_CHECKING
+
+from ntkgap import names
 from ntkgap.theory.block_triangular import forgotten_residuals, joint_duals, sequential_duals
 from ntkgap.theory.descent import sgd_settings
 from ntkgap.theory.exploration import ConstantExploration, InfiniteWidthExploration, ZhouExploration
@@ -59,3 +62,6 @@ __all__ = [
     "theorem_radius",
     "train_in_function_space",
 ]
+
+if not TYPE_CHECKING:  # type checkers are to see the names that are here
+    __getattr__ = names.moved_out_of("theory")

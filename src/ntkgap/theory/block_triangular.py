@@ -40,7 +40,7 @@ def sequential_duals(gram: Tensor, sizes: Sequence[int], residual: Tensor, decay
 
     Example:
         >>> kernel = torch.eye(3, dtype=torch.float64) + 0.5
-        >>> duals = ng.sequential_duals(kernel, [2, 1], torch.ones(3, 1, dtype=torch.float64))
+        >>> duals = ng.continual.sequential_duals(kernel, [2, 1], torch.ones(3, 1, dtype=torch.float64))
         >>> duals.shape
         torch.Size([3, 1])
     """

@@ -175,7 +175,7 @@ def sgd_settings(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
 
     Example:
         >>> net = nn.Linear(3, 1)
-        >>> ng.sgd_settings(torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9))
+        >>> ng.theory.sgd_settings(torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9))
         {'learning_rate': 0.1, 'momentum': 0.9, 'nesterov': False, 'weight_decay': 0.0}
     """
     twin = "train the linearized twin with it instead, ntkgap.linearize(model)"

@@ -81,7 +81,7 @@ class GaussianProcessClassifier:
     Example:
         >>> x = torch.tensor([[-1.0, 0.2], [-0.8, -0.3], [1.0, 0.1], [0.9, -0.2]], dtype=torch.float64)
         >>> y = torch.eye(2, dtype=torch.float64)[[0, 0, 1, 1]]
-        >>> posterior = ng.GaussianProcessClassifier(x @ x.T + 1, y).fit_evidence()
+        >>> posterior = ng.theory.GaussianProcessClassifier(x @ x.T + 1, y).fit_evidence()
         >>> new = torch.tensor([[2.0, 0.0]], dtype=torch.float64)
         >>> predicted = posterior.predict(new @ x.T + 1, new @ new.T + 1)
         >>> int(predicted.probabilities("probit").argmax())

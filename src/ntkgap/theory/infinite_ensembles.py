@@ -107,7 +107,7 @@ class InfiniteEnsemble(KernelModes):
         >>> limit = ng.infinite_width(ng.MLP(64, 10, 32, 2))
         >>> known, cross = limit.kernels(train.x.double()), limit.kernels(test.x.double(), train.x.double())
         >>> ensemble = ng.InfiniteEnsemble(known.ntk, known.nngp, train.y.double())
-        >>> decay = ensemble.gradient_descent_decay(ng.critical_learning_rate(known.ntk) / 2, 100)
+        >>> decay = ensemble.gradient_descent_decay(ng.theory.critical_learning_rate(known.ntk) / 2, 100)
         >>> predicted = ensemble.predict(decay, cross.ntk, cross.nngp, limit.nngp(test.x.double()))
         >>> predicted.mean.shape, predicted.std.shape
         (torch.Size([5, 10]), torch.Size([5]))
@@ -208,7 +208,7 @@ class RandomizedPriorEnsemble:
         >>> limit = ng.infinite_width(ng.MLP(3, 1, 32, 1).double())
         >>> known = limit.kernels(x)
         >>> y = x.sum(1, keepdim=True)
-        >>> ensemble = ng.RandomizedPriorEnsemble(known.ntk, known.nngp, y, noise_variance=0.1)
+        >>> ensemble = ng.theory.RandomizedPriorEnsemble(known.ntk, known.nngp, y, noise_variance=0.1)
         >>> ensemble.predict(known.ntk[:2], known.nngp[:2], known.nngp[:2, :2]).mean.shape
         torch.Size([2, 1])
     """

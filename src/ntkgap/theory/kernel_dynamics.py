@@ -30,7 +30,7 @@ def critical_learning_rate(gram: Tensor, *, divisor: float = 1.0, momentum: floa
             number is out of range.
 
     Example:
-        >>> ng.critical_learning_rate(torch.diag(torch.tensor([4.0, 1.0])))  # 2/κ_max
+        >>> ng.theory.critical_learning_rate(torch.diag(torch.tensor([4.0, 1.0])))  # 2/κ_max
         0.5
     """
     if not 0 < divisor < math.inf:

@@ -94,7 +94,7 @@ def required_width(x: Tensor, *, nu: float = 1.0, delta: float = 0.1, depth: int
 
     Example:
         >>> train, _ = ng.load_data("digits", n_train=16, n_test=4)
-        >>> bounds = ng.required_width(train.x)
+        >>> bounds = ng.theory.required_width(train.x)
         >>> len(bounds.bounds) > 3
         True
     """

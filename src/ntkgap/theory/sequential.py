@@ -33,7 +33,7 @@ class SequentialRegression:
 
     Example:
         >>> kernel = torch.eye(3, dtype=torch.float64) + 0.5  # of three points
-        >>> function = ng.SequentialRegression(torch.zeros(3, 1, dtype=torch.float64))
+        >>> function = ng.continual.SequentialRegression(torch.zeros(3, 1, dtype=torch.float64))
         >>> for points, target in ([0], 1.0), ([1], -1.0):
         ...     _ = function.learn(kernel[:, points], points, torch.tensor([[target]], dtype=torch.float64))
         ...

@@ -172,12 +172,12 @@ def test_what_an_operator_cannot_do_is_said():
     model = ng.MLP(3, 2, 8, 1, "tanh").double()
     other = ng.MLP(3, 2, 8, 1, "tanh").double()
     x = torch.randn(5, 3, dtype=torch.float64)
-    nothing = ng.JacobianChange(model, model, x)
+    nothing = ng.kernels.JacobianChange(model, model, x)
     b = torch.randn(10, dtype=torch.float64)
     torch.testing.assert_close(nothing.solve(b, 0.1), b / 0.1)
     with pytest.raises(KernelError, match="zero"):
         nothing.effective_rank()
-    change = ng.KernelChange(model, other, x)
+    change = ng.kernels.KernelChange(model, other, x)
     for ask in (lambda: change.solve(b, 0.1), change.effective_rank):
         with pytest.raises(KernelError, match="indefinite"):
             ask()

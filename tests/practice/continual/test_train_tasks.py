@@ -26,22 +26,22 @@ def test_plain_descent_of_a_linear_model_is_the_formula():
         {},
         {"optimizer": "sgd", "batch_size": 2},
         {"optimizer": "adam", "loss": "cross_entropy", "batch_size": 3},
-        {"method": ng.OGD()},
-        {"method": ng.PCAOGD(components=3)},
-        {"method": ng.EWC(0.3)},
-        {"method": ng.EWC(0.3, online=True)},
-        {"method": ng.Replay(2)},
-        {"method": ng.Joint()},
+        {"method": ng.continual.OGD()},
+        {"method": ng.continual.PCAOGD(components=3)},
+        {"method": ng.continual.EWC(0.3)},
+        {"method": ng.continual.EWC(0.3, online=True)},
+        {"method": ng.continual.Replay(2)},
+        {"method": ng.continual.Joint()},
     ],
     ids=lambda s: str(next(iter(s.values()), "plain")),
 )
 def test_networks_learn_together_what_they_learn_alone(settings):
     tasks = [stream(seed) for seed in (3, 4)]
     networks = [mlp(seed) for seed in (3, 4)]
-    common = {"learning_rate": 0.01, "stop": ng.Steps(12), "curve_points": 2, **settings}
-    together = ng.train_tasks(networks, tasks, seeds=[3, 4], **common)
+    common = {"learning_rate": 0.01, "stop": ng.continual.Steps(12), "curve_points": 2, **settings}
+    together = ng.continual.train_tasks(networks, tasks, seeds=[3, 4], **common)
     for i in range(2):
-        alone = ng.train_tasks([networks[i]], tasks[i], seeds=[3 + i], **common)
+        alone = ng.continual.train_tasks([networks[i]], tasks[i], seeds=[3 + i], **common)
         for name in ("scores", "train_scores", "train_losses", "moved", "distance", "curves", "initial"):
             torch.testing.assert_close(
                 getattr(together, name)[i], getattr(alone, name)[0], rtol=ITERATED, atol=ITERATED, msg=name
@@ -76,10 +76,10 @@ def test_a_network_that_diverges_stands_still_and_the_others_go_on():
     wild = linear(1)
     with torch.no_grad():
         wild.weight.mul_(1e160)
-    runs = ng.train_tasks([linear(0), wild], tasks, learning_rate=0.02, stop=ng.Steps(30))
+    runs = ng.continual.train_tasks([linear(0), wild], tasks, learning_rate=0.02, stop=ng.continual.Steps(30))
     assert runs.diverged.tolist() == [False, True]
     assert torch.isnan(runs.scores[1]).all()
-    alone = ng.train_tasks([linear(0)], tasks[0], learning_rate=0.02, stop=ng.Steps(30))
+    alone = ng.continual.train_tasks([linear(0)], tasks[0], learning_rate=0.02, stop=ng.continual.Steps(30))
     torch.testing.assert_close(runs.scores[0], alone.scores[0])
     hot, _ = trained(linear(), tasks[0], learning_rate=5.0, steps=300)
     assert bool(hot.diverged[0])
@@ -89,24 +89,26 @@ def test_training_ends_when_it_is_told_to():
     tasks = stream()
 
     def steps(stop, **settings):
-        return ng.train_tasks([mlp()], tasks, learning_rate=0.02, stop=stop, **settings).steps[0].tolist()
+        return (
+            ng.continual.train_tasks([mlp()], tasks, learning_rate=0.02, stop=stop, **settings).steps[0].tolist()
+        )
 
-    assert steps(ng.Steps([1, 2, 3])) == [1, 2, 3]
-    assert steps(ng.Epochs(4)) == [4, 4, 4]
-    assert steps(ng.Epochs(4), optimizer="sgd", batch_size=2) == [12, 12, 12]  # 2, 2 and 1 of 5 examples
-    assert steps(ng.Epochs(4), optimizer="sgd", batch_size=2, keep_last=False) == [8, 8, 8]
-    assert steps(ng.KernelTime(0.3)) == [15, 15, 15]
-    assert steps(ng.KernelTime(0.3), optimizer="sgd", momentum=0.8) == [3, 3, 3]
-    assert steps(ng.KernelTime(0.3), momentum=0.8) == [15, 15, 15]  # "gd" has none
-    found = steps(ng.UntilAccuracy(1.0, at_most=2000, every=5))
+    assert steps(ng.continual.Steps([1, 2, 3])) == [1, 2, 3]
+    assert steps(ng.continual.Epochs(4)) == [4, 4, 4]
+    assert steps(ng.continual.Epochs(4), optimizer="sgd", batch_size=2) == [12, 12, 12]  # 2, 2 and 1 of 5 examples
+    assert steps(ng.continual.Epochs(4), optimizer="sgd", batch_size=2, keep_last=False) == [8, 8, 8]
+    assert steps(ng.continual.KernelTime(0.3)) == [15, 15, 15]
+    assert steps(ng.continual.KernelTime(0.3), optimizer="sgd", momentum=0.8) == [3, 3, 3]
+    assert steps(ng.continual.KernelTime(0.3), momentum=0.8) == [15, 15, 15]  # "gd" has none
+    found = steps(ng.continual.UntilAccuracy(1.0, at_most=2000, every=5))
     assert all(n % 5 == 0 and 0 < n < 2000 for n in found)
-    assert steps(ng.UntilAccuracy(1.0, at_most=3, every=5)) == [3, 3, 3]
+    assert steps(ng.continual.UntilAccuracy(1.0, at_most=3, every=5)) == [3, 3, 3]
 
 
 def test_a_kernel_time_is_one_place_on_the_path_with_and_without_momentum():
-    tasks, common = stream(classes=False), {"learning_rate": 1e-4, "stop": ng.KernelTime(0.05)}
-    plain = ng.train_tasks([linear()], tasks, **common)
-    heavy = ng.train_tasks([linear()], tasks, optimizer="sgd", momentum=0.5, **common)
+    tasks, common = stream(classes=False), {"learning_rate": 1e-4, "stop": ng.continual.KernelTime(0.05)}
+    plain = ng.continual.train_tasks([linear()], tasks, **common)
+    heavy = ng.continual.train_tasks([linear()], tasks, optimizer="sgd", momentum=0.5, **common)
     torch.testing.assert_close(heavy.distance, plain.distance, rtol=0.01, atol=0)
 
 
@@ -122,10 +124,10 @@ def test_a_kernel_time_is_one_place_on_the_path_with_and_without_momentum():
 )
 def test_networks_that_have_learned_enough_wait_for_the_others(settings):
     tasks = [stream(0), stream(1)]
-    common = {"learning_rate": 0.02, "stop": ng.UntilAccuracy(1.0, at_most=2000, every=5), **settings}
-    together = ng.train_tasks([mlp(0), mlp(1)], tasks, seeds=[5, 6], **common)
+    common = {"learning_rate": 0.02, "stop": ng.continual.UntilAccuracy(1.0, at_most=2000, every=5), **settings}
+    together = ng.continual.train_tasks([mlp(0), mlp(1)], tasks, seeds=[5, 6], **common)
     for i in range(2):
-        alone = ng.train_tasks([mlp(i)], tasks[i], seeds=[5 + i], **common)
+        alone = ng.continual.train_tasks([mlp(i)], tasks[i], seeds=[5 + i], **common)
         assert together.steps[i].tolist() == alone.steps[0].tolist()
         torch.testing.assert_close(together.distance[i], alone.distance[0], rtol=ITERATED, atol=ITERATED)
         assert (alone.train_scores[0].diagonal() == 1).all()

@@ -166,7 +166,7 @@ def test_a_network_trained_by_cross_entropy_is_read_as_a_classifier():
     fitted = laplace.fit_evidence()
     assert fitted.distance_to_mode < 1
     p = fitted.probabilities(data.x)
-    scores = ng.classification_calibration(p, data.y)
+    scores = ng.practice.classification_calibration(p, data.y)
     assert scores.accuracy == 1
     assert scores.nll < 0.3
     far = fitted.probabilities(torch.tensor([[-40.0], [40.0]], dtype=torch.float64))
@@ -209,7 +209,7 @@ def test_evidence_of_a_network_with_an_idle_start_is_told_of():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         at_start = ng.LinearizedLaplace(net, data, prior_mean=start).fit_evidence()
-        ng.online_laplace(net, data, learning_rate=0.02, steps=40, every=20)
+        ng.practice.online_laplace(net, data, learning_rate=0.02, steps=40, every=20)
     assert at_zero.prior_precision < 0.3 * at_start.prior_precision
     # The squared length in the metric of the posterior, by dense algebra.
     problem = Problem("categorical", 6, torch.Generator().manual_seed(1))
@@ -372,7 +372,7 @@ def test_noise_for_every_output_is_that_of_scaled_outputs(generator):
 
 def test_online_evidence_of_a_classifier():
     data, net = blobs()
-    run = ng.online_laplace(net, data, learning_rate=0.02, steps=400, every=100)
+    run = ng.practice.online_laplace(net, data, learning_rate=0.02, steps=400, every=100)
     assert run.laplace.likelihood == "categorical"
     assert [choice.noise_variance for choice in run.path] == [None] * 4
     assert run.laplace.distance_to_mode < 1
@@ -380,7 +380,7 @@ def test_online_evidence_of_a_classifier():
     start = F.cross_entropy(blobs()[1](data.x), data.y, reduction="sum").detach()
     assert run.curve.losses[0] == pytest.approx(float(start), rel=EXACT)
     with pytest.raises(KernelError, match="noise_variance is of regression"):
-        ng.online_laplace(net, data, learning_rate=0.02, steps=1, noise_variance=1.0)
+        ng.practice.online_laplace(net, data, learning_rate=0.02, steps=1, noise_variance=1.0)
 
 
 def test_bad_input_is_one_clear_line(generator):

@@ -179,7 +179,7 @@ def test_means_agree_at_the_optimum(generator):
     model = nn.Linear(4, 1).double()
     early = ng.LinearizedLaplace(model, data, prior_precision=2.0, noise_variance=0.5).predict(test.x)
     assert not torch.allclose(early.network_mean, early.linearized_mean, rtol=1e-2)
-    trained = ng.online_laplace(
+    trained = ng.practice.online_laplace(
         model, data, learning_rate=0.1, steps=600, optimizer="gd", prior_precision=2.0, noise_variance=0.5
     )
     assert trained.path == ()
@@ -190,7 +190,7 @@ def test_means_agree_at_the_optimum(generator):
 def test_online_choices_raise_the_evidence(generator):
     model, data, _ = small_problem(generator, n=16)
     fixed = ng.LinearizedLaplace(copy.deepcopy(model), data)
-    run = ng.online_laplace(model, data, learning_rate=1e-2, steps=30, every=10)
+    run = ng.practice.online_laplace(model, data, learning_rate=1e-2, steps=30, every=10)
     assert [choice.step for choice in run.path] == [10, 20, 30]
     assert len(run.curve.losses) == 31
     assert run.model is model
@@ -203,7 +203,7 @@ def test_online_prior_stays_where_training_began(generator):
     """Centred on the very network that is trained: a huge decay holds it at its start, a prior at 0 would not."""
     model, data, _ = small_problem(generator)
     start = copy.deepcopy(model)
-    run = ng.online_laplace(
+    run = ng.practice.online_laplace(
         model, data, learning_rate=1e-4, steps=50, optimizer="gd", prior_precision=1e3, prior_mean=model
     )
     moved = sum((p - q).square().sum() for p, q in zip(model.parameters(), start.parameters(), strict=True))
@@ -215,7 +215,7 @@ def test_online_prior_stays_where_training_began(generator):
 
 def test_diverged_training_is_reported(generator):
     model, data, _ = small_problem(generator)
-    run = ng.online_laplace(model, data, learning_rate=1e6, steps=50, every=50, optimizer="gd")
+    run = ng.practice.online_laplace(model, data, learning_rate=1e6, steps=50, every=50, optimizer="gd")
     assert "diverged" in run.curve.stopped
     assert run.laplace is None
 
@@ -232,9 +232,9 @@ def test_bad_input_is_refused(generator):
     with pytest.raises(ModelError, match="shape"):
         ng.LinearizedLaplace(model, ng.Dataset(data.x, data.y.expand(-1, 2)))
     with pytest.raises(StudyError, match="every"):
-        ng.online_laplace(model, data, learning_rate=0.1, steps=1, every=0)
+        ng.practice.online_laplace(model, data, learning_rate=0.1, steps=1, every=0)
     with pytest.raises(StudyError, match="optimizer"):
-        ng.online_laplace(model, data, learning_rate=0.1, steps=1, every=1, optimizer="lbfgs")
+        ng.practice.online_laplace(model, data, learning_rate=0.1, steps=1, every=1, optimizer="lbfgs")
     next(model.parameters()).data.fill_(float("nan"))
     with pytest.raises(ModelError, match="diverged"):
         ng.LinearizedLaplace(model, data)

@@ -81,7 +81,7 @@ def test_drift_on_the_sphere_has_its_known_size(nonlinearity, width, published):
     for seed in range(20):
         data = ng.load_data("sphere", 16, 1, seed=seed, dim=32)[0].to(torch.float64)
         generator = torch.Generator().manual_seed(seed)
-        net = ng.ShallowNet(32, width, nonlinearity, generator=generator).double()
+        net = ng.models.ShallowNet(32, width, nonlinearity, generator=generator).double()
         at0 = jacobian(net, data.x)
         gram0 = as_matrix(at0.gram())
         changes = []

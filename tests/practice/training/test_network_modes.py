@@ -141,7 +141,7 @@ def test_what_depends_on_other_points_or_chance_is_refused_by_all(how):
     with pytest.raises(ModelError, match=words):
         ng.train_ensemble(lambda i: hidden(how), data(), 2, learning_rate=0.1, steps=1, inputs=data().x)
     with pytest.raises(ModelError, match=words):
-        ng.train_tasks([network], stream(), learning_rate=0.1, stop=ng.Steps(1))
+        ng.continual.train_tasks([network], stream(), learning_rate=0.1, stop=ng.continual.Steps(1))
     bare = nn.Sequential(nn.Linear(FEATURES, 2), nn.BatchNorm1d(2, track_running_stats=False)).double()
     with pytest.raises(ModelError, match=r"'1' \(BatchNorm1d\) keeps no running statistics"):
         ng.train(bare, data(), learning_rate=0.1, steps=1)
@@ -218,21 +218,21 @@ def test_members_are_those_trained_alone_and_say_the_same_at_any_points(build):
         {},
         {"optimizer": "sgd", "batch_size": 3, "keep_last": False},
         {"optimizer": torch.optim.AdamW, "loss": nn.CrossEntropyLoss(), "clip": 1.0},
-        {"method": ng.OGD()},
-        {"method": ng.EWC(0.3)},
-        {"method": ng.Replay(3)},
-        {"method": ng.Joint()},
+        {"method": ng.continual.OGD()},
+        {"method": ng.continual.EWC(0.3)},
+        {"method": ng.continual.Replay(3)},
+        {"method": ng.continual.Joint()},
     ],
     ids=["plain", "sgd", "adamw", "ogd", "ewc", "replay", "joint"],
 )
 def test_tasks_are_learned_together_as_alone(build, settings):
     tasks, networks = [stream(3, n=6), stream(4, n=6)], [build(3), build(4)]
-    common = {"learning_rate": 0.01, "stop": ng.Steps(6), "curve_points": 2, **settings}
+    common = {"learning_rate": 0.01, "stop": ng.continual.Steps(6), "curve_points": 2, **settings}
     before = [copy.deepcopy(network.state_dict()) for network in networks]
-    together = untouched(lambda: ng.train_tasks(networks, tasks, seeds=[3, 4], **common))
+    together = untouched(lambda: ng.continual.train_tasks(networks, tasks, seeds=[3, 4], **common))
     for i in range(2):
         torch.testing.assert_close(networks[i].state_dict(), before[i], rtol=0, atol=0)
-        alone = ng.train_tasks([networks[i]], tasks[i], seeds=[3 + i], **common)
+        alone = ng.continual.train_tasks([networks[i]], tasks[i], seeds=[3 + i], **common)
         for name in ("scores", "train_losses", "moved", "distance", "curves", "initial"):
             torch.testing.assert_close(
                 getattr(together, name)[i], getattr(alone, name)[0], rtol=ITERATED, atol=ITERATED, msg=name
@@ -242,11 +242,11 @@ def test_tasks_are_learned_together_as_alone(build, settings):
 def test_a_task_is_learned_as_by_train_and_scored_in_evaluation_mode():
     """Running statistics are those of the task that was learned last."""
     network, tasks, seen = normalised(), stream(tasks=2), []
-    runs = ng.train_tasks(
+    runs = ng.continual.train_tasks(
         [network],
         tasks,
         learning_rate=0.05,
-        stop=ng.Steps(9),
+        stop=ng.continual.Steps(9),
         observe=lambda _, now: seen.append(now(0)),
     )
     for t, task in enumerate(tasks.tasks):
@@ -263,12 +263,12 @@ def test_a_task_is_learned_as_by_train_and_scored_in_evaluation_mode():
 @NETWORKS
 def test_networks_that_wait_keep_their_running_statistics(build):
     tasks = [stream(0, n=8), stream(1, n=8)]
-    common = {"learning_rate": 0.02, "stop": ng.UntilAccuracy(0.9, at_most=400, every=5)}
+    common = {"learning_rate": 0.02, "stop": ng.continual.UntilAccuracy(0.9, at_most=400, every=5)}
     networks = [build(0), build(1)]
-    together = ng.train_tasks(networks, tasks, seeds=[5, 6], **common)
+    together = ng.continual.train_tasks(networks, tasks, seeds=[5, 6], **common)
     assert together.steps[0].tolist() != together.steps[1].tolist()
     for i in range(2):
-        alone = ng.train_tasks([networks[i]], tasks[i], seeds=[5 + i], **common)
+        alone = ng.continual.train_tasks([networks[i]], tasks[i], seeds=[5 + i], **common)
         assert together.steps[i].tolist() == alone.steps[0].tolist()
         torch.testing.assert_close(together.scores[i], alone.scores[0], rtol=0, atol=0)
 
@@ -364,7 +364,9 @@ def test_online_laplace_trains_with_masks_and_asks_without():
     one, two = both(), both()
     found = [
         untouched(
-            lambda n=n: ng.online_laplace(n, data(), likelihood="gaussian", learning_rate=0.02, steps=6, every=3)
+            lambda n=n: ng.practice.online_laplace(
+                n, data(), likelihood="gaussian", learning_rate=0.02, steps=6, every=3
+            )
         )
         for n in (one, two)
     ]
@@ -381,12 +383,14 @@ def test_online_laplace_trains_with_masks_and_asks_without():
     [
         lambda network: ng.empirical_ntk(network, data().x),
         lambda network: ng.linearize(network),
-        lambda network: ng.natural_gradient_descent(network, data(), learning_rate=0.5, steps=1, damping=0.1),
-        lambda network: ng.natural_gradient_descent(
+        lambda network: ng.optimizers.natural_gradient_descent(
+            network, data(), learning_rate=0.5, steps=1, damping=0.1
+        ),
+        lambda network: ng.optimizers.natural_gradient_descent(
             network, data(), learning_rate=0.5, steps=1, damping=0.1, solver="conjugate_gradients"
         ),
-        lambda network: ng.kfac_descent(network, data(), learning_rate=0.5, steps=1, damping=0.1),
-        lambda network: ng.search_jacobian_change(network, data().x, 0.1, starts=1, steps=1),
+        lambda network: ng.optimizers.kfac_descent(network, data(), learning_rate=0.5, steps=1, damping=0.1),
+        lambda network: ng.optimizers.search_jacobian_change(network, data().x, 0.1, starts=1, steps=1),
     ],
     ids=["kernel", "linearize", "natural gradient", "matrix-free", "k-fac", "jacobian search"],
 )
@@ -405,7 +409,7 @@ def test_in_evaluation_mode_it_is_all_there(build):
     twin = ng.linearize(network)
     torch.testing.assert_close(twin(data().x), network(data().x), rtol=EXACT, atol=EXACT)
     torch.testing.assert_close(twin(data().x), twin(data().x), rtol=0, atol=0)
-    curve = ng.natural_gradient_descent(network, data(), learning_rate=0.5, steps=2, damping=0.1)
+    curve = ng.optimizers.natural_gradient_descent(network, data(), learning_rate=0.5, steps=2, damping=0.1)
     assert curve.losses[-1] < curve.losses[0]
     # The linearized model has no batch statistics: it is trained as any network, also in its train mode.
     ng.train(twin.train(), data(), learning_rate=0.01, steps=2)

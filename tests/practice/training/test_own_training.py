@@ -470,7 +470,7 @@ def test_coordinates_are_checked_under_any_training():
 
     examples = data().to(torch.float32)
     state = torch.get_rng_state()
-    found = ng.coordinate_check(
+    found = ng.practice.coordinate_check(
         build,
         examples,
         [8, 32],

@@ -83,7 +83,7 @@ class Joint(Method):
     """All tasks at once, in a single phase: what there is to be had if nothing must be forgotten.
 
     Example:
-        >>> ng.Joint()
+        >>> ng.continual.Joint()
         Joint()
     """
 

@@ -29,7 +29,7 @@ class Replay(Method):
         StudyError: if a number is out of range.
 
     Example:
-        >>> ng.Replay(examples=10)
+        >>> ng.continual.Replay(examples=10)
         Replay(examples=10, weight=None)
     """
 

@@ -82,10 +82,11 @@ def train_tasks(
         ModelError: if networks differ in architecture, or what they say about a point depends on other points.
 
     Example:
-        >>> stream = ng.load_stream("rotated", "digits", n_train=20, n_test=50, tasks=2, angle=45, flatten=True)
+        >>> load = ng.continual.load_stream
+        >>> stream = load("rotated", "digits", n_train=20, n_test=50, tasks=2, angle=45, flatten=True)
         >>> networks = [ng.MLP(64, 10, 32, 1, generator=torch.Generator().manual_seed(seed)) for seed in range(2)]
-        >>> runs = ng.train_tasks(networks, stream, learning_rate=1e-3, stop=ng.Steps(20))
-        >>> len(runs.scores), ng.AccuracyMatrix(runs.scores[0]).scores.shape
+        >>> runs = ng.continual.train_tasks(networks, stream, learning_rate=1e-3, stop=ng.continual.Steps(20))
+        >>> len(runs.scores), ng.continual.AccuracyMatrix(runs.scores[0]).scores.shape
         (2, (2, 2))
     """
     every = check_streams(networks, streams)

@@ -117,7 +117,7 @@ def online_laplace(
     Example:
         >>> x = torch.linspace(-1, 1, 12)[:, None]
         >>> net = ng.MLP(1, 1, 16, 1, bias_std=0.5, generator=torch.Generator().manual_seed(0))
-        >>> run = ng.online_laplace(net, ng.Dataset(x, x**2), learning_rate=0.01, steps=40, every=20)
+        >>> run = ng.practice.online_laplace(net, ng.Dataset(x, x**2), learning_rate=0.01, steps=40, every=20)
         >>> run.laplace.prior_precision > 0
         True
     """

@@ -64,7 +64,8 @@ def kfac_descent(
     Example:
         >>> train, _ = ng.load_data("digits", n_train=20, n_test=5)
         >>> net = ng.MLP(64, 10, 32, 1).double()
-        >>> curve = ng.kfac_descent(net, train.to(torch.float64), learning_rate=0.5, steps=5, damping=1e-2)
+        >>> train = train.to(torch.float64)
+        >>> curve = ng.optimizers.kfac_descent(net, train, learning_rate=0.5, steps=5, damping=1e-2)
         >>> bool(curve.losses[-1] < curve.losses[0])
         True
     """

@@ -87,7 +87,8 @@ def natural_gradient_descent(
     Example:
         >>> train, _ = ng.load_data("digits", n_train=20, n_test=5)
         >>> net = ng.MLP(64, 10, 256, 2, generator=torch.Generator().manual_seed(0)).double()
-        >>> curve = ng.natural_gradient_descent(net, train.to(torch.float64), learning_rate=0.5, steps=4)
+        >>> train = train.to(torch.float64)
+        >>> curve = ng.optimizers.natural_gradient_descent(net, train, learning_rate=0.5, steps=4)
         >>> bool(curve.losses[-1] < 0.1 * curve.losses[0])
         True
     """

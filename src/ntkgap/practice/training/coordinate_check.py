@@ -139,7 +139,8 @@ def coordinate_check(
     Example:
         >>> train, _ = ng.load_data("digits", n_train=16, n_test=4)
         >>> build = lambda width: ng.MLP(64, 10, width, 2, parametrization="mup")
-        >>> found = ng.coordinate_check(build, train, widths=[16, 32], steps=2, learning_rate=0.01, seeds=(0, 1))
+        >>> options = {"steps": 2, "learning_rate": 0.01, "seeds": (0, 1)}
+        >>> found = ng.practice.coordinate_check(build, train, widths=[16, 32], **options)
         >>> len(found.layers)
         3
     """

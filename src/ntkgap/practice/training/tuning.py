@@ -116,7 +116,7 @@ def tune(
         >>> def fit(learning_rate):
         ...     return ng.train(ng.MLP(64, 10, 16, 1), train, learning_rate=learning_rate, steps=5)
         ...
-        >>> found = ng.tune(fit, {"learning_rate": (1e-3, 1e-2)})
+        >>> found = ng.optimizers.tune(fit, {"learning_rate": (1e-3, 1e-2)})
         >>> len(found.trials)
         2
     """

@@ -68,7 +68,7 @@ def test_a_landscape_with_several_peaks_against_a_fine_grid(radius):
 
 
 def test_one_relu_unit_changes_at_the_distance_of_its_kink(generator):
-    net = ng.ShallowNet(3, 1, generator=generator).double()
+    net = ng.models.ShallowNet(3, 1, generator=generator).double()
     x = torch.randn(1, 3, dtype=torch.float64, generator=generator)
     kink = abs(float(net.hidden(x).detach())) / float(x.norm())
     assert search(net, x, 0.999 * kink, starts=1, steps=5).largest == 0
@@ -79,8 +79,8 @@ CASES = {
     "erf": lambda g: ng.MLP(3, 2, 5, 2, "erf", bias_std=0.1, generator=g),
     "tanh": lambda g: ng.MLP(3, 1, 6, 1, "tanh", generator=g),
     "relu": lambda g: ng.MLP(3, 1, 6, 2, "relu", weight_std=2**0.5, generator=g),
-    "shallow relu": lambda g: ng.ShallowNet(3, 20, "relu", generator=g),
-    "shallow erf": lambda g: ng.ShallowNet(3, 20, "erf", generator=g),
+    "shallow relu": lambda g: ng.models.ShallowNet(3, 20, "relu", generator=g),
+    "shallow erf": lambda g: ng.models.ShallowNet(3, 20, "erf", generator=g),
 }
 
 
@@ -120,7 +120,7 @@ def test_the_value_is_that_of_the_network_at_the_parameters_given(name, generato
 @pytest.mark.parametrize("nonlinearity", ["erf", "relu"])
 def test_never_less_than_the_path_of_training(nonlinearity, generator):
     data = ng.load_data("sphere", 8, 1, dim=6)[0].to(torch.float64)
-    net = ng.ShallowNet(6, 64, nonlinearity, generator=generator).double()
+    net = ng.models.ShallowNet(6, 64, nonlinearity, generator=generator).double()
     trained, path = copy.deepcopy(net), []
     natural_gradient_descent(
         trained,

@@ -95,7 +95,7 @@ def search_jacobian_change(
 
     Example:
         >>> net, x = ng.MLP(3, 1, 16, 1).double(), torch.randn(4, 3, dtype=torch.float64)
-        >>> found = ng.search_jacobian_change(net, x, radius=0.5, starts=1, steps=3)
+        >>> found = ng.optimizers.search_jacobian_change(net, x, radius=0.5, starts=1, steps=3)
         >>> found.largest > 0
         True
     """
