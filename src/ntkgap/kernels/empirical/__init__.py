@@ -4,11 +4,11 @@ How it works. A network at a ``point`` of parameter space is run on a handful of
 torch function that touches a parameter is watched (``tracing``). For functions with a rule (``rules``) it is
 enough to remember what the layer saw and where in autograd's graph the gradient of what it returned will arrive;
 the gradient of its parameters is then a short sum of outer products (``factors``, ``collect``) that is never
-written out. Before this is believed it is checked against autograd (``recipe``, ``check``); what fails, or has no
-rule, falls back to explicit per-example gradients (``evaluation``), and networks that have none are refused
-(``refusals``). Kernels are products of factors, taken in the cheapest of several exact orders and in blocks that
-fit the memory (``plan``, ``contraction``). What one calls: ``ntk`` and ``jacobian``; what is too large for memory
-goes to a file (``to_file``), or is an operator that is never formed (``operator``).
+written out. Before this is believed it is checked against autograd (``recipe``, ``autograd_check``); what fails,
+or has no rule, falls back to explicit per-example gradients (``evaluation``), and networks that have none are
+refused (``refusals``). Kernels are products of factors, taken in the cheapest of several exact orders and in
+blocks that fit the memory (``plan``, ``contraction``). What one calls: ``ntk`` and ``jacobian``; what is too large
+for memory goes to a file (``to_file``), or is an operator that is never formed (``operator``).
 """
 
 from ntkgap.kernels.empirical.jacobian import Jacobian, RepeatedJacobian, RepeatedKernel, jacobian

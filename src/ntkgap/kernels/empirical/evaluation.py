@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.func import jacrev, vmap
 
-from ntkgap.kernels.empirical.check import TOLERANCE, check_separate, disagreeing
+from ntkgap.kernels.empirical.autograd_check import TOLERANCE, check_separate, disagreeing
 from ntkgap.kernels.empirical.collect import TOGETHER, Term, merged, structured_terms, trace
 from ntkgap.kernels.empirical.factors import Rows
 from ntkgap.kernels.empirical.inputs import Inputs

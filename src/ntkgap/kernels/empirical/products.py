@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ntkgap.kernels.empirical.check import TOLERANCE
+from ntkgap.kernels.empirical.autograd_check import TOLERANCE
 from ntkgap.kernels.empirical.collect import trace
 from ntkgap.kernels.empirical.evaluation import rowwise_gradients
 from ntkgap.kernels.empirical.factors import Outer, Patches

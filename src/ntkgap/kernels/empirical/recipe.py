@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import ModelError, NtkgapError
-from ntkgap.kernels.empirical.check import (
+from ntkgap.kernels.empirical.autograd_check import (
     check_separate,
     disagreeing,
     is_separable,

@@ -12,7 +12,7 @@ from ntkgap.kernels.neutral import neutral
 from ntkgap.models.calls import call_arguments
 from ntkgap.practice.monitor.networks import step_taken, trained
 from ntkgap.practice.training.linearized.network_at_start import Evaluation
-from ntkgap.practice.training.linearized.route_choice import find_route
+from ntkgap.practice.training.linearized.route_check import find_route
 
 
 def evaluation_of(network: nn.Module, x: Any) -> Evaluation:

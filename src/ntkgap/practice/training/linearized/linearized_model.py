@@ -16,7 +16,7 @@ from ntkgap.kernels.empirical.selection import select_parameters
 from ntkgap.models.calls import call_arguments
 from ntkgap.models.substitution import replicate, unwrapped
 from ntkgap.practice.training.linearized.network_at_start import Evaluation
-from ntkgap.practice.training.linearized.route_choice import find_route
+from ntkgap.practice.training.linearized.route_check import find_route
 from ntkgap.practice.training.linearized.routes import Route
 from ntkgap.practice.training.linearized.snapshot import snapshot
 
