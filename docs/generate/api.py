@@ -147,7 +147,8 @@ def entry(module: str, name: str) -> str:
 def names_of(topic: str) -> list[str]:
     """What the page of a whole module documents."""
     above = {name for _, listed in TOPICS.values() for name in listed}
-    return [name for name in _module(topic).__all__ if name not in above]
+    module = _module(topic)  # whose constants say what they are where they are used
+    return [name for name in module.__all__ if name not in above and callable(getattr(module, name))]
 
 
 def pages() -> dict[str, str]:

@@ -18,7 +18,7 @@ class EigenvalueRange:
         largest: Ritz value at the upper end; never above the largest eigenvalue, up to rounding.
         smallest_error: there is an eigenvalue within this distance, plus ``noise_floor``, of ``smallest``.
         largest_error: there is an eigenvalue within this distance, plus ``noise_floor``, of ``largest``.
-        noise_floor: N · ε · largest |eigenvalue|; below it an eigenvalue may be rounding.
+        noise_floor: N · ε · largest modulus of an eigenvalue; below it an eigenvalue may be rounding.
         steps: products with the operator.
         converged: whether both errors are within the tolerance asked for, or below the noise floor.
     """

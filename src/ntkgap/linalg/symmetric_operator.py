@@ -107,7 +107,7 @@ class SymmetricOperator(ABC):
         return extreme_eigenvalues(self.__matmul__, self._random(seed), tolerance, max_steps, True)
 
     def spectral_norm(self, tolerance: float = 1e-4, max_steps: int = 300, seed: int = 0) -> Estimate:
-        """Largest |eigenvalue|, with the residual of its Ritz pair as error."""
+        """Largest modulus of an eigenvalue, with the residual of its Ritz pair as error."""
         found = extreme_eigenvalues(self.__matmul__, self._random(seed), tolerance, max_steps, False)
         if abs(found.smallest) > abs(found.largest):
             return Estimate(abs(found.smallest), found.smallest_error)

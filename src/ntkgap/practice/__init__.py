@@ -1,4 +1,4 @@
-"""What finite networks do: training, and how far it takes them from their linearisation.
+"""What finite networks do: training, and how far it takes them from their linearization.
 
 ``training``, ``optimizers``, ``laplace``, ``bandits``, ``continual`` and ``monitor`` are packages of their own;
 the names of the first three are repeated here.
