@@ -7,7 +7,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from ntkgap.models.checks import check_positive_integers
-from ntkgap.models.inputs import Flatten
+from ntkgap.models.input_checks import Flatten
 from ntkgap.models.layers import Initialization, NTKLinear
 from ntkgap.models.nonlinearities import make_nonlinearity
 

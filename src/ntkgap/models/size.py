@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from ntkgap.errors import ModelError
-from ntkgap.models.scales import Antisymmetric, Scaled
+from ntkgap.models.output_scale import Antisymmetric, Scaled
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from ntkgap.studies.continual import ContinualStudy
 from ntkgap.studies.diagnosis import DiagnosisStudy
 from ntkgap.studies.optimization import OptimizationStudy
 from ntkgap.studies.uncertainty import UncertaintyStudy
-from ntkgap.sweep.sources import describe_error, load_file
+from ntkgap.sweep.user_files import describe_error, load_file
 
 # Of packages, in their ``[project.entry-points."ntkgap.studies"]``.
 GROUP = "ntkgap.studies"

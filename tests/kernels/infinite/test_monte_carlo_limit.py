@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 import ntkgap as ng
 from ntkgap.errors import AccuracyWarning, DataError, KernelError, ModelError
-from ntkgap.kernels.infinite.extrapolation import extrapolate
 from ntkgap.kernels.infinite.readout import covariance_of
+from ntkgap.kernels.infinite.two_widths import extrapolate
 from ntkgap.models import NTKConv2d, NTKLinear, Transformer
 from ntkgap.models.nonlinearities import Erf
 from tests.tolerances import EXACT

@@ -1,10 +1,10 @@
 """Contextual bandits: environments, policies, and the runs of one in the other."""
 
-from ntkgap.practice.bandits.ensemble import EnsembleTS
+from ntkgap.practice.bandits.ensemble_policy import EnsembleTS
 from ntkgap.practice.bandits.environment import Environment
 from ntkgap.practice.bandits.kernel_ucb import KernelUCB, TabulatedKernelUCB, infinite_kernel
 from ntkgap.practice.bandits.laplace_policy import LaplacePolicy, LaplaceTS, LaplaceUCB
-from ntkgap.practice.bandits.linear import LinTS, LinUCB
+from ntkgap.practice.bandits.linear_policies import LinTS, LinUCB
 from ntkgap.practice.bandits.making import classification_environment, make_environment, wheel_environment
 from ntkgap.practice.bandits.neural import NeuralPolicy, NeuralTS, NeuralUCB
 from ntkgap.practice.bandits.neural_linear import NeuralLinear

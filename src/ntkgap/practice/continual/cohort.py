@@ -10,7 +10,7 @@ from ntkgap.data import TaskStream, score
 from ntkgap.errors import StudyError
 from ntkgap.practice.continual.lessons import Lesson, losses, stacked
 from ntkgap.practice.continual.method import Learning, Tensors
-from ntkgap.practice.continual.runs import TaskRuns
+from ntkgap.practice.continual.task_runs import TaskRuns
 from ntkgap.practice.training.curves import DIVERGENCE_FACTOR
 from ntkgap.practice.training.losses import OwnLoss
 from ntkgap.practice.training.network_modes import PROBED

@@ -12,8 +12,8 @@ from ntkgap.practice.checks import check_count, check_momentum, check_seeds, rat
 from ntkgap.practice.continual.cohort import Cohort, Observer
 from ntkgap.practice.continual.method import Method, Plain
 from ntkgap.practice.continual.refusals import check_fit, check_kinds, check_streams
-from ntkgap.practice.continual.runs import TaskRuns
 from ntkgap.practice.continual.stopping import Steps, Stopping
+from ntkgap.practice.continual.task_runs import TaskRuns
 from ntkgap.practice.continual.teacher import Batching, Teacher, let_fit
 from ntkgap.practice.training.losses import OwnLoss, choose_loss
 from ntkgap.practice.training.optimizer_choice import check_kind, is_adaptive

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 import ntkgap as ng
 from ntkgap.errors import StoreError
 from ntkgap.sweep import preview
+from ntkgap.sweep.file_contents import fault_of_cell, fault_of_failure, fault_of_meta, fault_of_result
 from ntkgap.sweep.files import read_json
-from ntkgap.sweep.shapes import fault_of_cell, fault_of_failure, fault_of_meta, fault_of_result
 from ntkgap.sweep.store import META
 from tests.sweep.toy import ToyStudy
 
