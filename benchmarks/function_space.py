@@ -51,12 +51,12 @@ def main() -> None:
         net = ng.MLP(64, 10, width, 3, generator=torch.Generator().manual_seed(0)).double()
         start = net(x).detach()
         kernel, gram = seconds(lambda net=net: ng.as_matrix(ng.empirical_ntk(net, x)))
-        rate = 0.2 * ng.critical_learning_rate(gram)
+        rate = 0.2 * ng.theory.critical_learning_rate(gram)
         settings = {"loss": "cross_entropy", "learning_rate": rate, "momentum": MOMENTUM, "steps": steps}
         ours, linearized_seconds = [], []
         for _ in range(arguments.rounds):
             spent, training = seconds(
-                lambda g=gram, f=start, s=settings: ng.train_in_function_space(g, f, y, **s).outputs[-1]
+                lambda g=gram, f=start, s=settings: ng.theory.train_in_function_space(g, f, y, **s).outputs[-1]
             )
             ours.append(spent)
             spent, trained = seconds(lambda net=net, rate=rate: train_linearized(net, x, y, rate, steps))

@@ -85,7 +85,7 @@ def main() -> None:
     for depth in arguments.depths:
         matrices = torch.stack([predicted(seed, depth) for seed in range(arguments.seeds)])
         for i, steps in enumerate((*map(str, STEPS), "∞")):
-            found = [ng.AccuracyMatrix(scores) for scores in matrices[:, i]]
+            found = [ng.continual.AccuracyMatrix(scores) for scores in matrices[:, i]]
             numbers = [
                 [100 * m.average_accuracy for m in found],
                 [100 * m.forgetting(CONVENTION) for m in found],

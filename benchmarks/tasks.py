@@ -15,11 +15,11 @@ from ntkgap.practice.continual import Plain
 SEEDS, STEPS = 8, 50
 METHODS = {
     "plain": Plain(),
-    "replay, 10 a task": ng.Replay(10),
-    "EWC": ng.EWC(1.0),
-    "OGD, labels": ng.OGD(directions="label"),
-    "OGD, all outputs": ng.OGD(),
-    "PCA-OGD, 20 a task": ng.PCAOGD(components=20),
+    "replay, 10 a task": ng.continual.Replay(10),
+    "EWC": ng.continual.EWC(1.0),
+    "OGD, labels": ng.continual.OGD(directions="label"),
+    "OGD, all outputs": ng.continual.OGD(),
+    "PCA-OGD, 20 a task": ng.continual.PCAOGD(components=20),
 }
 
 
@@ -37,7 +37,9 @@ def main() -> None:
     """Print both tables."""
     torch.set_num_threads(1)
     streams = [
-        ng.load_stream("rotated", n_train=40, n_test=20, seed=s, tasks=3, scaling="unit_norm", flatten=True)
+        ng.continual.load_stream(
+            "rotated", n_train=40, n_test=20, seed=s, tasks=3, scaling="unit_norm", flatten=True
+        )
         for s in range(SEEDS)
     ]
 
@@ -45,7 +47,7 @@ def main() -> None:
         return [ng.MLP(64, 10, width, 1, generator=torch.Generator().manual_seed(s)) for s in range(SEEDS)]
 
     def train(nets: list[ng.MLP], chosen: list, **settings: object) -> None:
-        ng.train_tasks(nets, chosen, learning_rate=0.01, stop=ng.Steps(STEPS), **settings)
+        ng.continual.train_tasks(nets, chosen, learning_rate=0.01, stop=ng.continual.Steps(STEPS), **settings)
 
     print(f"| width | {SEEDS} seeds one by one, s | together, s | ratio |\n|---|---|---|---|")
     for width in (16, 64, 256, 1024):

@@ -8,7 +8,7 @@ from sphinx.application import Sphinx
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS))
 
-from generate import api, glossary, links, presets  # noqa: E402
+from generate import api, architecture, glossary, links, presets  # noqa: E402
 
 import ntkgap  # noqa: E402
 
@@ -49,6 +49,8 @@ def write_pages() -> None:
     (folder / "api").mkdir(parents=True, exist_ok=True)
     (folder / "glossary.md").write_text(glossary.page(), encoding="utf-8")
     (folder / "presets.md").write_text(presets.page(), encoding="utf-8")
+    (folder / "architecture.md").write_text(architecture.page(), encoding="utf-8")
+    (folder / "architecture.svg").write_text(architecture.picture(), encoding="utf-8")
     for name, text in api.pages().items():
         (folder / "api" / name).write_text(text, encoding="utf-8")
     links.take_over()

@@ -19,7 +19,7 @@ from matplotlib import pyplot as plt
 
 import ntkgap as ng
 from ntkgap.practice import coordinate_check
-from ntkgap.practice.coordinates import OUTPUT, CoordinateCheck
+from ntkgap.practice.training.coordinate_check import OUTPUT, CoordinateCheck
 from ntkgap.reporting.figures import log_axis
 from ntkgap.reporting.style import LIMIT, style
 

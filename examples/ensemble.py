@@ -20,8 +20,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from torch import Tensor
 
 import ntkgap as ng
+from ntkgap.linalg import Gaussian
 from ntkgap.practice import train_ensemble
-from ntkgap.theory import Gaussian, InfiniteEnsemble, critical_learning_rate, ensemble_errors, ensemble_floor
+from ntkgap.theory import InfiniteEnsemble, critical_learning_rate, ensemble_errors, ensemble_floor
 
 WEIGHT_STD, BIAS_STD = math.sqrt(2), 0.1
 WIDTHS = (16, 128, 1024)

@@ -14,16 +14,16 @@ def build(width: int, seed: int) -> torch.nn.Module:
 
 
 def main() -> None:
-    stream = ng.load_stream(
+    stream = ng.continual.load_stream(
         "rotated", "digits", n_train=40, n_test=100, tasks=3, angle=40, scaling="unit_norm", flatten=True
     )
     print("width  steps a task  forgotten  predicted by K(θ₀)")
     for width in (16, 128):
         networks = [build(width, seed) for seed in range(3)]
-        predicted = [ng.predict_tasks(net, stream, learning_rate=0.03, steps=STEPS) for net in networks]
+        predicted = [ng.continual.predict_tasks(net, stream, learning_rate=0.03, steps=STEPS) for net in networks]
         for i, steps in enumerate(STEPS):
-            runs = ng.train_tasks(networks, stream, learning_rate=0.03, stop=ng.Steps(steps))
-            seen = sum(ng.AccuracyMatrix(scores).forgetting() for scores in runs.scores) / 3
+            runs = ng.continual.train_tasks(networks, stream, learning_rate=0.03, stop=ng.continual.Steps(steps))
+            seen = sum(ng.continual.AccuracyMatrix(scores).forgetting() for scores in runs.scores) / 3
             said = sum(prediction.matrix(i).forgetting() for prediction in predicted) / 3
             print(f"{width:5d}  {steps:12d}  {seen:9.3f}  {said:17.3f}")
 

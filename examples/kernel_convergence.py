@@ -70,9 +70,9 @@ def distances(
         mean = torch.zeros_like(limit)
         for seed in range(seeds):
             kernel = ng.empirical_ntk(build(make, width, seed), x, outputs="mean")
-            single[seed][width] = ng.relative_change(kernel, limit)
+            single[seed][width] = ng.kernels.relative_change(kernel, limit)
             mean += kernel / seeds
-        of_mean[width] = ng.relative_change(mean, limit)
+        of_mean[width] = ng.kernels.relative_change(mean, limit)
     return single, of_mean
 
 

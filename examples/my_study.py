@@ -17,7 +17,7 @@ from pydantic import Field
 import ntkgap as ng
 
 
-class DrawsProblem(ng.BaseProblem):
+class DrawsProblem(ng.studies.BaseProblem):
     """A network on data. ``name``, ``data``, ``model`` and ``widths`` come with every problem.
 
     Attributes:
@@ -35,7 +35,7 @@ class DrawsProblem(ng.BaseProblem):
         return self.data.load(seed)[0]
 
 
-class TwoDraws(ng.BaseStudy):
+class TwoDraws(ng.studies.BaseStudy):
     """Do two draws of a network start with the same kernel?"""
 
     name: ClassVar[str] = "two_draws"
@@ -58,7 +58,7 @@ class TwoDraws(ng.BaseStudy):
     problems: Sequence[DrawsProblem] = Field(min_length=1)
 
     @classmethod
-    def measure(cls, problem: DrawsProblem, width: int, seed: int) -> ng.Findings:
+    def measure(cls, problem: DrawsProblem, width: int, seed: int) -> ng.studies.Findings:
         """Everything that is measured in one cell: scalars by name, curves, and remarks."""
         data = problem.example(seed).to(torch.float64)
         kernels = []
@@ -66,15 +66,15 @@ class TwoDraws(ng.BaseStudy):
             stream = int(np.random.SeedSequence([seed, width, draw]).generate_state(1)[0])
             network = problem.network(data, width, torch.Generator().manual_seed(stream)).double()
             kernels.append(ng.empirical_ntk(network, data.x, outputs=problem.outputs))
-        findings = ng.Findings()
+        findings = ng.studies.Findings()
         difference = (kernels[0] - kernels[1]).norm() / kernels[0].norm()
         findings.scalars |= {"kernel_difference": float(difference), "theory": width**-0.5}
         return findings
 
-    def claims(self) -> list[ng.Claim]:
+    def claims(self) -> list[ng.studies.Claim]:
         """What the theory says, and the number that decides it."""
         return [
-            ng.Claim(
+            ng.studies.Claim(
                 key="same_kernel",
                 title="Two draws start with the same kernel",
                 question="Does the start not matter?",
@@ -92,10 +92,10 @@ class TwoDraws(ng.BaseStudy):
             )
         ]
 
-    def figures(self) -> list[ng.WidthFigure]:
+    def figures(self) -> list[ng.studies.WidthFigure]:
         """What the report draws besides the claims."""
         return [
-            ng.WidthFigure(
+            ng.studies.WidthFigure(
                 key="difference",
                 title="How far two draws are apart",
                 caption="Relative distance of the kernels of two networks that differ in their seed alone.",

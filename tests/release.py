@@ -22,8 +22,8 @@ assert Path(ng.__file__).is_relative_to({prefix!r}), ng.__file__
 for name in dir(ng):
     getattr(ng, name)
 for name in study_names():
-    for preset in ng.find_study(name).presets():
-        ng.find_study(name).preset(preset)
+    for preset in ng.studies.find_study(name).presets():
+        ng.studies.find_study(name).preset(preset)
 train, _ = ng.load_data("digits", n_train=8, n_test=8)
 assert ng.empirical_ntk(ng.MLP(64, 10, 8, 1), train.x).shape == (8, 8, 10, 10)
 study = ng.OptimizationStudy.preset("smoke", widths=[8], seeds=1)

@@ -11,24 +11,27 @@ import torch
 from torch import nn
 
 import ntkgap as ng
+from ntkgap import names
 
 pytestmark = pytest.mark.usefixtures("in_process")
-NAMES = [name for name in ng.__all__ if not name.startswith("__")]
+FLAT = [name for name in ng.__all__ if name not in {"__version__", *names.TOPICS}]
+PUBLIC = {name: getattr(ng, name) for name in FLAT}
+PUBLIC |= {name: getattr(getattr(ng, topic), name) for name, topic in names.MOVED.items()}
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 # Their examples would need a store of another program's, or stand in another name's docstring.
 WITHOUT_EXAMPLE = {"DiagnosisStudy", "compare_checkpoints", "run"}
 
 
 def docstring(name):
-    return inspect.getdoc(inspect.unwrap(getattr(ng, name))) or ""
+    return inspect.getdoc(inspect.unwrap(PUBLIC[name])) or ""
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - WITHOUT_EXAMPLE))
+@pytest.mark.parametrize("name", sorted(set(PUBLIC) - WITHOUT_EXAMPLE))
 def test_the_example_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
-    names = {"torch": torch, "nn": nn, "ng": ng, name: getattr(ng, name)}
-    example = doctest.DocTestParser().get_doctest(docstring(name), names, name, None, None)
+    known = {"torch": torch, "nn": nn, "ng": ng, name: PUBLIC[name]}
+    example = doctest.DocTestParser().get_doctest(docstring(name), known, name, None, None)
     assert any(not part.options.get(doctest.SKIP) for part in example.examples), f"{name} has no example that runs"
     told = []
     failed, _ = doctest.DocTestRunner(optionflags=OPTIONS, verbose=False).run(example, out=told.append)

@@ -1,5 +1,7 @@
 """Names of ``ntkgap`` itself: what there is, and what is said about names that there are not."""
 
+import importlib
+import inspect
 import subprocess
 import sys
 
@@ -8,10 +10,49 @@ import pytest
 import ntkgap as ng
 from ntkgap import names
 
+# Names that code outside of this repository calls.
+CONTRACT = {
+    *("load_data", "MLP", "NTKLinear", "NTKConv2d", "empirical_ntk", "NTKOperator", "infinite_width", "linearize"),
+    *("OptimizationStudy", "UncertaintyStudy", "ContinualStudy", "run", "report", "diagnose", "Monitor"),
+    *("compare_checkpoints", "compare_runs", "DaskEngine"),
+}
 
-def test_dir_holds_the_public_names_alone():
+
+@pytest.mark.filterwarnings("error")
+def test_dir_holds_the_flat_names_and_the_topics_alone():
     assert dir(ng) == sorted(ng.__all__)
     assert all(getattr(ng, name) is not None for name in dir(ng))
+    flat = set(ng.__all__) - set(names.TOPICS)
+    assert set(names.TOPICS) == {name for name in dir(ng) if inspect.ismodule(getattr(ng, name))}
+    assert len(flat) <= 40
+    assert flat >= CONTRACT
+
+
+def test_topics_hold_what_they_say():
+    for topic in names.TOPICS:
+        module = importlib.import_module(f"ntkgap.{topic}")
+        assert len(module.__all__) == len(set(module.__all__))
+        assert all(hasattr(module, name) for name in module.__all__)
+
+
+@pytest.mark.parametrize("name", names.MOVED)
+def test_names_that_went_into_a_topic_work_and_warn(name):
+    topic = names.MOVED[name]
+    assert name not in dir(ng)
+    assert name in getattr(ng, topic).__all__
+    with pytest.warns(DeprecationWarning, match=rf"ntkgap\.{name} is now ntkgap\.{topic}\.{name};") as said:
+        assert getattr(ng, name) is getattr(getattr(ng, topic), name)
+    assert said[0].filename == __file__
+
+
+@pytest.mark.parametrize("package", names.MOVED_OUT_OF)
+def test_names_that_left_a_package_work_and_warn(package):
+    module = importlib.import_module(f"ntkgap.{package}")
+    for name, to in names.MOVED_OUT_OF[package].items():
+        assert name not in module.__all__
+        with pytest.warns(DeprecationWarning, match=rf"is now ntkgap\.{to}\.{name};"):
+            assert getattr(module, name) is getattr(importlib.import_module(f"ntkgap.{to}"), name)
+    assert not hasattr(module, "nothing")
 
 
 @pytest.mark.parametrize(
@@ -20,9 +61,9 @@ def test_dir_holds_the_public_names_alone():
         ("empirical_ntks", "did you mean ng.empirical_ntk"),
         ("mlp", "did you mean ng.MLP"),
         ("Linearize", "did you mean ng.linearize"),
-        ("NeuralUCB", "; from ntkgap.practice.bandits import NeuralUCB"),
-        ("ZhouExploration", "; from ntkgap.theory import ZhouExploration"),
-        ("neural_ucb", "did you mean ntkgap.practice.bandits.NeuralUCB"),
+        ("NeuralUCB", "; use ng.bandits.NeuralUCB"),
+        ("ZhouExploration", "; use ng.theory.ZhouExploration"),
+        ("neural_ucb", "did you mean ng.bandits.NeuralUCB"),
         ("qqqqqqqq", "; dir(ntkgap) lists the public names"),
     ],
 )

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 import ntkgap as ng
+from ntkgap import bandits, names
 from ntkgap.one_line import MOST, line_of
-from ntkgap.practice import bandits
 from ntkgap.studies import assess, assess_variations
 from tests.here import Here
 from tests.test_results import PROBLEM
@@ -30,7 +30,7 @@ def gram():
 
 
 def curve():
-    return ng.natural_gradient_descent(net(), DATA, steps=1, learning_rate=0.5, damping=1e-3)
+    return ng.optimizers.natural_gradient_descent(net(), DATA, steps=1, learning_rate=0.5, damping=1e-3)
 
 
 def monitor():
@@ -42,7 +42,7 @@ def dynamics():
 
 
 def classifier():
-    return ng.GaussianProcessClassifier(gram(), CLASSES.y)
+    return ng.theory.GaussianProcessClassifier(gram(), CLASSES.y)
 
 
 def study():
@@ -54,61 +54,69 @@ def wheel():
 
 
 def stream():
-    return ng.load_stream("rotated", tasks=6, n_train=20, n_test=10, data="digits")
+    return ng.continual.load_stream("rotated", tasks=6, n_train=20, n_test=10, data="digits")
 
 
 MADE = {
-    "AccuracyMatrix": lambda: ng.AccuracyMatrix([[0.9, 0.5], [0.6, 0.8]]),
+    "AccuracyMatrix": lambda: ng.continual.AccuracyMatrix([[0.9, 0.5], [0.6, 0.8]]),
     "BaseProblem": lambda: study().problems[0],
-    "Calibration": lambda: ng.calibration(torch.zeros(6, 1), torch.ones(6, 1), Y.float()),
+    "Calibration": lambda: ng.practice.calibration(torch.zeros(6, 1), torch.ones(6, 1), Y.float()),
     "Claim": lambda: study().claims()[0],
     "ClassPosterior": lambda: classifier().predict(gram(), gram()),
-    "CoordinateCheck": lambda: ng.coordinate_check(build, DATA, widths=[4, 8], steps=1, learning_rate=0.01),
-    "CurveFigure": lambda: next(f for f in study().figures() if isinstance(f, ng.CurveFigure)),
+    "CoordinateCheck": lambda: ng.practice.coordinate_check(
+        build, DATA, widths=[4, 8], steps=1, learning_rate=0.01
+    ),
+    "CurveFigure": lambda: next(f for f in study().figures() if isinstance(f, ng.studies.CurveFigure)),
     "Dataset": lambda: DATA,
-    "EWC": lambda: ng.EWC(1.0),
+    "EWC": lambda: ng.continual.EWC(1.0),
     "Environment": wheel,
-    "Epochs": lambda: ng.Epochs(3),
-    "Evidence": lambda: ng.Evidence(gram(), Y),
+    "Epochs": lambda: ng.continual.Epochs(3),
+    "Evidence": lambda: ng.linalg.Evidence(gram(), Y),
     "BanditRun": lambda: bandits.play(wheel(), bandits.UniformPolicy(5)),
-    "ClassCalibration": lambda: ng.classification_calibration(torch.full((6, 2), 0.5), torch.zeros(6).long()),
+    "ClassCalibration": lambda: ng.practice.classification_calibration(
+        torch.full((6, 2), 0.5), torch.zeros(6).long()
+    ),
     "Decision": lambda: bandits.UniformPolicy(5).decide(torch.zeros(2), torch.zeros(5, 2)),
-    "EvidenceMaximum": lambda: ng.Evidence(gram(), Y).maximum(),
+    "EvidenceMaximum": lambda: ng.linalg.Evidence(gram(), Y).maximum(),
     "Policy": lambda: bandits.UniformPolicy(5),
-    "PredictedScores": lambda: ng.predict_tasks(ng.MLP(64, 10, 8, 1), stream(), learning_rate=0.01, steps=[1, 2]),
-    "TaskRuns": lambda: ng.train_tasks([ng.MLP(64, 10, 8, 1)], stream(), learning_rate=0.01, stop=ng.Steps(1)),
-    "Tuning": lambda: ng.tune(
+    "PredictedScores": lambda: ng.continual.predict_tasks(
+        ng.MLP(64, 10, 8, 1), stream(), learning_rate=0.01, steps=[1, 2]
+    ),
+    "TaskRuns": lambda: ng.continual.train_tasks(
+        [ng.MLP(64, 10, 8, 1)], stream(), learning_rate=0.01, stop=ng.continual.Steps(1)
+    ),
+    "Tuning": lambda: ng.optimizers.tune(
         lambda learning_rate: ng.train(net(), DATA, steps=1, learning_rate=learning_rate), {"learning_rate": [0.1]}
     ),
-    "Findings": lambda: ng.Findings({"a": 1.0}, {"b": [1.0] * 50}),
+    "Findings": lambda: ng.studies.Findings({"a": 1.0}, {"b": [1.0] * 50}),
     "FunctionSpaceTraining": lambda: dynamics().train(Y, learning_rate=0.01, steps=2),
     "Gaussian": lambda: ng.GaussianProcess(gram(), Y, 0.1).predict(gram(), gram()),
     "GaussianProcess": lambda: ng.GaussianProcess(gram(), Y, 0.1),
     "GaussianProcessClassifier": classifier,
     "InfiniteEnsemble": lambda: ng.InfiniteEnsemble(gram(), gram(), Y),
-    "Initialization": lambda: ng.Initialization(1.0, 1.0),
-    "JacobianChange": lambda: ng.JacobianChange(net(), build(8), X),
-    "JacobianSearch": lambda: ng.search_jacobian_change(net(), X, radius=0.1, steps=2, starts=1),
-    "Joint": lambda: ng.Joint(),
-    "KernelChange": lambda: ng.KernelChange(net(), build(8), X),
+    "Initialization": lambda: ng.models.Initialization(1.0, 1.0),
+    "JacobianChange": lambda: ng.kernels.JacobianChange(net(), build(8), X),
+    "JacobianSearch": lambda: ng.optimizers.search_jacobian_change(net(), X, radius=0.1, steps=2, starts=1),
+    "Joint": lambda: ng.continual.Joint(),
+    "KernelChange": lambda: ng.kernels.KernelChange(net(), build(8), X),
     "KernelDynamics": dynamics,
-    "KernelTime": lambda: ng.KernelTime(1.0),
+    "KernelTime": lambda: ng.continual.KernelTime(1.0),
     "LaplacePrediction": lambda: ng.LinearizedLaplace(net(), DATA).predict(X),
     "LinearizedLaplace": lambda: ng.LinearizedLaplace(net(), DATA),
     "Monitor": monitor,
     "NTKOperator": lambda: ng.NTKOperator(net(), X),
-    "OGD": lambda: ng.OGD(),
-    "OnlineLaplace": lambda: ng.online_laplace(net(), DATA, steps=2, learning_rate=0.01),
-    "PCAOGD": lambda: ng.PCAOGD(),
+    "OGD": lambda: ng.continual.OGD(),
+    "OnlineLaplace": lambda: ng.practice.online_laplace(net(), DATA, steps=2, learning_rate=0.01),
+    "PCAOGD": lambda: ng.continual.PCAOGD(),
     "Plan": lambda: ng.plan_ntk(net(), X),
-    "RandomizedPriorEnsemble": lambda: ng.RandomizedPriorEnsemble(gram(), gram(), Y, 0.1),
-    "Replay": lambda: ng.Replay(4),
-    "RequiredWidth": lambda: ng.required_width(gram(), depth=1),
-    "SequentialRegression": lambda: ng.SequentialRegression(torch.zeros(6, 1)),
+    "RandomizedPriorEnsemble": lambda: ng.theory.RandomizedPriorEnsemble(gram(), gram(), Y, 0.1),
+    "Replay": lambda: ng.continual.Replay(4),
+    "RequiredWidth": lambda: ng.theory.required_width(gram(), depth=1),
+    "SequentialRegression": lambda: ng.continual.SequentialRegression(torch.zeros(6, 1)),
     "Spectrum": lambda: ng.spectrum(gram()),
-    "Steps": lambda: ng.Steps(3),
+    "Steps": lambda: ng.continual.Steps(3),
     "Study": study,
-    "Table": lambda: ng.Table("key", "title " * 30, "caption", ("a", "b"), (("1", "2"),) * 9),
+    "Table": lambda: ng.studies.Table("key", "title " * 30, "caption", ("a", "b"), (("1", "2"),) * 9),
     "Task": lambda: stream().tasks[1],
     "TaskStream": stream,
     "TrainedEnsemble": lambda: ng.train_ensemble(
@@ -116,8 +124,8 @@ MADE = {
     ),
     "TrainingCurve": lambda: ng.train(net(), DATA, steps=2, learning_rate=0.01),
     "NaturalGradientCurve": curve,
-    "UntilAccuracy": lambda: ng.UntilAccuracy(0.9),
-    "WidthFigure": lambda: next(f for f in study().figures() if isinstance(f, ng.WidthFigure)),
+    "UntilAccuracy": lambda: ng.continual.UntilAccuracy(0.9),
+    "WidthFigure": lambda: next(f for f in study().figures() if isinstance(f, ng.studies.WidthFigure)),
     "compare_checkpoints": lambda: ng.compare_checkpoints(net(), build(8), X),
     "infinite_width": lambda: ng.infinite_width(net()),
     "infinite_width_monte_carlo": lambda: ng.infinite_width_monte_carlo(build, width=16, draws=2),
@@ -145,6 +153,7 @@ def in_a_line(made):
 
 def test_every_public_class_is_looked_at():
     public = {name: getattr(ng, name) for name in ng.__all__}
+    public |= {name: getattr(getattr(ng, topic), name) for name, topic in names.MOVED.items()}
     classes = {
         name for name, found in public.items() if isinstance(found, type) and not issubclass(found, nn.Module)
     }

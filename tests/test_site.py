@@ -7,21 +7,28 @@ from pathlib import Path
 import pytest
 
 import ntkgap as ng
-from ntkgap.practice import bandits
+from ntkgap import names
 from ntkgap.reporting.glossary import GLOSSARY
 
 DOCS = Path(__file__).parents[1] / "docs"
 for folder in (DOCS, DOCS / "learn"):
     sys.path.insert(0, str(folder))
 import pictures  # noqa: E402
-from generate import api, glossary, links, presets  # noqa: E402
+from generate import api, architecture, glossary, links, presets  # noqa: E402
 
 
 def test_the_reference_has_every_public_name_once():
-    listed = [name for _, names in api.TOPICS.values() for name in names]
-    assert sorted(listed) == sorted(set(ng.__all__) - {"__version__"})
-    assert all(f"auto{kind}::" in api.pages()["bandits.md"] for kind in ("class", "function"))
-    assert all(f"ntkgap.practice.bandits.{name}\n" in api.pages()["bandits.md"] for name in bandits.__all__)
+    text = "\n".join(api.pages().values())
+    listed = re.findall(r"^\.\. auto\w+:: ntkgap\.([\w.]+)$", text, re.MULTILINE)
+    assert len(listed) == len(set(listed))
+    flat = set(ng.__all__) - {"__version__", *names.TOPICS}
+    assert flat == {name for name in listed if "." not in name}
+    moved = {f"{topic}.{name}" for name, topic in names.MOVED.items()}
+    found = {f"{topic}.{name}": getattr(ng, topic) for topic in api.WHOLE for name in getattr(ng, topic).__all__}
+    whole = {name for name, module in found.items() if callable(getattr(module, name.rpartition(".")[2]))}
+    assert moved | {name for name in whole if name.rpartition(".")[2] not in flat} == {
+        name for name in listed if "." in name
+    }
 
 
 def test_every_key_of_a_preset_has_a_meaning():
@@ -52,6 +59,29 @@ def test_the_page_of_pictures_shows_all_ten():
 
 def test_a_picture_is_drawn(tmp_path):
     assert pictures.draw("three_posteriors", tmp_path).stat().st_size > 5000
+
+
+def test_the_picture_of_the_code_is_of_this_code():
+    packages = [name for layer in architecture.layers() for name in layer]
+    assert sorted(packages) == sorted(file.parent.name for file in architecture.SOURCE.glob("*/__init__.py"))
+    picture = architecture.picture()
+    assert all(f">{name}</text>" in picture and f"| `{name}` |" in architecture.page() for name in packages)
+    assert f"{architecture.lines('linalg')} lines" in picture
+    assert architecture.lines("linalg") == sum(
+        file.read_text(encoding="utf-8").count("\n") for file in (architecture.SOURCE / "linalg").glob("*.py")
+    )
+
+
+def test_arrows_imply_every_import_and_no_other():
+    level = {name: i for i, layer in enumerate(architecture.layers()) for name in layer}
+    drawn = {name: {other for one, other in architecture.arrows() if one == name} for name in level}
+
+    def below(name):
+        return drawn[name].union(*(below(other) for other in drawn[name]))
+
+    for name in level:
+        assert all(level[other] > level[name] or other == "sweep" for other in architecture.imports(name))
+        assert drawn[name] <= set(architecture.imports(name)) <= below(name)
 
 
 def test_links_are_rewritten_for_the_site():

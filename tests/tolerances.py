@@ -9,7 +9,7 @@ ITERATED = 1e-8
 # float32 arithmetic compared with float64.
 SINGLE = 1e-4
 
-# Spectral norms obtained by subtracting Gram matrices in float64: √(n ε) relative to ‖J‖ (jacobian_drift.py).
+# Spectral norms obtained by subtracting Gram matrices in float64: √(n ε) relative to ‖J‖ (jacobian_change).
 CANCELLING = 1e-6
 
 # Gradient flow integrated numerically for a long time, with a relative error of 1e-10 a step.

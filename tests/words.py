@@ -48,7 +48,7 @@ STORED = (
     r"(gap|forgetting)_twin|tasks_twin\w*|twin_test\w*|predictions\[\"twin\"\]|\"twin\"",
     r"\"race\"|``race``|race\\\.step:",
     r"MLP in (standard|mean-field) parametrisation|gradient descent at a part of the critical rate",
-    r"On the proof of global convergence|RepeatedKernel\.prove|prove is now|def prove\b|kernel\.prove\b",
+    r"On the proof of global convergence",
     r"linearised_(decay|twin)",
     r"undecidable of a Claim|``undecidable=``|\"undecidable\"|undecidable=|def undecidable|made\.undecidable",
     r"\"undecided\"|called undecided",

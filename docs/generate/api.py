@@ -2,8 +2,10 @@
 
 import importlib
 import inspect
+from types import ModuleType
 
-from ntkgap.practice import bandits
+import ntkgap
+from ntkgap import names
 
 TOPICS: dict[str, tuple[str, tuple[str, ...]]] = {
     "kernels": (
@@ -34,7 +36,6 @@ TOPICS: dict[str, tuple[str, tuple[str, ...]]] = {
             "RandomizedPriorEnsemble",
             "GaussianProcess",
             "GaussianProcessClassifier",
-            "Evidence",
             "KernelDynamics",
             "train_in_function_space",
             "FunctionSpaceTraining",
@@ -44,14 +45,10 @@ TOPICS: dict[str, tuple[str, tuple[str, ...]]] = {
         ),
     ),
     "training": (
-        "Training and optimizers",
+        "Training",
         (
             "train",
             "train_ensemble",
-            "tune",
-            "natural_gradient_descent",
-            "kfac_descent",
-            "search_jacobian_change",
             "coordinate_check",
             "parameter_groups",
         ),
@@ -63,31 +60,6 @@ TOPICS: dict[str, tuple[str, tuple[str, ...]]] = {
     "uncertainty": (
         "Uncertainty",
         ("LinearizedLaplace", "online_laplace", "calibration", "classification_calibration"),
-    ),
-    "continual": (
-        "Continual learning",
-        (
-            "load_stream",
-            "stream_of",
-            "Task",
-            "TaskStream",
-            "train_tasks",
-            "predict_tasks",
-            "Steps",
-            "Epochs",
-            "KernelTime",
-            "UntilAccuracy",
-            "Joint",
-            "Replay",
-            "EWC",
-            "OGD",
-            "PCAOGD",
-            "AccuracyMatrix",
-            "import_accuracy_matrix",
-            "SequentialRegression",
-            "sequential_duals",
-            "task_overlap",
-        ),
     ),
     "models": (
         "Data and networks",
@@ -133,6 +105,13 @@ TOPICS: dict[str, tuple[str, tuple[str, ...]]] = {
         ),
     ),
 }
+# Modules that have a page with all of their names, but for those on a page above.
+WHOLE = {
+    "bandits": "Bandits",
+    "continual": "Continual learning",
+    "optimizers": "Optimizers",
+    "linalg": "Linear algebra",
+}
 # Pydantic models: their fields are in the reference of presets, and their signature says nothing.
 OF_STUDIES = "preset, presets, build, cells, claims, measure"
 MODELS = {
@@ -143,6 +122,13 @@ MODELS = {
     "OptimizationStudy": OF_STUDIES,
     "UncertaintyStudy": OF_STUDIES,
 }
+
+
+def home(name: str) -> str:
+    """The module that a public name is asked of: ``ntkgap``, or one of its topics."""
+    if name in ntkgap.__all__:
+        return "ntkgap"
+    return next(f"ntkgap.{topic}" for topic in names.TOPICS if name in _module(topic).__all__)
 
 
 def entry(module: str, name: str) -> str:
@@ -158,18 +144,31 @@ def entry(module: str, name: str) -> str:
     return f"## {name}\n\n```{{eval-rst}}\n.. auto{kind}:: {module}.{name}\n{body}```\n"
 
 
+def names_of(topic: str) -> list[str]:
+    """What the page of a whole module documents."""
+    above = {name for _, listed in TOPICS.values() for name in listed}
+    module = _module(topic)  # whose constants say what they are where they are used
+    return [name for name in module.__all__ if name not in above and callable(getattr(module, name))]
+
+
 def pages() -> dict[str, str]:
     """The pages by their file names."""
     found = {}
-    for file, (title, names) in TOPICS.items():
-        found[f"{file}.md"] = f"# {title}\n\n" + "\n".join(entry("ntkgap", name) for name in names)
-    arms = "\n".join(entry("ntkgap.practice.bandits", name) for name in bandits.__all__)
-    found["bandits.md"] = f"# Bandits\n\nIn `ntkgap.practice.bandits`.\n\n{arms}"
-    listed = "\n".join([*TOPICS, "bandits"])
+    for file, (title, listed) in TOPICS.items():
+        found[f"{file}.md"] = f"# {title}\n\n" + "\n".join(entry(home(name), name) for name in listed)
+    for topic, title in WHOLE.items():
+        entries = "\n".join(entry(f"ntkgap.{topic}", name) for name in names_of(topic))
+        found[f"{topic}.md"] = f"# {title}\n\nIn `ntkgap.{topic}`.\n\n{entries}"
+    contents = "\n".join([*TOPICS, *WHOLE])
     found["index.md"] = (
         "# API reference\n\nEvery public name, by topic. Examples run as they stand after\n\n"
         "```python\nimport torch\nfrom torch import nn\nimport ntkgap as ng\n```\n\n"
+        "What most scripts need is in `ng` itself, the rest in a topic such as `ng.continual` or `ng.theory`. "
         "Errors are subclasses of `ng.NtkgapError` and say in one line "
-        f"what is wrong and what to do.\n\n```{{toctree}}\n:maxdepth: 2\n\n{listed}\n```\n"
+        f"what is wrong and what to do.\n\n```{{toctree}}\n:maxdepth: 2\n\n{contents}\n```\n"
     )
     return found
+
+
+def _module(topic: str) -> ModuleType:
+    return importlib.import_module(f"ntkgap.{topic}")

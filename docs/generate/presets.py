@@ -121,7 +121,7 @@ def models_of(study: type[BaseModel]) -> list[type[BaseModel]]:
 
 def page() -> str:
     """The page: tables of all models, then the quick presets as whole files."""
-    every = {name: ng.find_study(name) for name in sorted(study_names())}
+    every = {name: ng.studies.find_study(name) for name in sorted(study_names())}
     studies = {name: study for name, study in every.items() if study.__module__.startswith("ntkgap.")}
     parts = [
         "# Presets: every key\n\nA preset is a YAML file: copy one, change it, give its path to `--preset`. "

@@ -108,14 +108,14 @@ def stands_still() -> Figure:
     """The kernel changes in training, less the wider the network, like width^(−½)."""
     figure, (axis,) = panels(1)
     data, widths = digits(32), [16, 32, 64, 128, 256, 512]
-    rate = 0.5 * ng.critical_learning_rate(ng.infinite_width(ng.MLP(64, 10, 8, 2).double()).ntk(data.x))
+    rate = 0.5 * ng.theory.critical_learning_rate(ng.infinite_width(ng.MLP(64, 10, 8, 2).double()).ntk(data.x))
     changes = torch.zeros(len(widths), 4)
     for i, width in enumerate(widths):
         for seed in range(changes.shape[1]):
             net = ng.MLP(64, 10, width, 2, generator=torch.Generator().manual_seed(seed)).double()
             before = ng.empirical_ntk(net, data.x)
             ng.train(net, data, learning_rate=rate, steps=100)
-            changes[i, seed] = ng.relative_change(ng.empirical_ntk(net, data.x), before)
+            changes[i, seed] = ng.kernels.relative_change(ng.empirical_ntk(net, data.x), before)
     axis.loglog(widths, changes, ".", color=MEASURED)
     axis.loglog(
         widths, changes.median(1).values, color=MEASURED, label="digits, 2 hidden layers, 100 steps; 4 seeds"
@@ -137,7 +137,7 @@ def linearized_model() -> Figure:
     for axis, width in zip(axes, (16, 1024), strict=True):
         net = ng.MLP(64, 10, width, 2, generator=torch.Generator().manual_seed(0)).double()
         gram = ng.as_matrix(ng.empirical_ntk(net, data.x))
-        linear, rate = ng.linearize(net), 0.5 * ng.critical_learning_rate(gram)
+        linear, rate = ng.linearize(net), 0.5 * ng.theory.critical_learning_rate(gram)
         measured = ng.train(net, data, learning_rate=rate, steps=60).losses
         axis.semilogy(measured, color=MEASURED, label="network")
         predicted = ng.train(linear, data, learning_rate=rate, steps=60).losses
@@ -185,7 +185,7 @@ def ensemble() -> Figure:
     limit = ng.infinite_width(network(8))
     known, cross = limit.kernels(X), limit.kernels(GRID, X)
     predicted = ng.InfiniteEnsemble(known.ntk, known.nngp, Y)
-    rate, steps = 0.5 * ng.critical_learning_rate(known.ntk), [0, 4, 100]
+    rate, steps = 0.5 * ng.theory.critical_learning_rate(known.ntk), [0, 4, 100]
     members = ng.train_ensemble(
         lambda seed: network(256, seed),
         ng.Dataset(X, Y),
@@ -237,11 +237,11 @@ def features() -> Figure:
             64, 10, 256, 2, gamma0=gamma0, antisymmetric=True, generator=torch.Generator().manual_seed(0)
         ).double()
         before = ng.empirical_ntk(net, data.x, outputs="mean")
-        rate = 0.2 * ng.critical_learning_rate(256 * gamma0**2 * before)
+        rate = 0.2 * ng.theory.critical_learning_rate(256 * gamma0**2 * before)
         ng.train(net, data, learning_rate=rate, steps=300)
         after = ng.empirical_ntk(net, data.x, outputs="mean")
         targets = data.y - data.y.mean(0)
-        changes.append(ng.relative_change(after, before))
+        changes.append(ng.kernels.relative_change(after, before))
         alignments.append(_alignment(after, targets))
         starts.append(_alignment(before, targets))
     axes[0].loglog(scales, changes, "o-", color=MEASURED)
@@ -265,7 +265,7 @@ def beyond_the_edge() -> Figure:
     data = digits(32)
     net = ng.MLP(64, 10, 64, 2, generator=torch.Generator().manual_seed(1)).double()
     gram = ng.as_matrix(ng.empirical_ntk(net, data.x))
-    critical = ng.critical_learning_rate(gram)
+    critical = ng.theory.critical_learning_rate(gram)
     linear, rate, steps = ng.linearize(net), 1.3 * critical, 60
     largest: list[float] = []
 
@@ -288,7 +288,7 @@ def beyond_the_edge() -> Figure:
 def forgetting() -> Figure:
     """What is forgotten depends on how long tasks are learned; the kernel predicts it while it stands still."""
     figure, axes = panels(2, sharey=True)
-    stream = ng.load_stream(
+    stream = ng.continual.load_stream(
         "rotated", "digits", n_train=40, n_test=200, tasks=3, angle=40, scaling="unit_norm", flatten=True
     )
     steps = [3, 10, 30, 100, 300]
@@ -299,12 +299,16 @@ def forgetting() -> Figure:
             )
             for s in range(3)
         ]
-        predicted = [ng.predict_tasks(copy.deepcopy(net), stream, learning_rate=0.03, steps=steps) for net in nets]
+        predicted = [
+            ng.continual.predict_tasks(copy.deepcopy(net), stream, learning_rate=0.03, steps=steps) for net in nets
+        ]
         expected = [sum(p.matrix(i).forgetting() for p in predicted) / len(nets) for i in range(len(steps))]
         measured = []
         for count in steps:
-            runs = ng.train_tasks(nets, stream, learning_rate=0.03, stop=ng.Steps(count))
-            measured.append(sum(ng.AccuracyMatrix(scores).forgetting() for scores in runs.scores) / len(nets))
+            runs = ng.continual.train_tasks(nets, stream, learning_rate=0.03, stop=ng.continual.Steps(count))
+            measured.append(
+                sum(ng.continual.AccuracyMatrix(scores).forgetting() for scores in runs.scores) / len(nets)
+            )
         axis.semilogx(steps, measured, "o-", color=MEASURED, label="networks")
         axis.semilogx(steps, expected, "--", color=THEORY, label="their kernel at the start")
         axis.set(title=f"width {width}", xlabel="steps a task")

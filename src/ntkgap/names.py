@@ -1,33 +1,174 @@
-"""What is said of a name that ``ntkgap`` does not have: where it is, where it went, or which one is near."""
+"""Where the public names of ``ntkgap`` are, and what is said of a name that it does not have."""
 
 import difflib
 import importlib
-from collections.abc import Sequence
+import importlib.util
+import re
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+_STUB = Path(__file__).with_name("__init__.pyi").read_text(encoding="utf-8")
+
+# The module that each public name is imported from. Topics, such as ``ntkgap.theory``, are modules themselves.
+HOMES = {name: home for home, name in re.findall(r"^from ([\w.]+) import (\w+) as \2$", _STUB, re.MULTILINE)}
+TOPICS = tuple(name for name, home in HOMES.items() if home == "ntkgap")
 
 # Public names that a release had: renamed ones go on working and warn, removed ones say what to use.
 RENAMED: dict[str, str] = {}
 REMOVED: dict[str, str] = {}
 
+# Those that are now in a topic; they go on working and warn, too.
+_MOVED = {
+    "continual": (
+        "AccuracyMatrix",
+        "EWC",
+        "Epochs",
+        "Joint",
+        "KernelTime",
+        "OGD",
+        "PCAOGD",
+        "Replay",
+        "SequentialRegression",
+        "Steps",
+        "Task",
+        "TaskStream",
+        "UntilAccuracy",
+        "import_accuracy_matrix",
+        "load_stream",
+        "predict_tasks",
+        "sequential_duals",
+        "stream_of",
+        "task_overlap",
+        "train_tasks",
+    ),
+    "kernels": (
+        "JacobianChange",
+        "KernelChange",
+        "monte_carlo_kernel",
+        "relative_change",
+        "target_alignment",
+    ),
+    "linalg": ("Evidence",),
+    "models": (
+        "Antisymmetric",
+        "Initialization",
+        "Scaled",
+        "SelfAttention",
+        "ShallowNet",
+        "VGG",
+        "describe",
+    ),
+    "optimizers": (
+        "kfac_descent",
+        "natural_gradient_descent",
+        "search_jacobian_change",
+        "tune",
+    ),
+    "practice": (
+        "calibration",
+        "classification_calibration",
+        "coordinate_check",
+        "online_laplace",
+    ),
+    "reporting": ("Diagnosis",),
+    "studies": (
+        "BaseProblem",
+        "BaseStudy",
+        "Claim",
+        "CurveFigure",
+        "DiagnosisStudy",
+        "Findings",
+        "Table",
+        "WidthFigure",
+        "find_study",
+    ),
+    "theory": (
+        "FunctionSpaceTraining",
+        "GaussianProcessClassifier",
+        "RandomizedPriorEnsemble",
+        "critical_learning_rate",
+        "required_width",
+        "sgd_settings",
+        "train_in_function_space",
+    ),
+}
+MOVED = {name: topic for topic, moved in _MOVED.items() for name in moved}
 
-def unknown(name: str, public: Sequence[str], packages: Sequence[str]) -> str:
-    """The sentence for a name that is not public.
+# Those that went from one package into another, or have another name there.
+MOVED_OUT_OF = {
+    "kernels": dict.fromkeys(
+        (
+            "Evidence",
+            "EvidenceMaximum",
+            "SequentialPosterior",
+            "Spectrum",
+            "as_matrix",
+            "describe_rows",
+            "duplicate_inputs",
+            "equal_rows",
+            "parallel_rows",
+            "spectrum",
+        ),
+        "linalg",
+    ),
+    "practice": {"PrecisionMaximum": "linalg", "jacobian_change": "kernels"},
+    "theory": dict.fromkeys(("Gaussian", "PositiveFactor", "gaussian_wasserstein", "positive_factor"), "linalg")
+    | {"linearised_decay": "theory.linearized_decay"},
+}
 
-    Args:
-        name: what was asked for.
-        public: the names that there are.
-        packages: below ``ntkgap``, whose public names are looked through too.
+
+def find(name: str) -> tuple[str, str]:
+    """The module that a name of ``ntkgap`` is in, and what it is called there; nothing for a module itself.
+
+    Warns:
+        DeprecationWarning: if the name was renamed, or is in a topic now.
+
+    Raises:
+        AttributeError: if there is none, with the one that is near.
     """
+    new = RENAMED.get(name) or (f"{MOVED[name]}.{name}" if name in MOVED else None)
+    if new is not None:
+        warnings.warn(f"ntkgap.{name} is now ntkgap.{new}; the old name will go", DeprecationWarning, stacklevel=3)
+        topic, _, name = new.rpartition(".")
+        if topic:
+            return f"ntkgap.{topic}", name
+    if name in HOMES and name not in TOPICS:
+        return HOMES[name], name
+    if importlib.util.find_spec(f"ntkgap.{name}"):  # a topic, or another module of the package
+        return f"ntkgap.{name}", ""
+    raise AttributeError(unknown(name))
+
+
+def moved_out_of(package: str) -> Callable[[str], Any]:
+    """A ``__getattr__`` for a package that some names have left: they go on working and warn."""
+
+    def found(name: str) -> Any:
+        if name not in MOVED_OUT_OF[package]:
+            raise AttributeError(f"module 'ntkgap.{package}' has no attribute {name!r}")
+        topic, _, renamed = MOVED_OUT_OF[package][name].partition(".")
+        home, new = f"ntkgap.{topic}", renamed or name
+        text = f"ntkgap.{package}.{name} is now {home}.{new}; the old name will go"
+        warnings.warn(text, DeprecationWarning, stacklevel=2)
+        return getattr(importlib.import_module(home), new)
+
+    return found
+
+
+def unknown(name: str) -> str:
+    """The sentence for a name that is not public."""
     sentence = f"module 'ntkgap' has no attribute {name!r}"
     if name in REMOVED:
         return f"{sentence}: it was removed; {REMOVED[name]}"
     if name.startswith("_"):  # Python, test runners and notebooks ask for these: answer at once
         return sentence
-    places = dict.fromkeys(public, "ng")
-    for package in packages:
-        module = importlib.import_module(f"ntkgap.{package}")
-        places = dict.fromkeys(getattr(module, "__all__", ()), module.__name__) | places
+    places = dict.fromkeys(HOMES, "ng")
+    for topic in TOPICS:
+        public = importlib.import_module(f"ntkgap.{topic}").__all__
+        places = dict.fromkeys(public, f"ng.{topic}") | places
     if name in places:
-        return f"{sentence}; from {places[name]} import {name}"
+        return f"{sentence}; use {places[name]}.{name}"
     lower = {known.lower(): known for known in places}
     near = [lower[match] for match in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.7)]
     if not near:

@@ -38,7 +38,9 @@ def test_a_network_in_the_span_takes_the_same_steps():
     (train, test), (narrow, _) = sets(), in_span(*sets())
     basis = torch.linalg.lstsq(torch.cat([train.x, test.x]), torch.eye(10, dtype=torch.float64)).solution
     basis = basis @ torch.cat([narrow.x, in_span(train, test)[1].x])  # Q, with X Q = R
-    wide, small = (ng.ShallowNet(d, 64, generator=torch.Generator().manual_seed(1)).double() for d in (50, 10))
+    wide, small = (
+        ng.models.ShallowNet(d, 64, generator=torch.Generator().manual_seed(1)).double() for d in (50, 10)
+    )
     with torch.no_grad():
         small.hidden.weight.copy_(wide.hidden.weight @ basis)
     small.readout.weight.copy_(wide.readout.weight)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import ntkgap as ng
-from ntkgap.practice import bandits
+from ntkgap import bandits
 
 Device = torch.device
 CASES: dict[str, Callable[[Device], Any]] = {}
@@ -130,9 +130,9 @@ def networks(device):
     x, image = inputs(device), drawn(2, 3, 8, 8).to(device)
     made = [
         (net(device, parametrization="mup"), x),
-        (ng.Antisymmetric(net(torch.device("cpu"))).to(device), x),
-        (ng.Scaled(net(torch.device("cpu")), 2.0).to(device), x),
-        (ng.ShallowNet(3, 8, generator=torch.Generator().manual_seed(0)).to(device), x),
+        (ng.models.Antisymmetric(net(torch.device("cpu"))).to(device), x),
+        (ng.models.Scaled(net(torch.device("cpu")), 2.0).to(device), x),
+        (ng.models.ShallowNet(3, 8, generator=torch.Generator().manual_seed(0)).to(device), x),
         (ng.ConvNet(3, 2, 4, 2, generator=torch.Generator().manual_seed(0)).to(device), image),
     ]
     return [[m(x), ng.empirical_ntk(m, x, outputs="mean"), ng.parameter_groups(m, 0.1)[0]["lr"]] for m, x in made]
@@ -152,7 +152,7 @@ def ntk_operator(device):
 @case
 def kernel_changes(device):
     one, two, x = net(device), net(device, seed=1), inputs(device)
-    operators = [kind(one, two, x) for kind in (ng.JacobianChange, ng.KernelChange)]
+    operators = [kind(one, two, x) for kind in (ng.kernels.JacobianChange, ng.kernels.KernelChange)]
     return [o.spectral_norm() for o in operators], operators[0].jacobian_norm()
 
 
@@ -163,20 +163,21 @@ def kernels_compared(device):
     y = drawn(6, 2).to(device)
     found = ng.spectrum(k)
     return [
-        ng.kernel_distance(k, other), ng.relative_change(k, other), ng.target_alignment(k, y[:, :1]),
-        found.eigenvalues, found.condition_number, found.effective_rank, ng.critical_learning_rate(k),
-        ng.required_width(inputs(device)),
+        ng.kernel_distance(k, other), ng.kernels.relative_change(k, other),
+        ng.kernels.target_alignment(k, y[:, :1]),
+        found.eigenvalues, found.condition_number, found.effective_rank, ng.theory.critical_learning_rate(k),
+        ng.theory.required_width(inputs(device)),
     ]  # fmt: skip
 
 
 @case
 def evidence(device):
     k, _, _ = grams(device)
-    found = ng.Evidence(k, drawn(6, 2).double().to(device))
+    found = ng.linalg.Evidence(k, drawn(6, 2).double().to(device))
     return (
         found.log_evidence(1.0, 0.1),
         found.maximum(),
-        ng.Evidence.of_features(inputs(device), drawn(6, 1).to(device)).log_evidence(1.0, 0.1),
+        ng.linalg.Evidence.of_features(inputs(device), drawn(6, 1).to(device)).log_evidence(1.0, 0.1),
     )
 
 
@@ -217,7 +218,7 @@ def monte_carlo(device):
         return ng.MLP(3, 2, width, 2).to(device)
 
     found = ng.infinite_width_monte_carlo(build, width=16, draws=4)
-    one = ng.monte_carlo_kernel(build, x, draws=2)
+    one = ng.kernels.monte_carlo_kernel(build, x, draws=2)
     return found.ntk(x), one.ntk
 
 
@@ -286,8 +287,10 @@ def second_order(device):
     ]  # fmt: skip
     for options in settings:
         network, given = net(device).double(), data(device).to(torch.float64)
-        found += [ng.natural_gradient_descent(network, given, steps=2, **options).losses]
-    return found, ng.kfac_descent(net(device), data(device), learning_rate=0.1, steps=2, damping=0.1).losses
+        found += [ng.optimizers.natural_gradient_descent(network, given, steps=2, **options).losses]
+    return found, ng.optimizers.kfac_descent(
+        net(device), data(device), learning_rate=0.1, steps=2, damping=0.1
+    ).losses
 
 
 @case
@@ -295,7 +298,7 @@ def tune(device):
     def attempt(learning_rate):
         return ng.train(net(device), data(device), learning_rate=learning_rate, steps=2)
 
-    found = ng.tune(attempt, {"learning_rate": (0.001, 0.01)})
+    found = ng.optimizers.tune(attempt, {"learning_rate": (0.001, 0.01)})
     return [trial.score for trial in found.trials]
 
 
@@ -336,7 +339,7 @@ def laplace_of_classes(device):
 
 @case
 def online_laplace(device):
-    found = ng.online_laplace(net(device), data(device), learning_rate=0.01, steps=3)
+    found = ng.practice.online_laplace(net(device), data(device), learning_rate=0.01, steps=3)
     return numbers(found)
 
 
@@ -345,7 +348,7 @@ def calibrations(device):
     y, mean, std = drawn(20).to(device), drawn(20, seed=1).to(device), drawn(20, seed=2).abs().to(device) + 0.1
     given = classes(device)
     p = drawn(9, 3).softmax(1).to(device)
-    return ng.calibration(mean, std, y), ng.classification_calibration(p, given.y.argmax(1))
+    return ng.practice.calibration(mean, std, y), ng.practice.classification_calibration(p, given.y.argmax(1))
 
 
 @case
@@ -355,9 +358,9 @@ def gaussian_processes(device):
     process = ng.GaussianProcess(train, y, 0.1)
     found = process.predict(cross, test)
     classifier = (
-        ng.GaussianProcessClassifier(train, one_hot).fit_evidence()
-        if hasattr(ng.GaussianProcessClassifier, "fit_evidence")
-        else ng.GaussianProcessClassifier(train, one_hot)
+        ng.theory.GaussianProcessClassifier(train, one_hot).fit_evidence()
+        if hasattr(ng.theory.GaussianProcessClassifier, "fit_evidence")
+        else ng.theory.GaussianProcessClassifier(train, one_hot)
     )
     posterior = classifier.predict(cross, test)
     draws = torch.Generator().manual_seed(0)
@@ -384,7 +387,7 @@ def infinite_ensembles(device):
         ensemble.converged_decay(),
         ensemble.gradient_descent_decay(0.1, torch.tensor([1, 3])),
     ]
-    anchored = ng.RandomizedPriorEnsemble(train, train, y, 0.1)
+    anchored = ng.theory.RandomizedPriorEnsemble(train, train, y, 0.1)
     return [*found, anchored.predict(cross, cross, test)]
 
 
@@ -401,10 +404,12 @@ def dynamics(device):
     ]
     course = modes.train(y, learning_rate=0.1, steps=3)
     for options in ({"momentum": 0.9}, {"weight_decay": 0.1, "decay_to": "initial"}):
-        found.append(ng.train_in_function_space(train, start, y, learning_rate=0.1, steps=3, **options).losses)
+        found.append(
+            ng.theory.train_in_function_space(train, start, y, learning_rate=0.1, steps=3, **options).losses
+        )
     labels = nn.functional.one_hot(torch.arange(6) % 2).double().to(device)
     found.append(
-        ng.train_in_function_space(
+        ng.theory.train_in_function_space(
             train,
             drawn(6, 2).double().to(device),
             labels,
@@ -422,14 +427,14 @@ def tasks_in_sequence(device):
     k, _, _ = grams(device)
     blocks = [[k[:3, :3], k[:3, 3:]], [k[3:, :3], k[3:, 3:]]]
     y = drawn(6, 2).double().to(device)
-    regression = ng.SequentialRegression(torch.zeros(6, 2, dtype=torch.float64, device=device))
+    regression = ng.continual.SequentialRegression(torch.zeros(6, 2, dtype=torch.float64, device=device))
     regression.learn(k[:, :3], range(3), y[:3]).learn(k[:, 3:], torch.arange(3, 6), y[3:])
-    return ng.task_overlap(blocks), ng.sequential_duals(k, [3, 3], y), regression.function
+    return ng.continual.task_overlap(blocks), ng.continual.sequential_duals(k, [3, 3], y), regression.function
 
 
 @case
 def search_jacobian_change(device):
-    found = ng.search_jacobian_change(
+    found = ng.optimizers.search_jacobian_change(
         net(device, outputs=1), inputs(device), 0.5, starts=1, steps=1, generator=torch.Generator().manual_seed(0)
     )
     return found.largest, found.parameters, found.starts
@@ -440,13 +445,15 @@ def coordinate_check(device):
     def build(width):
         return ng.MLP(3, 2, width, 2).to(device)
 
-    found = ng.coordinate_check(build, data(device), widths=[4, 8], seeds=[0, 1], steps=1, learning_rate=0.1)
+    found = ng.practice.coordinate_check(
+        build, data(device), widths=[4, 8], seeds=[0, 1], steps=1, learning_rate=0.1
+    )
     return found.initial, found.change
 
 
-def stream(device: Device) -> ng.TaskStream:
+def stream(device: Device) -> ng.continual.TaskStream:
     made = [classes(device, 6, 2), classes(device, 6, 2)]
-    return ng.stream_of([(d, d) for d in made])
+    return ng.continual.stream_of([(d, d) for d in made])
 
 
 @case
@@ -454,17 +461,26 @@ def continual(device):
     found = []
     tasks = stream(device)
     networks = [net(device, outputs=tasks.n_outputs, seed=s) for s in range(2)]
-    for method in (None, ng.Joint(), ng.OGD(), ng.PCAOGD(components=2), ng.EWC(1.0), ng.Replay(2)):
+    for method in (
+        None,
+        ng.continual.Joint(),
+        ng.continual.OGD(),
+        ng.continual.PCAOGD(components=2),
+        ng.continual.EWC(1.0),
+        ng.continual.Replay(2),
+    ):
         options = {"optimizer": "sgd", "batch_size": 3, "curve_points": 2}
-        runs = ng.train_tasks(networks, tasks, learning_rate=0.01, stop=ng.Steps(2), method=method, **options)
+        runs = ng.continual.train_tasks(
+            networks, tasks, learning_rate=0.01, stop=ng.continual.Steps(2), method=method, **options
+        )
         found += [runs.scores, runs.train_losses, runs.curves]
-    stop = ng.UntilAccuracy(0.9, 3)
-    runs = ng.train_tasks(networks, tasks, learning_rate=0.01, stop=stop, optimizer="adam")
-    predicted = ng.predict_tasks(networks[0], tasks, learning_rate=0.01, steps=[1, 3])
+    stop = ng.continual.UntilAccuracy(0.9, 3)
+    runs = ng.continual.train_tasks(networks, tasks, learning_rate=0.01, stop=stop, optimizer="adam")
+    predicted = ng.continual.predict_tasks(networks[0], tasks, learning_rate=0.01, steps=[1, 3])
     return [
         *found,
         runs.scores,
-        ng.AccuracyMatrix(runs.scores[0]).forgetting(),
+        ng.continual.AccuracyMatrix(runs.scores[0]).forgetting(),
         predicted.matrix(0).forgetting(),
         predicted.overlap,
     ]

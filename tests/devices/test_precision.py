@@ -5,7 +5,7 @@ import torch
 
 import ntkgap as ng
 from ntkgap.errors import KernelError
-from ntkgap.kernels.modes import neutral
+from ntkgap.kernels.neutral import neutral
 from tests.devices.cases import grams, inputs, net
 from tests.sim_device import without_float64
 
@@ -32,6 +32,6 @@ def test_gram_algebra_moves_to_the_cpu_where_there_is_no_float64(sim, monkeypatc
         found, expected = ng.spectrum(gram.to(sim)), ng.spectrum(gram)
         assert found.eigenvalues.device.type == "cpu"
         assert found.eigenvalues.equal(expected.eigenvalues)
-        assert ng.critical_learning_rate(gram.to(sim)) == ng.critical_learning_rate(gram)
+        assert ng.theory.critical_learning_rate(gram.to(sim)) == ng.theory.critical_learning_rate(gram)
         with pytest.raises(KernelError, match="sim has no float64; move the model and the inputs to the CPU"):
             ng.empirical_ntk(net(sim), inputs(sim), dtype=torch.float64)

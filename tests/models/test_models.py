@@ -58,7 +58,7 @@ def test_the_same_generator_gives_the_same_network():
 
 
 def test_shallow_net_is_its_formula(generator):
-    net = ng.ShallowNet(4, 10, generator=generator)
+    net = ng.models.ShallowNet(4, 10, generator=generator)
     x = torch.randn(6, 4, generator=generator)
     expected = torch.relu(x @ net.hidden.weight.T) @ net.signs.T / math.sqrt(10)
     torch.testing.assert_close(net(x), expected)
@@ -103,7 +103,7 @@ def test_the_modules_are_their_formulas(generator):
         (lambda: nonlinearities.Polynomial([]), "at least one coefficient"),
         (lambda: ng.NTKLinear(0, 1), "in_features must be"),
         (lambda: ng.NTKLinear(1, 1, bias_std=float("nan")), "bias_std must be"),
-        (lambda: ng.ShallowNet(3, True), "width must be"),
+        (lambda: ng.models.ShallowNet(3, True), "width must be"),
         (lambda: ng.MLP(3, 1, 4, 1)(torch.zeros(2, 5)), r"in_features=3 .* shape \(2, 5\)"),
     ],
 )

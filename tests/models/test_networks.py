@@ -273,7 +273,10 @@ def test_patches_are_the_tokens(generator):
         (lambda: Transformer(3, 1, 6, 1, patch_size=4)(torch.zeros(2, 3, 8, 6)), r"\(8, 6\) pixels cannot be cut"),
         (lambda: ConvNet(1, 1, 4, 1)(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)), r"type torch.uint8; convert it"),
         (lambda: ng.MLP(3, 1, 4, 1)(torch.zeros(2, 3, dtype=torch.int64)), r"type torch.int64"),
-        (lambda: ng.ShallowNet(3, 4)(torch.zeros(2, 4)), r"in_features=3 was given an input of shape \(2, 4\)"),
+        (
+            lambda: ng.models.ShallowNet(3, 4)(torch.zeros(2, 4)),
+            r"in_features=3 was given an input of shape \(2, 4\)",
+        ),
     ],
 )
 def test_bad_networks_and_inputs_are_named(build, words):

@@ -32,7 +32,7 @@ def test_any_torch_model_is_described_by_its_layers():
 def test_shortcuts_and_parallel_maps_do_not_count_as_depth():
     assert describe(WideResNet(1, 1, 2, 1)).widths == (2, 2, 2, 4, 4, 8, 8)
     assert describe(Transformer(1, 1, 3, 2)).widths == (3, 3, 12, 3, 12)
-    assert describe(ng.ShallowNet(3, 7)).widths == (7,)
+    assert describe(ng.models.ShallowNet(3, 7)).widths == (7,)
 
 
 @pytest.mark.parametrize("settings", [{}, {"alpha": 2.0, "antisymmetric": True}])

@@ -92,7 +92,7 @@ def test_running_again_resumes_and_more_seeds_extend(found, tmp_path):
     assert len(more.to_pandas()) == 8
     assert {d: (d / "result.json").stat().st_mtime_ns for d in before} == before
     with pytest.raises(StudyError, match="there is no problem 'other'"):
-        ng.Diagnosis(more.runs, "other")
+        ng.reporting.Diagnosis(more.runs, "other")
 
 
 @pytest.mark.usefixtures("in_process")
@@ -127,7 +127,7 @@ def test_what_cannot_be_diagnosed_is_refused(in_process, tmp_path):
         ng.diagnose(build, (np.full((40, 4), np.nan), np.arange(40) % 2), widths=[4], seeds=1)
     study = ng.OptimizationStudy.preset("smoke", problems=["shallow"], widths=[4], seeds=1)
     with pytest.raises(StoreError, match="holds the study 'optimization', not a diagnosis"):
-        ng.Diagnosis(ng.run(study, tmp_path / "other", workers=1, progress=False))
+        ng.reporting.Diagnosis(ng.run(study, tmp_path / "other", workers=1, progress=False))
 
 
 def test_the_command_prints_the_sentence_first(in_process, tmp_path, monkeypatch):

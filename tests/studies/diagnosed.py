@@ -21,12 +21,12 @@ def study(model, widths, seeds=5, train=None, n_train=16, probe=8, **training):
     configuration = {"description": "", "seeds": list(range(seeds)), "problems": [problem]}
     if train is not None:
         problem["train"] = train
-    return ng.DiagnosisStudy.build(configuration)
+    return ng.studies.DiagnosisStudy.build(configuration)
 
 
 def diagnosed(store, *args, **settings):
     """The diagnosis of such a study; the engine is the caller's matter."""
-    return ng.Diagnosis(ng.run(study(*args, **settings), store, workers=1, progress=False))
+    return ng.reporting.Diagnosis(ng.run(study(*args, **settings), store, workers=1, progress=False))
 
 
 def regime_from(**numbers):

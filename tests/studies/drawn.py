@@ -18,7 +18,7 @@ WORLD: dict[str, Callable[[str, int, int], float]] = {}
 """The numbers by claim, as functions of problem, width and seed; an error is one of the cell."""
 
 
-class DrawnProblem(ng.BaseProblem):
+class DrawnProblem(ng.studies.BaseProblem):
     model: dict[str, str] = Field(default={})
     data: DataSpec = DataSpec(name="sphere", n_train=1)
     strength: float = 1.0
@@ -30,13 +30,13 @@ class DrawnProblem(ng.BaseProblem):
         raise NotImplementedError
 
 
-class Drawn(ng.BaseStudy):
+class Drawn(ng.studies.BaseStudy):
     name: ClassVar[str] = "drawn"
     problems: Sequence[DrawnProblem] = Field(min_length=1)
 
     @classmethod
     def measure(cls, problem, width, seed):
-        found = ng.Findings()
+        found = ng.studies.Findings()
         found.scalars |= {key: number(problem.name, width, seed) for key, number in WORLD.items()}
         return found
 

@@ -23,8 +23,8 @@ LONG = 1e9
 
 @pytest.fixture(autouse=True)
 def world():
-    ng.find_study("tests.studies.drawn:Drawn")
-    ng.find_study("tests.studies.drawn:Compared")
+    ng.studies.find_study("tests.studies.drawn:Drawn")
+    ng.studies.find_study("tests.studies.drawn:Compared")
     WORLD.clear()
     yield WORLD
     WORLD.clear()

@@ -21,8 +21,8 @@ from ntkgap.studies.diagnosis.quantities import (
     linearized_at,
     outputs_of,
 )
-from ntkgap.studies.diagnosis.recipe import recipe_of
 from ntkgap.studies.diagnosis.regression import kernel_of, kernel_predictions, training_time
+from ntkgap.studies.diagnosis.training_recipe import recipe_of
 from tests.studies.clear_cut import clear_cut
 from tests.studies.diagnosed import diagnosed, regime_from, study
 from tests.tolerances import EXACT, ITERATED
@@ -273,8 +273,8 @@ def normalized(width, in_features, n_outputs):
 
 
 def cell(model=build, train=None, width=24):
-    preset = ng.DiagnosisStudy.preset("smoke", model=model, train=train, widths=[width], seeds=1)
-    return ng.DiagnosisStudy.compute_cell(preset.cells()[0])
+    preset = ng.studies.DiagnosisStudy.preset("smoke", model=model, train=train, widths=[width], seeds=1)
+    return ng.studies.DiagnosisStudy.compute_cell(preset.cells()[0])
 
 
 def test_a_function_trains_the_linearized_model_too_and_is_judged_by_the_loss_that_fell_more():
@@ -333,10 +333,10 @@ def test_every_claim_and_figure_finds_its_numbers():
 
 
 def test_the_ensemble_is_of_networks_trained_one_by_one():
-    preset = ng.DiagnosisStudy.preset("smoke", model=build, widths=[24], seeds=1)
+    preset = ng.studies.DiagnosisStudy.preset("smoke", model=build, widths=[24], seeds=1)
     problem = preset.problems[0]
     train_data, test_data = problem.load(0)
-    found = ng.DiagnosisStudy.compute_cell(preset.cells()[0])["scalars"]
+    found = ng.studies.DiagnosisStudy.compute_cell(preset.cells()[0])["scalars"]
     streams = np.random.SeedSequence([0, 24]).generate_state(problem.members).tolist()
     outputs = []
     for i, stream in enumerate(streams):
@@ -367,10 +367,10 @@ def with_tasks(model, train):
 def test_the_linearized_model_forgets_what_the_kernel_says():
     """Beside the closed form of kernel regression task by task, of the continual study."""
     planned = with_tasks(build, {"optimizer": "gd", "learning_rate": 0.002, "steps": 30})
-    found = ng.DiagnosisStudy.compute_cell(planned.cells()[0])["scalars"]
+    found = ng.studies.DiagnosisStudy.compute_cell(planned.cells()[0])["scalars"]
     learner = Learner(planned.problems[0].continual(24), 24, 0)
     assert len(learner.stream) == 3
-    said = ng.predict_tasks(learner.network(), learner.stream, learning_rate=0.002, steps=[30]).matrix(0)
+    said = ng.continual.predict_tasks(learner.network(), learner.stream, learning_rate=0.002, steps=[30]).matrix(0)
     assert found["tasks_twin_forgetting"] == pytest.approx(said.forgetting("max_minus_last"), abs=1e-6)
     assert found["tasks_twin_average"] == pytest.approx(said.average_accuracy, abs=1e-6)
     assert found["tasks_forgetting_gap"] == abs(found["tasks_forgetting"] - found["tasks_twin_forgetting"])
@@ -382,7 +382,7 @@ def test_a_linear_model_forgets_what_its_linearized_model_forgets():
         return nn.Linear(in_features, n_outputs)
 
     planned = with_tasks(linear, None)
-    found = ng.DiagnosisStudy.compute_cell(planned.cells()[0])["scalars"]
+    found = ng.studies.DiagnosisStudy.compute_cell(planned.cells()[0])["scalars"]
     assert found["tasks_gap"] == found["tasks_forgetting_gap"] == 0
     assert found["tasks_learning"] > 0.9
     assert found["tasks_forgetting"] > 0.1
@@ -391,7 +391,7 @@ def test_a_linear_model_forgets_what_its_linearized_model_forgets():
 @pytest.mark.usefixtures("rule_alone")
 def test_what_the_linearized_model_cannot_follow_is_not_asked():
     planned = with_tasks(normalized, {"optimizer": "adam", "learning_rate": 0.003, "steps": 5})
-    found = ng.DiagnosisStudy.compute_cell(planned.cells()[0])
+    found = ng.studies.DiagnosisStudy.compute_cell(planned.cells()[0])
     assert "batch statistics" in found["not_asked"]["tasks_gap"]
     assert found["scalars"]["tasks_forgetting"] >= 0
 

@@ -88,6 +88,8 @@ def tiny(**changes):
 
 def test_keywords_of_preset_are_those_it_names():
     parameters = [
-        p.name for p in inspect.signature(ng.BaseStudy.preset).parameters.values() if p.kind == p.KEYWORD_ONLY
+        p.name
+        for p in inspect.signature(ng.studies.BaseStudy.preset).parameters.values()
+        if p.kind == p.KEYWORD_ONLY
     ]
     assert set(parameters) == set(REPLACED)

@@ -10,7 +10,7 @@ from torch import nn
 import ntkgap as ng
 from tests.studies.factories import KINDS, fails_at_six, no_width, returns_nan, two_outputs
 
-STUDIES = [ng.OptimizationStudy, ng.UncertaintyStudy, ng.ContinualStudy, ng.DiagnosisStudy]
+STUDIES = [ng.OptimizationStudy, ng.UncertaintyStudy, ng.ContinualStudy, ng.studies.DiagnosisStudy]
 MLP = {"architecture": "mlp"}
 TINY = {
     "optimization": [

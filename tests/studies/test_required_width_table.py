@@ -21,7 +21,7 @@ compute = OptimizationStudy.compute_cell
 def test_a_cell_holds_what_the_bounds_ask_for_on_its_training_inputs():
     scalars = compute(copy.deepcopy(TINY))["scalars"]
     train, _ = ng.load_data(TINY["data"]["name"], 6, 7, 0, **TINY["data"]["options"])
-    expected = ng.required_width(train.x, depth=TINY["model"]["depth"])
+    expected = ng.theory.required_width(train.x, depth=TINY["model"]["depth"])
     assert len(expected.bounds) == len(BOUNDS)
     for bound in expected.bounds:
         assert scalars[width_scalar(bound.name)] == pytest.approx(bound.width, rel=EXACT), bound.name

@@ -8,7 +8,8 @@ import torch
 
 import ntkgap as ng
 from ntkgap.data import Dataset
-from ntkgap.kernels import as_matrix, empirical_ntk
+from ntkgap.kernels import empirical_ntk
+from ntkgap.linalg import as_matrix
 from ntkgap.studies.optimization import OptimizationStudy
 from ntkgap.studies.optimization.singular import singular_rows
 from tests.here import Here

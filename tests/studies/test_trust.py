@@ -18,7 +18,7 @@ TRAP = """
 from pathlib import Path
 Path(__file__).with_name("ran").touch()
 import ntkgap as ng
-class Study(ng.BaseStudy):
+class Study(ng.studies.BaseStudy):
     name = "trap"
 def build(width):
     raise SystemExit

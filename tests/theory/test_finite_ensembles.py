@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from ntkgap.errors import KernelError
-from ntkgap.theory import Gaussian, ensemble_errors, ensemble_floor
+from ntkgap.linalg import Gaussian
+from ntkgap.theory import ensemble_errors, ensemble_floor
 from tests.tolerances import EXACT
 
 

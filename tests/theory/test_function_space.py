@@ -136,7 +136,7 @@ def predict(case, loss, fraction, *, schedule=None, **settings):
     to_zero = "weight_decay" in settings and settings.get("decay_to") != "initial"
     if "batches" in settings:
         settings["batch_scale"] = "n/b" if summed or "divisor" in asked else 1
-    training = ng.train_in_function_space(
+    training = ng.theory.train_in_function_space(
         case.gram,
         case.start,
         case.y,
@@ -185,7 +185,7 @@ def test_the_closed_form_of_the_squared_loss_is_the_integration(case):
 def test_weight_decay_ends_at_ridge_regression(case):
     """min ½‖f − y‖² + ½λ‖θ‖² over a linear model: f = J θ with features J and offset f_0 − Jθ_0."""
     weight = 0.1 / case.rate  # a twentieth of the largest eigenvalue
-    training = ng.train_in_function_space(
+    training = ng.theory.train_in_function_space(
         case.gram,
         case.start,
         case.y,
@@ -220,9 +220,9 @@ def test_a_shared_kernel_is_its_kronecker_product(case, loss, batches, generator
         "batches": batches,
         "batch_scale": None if batches is None else 1,
     }
-    shared = ng.train_in_function_space(theta, draws[:, :, :N], case.y, **settings)
+    shared = ng.theory.train_in_function_space(theta, draws[:, :, :N], case.y, **settings)
     eye = torch.eye(C, dtype=torch.float64)
-    full = ng.train_in_function_space(torch.kron(theta, eye), draws[:, :, :N], case.y, **settings)
+    full = ng.theory.train_in_function_space(torch.kron(theta, eye), draws[:, :, :N], case.y, **settings)
     assert shared.losses.shape == (31, 2, 5)
     assert shared.outputs.shape == (3, 2, 5, N, C)
     torch.testing.assert_close(shared.losses, full.losses, rtol=EXACT, atol=EXACT)
@@ -238,9 +238,9 @@ def test_a_shared_kernel_is_its_kronecker_product(case, loss, batches, generator
 def test_draws_are_trained_each_by_itself(case, loss, generator):
     draws = torch.randn(3, N, C, dtype=torch.float64, generator=generator)
     settings = {"loss": loss, "learning_rate": 0.3 * case.rate, "steps": 20, "momentum": 0.5, "clip_norm": 1.0}
-    together = ng.train_in_function_space(case.gram, draws, case.y, **settings)
+    together = ng.theory.train_in_function_space(case.gram, draws, case.y, **settings)
     for i, draw in enumerate(draws):
-        alone = ng.train_in_function_space(case.gram, draw, case.y, **settings)
+        alone = ng.theory.train_in_function_space(case.gram, draw, case.y, **settings)
         torch.testing.assert_close(together.outputs[:, i], alone.outputs, rtol=EXACT, atol=EXACT)
         torch.testing.assert_close(together.losses[:, i], alone.losses, rtol=EXACT, atol=EXACT)
 
@@ -284,7 +284,7 @@ def test_rates_that_differ_by_layer_weight_the_layers_kernels(case):
         optimizer.zero_grad()
         F.cross_entropy(linearized(case.x), case.y, reduction="sum").backward()
         optimizer.step()
-    training = ng.train_in_function_space(
+    training = ng.theory.train_in_function_space(
         gram, case.start, case.y, loss="cross_entropy", learning_rate=rate, momentum=0.8, steps=20
     )
     torch.testing.assert_close(training.outputs[-1], linearized(case.x).detach(), rtol=0, atol=EXACT)
@@ -293,9 +293,9 @@ def test_rates_that_differ_by_layer_weight_the_layers_kernels(case):
 def test_a_callable_gets_targets_of_any_kind(case):
     """Class indices, as torch's own cross-entropy takes them, are the named loss."""
     settings = {"learning_rate": 0.3 * case.rate, "steps": 20, "batches": BATCHES[:20], "batch_scale": "n/b"}
-    named = ng.train_in_function_space(case.gram, case.start, case.y, loss="cross_entropy", **settings)
+    named = ng.theory.train_in_function_space(case.gram, case.start, case.y, loss="cross_entropy", **settings)
     summed = nn.CrossEntropyLoss(reduction="sum")
-    called = ng.train_in_function_space(case.gram, case.start, case.y.argmax(1), loss=summed, **settings)
+    called = ng.theory.train_in_function_space(case.gram, case.start, case.y.argmax(1), loss=summed, **settings)
     torch.testing.assert_close(called.outputs, named.outputs, rtol=EXACT, atol=EXACT)
     torch.testing.assert_close(called.losses, named.losses, rtol=EXACT, atol=EXACT)
 
@@ -322,7 +322,7 @@ def test_rounding_that_decides_is_said(recwarn):
 
     def end(dtype, steps):
         settings = {"learning_rate": 1.0, "momentum": 0.9, "steps": steps}
-        return ng.train_in_function_space(gram.to(dtype), start, targets, **settings).outputs[0]
+        return ng.theory.train_in_function_space(gram.to(dtype), start, targets, **settings).outputs[0]
 
     assert (end(torch.float16, 5) - end(torch.float64, 5)).abs().max() < 1e-2
     exact = end(torch.float64, 300)

@@ -23,7 +23,9 @@ Y = torch.eye(C, dtype=torch.float64)[torch.arange(N) % C]
 
 
 def train(gram=GRAM, outputs=F0, targets=Y, **changed):
-    return ng.train_in_function_space(gram, outputs, targets, **{"learning_rate": 0.01, "steps": 4} | changed)
+    return ng.theory.train_in_function_space(
+        gram, outputs, targets, **{"learning_rate": 0.01, "steps": 4} | changed
+    )
 
 
 def with_nan(values):
@@ -156,7 +158,7 @@ def test_divergence_is_said_with_its_step():
 
 def test_the_settings_of_an_optimizer():
     def settings_of(**chosen):
-        return ng.sgd_settings(torch.optim.SGD([nn.Parameter(torch.ones(2))], **chosen))
+        return ng.theory.sgd_settings(torch.optim.SGD([nn.Parameter(torch.ones(2))], **chosen))
 
     expected = {"learning_rate": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}
     assert settings_of(lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01) == expected
@@ -170,7 +172,7 @@ def test_the_settings_of_an_optimizer():
 @pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop, torch.optim.Adagrad])
 def test_optimizers_that_do_not_close_name_the_linearized_model(kind):
     with pytest.raises(KernelError, match=rf"{kind.__name__} is not torch.optim.SGD.*ntkgap\.linearize\(model\)"):
-        ng.sgd_settings(kind([nn.Parameter(torch.ones(2))], lr=0.1))
+        ng.theory.sgd_settings(kind([nn.Parameter(torch.ones(2))], lr=0.1))
 
 
 def test_optimizers_that_kernels_do_not_know_whole():
@@ -178,15 +180,15 @@ def test_optimizers_that_kernels_do_not_know_whole():
     for key, value in (("lr", 0.2), ("weight_decay", 0.1), ("momentum", 0.5)):
         groups = [{"params": [one]}, {"params": [two], key: value}]
         with pytest.raises(KernelError, match=f"{key} differs between.*linearize"):
-            ng.sgd_settings(torch.optim.SGD(groups, lr=0.1))
+            ng.theory.sgd_settings(torch.optim.SGD(groups, lr=0.1))
     used = torch.optim.SGD([one], lr=0.1, momentum=0.9)
     one.grad = torch.ones(2)
     used.step()
     with pytest.raises(KernelError, match="velocity from earlier steps"):
-        ng.sgd_settings(used)
+        ng.theory.sgd_settings(used)
     derived = type("Mine", (torch.optim.SGD,), {})
     with pytest.raises(KernelError, match=r"Mine is not torch\.optim\.SGD"):
-        ng.sgd_settings(derived([one], lr=0.1))
+        ng.theory.sgd_settings(derived([one], lr=0.1))
 
 
 ANYTHING = st.one_of(

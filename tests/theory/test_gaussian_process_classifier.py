@@ -43,7 +43,7 @@ def dense(gram, y, delta):
 def test_equals_dense_algebra(delta, soft, c):
     n = 7
     kernel, y = problem(n, c, soft=soft)
-    found = ng.GaussianProcessClassifier(kernel[:n, :n], y, delta)
+    found = ng.theory.GaussianProcessClassifier(kernel[:n, :n], y, delta)
     mode, evidence, curvature, prior = dense(kernel[:n, :n], y, delta)
     torch.testing.assert_close(found.mode, mode, rtol=ITERATED, atol=ITERATED)
     assert found.log_evidence == pytest.approx(evidence, rel=ITERATED)
@@ -69,7 +69,7 @@ def test_evidence_and_probabilities_are_near_those_of_sampling():
     f = torch.einsum("ij,sjc->sic", root, torch.randn(draws, n + k, c, dtype=torch.float64, generator=generator))
     weights = (y * f[:, :n].log_softmax(2)).sum((1, 2)).exp()
     truth = torch.einsum("s,skc->kc", weights, f[:, n:].softmax(2)) / weights.sum()
-    found = ng.GaussianProcessClassifier(kernel[:n, :n], y)
+    found = ng.theory.GaussianProcessClassifier(kernel[:n, :n], y)
     assert found.log_evidence == pytest.approx(math.log(float(weights.mean())), abs=0.05)
     said = found.predict(kernel[n:, :n], kernel[n:, n:])
     p = said.probabilities("monte_carlo", samples=20_000, generator=generator)
@@ -88,7 +88,7 @@ def test_it_is_the_laplace_approximation_of_a_linear_network():
     network = torch.nn.Linear(4, 3, bias=False).double()
     ng.train(network, data, learning_rate=0.1, steps=800, loss="cross_entropy", weight_decay=0.8)
     laplace = ng.LinearizedLaplace(network, data, prior_precision=0.8)
-    process = ng.GaussianProcessClassifier(x @ x.T, data.y, 0.8)
+    process = ng.theory.GaussianProcessClassifier(x @ x.T, data.y, 0.8)
     assert process.log_evidence == pytest.approx(laplace.log_evidence, rel=ITERATED)
     test = torch.randn(3, 4, dtype=torch.float64, generator=generator)
     found = process.predict(test @ x.T, test @ test.T)
@@ -100,7 +100,7 @@ def test_it_is_the_laplace_approximation_of_a_linear_network():
 
 def test_precision_of_the_greatest_evidence():
     kernel, y = problem(12, 3, seed=1)
-    found = ng.GaussianProcessClassifier(kernel[:12, :12], y).fit_evidence((1e-3, 1e3))
+    found = ng.theory.GaussianProcessClassifier(kernel[:12, :12], y).fit_evidence((1e-3, 1e3))
     inside = 1.01e-3 < found.prior_precision < 0.99e3
     assert found.at_edge != inside
     for factor in (0.7, 1.3):
@@ -110,7 +110,7 @@ def test_precision_of_the_greatest_evidence():
     x = torch.linspace(-1, 1, 12, dtype=torch.float64)[:, None]
     gram = torch.exp(-((x - x.T) ** 2) / 0.5) + 1e-8 * torch.eye(12, dtype=torch.float64)
     flips = torch.tensor([0, 0, 0, 1, 0, 0, 1, 1, 1, 0, 1, 1])
-    found = ng.GaussianProcessClassifier(gram, F.one_hot(flips, 2).double()).fit_evidence((1e-3, 1e3))
+    found = ng.theory.GaussianProcessClassifier(gram, F.one_hot(flips, 2).double()).fit_evidence((1e-3, 1e3))
     assert not found.at_edge
     for factor in (0.7, 1.3):
         assert found.at(factor * found.prior_precision).log_evidence < found.log_evidence
@@ -120,18 +120,18 @@ def test_bad_input_is_refused():
     kernel, y = problem()
     gram = kernel[:7, :7]
     for words, call in (
-        ("one-hot or probabilities", lambda: ng.GaussianProcessClassifier(gram, 2 * y)),
-        ("one-hot or probabilities", lambda: ng.GaussianProcessClassifier(gram, y[:, :1])),
-        ("prior_precision must be", lambda: ng.GaussianProcessClassifier(gram, y, 0.0)),
-        ("the targets must have shape", lambda: ng.GaussianProcessClassifier(gram, y[:5])),
-        ("symmetric", lambda: ng.GaussianProcessClassifier(gram + torch.triu(gram), y)),
-        ("not positive semidefinite", lambda: ng.GaussianProcessClassifier(-10 * gram, y)),
-        ("cross kernel", lambda: ng.GaussianProcessClassifier(gram, y).predict(gram[:, :5], gram)),
-        ("test points", lambda: ng.GaussianProcessClassifier(gram, y).predict(gram[:3], gram)),
-        ("bounds", lambda: ng.GaussianProcessClassifier(gram, y).fit_evidence((1.0, 1.0))),
+        ("one-hot or probabilities", lambda: ng.theory.GaussianProcessClassifier(gram, 2 * y)),
+        ("one-hot or probabilities", lambda: ng.theory.GaussianProcessClassifier(gram, y[:, :1])),
+        ("prior_precision must be", lambda: ng.theory.GaussianProcessClassifier(gram, y, 0.0)),
+        ("the targets must have shape", lambda: ng.theory.GaussianProcessClassifier(gram, y[:5])),
+        ("symmetric", lambda: ng.theory.GaussianProcessClassifier(gram + torch.triu(gram), y)),
+        ("not positive semidefinite", lambda: ng.theory.GaussianProcessClassifier(-10 * gram, y)),
+        ("cross kernel", lambda: ng.theory.GaussianProcessClassifier(gram, y).predict(gram[:, :5], gram)),
+        ("test points", lambda: ng.theory.GaussianProcessClassifier(gram, y).predict(gram[:3], gram)),
+        ("bounds", lambda: ng.theory.GaussianProcessClassifier(gram, y).fit_evidence((1.0, 1.0))),
         (
             "unknown method",
-            lambda: ng.GaussianProcessClassifier(gram, y).predict(gram, gram).probabilities("exact"),
+            lambda: ng.theory.GaussianProcessClassifier(gram, y).predict(gram, gram).probabilities("exact"),
         ),
     ):
         with pytest.raises(KernelError, match=words) as told:

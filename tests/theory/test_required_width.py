@@ -20,7 +20,7 @@ def widths(x, **options):
 
 def test_the_limit_is_the_infinite_width_kernel_of_the_shallow_net(generator):
     x = unit_vectors(7, 5, generator)
-    limit = ng.infinite_width(ng.ShallowNet(5, 8).double()).ntk(x)
+    limit = ng.infinite_width(ng.models.ShallowNet(5, 8).double()).ntk(x)
     torch.testing.assert_close(hidden_layer_limit(x), limit, rtol=EXACT, atol=EXACT)
 
 

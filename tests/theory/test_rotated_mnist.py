@@ -36,7 +36,7 @@ def test_four_training_times_at_infinite_width(monkeypatch, depth):
     spec.loader.exec_module(reference)
     matrices = torch.stack([reference.predicted(seed, depth=depth) for seed in range(3)])
     for scores, expected in zip(matrices.unbind(1), TABLE[depth], strict=True):
-        found = [ng.AccuracyMatrix(s) for s in scores]
+        found = [ng.continual.AccuracyMatrix(s) for s in scores]
         means = [
             sum(m.average_accuracy for m in found),
             sum(m.forgetting(reference.CONVENTION) for m in found),

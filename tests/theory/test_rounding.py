@@ -8,7 +8,7 @@ import torch
 
 import ntkgap as ng
 from ntkgap.errors import AccuracyWarning, KernelError
-from ntkgap.kernels import Evidence
+from ntkgap.linalg import Evidence
 from ntkgap.practice import natural_gradient_descent
 from ntkgap.theory import (
     GaussianProcess,

@@ -1,7 +1,9 @@
-"""Kernels of networks, their spectra, and distances between them."""
+"""Kernels of networks, and how far two of them are apart."""
 
-from ntkgap.kernels.distance import kernel_distance, relative_change, target_alignment
-from ntkgap.kernels.duplicates import describe_rows, duplicate_inputs, equal_rows, parallel_rows
+from typing import TYPE_CHECKING
+
+from ntkgap import names
+from ntkgap.kernels.distance import jacobian_change, kernel_distance, relative_change, target_alignment
 from ntkgap.kernels.empirical import (
     CrossOperator,
     Jacobian,
@@ -10,13 +12,11 @@ from ntkgap.kernels.empirical import (
     NTKOperator,
     RepeatedJacobian,
     RepeatedKernel,
-    as_matrix,
     empirical_ntk,
     empirical_ntk_to_file,
     jacobian,
     plan_ntk,
 )
-from ntkgap.kernels.evidence import Evidence, EvidenceMaximum
 from ntkgap.kernels.infinite import (
     EstimatedKernels,
     InfiniteWidth,
@@ -27,14 +27,10 @@ from ntkgap.kernels.infinite import (
     infinite_width_monte_carlo,
     monte_carlo_kernel,
 )
-from ntkgap.kernels.sequential_posterior import SequentialPosterior
-from ntkgap.kernels.spectrum import Spectrum, spectrum
 
 __all__ = [
     "CrossOperator",
     "EstimatedKernels",
-    "Evidence",
-    "EvidenceMaximum",
     "InfiniteWidth",
     "InfiniteWidthKernels",
     "Jacobian",
@@ -45,22 +41,18 @@ __all__ = [
     "NTKOperator",
     "RepeatedJacobian",
     "RepeatedKernel",
-    "SequentialPosterior",
-    "Spectrum",
-    "as_matrix",
-    "describe_rows",
-    "duplicate_inputs",
     "empirical_ntk",
     "empirical_ntk_to_file",
-    "equal_rows",
     "infinite_width",
     "infinite_width_monte_carlo",
     "jacobian",
+    "jacobian_change",
     "kernel_distance",
     "monte_carlo_kernel",
-    "parallel_rows",
     "plan_ntk",
     "relative_change",
-    "spectrum",
     "target_alignment",
 ]
+
+if not TYPE_CHECKING:  # type checkers are to see the names that are here
+    __getattr__ = names.moved_out_of("kernels")

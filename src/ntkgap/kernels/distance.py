@@ -1,4 +1,6 @@
-"""How far two kernels are apart, and how well a kernel fits the targets."""
+"""How far two kernels or Jacobians are apart, and how well a kernel fits the targets."""
+
+import math
 
 import torch
 from torch import Tensor
@@ -44,7 +46,7 @@ def relative_change(kernel: Tensor, reference: Tensor) -> float:
         KernelError: if the shapes differ.
 
     Example:
-        >>> ng.relative_change(1.5 * torch.eye(2), torch.eye(2))
+        >>> ng.kernels.relative_change(1.5 * torch.eye(2), torch.eye(2))
         0.5
     """
     _check_pair(kernel, reference)
@@ -63,7 +65,7 @@ def target_alignment(gram: Tensor, y: Tensor) -> float:
 
     Example:
         >>> y = torch.tensor([[1.0], [-1.0]])
-        >>> ng.target_alignment(y @ y.T, y)
+        >>> ng.kernels.target_alignment(y @ y.T, y)
         1.0
     """
     v = y.reshape(-1).to(gram.dtype)
@@ -72,3 +74,20 @@ def target_alignment(gram: Tensor, y: Tensor) -> float:
             f"targets of shape {tuple(y.shape)} need a Gram matrix of {len(v)} rows, got shape {tuple(gram.shape)}"
         )
     return float(v @ gram @ v / (torch.linalg.vector_norm(gram) * v.square().sum()))
+
+
+def jacobian_change(gram: Tensor, cross_gram: Tensor, initial_gram: Tensor) -> float:
+    r"""Spectral norm :math:`\lVert J(\theta) - J(\theta_0) \rVert_2` from three Gram matrices.
+
+    .. math:: \lVert J - J_0 \rVert_2^2 = \lambda_{\max}(J J^\top + J_0 J_0^\top - J J_0^\top - J_0 J^\top)
+
+    The subtraction cancels: with float64 Gram matrices the result is reliable down to about
+    √(nε) ≈ 1e-7 of ‖J_0‖₂, far below any change that matters here; float32 would not do.
+
+    Args:
+        gram: J Jᵀ, [nC, nC], float64.
+        cross_gram: J J_0ᵀ, [nC, nC].
+        initial_gram: J_0 J_0ᵀ, [nC, nC].
+    """
+    difference = gram + initial_gram - cross_gram - cross_gram.T
+    return math.sqrt(max(0.0, torch.linalg.eigvalsh(difference)[-1].item()))

@@ -6,8 +6,8 @@ from ntkgap.models.layers import Initialization, NTKConv2d, NTKLinear, ScaledCon
 from ntkgap.models.learning_rates import learning_rate_factor, parameter_groups
 from ntkgap.models.mlp import MLP
 from ntkgap.models.nonlinearities import NONLINEARITIES, make_nonlinearity
+from ntkgap.models.output_scale import Antisymmetric, Scaled
 from ntkgap.models.parametrizations import PARAMETRIZATIONS, LayerFactory
-from ntkgap.models.scales import Antisymmetric, Scaled
 from ntkgap.models.shallow import ShallowNet
 from ntkgap.models.size import ModelSize, describe
 from ntkgap.models.transformer import Transformer

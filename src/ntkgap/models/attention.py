@@ -39,7 +39,7 @@ class SelfAttention(nn.Module):
             divide the width.
 
     Example:
-        >>> ng.SelfAttention(width=8, heads=2)(torch.zeros(1, 5, 8)).shape
+        >>> ng.models.SelfAttention(width=8, heads=2)(torch.zeros(1, 5, 8)).shape
         torch.Size([1, 5, 8])
     """
 

@@ -5,12 +5,12 @@ from torch import Generator, nn
 from ntkgap.errors import ModelError
 from ntkgap.models.checks import check_choice, check_positive_integers
 from ntkgap.models.image_readout import image_readout
-from ntkgap.models.inputs import ImageInput
+from ntkgap.models.input_checks import ImageInput
 from ntkgap.models.layers import pair
 from ntkgap.models.nonlinearities import make_nonlinearity
 from ntkgap.models.normalization import NORMALIZATIONS, activation
+from ntkgap.models.output_scale import Network, scaled_parametrization
 from ntkgap.models.parametrizations import LayerFactory
-from ntkgap.models.scales import Network, scaled_parametrization
 
 STAGE_POOLINGS = {"average": nn.AvgPool2d, "max": nn.MaxPool2d}
 
@@ -114,7 +114,7 @@ class VGG(Network):
             images of the right layout and size.
 
     Example:
-        >>> net = ng.VGG(in_channels=3, out_features=10, width=4, depth=2)
+        >>> net = ng.models.VGG(in_channels=3, out_features=10, width=4, depth=2)
         >>> net(torch.zeros(2, 3, 8, 8)).shape
         torch.Size([2, 10])
     """

@@ -25,7 +25,7 @@ class Initialization:
     Example:
         >>> net = nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 1))
         >>> _ = nn.init.normal_(net[0].weight, std=0.3), nn.init.zeros_(net[0].bias)
-        >>> start = ng.Initialization(weight_scale=1.0, weight_std=0.3)
+        >>> start = ng.models.Initialization(weight_scale=1.0, weight_std=0.3)
         >>> limit = ng.infinite_width(net, initializations={"0": start})
         >>> limit.nngp(torch.eye(4)).shape
         torch.Size([4, 4])

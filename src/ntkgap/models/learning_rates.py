@@ -6,7 +6,7 @@ from torch import nn
 
 from ntkgap.errors import ModelError
 from ntkgap.models.checks import check_choice
-from ntkgap.models.scales import Scaled, check_positive
+from ntkgap.models.output_scale import Scaled, check_positive
 
 OPTIMIZERS = ("gd", "sgd", "adam")
 

@@ -3,10 +3,10 @@
 from torch import Generator, nn
 
 from ntkgap.models.checks import check_positive_integers
-from ntkgap.models.inputs import Flatten
+from ntkgap.models.input_checks import Flatten
 from ntkgap.models.nonlinearities import make_nonlinearity
+from ntkgap.models.output_scale import Network, scaled_parametrization
 from ntkgap.models.parametrizations import LayerFactory
-from ntkgap.models.scales import Network, scaled_parametrization
 
 
 class MLP(Network):

@@ -7,7 +7,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from ntkgap.models.checks import check_positive_integers
-from ntkgap.models.inputs import Flatten
+from ntkgap.models.input_checks import Flatten
 from ntkgap.models.layers import Initialization, NTKLinear
 from ntkgap.models.nonlinearities import make_nonlinearity
 
@@ -57,7 +57,7 @@ class ShallowNet(nn.Module):
             example does not have in_features entries.
 
     Example:
-        >>> net = ng.ShallowNet(in_features=8, width=256, nonlinearity="erf")
+        >>> net = ng.models.ShallowNet(in_features=8, width=256, nonlinearity="erf")
         >>> net(torch.zeros(3, 8)).shape
         torch.Size([3, 1])
     """

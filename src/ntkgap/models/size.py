@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from ntkgap.errors import ModelError
-from ntkgap.models.scales import Antisymmetric, Scaled
+from ntkgap.models.output_scale import Antisymmetric, Scaled
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def describe(model: nn.Module) -> ModelSize:
         ModelError: if the model has no trainable parameters.
 
     Example:
-        >>> size = ng.describe(ng.MLP(64, 10, width=128, depth=3))
+        >>> size = ng.models.describe(ng.MLP(64, 10, width=128, depth=3))
         >>> size.parameters, size.depth
         (42240, 3)
     """

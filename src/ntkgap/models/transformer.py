@@ -4,10 +4,10 @@ from torch import Generator, Tensor, nn
 
 from ntkgap.models.attention import SelfAttention
 from ntkgap.models.checks import check_positive_integers
-from ntkgap.models.inputs import ImageInput, MeanOverTokens, TokenInput
+from ntkgap.models.input_checks import ImageInput, MeanOverTokens, TokenInput
 from ntkgap.models.nonlinearities import make_nonlinearity
+from ntkgap.models.output_scale import Network, scaled_parametrization
 from ntkgap.models.parametrizations import LayerFactory
-from ntkgap.models.scales import Network, scaled_parametrization
 
 
 class PatchEmbedding(nn.Module):

@@ -4,10 +4,10 @@ from torch import Generator, Tensor, nn
 
 from ntkgap.models.checks import check_choice, check_positive_integers
 from ntkgap.models.image_readout import image_readout
-from ntkgap.models.inputs import ImageInput
+from ntkgap.models.input_checks import ImageInput
 from ntkgap.models.normalization import NORMALIZATIONS, activation
+from ntkgap.models.output_scale import Network, scaled_parametrization
 from ntkgap.models.parametrizations import LayerFactory
-from ntkgap.models.scales import Network, scaled_parametrization
 
 
 class PreactivationBlock(nn.Module):

@@ -1,25 +1,47 @@
-"""What finite networks do: training, and how far it takes them from their linearization."""
+"""What finite networks do: training, and how far it takes them from their linearization.
 
+``training``, ``optimizers``, ``laplace``, ``bandits``, ``continual`` and ``monitor`` are packages of their own;
+the names of the first three are repeated here.
+"""
+
+from typing import TYPE_CHECKING
+
+from ntkgap import names
 from ntkgap.practice.calibration import (
     Calibration,
     ClassCalibration,
     calibration,
     classification_calibration,
 )
-from ntkgap.practice.class_evidence import PrecisionMaximum
-from ntkgap.practice.coordinates import CoordinateCheck, coordinate_check
-from ntkgap.practice.curves import TrainingCurve
-from ntkgap.practice.ensembles import TrainedEnsemble, train_ensemble
-from ntkgap.practice.jacobian_drift import jacobian_change
-from ntkgap.practice.jacobian_search import JacobianSearch, search_jacobian_change
-from ntkgap.practice.kronecker import kfac_descent
-from ntkgap.practice.laplace import LinearizedLaplace
-from ntkgap.practice.laplace_prediction import LaplacePrediction
-from ntkgap.practice.linearized import linearize
-from ntkgap.practice.natural_gradient import NaturalGradientCurve, natural_gradient_descent
-from ntkgap.practice.online_laplace import HyperparameterChoice, OnlineLaplace, online_laplace
-from ntkgap.practice.training import train
-from ntkgap.practice.tuning import LogarithmicGrid, Trial, Tuning, final_loss, mean_loss, tune
+from ntkgap.practice.laplace import (
+    HyperparameterChoice,
+    LaplacePrediction,
+    LinearizedLaplace,
+    OnlineLaplace,
+    online_laplace,
+)
+from ntkgap.practice.optimizers import (
+    JacobianSearch,
+    NaturalGradientCurve,
+    kfac_descent,
+    natural_gradient_descent,
+    search_jacobian_change,
+)
+from ntkgap.practice.training import (
+    CoordinateCheck,
+    LogarithmicGrid,
+    TrainedEnsemble,
+    TrainingCurve,
+    Trial,
+    Tuning,
+    coordinate_check,
+    final_loss,
+    linearize,
+    mean_loss,
+    train,
+    train_ensemble,
+    tune,
+)
 
 __all__ = [
     "Calibration",
@@ -32,7 +54,6 @@ __all__ = [
     "LogarithmicGrid",
     "NaturalGradientCurve",
     "OnlineLaplace",
-    "PrecisionMaximum",
     "TrainedEnsemble",
     "TrainingCurve",
     "Trial",
@@ -41,7 +62,6 @@ __all__ = [
     "classification_calibration",
     "coordinate_check",
     "final_loss",
-    "jacobian_change",
     "kfac_descent",
     "linearize",
     "mean_loss",
@@ -52,3 +72,6 @@ __all__ = [
     "train_ensemble",
     "tune",
 ]
+
+if not TYPE_CHECKING:  # type checkers are to see the names that are here
+    __getattr__ = names.moved_out_of("practice")

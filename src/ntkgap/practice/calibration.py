@@ -75,7 +75,7 @@ def calibration(
             not between 0 and 1.
 
     Example:
-        >>> found = ng.calibration(mean=[0.0, 0.0, 0.0], std=1.0, targets=[0.5, -1.0, 3.0])
+        >>> found = ng.practice.calibration(mean=[0.0, 0.0, 0.0], std=1.0, targets=[0.5, -1.0, 3.0])
         >>> round(found.coverage, 2), round(found.rmse, 2)
         (0.67, 1.85)
     """
@@ -120,7 +120,7 @@ def classification_calibration(
         DataError: if a shape, probability, label or the number of bins is out of range.
 
     Example:
-        >>> found = ng.classification_calibration([[0.9, 0.1], [0.3, 0.7]], [0, 1])
+        >>> found = ng.practice.classification_calibration([[0.9, 0.1], [0.3, 0.7]], [0, 1])
         >>> round(found.nll, 3), round(found.brier, 3)
         (0.231, 0.1)
     """

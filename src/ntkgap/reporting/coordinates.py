@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from ntkgap.practice.coordinates import OUTPUT, CoordinateCheck, Exponent
+from ntkgap.practice.training.coordinate_check import OUTPUT, CoordinateCheck, Exponent
 from ntkgap.reporting.figures import log_axis, panels
 from ntkgap.reporting.ranges import seed_range
 from ntkgap.reporting.style import LIMIT

@@ -72,7 +72,7 @@ class BaseStudy(Checked, ABC):
         >>> sorted(ng.OptimizationStudy.presets())
         ['paper', 'quick', 'smoke', 'standard', 'thorough']
         >>> study = ng.OptimizationStudy.preset("smoke", widths=[8, 16], seeds=2)
-        >>> study.cells()[0]["width"], isinstance(study, ng.BaseStudy)
+        >>> study.cells()[0]["width"], isinstance(study, ng.studies.BaseStudy)
         (8, True)
     """
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ntkgap.sweep.sources import fingerprint
+from ntkgap.sweep.user_files import fingerprint
 
 # What Python adds to a class by itself, and where and when it was defined: of no effect on what it does.
 NOT_CODE = {

@@ -27,7 +27,7 @@ from torch.nn.parameter import is_lazy
 from ntkgap.data import Dataset
 from ntkgap.errors import StudyError
 from ntkgap.studies.code_hash import code_hash, is_installed
-from ntkgap.sweep.sources import describe_error, fingerprint, load_file
+from ntkgap.sweep.user_files import describe_error, fingerprint, load_file
 
 Parcel = dict[str, str]
 """What makes a factory known to another process: ``{"source": "/folder/file.py:build"}`` or ``{"pickle": …}``."""

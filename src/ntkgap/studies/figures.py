@@ -21,7 +21,7 @@ class WidthFigure:
 
     Example:
         >>> lines = (("theory", "m^(−1/2)"),)
-        >>> figure = ng.WidthFigure("gap", "Gap", "A gap over width.", "gap", measured="gap", references=lines)
+        >>> figure = ng.studies.WidthFigure("gap", "Gap", "A gap.", "gap", measured="gap", references=lines)
         >>> figure.references
         (('theory', 'm^(−1/2)'),)
     """
@@ -50,7 +50,7 @@ class Table:
         rows: one text a column, the first names the row.
 
     Example:
-        >>> table = ng.Table("sizes", "Sizes", "Parameters.", ("network", "parameters"), (("MLP", "1000"),))
+        >>> table = ng.studies.Table("sizes", "Sizes", "Weights.", ("network", "parameters"), (("MLP", "1000"),))
         >>> table.columns
         ('network', 'parameters')
     """
@@ -85,7 +85,7 @@ class CurveFigure:
             hold every step.
 
     Example:
-        >>> figure = ng.CurveFigure("loss", "Loss", "The loss over training.", "step", "loss", measured="losses")
+        >>> figure = ng.studies.CurveFigure("loss", "Loss", "The loss.", "step", "loss", measured="losses")
         >>> figure.log_y
         True
     """

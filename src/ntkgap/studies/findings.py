@@ -20,7 +20,7 @@ class Findings:
         not_asked: reasons by scalar: why the theory is not asked about it for this network. Such a scalar is NaN.
 
     Example:
-        >>> findings = ng.Findings()
+        >>> findings = ng.studies.Findings()
         >>> findings.scalars["gap"] = 0.1
         >>> findings.leave_out("no infinite-width kernel", "limit_distance")
         >>> findings.not_asked

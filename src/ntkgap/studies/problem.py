@@ -35,7 +35,7 @@ class BaseProblem(Spec, ABC):
         variations: what is varied besides, at a fixed width.
 
     Example:
-        >>> class Problem(ng.BaseProblem):
+        >>> class Problem(ng.studies.BaseProblem):
         ...     def describe(self):
         ...         return f"{self.data.n_train} examples of {self.data.name}."
         ...     def example(self, seed):

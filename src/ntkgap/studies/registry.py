@@ -11,7 +11,7 @@ from ntkgap.studies.continual import ContinualStudy
 from ntkgap.studies.diagnosis import DiagnosisStudy
 from ntkgap.studies.optimization import OptimizationStudy
 from ntkgap.studies.uncertainty import UncertaintyStudy
-from ntkgap.sweep.sources import describe_error, load_file
+from ntkgap.sweep.user_files import describe_error, load_file
 
 # Of packages, in their ``[project.entry-points."ntkgap.studies"]``.
 GROUP = "ntkgap.studies"
@@ -40,7 +40,7 @@ def find_study(name: str) -> type[BaseStudy]:
         StudyError: if there is none, it cannot be loaded, or another study has its name.
 
     Example:
-        >>> ng.find_study("optimization") is ng.OptimizationStudy
+        >>> ng.studies.find_study("optimization") is ng.OptimizationStudy
         True
     """
     if ":" not in name:
@@ -108,7 +108,7 @@ def _at(place: str) -> type[BaseStudy]:
 def _checked(found: object, place: str) -> type[BaseStudy]:
     if not (isinstance(found, type) and issubclass(found, BaseStudy)):
         what = "nothing" if found is None else type(found).__name__
-        raise StudyError(f"{place} is no study but {what}; a study is a subclass of ntkgap.BaseStudy")
+        raise StudyError(f"{place} is no study but {what}; a study is a subclass of ng.studies.BaseStudy")
     if not isinstance(getattr(found, "name", None), str) or not found.name.isidentifier():
         raise StudyError(f"the study {place} needs a name, one word: name: ClassVar[str] = 'mine'")
     return found

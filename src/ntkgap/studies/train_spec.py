@@ -13,8 +13,8 @@ from ntkgap.data import Dataset
 from ntkgap.errors import StudyError
 from ntkgap.models import learning_rate_factor
 from ntkgap.practice import train
-from ntkgap.practice.optimizers import is_adaptive
-from ntkgap.practice.schedules import is_of_steps
+from ntkgap.practice.training.optimizer_choice import is_adaptive
+from ntkgap.practice.training.schedules import is_of_steps
 from ntkgap.studies.factories import known_factory
 from ntkgap.studies.faults import faults
 from ntkgap.studies.model import OwnCode

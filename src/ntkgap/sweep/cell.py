@@ -12,8 +12,8 @@ from typing import Any
 
 from ntkgap.errors import NtkgapError, StudyError
 from ntkgap.sweep.files import is_there, write_json
-from ntkgap.sweep.sources import load_file
 from ntkgap.sweep.study import Cell, Supplies
+from ntkgap.sweep.user_files import load_file
 
 RESULT, FAILURE = "result.json", "failure.json"
 

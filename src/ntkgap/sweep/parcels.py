@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ntkgap.errors import StudyError
-from ntkgap.sweep.sources import source_files
 from ntkgap.sweep.study import WHERE, Cell, Supplies
+from ntkgap.sweep.user_files import source_files
 
 FILES = "files"
 """Key of supplies under which a study lists files of the user's: folder -> paths in it. Cells name the folder."""

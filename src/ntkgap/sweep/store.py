@@ -27,8 +27,8 @@ from ntkgap.sweep.configurations import (
     read_configuration,
     write_configuration,
 )
+from ntkgap.sweep.file_contents import fault_of_cell, fault_of_meta
 from ntkgap.sweep.files import write_json
-from ntkgap.sweep.shapes import fault_of_cell, fault_of_meta
 from ntkgap.sweep.stored import REMEDY, StoredCell, read_checked, unreadable, writing_to
 from ntkgap.sweep.study import Cell, Study, identity
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from ntkgap.errors import StoreError, reason
 from ntkgap.sweep.cell import FAILURE, RESULT, outcome
+from ntkgap.sweep.file_contents import fault_of_failure, fault_of_result
 from ntkgap.sweep.files import number, read_bytes, read_json
-from ntkgap.sweep.shapes import fault_of_failure, fault_of_result
 from ntkgap.sweep.study import Cell, Result
 
 # How ``compute_cell`` ends a result.

@@ -1,24 +1,19 @@
 """What the kernel regime predicts, computed from Gram matrices alone."""
 
-import warnings
-from typing import Any
+from typing import TYPE_CHECKING
 
+from ntkgap import names
 from ntkgap.theory.block_triangular import forgotten_residuals, joint_duals, sequential_duals
 from ntkgap.theory.descent import sgd_settings
-from ntkgap.theory.ensembles import InfiniteEnsemble, RandomizedPriorEnsemble
 from ntkgap.theory.exploration import ConstantExploration, InfiniteWidthExploration, ZhouExploration
-from ntkgap.theory.finite_ensembles import (
-    EnsembleErrors,
-    ensemble_errors,
-    ensemble_floor,
-    ensemble_moments,
-)
+from ntkgap.theory.finite_ensembles import EnsembleErrors, ensemble_errors, ensemble_floor, ensemble_moments
 from ntkgap.theory.function_space import FunctionSpaceTraining, train_in_function_space
-from ntkgap.theory.gaussian import Gaussian
 from ntkgap.theory.gaussian_process import GaussianProcess
 from ntkgap.theory.gaussian_process_classifier import ClassPosterior, GaussianProcessClassifier
-from ntkgap.theory.modes import KernelModes
-from ntkgap.theory.natural_gradient import (
+from ntkgap.theory.infinite_ensembles import InfiniteEnsemble, RandomizedPriorEnsemble
+from ntkgap.theory.kernel_dynamics import KernelDynamics, critical_learning_rate
+from ntkgap.theory.kernel_modes import KernelModes
+from ntkgap.theory.natural_gradient_rates import (
     STABILITY_LIMIT,
     guaranteed_decay,
     largest_learning_rate,
@@ -29,9 +24,6 @@ from ntkgap.theory.natural_gradient import (
 from ntkgap.theory.orthogonal import forgetting_by_overlap, project_out, task_overlap
 from ntkgap.theory.required_width import RequiredWidth, WidthBound, hidden_layer_limit, required_width
 from ntkgap.theory.sequential import AppliedKernel, SequentialRegression
-from ntkgap.theory.solves import PositiveFactor, positive_factor
-from ntkgap.theory.training import KernelDynamics, critical_learning_rate
-from ntkgap.theory.wasserstein import gaussian_wasserstein
 
 __all__ = [
     "STABILITY_LIMIT",
@@ -40,14 +32,12 @@ __all__ = [
     "ConstantExploration",
     "EnsembleErrors",
     "FunctionSpaceTraining",
-    "Gaussian",
     "GaussianProcess",
     "GaussianProcessClassifier",
     "InfiniteEnsemble",
     "InfiniteWidthExploration",
     "KernelDynamics",
     "KernelModes",
-    "PositiveFactor",
     "RandomizedPriorEnsemble",
     "RequiredWidth",
     "SequentialRegression",
@@ -59,13 +49,11 @@ __all__ = [
     "ensemble_moments",
     "forgetting_by_overlap",
     "forgotten_residuals",
-    "gaussian_wasserstein",
     "guaranteed_decay",
     "hidden_layer_limit",
     "joint_duals",
     "largest_learning_rate",
     "linearized_decay",
-    "positive_factor",
     "project_out",
     "required_width",
     "sequential_duals",
@@ -76,11 +64,5 @@ __all__ = [
     "train_in_function_space",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name == "linearised_decay":
-        warnings.warn(
-            "linearised_decay is now linearized_decay; the old name will go", DeprecationWarning, stacklevel=2
-        )
-        return linearized_decay
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # type checkers are to see the names that are here
+    __getattr__ = names.moved_out_of("theory")

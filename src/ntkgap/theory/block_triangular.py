@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import KernelError
-from ntkgap.kernels.rounding import check_solve
-from ntkgap.theory.matrices import array, gram_matrix
-from ntkgap.theory.modes import STOP_EARLIER, Decay, KernelModes
-from ntkgap.theory.solves import positive_factor
+from ntkgap.linalg.matrices import array, gram_matrix
+from ntkgap.linalg.rounding import check_solve
+from ntkgap.linalg.solves import positive_factor
+from ntkgap.theory.kernel_modes import STOP_EARLIER, Decay, KernelModes
 
 ALL_TASKS = "the kernel of all tasks"
 
@@ -40,7 +40,7 @@ def sequential_duals(gram: Tensor, sizes: Sequence[int], residual: Tensor, decay
 
     Example:
         >>> kernel = torch.eye(3, dtype=torch.float64) + 0.5
-        >>> duals = ng.sequential_duals(kernel, [2, 1], torch.ones(3, 1, dtype=torch.float64))
+        >>> duals = ng.continual.sequential_duals(kernel, [2, 1], torch.ones(3, 1, dtype=torch.float64))
         >>> duals.shape
         torch.Size([3, 1])
     """

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import KernelError
+from ntkgap.linalg.matrices import indices
 from ntkgap.one_line import one_line
-from ntkgap.theory.matrices import indices
 
 DecayTo = Literal["zero", "initial"]
 BatchScale = Literal["n/b"] | float
@@ -175,7 +175,7 @@ def sgd_settings(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
 
     Example:
         >>> net = nn.Linear(3, 1)
-        >>> ng.sgd_settings(torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9))
+        >>> ng.theory.sgd_settings(torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9))
         {'learning_rate': 0.1, 'momentum': 0.9, 'nesterov': False, 'weight_decay': 0.0}
     """
     linearized = "train the linearized model with it instead, ntkgap.linearize(model)"

@@ -6,9 +6,8 @@ import torch
 from torch import Generator, Tensor
 
 from ntkgap.errors import KernelError
+from ntkgap.linalg.gaussian import Gaussian, gaussian_wasserstein
 from ntkgap.one_line import one_line
-from ntkgap.theory.gaussian import Gaussian
-from ntkgap.theory.wasserstein import gaussian_wasserstein
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import KernelError
-from ntkgap.kernels.rounding import TOLERANCE, change_of_targets, check_solve
+from ntkgap.linalg.rounding import TOLERANCE, change_of_targets, check_solve
 from ntkgap.one_line import one_line
 from ntkgap.theory.course import Course
 from ntkgap.theory.descent import (
@@ -23,7 +23,7 @@ from ntkgap.theory.descent import (
     is_number,
     rate_of_each_step,
 )
-from ntkgap.theory.modes import STOP_EARLIER
+from ntkgap.theory.kernel_modes import STOP_EARLIER
 from ntkgap.theory.output_kernels import OutputKernel
 from ntkgap.theory.output_losses import Loss, OutputLoss
 
@@ -44,7 +44,8 @@ class FunctionSpaceTraining:
 
     Example:
         >>> gram, start, y = torch.eye(3), torch.zeros(3, 1), torch.ones(3, 1)
-        >>> training = ng.train_in_function_space(gram, start, y, learning_rate=0.5, steps=2, observe_at=[1, 2])
+        >>> train = ng.theory.train_in_function_space
+        >>> training = train(gram, start, y, learning_rate=0.5, steps=2, observe_at=[1, 2])
         >>> training.losses.tolist()
         [1.5, 0.375, 0.09375]
         >>> training.predict(torch.ones(1, 3), torch.zeros(1, 1))[:, 0, 0].tolist()
@@ -152,7 +153,7 @@ def train_in_function_space(
 
         kernels = ng.infinite_width(net).kernels(x)              # Σ and Θ, [n, n]
         draws = torch.linalg.cholesky(kernels.nngp) @ torch.randn(10, n, C, dtype=torch.float64)
-        training = ng.train_in_function_space(
+        training = ng.theory.train_in_function_space(
             kernels.ntk, draws, one_hot, loss="cross_entropy", divisor=n, learning_rate=0.5, steps=200
         )
         training.losses                                          # [201, 10]
@@ -195,8 +196,8 @@ def train_in_function_space(
         >>> train, _ = ng.load_data("digits", n_train=10, n_test=5)
         >>> net = ng.MLP(64, 10, 32, 1).double()
         >>> kernel = ng.as_matrix(ng.empirical_ntk(net, train.x.double()))
-        >>> outputs, rate = net(train.x.double()).detach(), 0.1 * ng.critical_learning_rate(kernel)
-        >>> training = ng.train_in_function_space(
+        >>> outputs, rate = net(train.x.double()).detach(), 0.1 * ng.theory.critical_learning_rate(kernel)
+        >>> training = ng.theory.train_in_function_space(
         ...     kernel, outputs, train.y, loss="cross_entropy", learning_rate=rate, momentum=0.9, steps=30
         ... )
         >>> training.losses.shape

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import KernelError
-from ntkgap.kernels.rounding import check_solve
+from ntkgap.linalg.gaussian import Gaussian, as_covariance
+from ntkgap.linalg.matrices import array, coarsest, coarsest_type, gram_matrix
+from ntkgap.linalg.rounding import check_solve
+from ntkgap.linalg.solves import PositiveFactor, positive_factor
 from ntkgap.one_line import line_of
-from ntkgap.theory.gaussian import Gaussian, as_covariance
-from ntkgap.theory.matrices import array, coarsest, coarsest_type, gram_matrix
-from ntkgap.theory.solves import PositiveFactor, positive_factor
 
 PRIOR = "the prior's Gram matrix"
 NOISE_REMEDY = "raise noise_variance"

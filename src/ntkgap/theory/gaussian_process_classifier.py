@@ -9,11 +9,11 @@ from scipy.optimize import minimize_scalar
 from torch import Generator, Tensor
 
 from ntkgap.errors import KernelError
-from ntkgap.kernels.class_probabilities import class_probabilities
-from ntkgap.kernels.evidence import Range
-from ntkgap.kernels.likelihoods import are_probabilities
+from ntkgap.linalg.class_probabilities import class_probabilities
+from ntkgap.linalg.evidence import Range
+from ntkgap.linalg.likelihoods import are_probabilities
+from ntkgap.linalg.matrices import array, gram_matrix
 from ntkgap.one_line import line_of, one_line
-from ntkgap.theory.matrices import array, gram_matrix
 
 MAX_STEPS = 100
 
@@ -81,7 +81,7 @@ class GaussianProcessClassifier:
     Example:
         >>> x = torch.tensor([[-1.0, 0.2], [-0.8, -0.3], [1.0, 0.1], [0.9, -0.2]], dtype=torch.float64)
         >>> y = torch.eye(2, dtype=torch.float64)[[0, 0, 1, 1]]
-        >>> posterior = ng.GaussianProcessClassifier(x @ x.T + 1, y).fit_evidence()
+        >>> posterior = ng.theory.GaussianProcessClassifier(x @ x.T + 1, y).fit_evidence()
         >>> new = torch.tensor([[2.0, 0.0]], dtype=torch.float64)
         >>> predicted = posterior.predict(new @ x.T + 1, new @ new.T + 1)
         >>> int(predicted.probabilities("probit").argmax())

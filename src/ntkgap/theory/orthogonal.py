@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import KernelError
-from ntkgap.theory.matrices import array, gram_matrix, indices
-from ntkgap.theory.modes import KernelModes
+from ntkgap.linalg.matrices import array, gram_matrix, indices
+from ntkgap.theory.kernel_modes import KernelModes
 
 
 def project_out(kernel: Tensor, stored: Tensor | Sequence[int]) -> Tensor:
@@ -71,7 +71,7 @@ def task_overlap(grams: list[list[Tensor]]) -> Tensor:
 
     Example:
         >>> own, shared = torch.eye(2), torch.zeros(2, 2)
-        >>> ng.task_overlap([[own, shared], [shared, own]]).tolist()
+        >>> ng.continual.task_overlap([[own, shared], [shared, own]]).tolist()
         [[1.0, 0.0], [0.0, 1.0]]
     """
     if not grams or any(len(row) != len(grams) for row in grams):

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ntkgap.errors import KernelError
+from ntkgap.linalg.matrices import array, gram_matrix
 from ntkgap.one_line import one_line
-from ntkgap.theory.matrices import array, gram_matrix
 
 
 @dataclass(frozen=True)

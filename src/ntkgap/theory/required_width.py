@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import DataError, KernelError
-from ntkgap.kernels.duplicates import describe_rows, duplicate_inputs
-from ntkgap.kernels.spectrum import spectrum
+from ntkgap.linalg.duplicates import describe_rows, duplicate_inputs
+from ntkgap.linalg.spectrum import spectrum
 from ntkgap.one_line import one_line
 from ntkgap.theory.width_bounds import BOUNDS, Problem
 
@@ -94,7 +94,7 @@ def required_width(x: Tensor, *, nu: float = 1.0, delta: float = 0.1, depth: int
 
     Example:
         >>> train, _ = ng.load_data("digits", n_train=16, n_test=4)
-        >>> bounds = ng.required_width(train.x)
+        >>> bounds = ng.theory.required_width(train.x)
         >>> len(bounds.bounds) > 3
         True
     """

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import KernelError
+from ntkgap.linalg.matrices import array, indices
 from ntkgap.one_line import line_of, one_line
-from ntkgap.theory.matrices import array, indices
-from ntkgap.theory.modes import STOP_EARLIER, Decay, KernelModes
+from ntkgap.theory.kernel_modes import STOP_EARLIER, Decay, KernelModes
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class SequentialRegression:
 
     Example:
         >>> kernel = torch.eye(3, dtype=torch.float64) + 0.5  # of three points
-        >>> function = ng.SequentialRegression(torch.zeros(3, 1, dtype=torch.float64))
+        >>> function = ng.continual.SequentialRegression(torch.zeros(3, 1, dtype=torch.float64))
         >>> for points, target in ([0], 1.0), ([1], -1.0):
         ...     _ = function.learn(kernel[:, points], points, torch.tensor([[target]], dtype=torch.float64))
         ...

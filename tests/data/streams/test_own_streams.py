@@ -63,18 +63,20 @@ def test_all_ways_to_give_the_same_examples_give_the_same_stream(tmp_path):
         f"{tmp_path / 'other.npz'}:images,labels",
     ]
     for stream, options in (("permuted", {"tasks": 3}), ("split", {"overlap": 1})):
-        expected = ng.load_stream(stream, (x, kind), **SMALL, **options)
+        expected = ng.continual.load_stream(stream, (x, kind), **SMALL, **options)
         for way in ways:
-            assert equal(ng.load_stream(stream, way, **SMALL, **options), expected)
+            assert equal(ng.continual.load_stream(stream, way, **SMALL, **options), expected)
         for given in (frame, str(tmp_path / "mine.csv")):
-            assert equal(ng.load_stream(stream, given, **SMALL, **options, target="kind"), expected)
-        assert not equal(ng.load_stream(stream, (x, kind), **(SMALL | {"seed": 2}), **options), expected)
-    assert ng.load_stream("split", str(tmp_path / "mine.npz"), **SMALL, overlap=1).name == "split mine.npz"
+            assert equal(ng.continual.load_stream(stream, given, **SMALL, **options, target="kind"), expected)
+        assert not equal(ng.continual.load_stream(stream, (x, kind), **(SMALL | {"seed": 2}), **options), expected)
+    assert (
+        ng.continual.load_stream("split", str(tmp_path / "mine.npz"), **SMALL, overlap=1).name == "split mine.npz"
+    )
 
 
 def test_images_of_ones_own_turn_and_are_scaled_by_channel(pictures):
     options = SMALL | {"tasks": 4, "angle": 90}
-    raw = ng.load_stream("rotated", (pictures, PETS), **options, scaling="none")
+    raw = ng.continual.load_stream("rotated", (pictures, PETS), **options, scaling="none")
     first = raw.tasks[0]
     for t, task in enumerate(raw.tasks):
         for channel in range(2):
@@ -83,18 +85,18 @@ def test_images_of_ones_own_turn_and_are_scaled_by_channel(pictures):
         rows = rows_of(pictures, first.test) if t == 0 else None
         assert rows is None or [PETS[i] for i in rows] == [sorted(set(PETS))[c] for c in task.test.y.argmax(1)]
         assert task.columns == (0, 1, 2)
-    scaled = ng.load_stream("rotated", (pictures, PETS), **options)
+    scaled = ng.continual.load_stream("rotated", (pictures, PETS), **options)
     learned = pictures[rows_of(pictures, first.train)]
     mean, std = (f(learned, axis=(0, 2, 3), keepdims=True) for f in (np.mean, np.std))
     for before, after in zip(raw.tasks, scaled.tasks, strict=True):
         np.testing.assert_allclose(after.test.x, (before.test.x.numpy() - mean) / std, rtol=SINGLE, atol=SINGLE)
-    small = ng.load_stream("rotated", (pictures, PETS), **SMALL, shrink=3, flatten=True)
+    small = ng.continual.load_stream("rotated", (pictures, PETS), **SMALL, shrink=3, flatten=True)
     assert small.tasks[0].train.x.shape == (12, 8)
 
 
 def test_pixels_of_ones_own_images_move_with_all_their_channels(pictures):
     pictures[:, 1] = 50 * pictures[:, 0]
-    stream = ng.load_stream("permuted", (pictures, PETS), **SMALL, tasks=2, scaling="none")
+    stream = ng.continual.load_stream("permuted", (pictures, PETS), **SMALL, tasks=2, scaling="none")
     one, two = (task.test.x.flatten(2) for task in stream.tasks)
     assert not torch.equal(one, two)
     assert torch.equal(one.sort(dim=2).values, two.sort(dim=2).values)
@@ -102,14 +104,16 @@ def test_pixels_of_ones_own_images_move_with_all_their_channels(pictures):
 
 
 def test_columns_of_a_table_change_places_with_their_scale(table):
-    raw = ng.load_stream("permuted", (table, PETS), **SMALL, tasks=3, scaling="none")
-    float32_is_enough = ng.load_stream("permuted", (table[:, :3], PETS), **SMALL, tasks=3, scaling="none")
+    raw = ng.continual.load_stream("permuted", (table, PETS), **SMALL, tasks=3, scaling="none")
+    float32_is_enough = ng.continual.load_stream(
+        "permuted", (table[:, :3], PETS), **SMALL, tasks=3, scaling="none"
+    )
     rows = [
         rows_of(table[:, :3], part) for part in (float32_is_enough.tasks[0].train, float32_is_enough.tasks[0].test)
     ]
     learned = table[rows[0]]
     standard = (table[rows[1]] - learned.mean(axis=0)) / learned.std(axis=0)
-    scaled = ng.load_stream("permuted", (table, PETS), **SMALL, tasks=3)
+    scaled = ng.continual.load_stream("permuted", (table, PETS), **SMALL, tasks=3)
     np.testing.assert_allclose(scaled.tasks[0].test.x, standard, rtol=SINGLE, atol=SINGLE)
     orders = set()
     for before, after in zip(raw.tasks, scaled.tasks, strict=True):
@@ -123,20 +127,22 @@ def test_columns_of_a_table_change_places_with_their_scale(table):
 
 def test_sequences_change_the_places_of_their_entries():
     x = np.random.default_rng(0).normal(size=(N, 5, 3))
-    stream = ng.load_stream("permuted", (x, PETS), **SMALL, tasks=2, scaling="none")
+    stream = ng.continual.load_stream("permuted", (x, PETS), **SMALL, tasks=2, scaling="none")
     one, two = (task.test.x for task in stream.tasks)
     assert two.shape == (15, 5, 3)
     assert torch.equal(one.flatten(1).sort(dim=1).values, two.flatten(1).sort(dim=1).values)
     assert not torch.equal(one.sort(dim=1).values, two.sort(dim=1).values)  # features move too, not steps alone
-    assert ng.load_stream("permuted", (x, PETS), **SMALL, tasks=2, flatten=True).tasks[1].train.x.shape == (12, 15)
+    assert ng.continual.load_stream("permuted", (x, PETS), **SMALL, tasks=2, flatten=True).tasks[
+        1
+    ].train.x.shape == (12, 15)
 
 
 def test_regressions_of_ones_own_are_standardized_by_the_first_task(table):
     y = np.stack([1e6 + 30 * table[:, 0], table[:, 1]], axis=1)
-    raw = ng.load_stream(
+    raw = ng.continual.load_stream(
         "permuted", (table[:, :3], y), **SMALL, tasks=2, fraction=0, scaling="none", targets="none"
     )
-    scaled = ng.load_stream("permuted", (table[:, :3], y), **SMALL, tasks=2, fraction=0)
+    scaled = ng.continual.load_stream("permuted", (table[:, :3], y), **SMALL, tasks=2, fraction=0)
     learned = y[rows_of(table[:, :3], raw.tasks[0].train)]
     for before, after in zip(raw.tasks, scaled.tasks, strict=True):
         truth = y[rows_of(table[:, :3], before.train)]
@@ -146,14 +152,14 @@ def test_regressions_of_ones_own_are_standardized_by_the_first_task(table):
     assert not scaled.classification
     assert scaled.n_outputs == 2
     with pytest.raises(DataError, match="'one_hot' for regression"):
-        ng.load_stream("permuted", (table, y), **SMALL, targets="one_hot")
+        ng.continual.load_stream("permuted", (table, y), **SMALL, targets="one_hot")
 
 
 @pytest.mark.parametrize("heads", ["single", "shared", "per_task"])
 def test_three_classes_with_two_a_task_and_one_shared(heads):
     x = np.random.default_rng(0).normal(size=(N, 3))
     options = SMALL | {"overlap": 1, "heads": heads, "scaling": "none"}
-    stream = ng.load_stream("split", (x, PETS), **options)
+    stream = ng.continual.load_stream("split", (x, PETS), **options)
     assert [task.name for task in stream.tasks] == ["classes cat, dog", "classes dog, eel"]
     assert [task.columns for task in stream.tasks] == {
         "single": [(0, 1, 2)] * 2, "shared": [(0, 1)] * 2, "per_task": [(0, 1), (2, 3)]
@@ -174,28 +180,30 @@ def test_three_classes_with_two_a_task_and_one_shared(heads):
 def test_classes_of_ones_own_come_in_the_order_that_is_asked_for():
     x, labels = np.random.default_rng(0).normal(size=(N, 3)), np.arange(N) % 5 + 7
     for classes in ([10, 7, 11, 8], list(np.array([10, 7, 11, 8]))):
-        stream = ng.load_stream("split", (x, labels), **SMALL, classes=classes, heads="per_task")
+        stream = ng.continual.load_stream("split", (x, labels), **SMALL, classes=classes, heads="per_task")
         assert [task.name for task in stream.tasks] == ["classes 10, 7", "classes 11, 8"]
     for classes in ([0, 1, 7, 8], [7, 7, 8, 9], [7.0, 8.0, 9.0, 10.0], "7890", ["7", "8", "9", "10"]):
         with pytest.raises(DataError, match=r"different labels of the data, 7, 8, 9, 10, 11; got"):
-            ng.load_stream("split", (x, labels), **SMALL, classes=classes)
+            ng.continual.load_stream("split", (x, labels), **SMALL, classes=classes)
     with pytest.raises(DataError, match="different labels of the data, 'cat', 'dog', 'eel'; got"):
-        ng.load_stream("split", (x, PETS), **SMALL, classes=["cat", "emu"])
+        ng.continual.load_stream("split", (x, PETS), **SMALL, classes=["cat", "emu"])
     with pytest.raises(DataError, match="3 classes reach for 1 tasks"):
-        ng.load_stream("split", (x, PETS), **SMALL)
+        ng.continual.load_stream("split", (x, PETS), **SMALL)
 
 
 def test_two_classes_may_be_told_apart_by_signs():
     x, labels = np.random.default_rng(0).normal(size=(N, 3)), np.arange(N) % 4
-    stream = ng.load_stream("split", (x, labels), **SMALL, heads="per_task", targets="sign", scaling="none")
+    stream = ng.continual.load_stream(
+        "split", (x, labels), **SMALL, heads="per_task", targets="sign", scaling="none"
+    )
     assert [task.columns for task in stream.tasks] == [(0,), (1,)]
     second = stream.tasks[1].train
     assert [int(labels[i]) for i in rows_of(x, second)] == [3 if y > 0 else 2 for y in second.y[:, 0]]
-    both = ng.load_stream("permuted", (x, labels > 1), **SMALL, targets="sign")
+    both = ng.continual.load_stream("permuted", (x, labels > 1), **SMALL, targets="sign")
     assert both.template().y.shape == (12, 1)
     data = ng.Dataset(x, np.where(labels > 1, 1.0, -1.0)[:, None], n_classes=2)
     assert torch.equal(
-        ng.load_stream("permuted", data, **SMALL, targets="sign").tasks[0].train.y, both.tasks[0].train.y
+        ng.continual.load_stream("permuted", data, **SMALL, targets="sign").tasks[0].train.y, both.tasks[0].train.y
     )
 
 
@@ -207,24 +215,24 @@ def test_what_is_asked_for_instead_of_too_much_is_the_most_there_is(kind, option
     data = np.random.default_rng(0).random((N, 1, 4, 4)), PETS
     words = rf"(has {N}|of class cat, but .* has 40 of it); ask for n_train of at most (\d+)"
     with pytest.raises(DataError, match=words) as refused:
-        ng.load_stream(kind, data, n_train=90, n_test=20, **options)
+        ng.continual.load_stream(kind, data, n_train=90, n_test=20, **options)
     most = int(re.search(words, str(refused.value))[2])
     assert most > least
-    assert len(ng.load_stream(kind, data, n_train=most, n_test=20, **options).tasks[-1].train) == most
+    assert len(ng.continual.load_stream(kind, data, n_train=most, n_test=20, **options).tasks[-1].train) == most
     with pytest.raises(DataError, match="ask for n_train of at most"):
-        ng.load_stream(kind, data, n_train=most + 2, n_test=20, **options)
+        ng.continual.load_stream(kind, data, n_train=most + 2, n_test=20, **options)
     with pytest.raises(DataError, match=r"ask for fewer"):
-        ng.load_stream(kind, data, n_train=9, n_test=119, **options)
+        ng.continual.load_stream(kind, data, n_train=9, n_test=119, **options)
 
 
 def test_a_rare_class_is_in_every_task_or_named():
     x, labels = np.random.default_rng(0).normal(size=(N, 3)), np.array(["often"] * (N - 4) + ["rare"] * 4)
-    stream = ng.load_stream("permuted", (x, labels), **SMALL, tasks=4)
+    stream = ng.continual.load_stream("permuted", (x, labels), **SMALL, tasks=4)
     assert [int(task.train.y[:, 1].sum()) for task in stream.tasks] == [1] * 4
     with pytest.raises(DataError, match=r"no training example of class rare.*only 4 were drawn for 5 tasks"):
-        ng.load_stream("permuted", (x, labels), **SMALL, tasks=5)
+        ng.continual.load_stream("permuted", (x, labels), **SMALL, tasks=5)
     with pytest.raises(DataError, match=r"n_train=1 examples a task are too few for 2 classes"):
-        ng.load_stream("permuted", (x, labels), n_train=1, n_test=15)
+        ng.continual.load_stream("permuted", (x, labels), n_train=1, n_test=15)
 
 
 TABLE = np.random.default_rng(0).normal(size=(N, 3))
@@ -257,4 +265,4 @@ TABLE = np.random.default_rng(0).normal(size=(N, 3))
 )
 def test_what_makes_no_stream_is_named(kind, data, options, words):
     with pytest.raises(DataError, match=words):
-        ng.load_stream(kind, data, **SMALL, **options)
+        ng.continual.load_stream(kind, data, **SMALL, **options)

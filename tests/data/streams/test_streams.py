@@ -21,14 +21,14 @@ def labels(data):
 @pytest.mark.parametrize("kind", [kind for kind in STREAMS if kind != "tasks"])  # it has no data of its own
 class TestEveryKind:
     def test_the_same_arguments_give_the_same_stream_and_another_seed_another(self, kind):
-        a, b, other = (ng.load_stream(kind, **SMALL, seed=seed) for seed in (1, 1, 2))
+        a, b, other = (ng.continual.load_stream(kind, **SMALL, seed=seed) for seed in (1, 1, 2))
         for s, t, u in zip(a.tasks, b.tasks, other.tasks, strict=True):
             assert torch.equal(s.train.x, t.train.x)
             assert torch.equal(s.test.y, t.test.y)
             assert not torch.equal(s.train.x, u.train.x)
 
     def test_sizes_are_those_of_every_task(self, kind):
-        stream = ng.load_stream(kind, **SMALL, tasks=3)
+        stream = ng.continual.load_stream(kind, **SMALL, tasks=3)
         assert len(stream) == 3
         for task in stream.tasks:
             assert (len(task.train), len(task.test)) == (20, 30)
@@ -39,43 +39,43 @@ class TestEveryKind:
 
     def test_no_training_input_is_in_two_tasks(self, kind):
         if kind == "rotated":
-            stream = ng.load_stream(kind, **SMALL, angle=0)
+            stream = ng.continual.load_stream(kind, **SMALL, angle=0)
         else:
-            stream = ng.load_stream(kind, **SMALL, **({"fraction": 0} if kind == "permuted" else {}))
+            stream = ng.continual.load_stream(kind, **SMALL, **({"fraction": 0} if kind == "permuted" else {}))
         rows = torch.cat([task.train.x.flatten(1) for task in stream.tasks])
         assert len(torch.unique(rows, dim=0)) == len(rows)
 
     @pytest.mark.parametrize("tasks", [1, 0, True, 2.5, "3"])
     def test_fewer_than_two_tasks_are_no_stream(self, kind, tasks):
         with pytest.raises(DataError, match="tasks"):
-            ng.load_stream(kind, **SMALL, tasks=tasks)
+            ng.continual.load_stream(kind, **SMALL, tasks=tasks)
 
     @pytest.mark.parametrize("n", [0, -1, 1.5, True])
     def test_sizes_out_of_range_are_refused(self, kind, n):
         with pytest.raises(DataError, match="n_train"):
-            ng.load_stream(kind, n_train=n)
+            ng.continual.load_stream(kind, n_train=n)
         with pytest.raises(DataError, match="n_test"):
-            ng.load_stream(kind, n_train=20, n_test=n)
+            ng.continual.load_stream(kind, n_train=20, n_test=n)
 
     def test_unknown_options_are_refused_with_those_there_are(self, kind):
         with pytest.raises(DataError, match=r"has no option spin; it takes .*tasks"):
-            ng.load_stream(kind, spin=1)
+            ng.continual.load_stream(kind, spin=1)
         with pytest.raises(DataError, match="seed"):
-            ng.load_stream(kind, seed=-1)
+            ng.continual.load_stream(kind, seed=-1)
 
 
 @pytest.mark.parametrize("kind", ["rotated", "permuted", "split"])
 class TestEveryKindOfImages:
     def test_classes_are_balanced_in_every_task(self, kind):
-        stream = ng.load_stream(kind, n_train=40, n_test=40, tasks=3)
+        stream = ng.continual.load_stream(kind, n_train=40, n_test=40, tasks=3)
         for task in stream.tasks:
             counts = labels(task.train).bincount()
             assert counts[counts > 0].max() - counts[counts > 0].min() <= 1
 
     def test_scalings(self, kind):
-        unit = ng.load_stream(kind, **SMALL, scaling="unit_norm")
-        raw = ng.load_stream(kind, **SMALL, scaling="none")
-        standard = ng.load_stream(kind, **SMALL)
+        unit = ng.continual.load_stream(kind, **SMALL, scaling="unit_norm")
+        raw = ng.continual.load_stream(kind, **SMALL, scaling="none")
+        standard = ng.continual.load_stream(kind, **SMALL)
         for a, b in zip(unit.tasks, raw.tasks, strict=True):
             norms = a.test.x.flatten(1).norm(dim=1)
             torch.testing.assert_close(norms, torch.ones_like(norms))
@@ -89,24 +89,24 @@ class TestEveryKindOfImages:
         torch.testing.assert_close(standard.tasks[-1].test.x, last, rtol=SINGLE, atol=SINGLE)
 
     def test_flat_and_small(self, kind):
-        images = ng.load_stream(kind, **SMALL, shrink=2, scaling="none")
-        flat = ng.load_stream(kind, **SMALL, shrink=2, scaling="none", flatten=True)
+        images = ng.continual.load_stream(kind, **SMALL, shrink=2, scaling="none")
+        flat = ng.continual.load_stream(kind, **SMALL, shrink=2, scaling="none", flatten=True)
         assert images.tasks[0].train.x.shape[1:] == (1, 4, 4)
         assert torch.equal(images.tasks[1].train.x.flatten(1), flat.tasks[1].train.x)
         with pytest.raises(DataError, match="shrink"):
-            ng.load_stream(kind, **SMALL, shrink=9)
+            ng.continual.load_stream(kind, **SMALL, shrink=9)
 
     def test_more_images_than_there_are(self, kind):
         with pytest.raises(DataError, match=r"tasks of 900 training.*ask for fewer"):
-            ng.load_stream(kind, n_train=900)
+            ng.continual.load_stream(kind, n_train=900)
 
     def test_data_that_are_no_images(self, kind):
         with pytest.raises(DataError, match="streams of images are made of digits, mnist"):
-            ng.load_stream(kind, "sphere")
+            ng.continual.load_stream(kind, "sphere")
         with pytest.raises(DataError, match="unknown targets"):
-            ng.load_stream(kind, targets="many_hot")
+            ng.continual.load_stream(kind, targets="many_hot")
         with pytest.raises(DataError, match="flatten"):
-            ng.load_stream(kind, flatten="no")
+            ng.continual.load_stream(kind, flatten="no")
 
 
 @pytest.mark.parametrize("kind", ["rotated", "permuted"])
@@ -114,20 +114,20 @@ class TestTasksOfAllClasses:
     @pytest.mark.parametrize("n", [10, 11, 12, 13, 17, 19])
     def test_every_task_has_all_classes_and_images_of_its_own(self, kind, n):
         for seed in range(3):
-            stream = ng.load_stream(kind, n_train=n, n_test=10, seed=seed, tasks=4)
+            stream = ng.continual.load_stream(kind, n_train=n, n_test=10, seed=seed, tasks=4)
             for task in stream.tasks:
                 counts = labels(task.train).bincount(minlength=10)
                 assert len(task.train) == n
                 assert counts.min() >= 1
                 assert counts.max() <= 3
         still = {"rotated": {"angle": 0}, "permuted": {"fraction": 0}}[kind]
-        alike = ng.load_stream(kind, n_train=n, n_test=10, seed=1, tasks=4, **still)
+        alike = ng.continual.load_stream(kind, n_train=n, n_test=10, seed=1, tasks=4, **still)
         rows = torch.cat([task.train.x.flatten(1) for task in alike.tasks])
         assert len(torch.unique(rows, dim=0)) == 4 * n
 
     def test_tasks_that_have_all_classes_are_dealt_out_in_the_order_of_the_draw(self, kind):
         still = {"rotated": {"angle": 0}, "permuted": {"fraction": 0}}[kind]
-        stream = ng.load_stream(kind, n_train=25, n_test=10, seed=3, tasks=3, scaling="none", **still)
+        stream = ng.continual.load_stream(kind, n_train=25, n_test=10, seed=3, tasks=3, scaling="none", **still)
         drawn, _ = ng.load_data("digits", n_train=75, n_test=10, seed=3, scaling="none", flatten=False)
         assert torch.equal(torch.cat([task.train.x for task in stream.tasks]), drawn.x)
 
@@ -136,20 +136,20 @@ class TestTasksOfAllClasses:
         with pytest.raises(
             DataError, match=rf"task 1 has no training example of class \d.*n_train={n} .*at least 10"
         ):
-            ng.load_stream(kind, n_train=n)
+            ng.continual.load_stream(kind, n_train=n)
 
 
 @pytest.mark.parametrize("kind", ["rotated", "permuted"])
 def test_all_tasks_may_show_the_same_examples(kind):
     still = {"rotated": {"angle": 0}, "permuted": {"fraction": 0}}[kind]
     # As many as there are to draw: with examples of their own two tasks could not be had.
-    stream = ng.load_stream(kind, "digits", 1400, 50, tasks=3, same_examples=True, **still)
+    stream = ng.continual.load_stream(kind, "digits", 1400, 50, tasks=3, same_examples=True, **still)
     for task in stream.tasks[1:]:
         torch.testing.assert_close(task.train.x, stream.tasks[0].train.x, rtol=0, atol=0)
         torch.testing.assert_close(task.train.y, stream.tasks[0].train.y, rtol=0, atol=0)
     with pytest.raises(DataError, match="tasks of 1400"):
-        ng.load_stream(kind, "digits", 1400, 50, tasks=3, **still)
-    turned = ng.load_stream(kind, "digits", 20, 50, tasks=3, same_examples=True)
+        ng.continual.load_stream(kind, "digits", 1400, 50, tasks=3, **still)
+    turned = ng.continual.load_stream(kind, "digits", 20, 50, tasks=3, same_examples=True)
     assert not torch.equal(turned.tasks[0].train.x, turned.tasks[1].train.x)
 
 
@@ -170,30 +170,30 @@ def test_rotation_by_right_angles_is_exact_and_by_others_bilinear():
 
 
 def test_tasks_turn_the_same_test_images_further_and_further():
-    stream = ng.load_stream("rotated", **SMALL, angle=90, tasks=4, scaling="none")
+    stream = ng.continual.load_stream("rotated", **SMALL, angle=90, tasks=4, scaling="none")
     first = stream.tasks[0].test
     for t, task in enumerate(stream.tasks):
         torch.testing.assert_close(task.test.x, torch.rot90(first.x, t, (2, 3)))
         assert torch.equal(task.test.y, first.y)
     assert [task.name for task in stream.tasks] == ["0°", "90°", "180°", "270°"]
-    alike = ng.load_stream("rotated", **SMALL, angle=0, tasks=2)
+    alike = ng.continual.load_stream("rotated", **SMALL, angle=0, tasks=2)
     assert torch.equal(alike.tasks[0].test.x, alike.tasks[1].test.x)
 
 
 @pytest.mark.parametrize("angle", [-1, 361, float("nan"), "22", True])
 def test_angles_out_of_range_are_refused(angle):
     with pytest.raises(DataError, match="angle"):
-        ng.load_stream("rotated", **SMALL, angle=angle)
+        ng.continual.load_stream("rotated", **SMALL, angle=angle)
 
 
 def test_a_full_turn_is_refused():
     with pytest.raises(DataError, match="full circle"):
-        ng.load_stream("rotated", **SMALL, angle=90, tasks=5)
+        ng.continual.load_stream("rotated", **SMALL, angle=90, tasks=5)
 
 
 def test_pixels_change_places_and_nothing_else():
-    whole = ng.load_stream("permuted", **SMALL, tasks=3, scaling="none")
-    plain = ng.load_stream("rotated", **SMALL, tasks=3, angle=0, scaling="none")
+    whole = ng.continual.load_stream("permuted", **SMALL, tasks=3, scaling="none")
+    plain = ng.continual.load_stream("rotated", **SMALL, tasks=3, angle=0, scaling="none")
     assert torch.equal(whole.tasks[0].test.x, plain.tasks[0].test.x)
     for task in whole.tasks[1:]:
         moved, still = task.test.x.flatten(1), plain.tasks[0].test.x.flatten(1)
@@ -201,21 +201,21 @@ def test_pixels_change_places_and_nothing_else():
         assert torch.equal(moved.sort(dim=1).values, still.sort(dim=1).values)
     a, b = (whole.tasks[t].test.x.flatten(1) for t in (1, 2))
     assert not torch.equal(a, b)  # every task has an order of its own
-    some = ng.load_stream("permuted", **SMALL, tasks=3, fraction=0.25, scaling="none")
+    some = ng.continual.load_stream("permuted", **SMALL, tasks=3, fraction=0.25, scaling="none")
     changed = (some.tasks[1].test.x != plain.tasks[0].test.x).flatten(1).any(dim=0)
     assert 0 < changed.sum() <= 16
     with pytest.raises(DataError, match="fraction"):
-        ng.load_stream("permuted", **SMALL, fraction=1.5)
+        ng.continual.load_stream("permuted", **SMALL, fraction=1.5)
 
 
 def test_heads_say_which_outputs_a_task_is_about():
-    single = ng.load_stream("split", **SMALL)
+    single = ng.continual.load_stream("split", **SMALL)
     assert [task.columns for task in single.tasks] == [tuple(range(10))] * 5
     assert not single.separate_heads
     assert [sorted(set(labels(t.train).tolist())) for t in single.tasks] == [[2 * t, 2 * t + 1] for t in range(5)]
-    shared = ng.load_stream("split", **SMALL, heads="shared")
+    shared = ng.continual.load_stream("split", **SMALL, heads="shared")
     assert [task.columns for task in shared.tasks] == [(0, 1)] * 5
-    own = ng.load_stream("split", **SMALL, heads="per_task")
+    own = ng.continual.load_stream("split", **SMALL, heads="per_task")
     assert [task.columns for task in own.tasks] == [(2 * t, 2 * t + 1) for t in range(5)]
     assert own.separate_heads
     assert own.n_outputs == 10
@@ -224,11 +224,11 @@ def test_heads_say_which_outputs_a_task_is_about():
 
 
 def test_tasks_share_as_many_classes_as_they_are_told():
-    stream = ng.load_stream("split", **SMALL, classes_per_task=4, overlap=2)
+    stream = ng.continual.load_stream("split", **SMALL, classes_per_task=4, overlap=2)
     assert [task.name for task in stream.tasks] == [
         "classes 0, 1, 2, 3", "classes 2, 3, 4, 5", "classes 4, 5, 6, 7", "classes 6, 7, 8, 9",
     ]  # fmt: skip
-    own = ng.load_stream("split", **SMALL, classes=[7, 1, 8, 0])
+    own = ng.continual.load_stream("split", **SMALL, classes=[7, 1, 8, 0])
     assert [task.name for task in own.tasks] == ["classes 7, 1", "classes 8, 0"]
     assert own.n_outputs == 4
 
@@ -248,13 +248,13 @@ def test_tasks_share_as_many_classes_as_they_are_told():
 )
 def test_what_classes_do_not_reach_for_is_refused(options, words):
     with pytest.raises(DataError, match=words):
-        ng.load_stream("split", **(SMALL | options))
+        ng.continual.load_stream("split", **(SMALL | options))
 
 
 def test_teachers_drift_apart_at_the_pace_they_are_told():
     def correlations(similarity):
         streams = [
-            ng.load_stream("teachers", n_test=2000, seed=s, similarity=similarity, same_inputs=True)
+            ng.continual.load_stream("teachers", n_test=2000, seed=s, similarity=similarity, same_inputs=True)
             for s in range(40)
         ]
         targets = torch.stack([torch.stack([t.test.y[:, 0] for t in s.tasks]) for s in streams])  # [40, T, n]
@@ -264,12 +264,12 @@ def test_teachers_drift_apart_at_the_pace_they_are_told():
     for similarity in (0.0, 0.6, 1.0):
         expected = torch.tensor([similarity**t for t in range(5)])
         torch.testing.assert_close(correlations(similarity), expected, rtol=0, atol=0.2)
-    alike = ng.load_stream("teachers", similarity=1, same_inputs=True)
+    alike = ng.continual.load_stream("teachers", similarity=1, same_inputs=True)
     torch.testing.assert_close(alike.tasks[0].train.y, alike.tasks[4].train.y)
     assert not alike.classification
     for bad in ({"similarity": 2}, {"noise": -1}, {"dim": 1}, {"data": "digits"}):
         with pytest.raises(DataError):
-            ng.load_stream("teachers", **bad)
+            ng.continual.load_stream("teachers", **bad)
 
 
 def test_scores_are_accuracies_or_explained_variances():
@@ -296,10 +296,10 @@ def data(n=6, c=2, features=3, classes=None):
 
 def test_ones_own_tasks_become_a_stream():
     sets = [(data(), data()), (data(), data())]
-    single = ng.stream_of(sets, names=["a", "b"])
+    single = ng.continual.stream_of(sets, names=["a", "b"])
     assert [t.columns for t in single.tasks] == [(0, 1), (0, 1)]
     assert [t.name for t in single.tasks] == ["a", "b"]
-    assert [t.columns for t in ng.stream_of(sets, heads="per_task").tasks] == [(0, 1), (2, 3)]
+    assert [t.columns for t in ng.continual.stream_of(sets, heads="per_task").tasks] == [(0, 1), (2, 3)]
 
 
 @pytest.mark.parametrize(
@@ -318,31 +318,31 @@ def test_ones_own_tasks_become_a_stream():
 )
 def test_tasks_that_do_not_go_together_are_refused(sets, settings, words):
     with pytest.raises(DataError, match=words):
-        ng.stream_of(sets, **settings)
+        ng.continual.stream_of(sets, **settings)
 
 
 @pytest.mark.parametrize("n", [1, 4])
 def test_regressions_without_variance_to_explain_are_refused(n):
     x, y = torch.randn(4, 3), torch.arange(4.0)[:, None]
     fine, flat = ng.Dataset(x, y), ng.Dataset(x[:n], torch.full((n, 1), 0.7))
-    ng.stream_of([(fine, fine), (flat, fine)])  # constant targets can be learned
+    ng.continual.stream_of([(fine, fine), (flat, fine)])  # constant targets can be learned
     with pytest.raises(DataError, match=r"task 'task 2' has the same test targets.*targets differ"):
-        ng.stream_of([(fine, fine), (fine, flat)])
+        ng.continual.stream_of([(fine, fine), (fine, flat)])
 
 
 @pytest.mark.parametrize("columns", [(), (1, 0), (-1, 0)])
 def test_columns_must_be_different_outputs(columns):
     y = torch.arange(2.0)[:, None].repeat(1, max(1, len(columns)))
-    task = ng.Task("t", ng.Dataset(torch.ones(2, 3), y), ng.Dataset(torch.ones(2, 3), y), columns)
+    task = ng.continual.Task("t", ng.Dataset(torch.ones(2, 3), y), ng.Dataset(torch.ones(2, 3), y), columns)
     with pytest.raises(DataError, match="outputs"):
-        ng.TaskStream("s", (task, task))
+        ng.continual.TaskStream("s", (task, task))
 
 
 def test_real_images(monkeypatch):
     monkeypatch.setenv("NTKGAP_DATA", str(ROOT))
     try:
-        mnist = ng.load_stream("rotated", "mnist", n_train=30, n_test=40, tasks=2)
-        cifar = ng.load_stream("split", "cifar10", n_train=20, n_test=20, shrink=4)
+        mnist = ng.continual.load_stream("rotated", "mnist", n_train=30, n_test=40, tasks=2)
+        cifar = ng.continual.load_stream("split", "cifar10", n_train=20, n_test=20, shrink=4)
     except DataError as error:
         pytest.skip(str(error))
     assert mnist.tasks[0].train.x.shape == (30, 1, 28, 28)
@@ -351,7 +351,7 @@ def test_real_images(monkeypatch):
 
 def test_unknown_kinds_are_refused():
     with pytest.raises(DataError, match="choose one of rotated, permuted, split, tasks, teachers"):
-        ng.load_stream("braided")
+        ng.continual.load_stream("braided")
 
 
 def test_a_network_that_says_zero_is_as_good_as_chance_whatever_the_classes_are():
@@ -369,7 +369,7 @@ def test_a_network_that_says_zero_is_as_good_as_chance_whatever_the_classes_are(
 
 
 def test_streams_and_data_show_themselves_in_a_line():
-    stream = ng.load_stream("rotated", **SMALL, tasks=3, angle=30, flatten=True)
+    stream = ng.continual.load_stream("rotated", **SMALL, tasks=3, angle=30, flatten=True)
     n = len(stream.tasks[0].train)
     assert repr(stream.tasks[0].train) == f"Dataset({n} examples, x [64], 10 classes, float32)"
     assert repr(stream.tasks[1]).startswith("Task('30°', ")

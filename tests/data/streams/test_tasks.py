@@ -31,7 +31,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_tasks_are_the_draws_of_load_data_under_common_columns(folder):
-    stream = ng.load_stream("tasks", ["a.npz", "b.npz"], **SIZES, scaling="none")
+    stream = ng.continual.load_stream("tasks", ["a.npz", "b.npz"], **SIZES, scaling="none")
     assert [task.name for task in stream.tasks] == ["a.npz", "b.npz"]
     assert [task.columns for task in stream.tasks] == [(0, 1, 2, 3)] * 2
     own = {"a.npz": ["cat", "dog"], "b.npz": ["ant", "dog", "eel"]}
@@ -42,7 +42,7 @@ def test_tasks_are_the_draws_of_load_data_under_common_columns(folder):
             assert torch.equal(part.x, expected.x)
             named = [own[task.name][c] for c in expected.y.argmax(dim=1)]
             assert [["ant", "cat", "dog", "eel"][c] for c in part.y.argmax(dim=1)] == named
-    heads = ng.load_stream("tasks", ["a.npz", "b.npz"], **SIZES, heads="per_task")
+    heads = ng.continual.load_stream("tasks", ["a.npz", "b.npz"], **SIZES, heads="per_task")
     assert [task.columns for task in heads.tasks] == [(0, 1), (2, 3, 4)]
     assert torch.equal(heads.tasks[1].train.y, ng.load_data("b.npz", **SIZES)[0].y)
 
@@ -50,7 +50,7 @@ def test_tasks_are_the_draws_of_load_data_under_common_columns(folder):
 def test_inputs_are_scaled_by_the_first_task_in_double_precision():
     """Which rows are drawn does not depend on what is in them: those that float32 can hold tell."""
     near = [(table(seed), labels(0, 1)) for seed in (0, 1)]
-    stream = ng.load_stream("tasks", [(1.7e9 + x, y) for x, y in near], **SIZES)
+    stream = ng.continual.load_stream("tasks", [(1.7e9 + x, y) for x, y in near], **SIZES)
     drawn = [ng.load_data(data, **SIZES, scaling="none") for data in near]
     learned = drawn[0][0].x.double()
     mean, std = learned.mean(dim=0), learned.std(dim=0, correction=0)
@@ -60,7 +60,7 @@ def test_inputs_are_scaled_by_the_first_task_in_double_precision():
 
 
 def test_all_ways_to_give_tasks_are_the_same(folder, tmp_path):
-    expected = ng.load_stream("tasks", ["a.npz", "b.npz"], **SIZES)
+    expected = ng.continual.load_stream("tasks", ["a.npz", "b.npz"], **SIZES)
     frames = [
         pd.DataFrame(table(s)).assign(y=y)
         for s, y in ((0, labels("cat", "dog")), (1, labels("dog", "ant", "eel")))
@@ -74,7 +74,7 @@ def test_all_ways_to_give_tasks_are_the_same(folder, tmp_path):
         ([frames[0], frames[1]], {"target": "y"}),
     ]
     for data, options in ways:
-        stream = ng.load_stream("tasks", data, **SIZES, **options)
+        stream = ng.continual.load_stream("tasks", data, **SIZES, **options)
         for s, t in zip(stream.tasks, expected.tasks, strict=True):
             assert torch.equal(s.train.x, t.train.x)
             assert torch.equal(s.test.y, t.test.y)
@@ -82,8 +82,10 @@ def test_all_ways_to_give_tasks_are_the_same(folder, tmp_path):
 
 def test_regressions_have_one_unit_for_a_common_head_and_each_its_own_for_heads_of_their_own(folder):
     files = ["a.npz:x,heat", "b.npz:x,heat"]
-    single, heads = (ng.load_stream("tasks", files, **SIZES, heads=heads) for heads in ("single", "per_task"))
-    raw = ng.load_stream("tasks", files, **SIZES, targets="none")
+    single, heads = (
+        ng.continual.load_stream("tasks", files, **SIZES, heads=heads) for heads in ("single", "per_task")
+    )
+    raw = ng.continual.load_stream("tasks", files, **SIZES, targets="none")
     assert not single.classification
     assert (single.n_outputs, heads.n_outputs) == (1, 2)
     first, second = (task.train.y.double() for task in raw.tasks)
@@ -97,7 +99,7 @@ def test_regressions_have_one_unit_for_a_common_head_and_each_its_own_for_heads_
 def test_images_and_several_targets():
     x = np.random.default_rng(0).random((2, 40, 1, 4, 4))
     y = np.random.default_rng(1).random((2, 40, 2))
-    stream = ng.load_stream("tasks", list(zip(x, y, strict=True)), **SIZES, shrink=2, flatten=True)
+    stream = ng.continual.load_stream("tasks", list(zip(x, y, strict=True)), **SIZES, shrink=2, flatten=True)
     assert stream.tasks[1].train.x.shape == (10, 4)
     assert stream.n_outputs == 2
     assert [task.name for task in stream.tasks] == ["task 1", "task 2"]
@@ -154,4 +156,4 @@ GOOD = (table(0), labels(0, 1))
 def test_tasks_that_do_not_go_together_are_named(folder, data, options, words):
     np.savez(folder / "wide.npz", x=table(0, d=4), y=labels("cat", "dog"))
     with pytest.raises(DataError, match=words):
-        ng.load_stream("tasks", data, **(SIZES | options))
+        ng.continual.load_stream("tasks", data, **(SIZES | options))

@@ -18,7 +18,7 @@ NEAR = 8 / math.sqrt(MANY)
 def test_two_teachers_in_a_row_have_the_correlation_of_every_seed(similarity):
     options = {"n_train": 5, "n_test": MANY, "tasks": 3, "same_inputs": True, "similarity": similarity}
     for seed in (0, 1):
-        stream = ng.load_stream("teachers", seed=seed, **options)
+        stream = ng.continual.load_stream("teachers", seed=seed, **options)
         functions = [task.test.y[:, 0].double() for task in stream.tasks]
         for f in functions:
             assert abs(f.mean()) < NEAR
@@ -38,12 +38,14 @@ def test_features_are_white_over_the_sphere(dim):
 
 
 def test_noise_is_in_training_targets_alone():
-    quiet, loud = (ng.load_stream("teachers", n_train=4000, tasks=2, noise=s, seed=2) for s in (0.0, 0.5))
+    quiet, loud = (
+        ng.continual.load_stream("teachers", n_train=4000, tasks=2, noise=s, seed=2) for s in (0.0, 0.5)
+    )
     added = (loud.tasks[0].train.y - quiet.tasks[0].train.y).square().mean().sqrt()
     assert added.item() == pytest.approx(0.5, rel=5 / math.sqrt(2 * 4000))
 
 
 def test_few_dimensions_are_enough():
     for seed in range(20):
-        stream = ng.load_stream("teachers", dim=2, seed=seed)
+        stream = ng.continual.load_stream("teachers", dim=2, seed=seed)
         assert all(torch.isfinite(task.train.y).all() for task in stream.tasks)

@@ -45,7 +45,7 @@ def digest(stream):
 )
 def test_named_data_give_the_streams_they_always_gave(kind, data, options, expected, all_files):
     root = {} if data == "digits" else {"root": str(all_files)}
-    stream = ng.load_stream(kind, data, **(SMALL | options), **root, scaling="none")
+    stream = ng.continual.load_stream(kind, data, **(SMALL | options), **root, scaling="none")
     assert digest(stream) == expected
 
 
@@ -54,8 +54,8 @@ def test_named_data_give_the_streams_they_always_gave(kind, data, options, expec
 @pytest.mark.parametrize("data", ["digits", "cifar10"])
 def test_they_are_scaled_in_single_precision_by_the_first_task(kind, data, scaling, all_files):
     options = {"n_train": 10, "n_test": 10, "tasks": 2} | ({} if data == "digits" else {"root": str(all_files)})
-    raw = ng.load_stream(kind, data, **options, scaling="none")
-    scaled = ng.load_stream(kind, data, **options, scaling=scaling)
+    raw = ng.continual.load_stream(kind, data, **options, scaling="none")
+    scaled = ng.continual.load_stream(kind, data, **options, scaling=scaling)
     first = raw.tasks[0].train.x
     for before, after in zip(raw.tasks, scaled.tasks, strict=True):
         for part in ("train", "test"):

@@ -10,7 +10,7 @@ from ntkgap.errors import DataError
 @pytest.mark.parametrize("heads", ["single", "shared", "per_task"])
 def test_the_first_examples_of_split_tasks_are_of_all_their_classes(heads):
     """Replay and orthogonal gradients store the first k examples of a task."""
-    stream = ng.load_stream("split", n_train=31, n_test=20, heads=heads, classes_per_task=3, overlap=1)
+    stream = ng.continual.load_stream("split", n_train=31, n_test=20, heads=heads, classes_per_task=3, overlap=1)
     for task in stream.tasks:
         for part in (task.train, task.test):
             own = part.y[:, part.y.sum(dim=0) > 0]
@@ -24,7 +24,7 @@ def test_split_images_keep_their_labels(heads):
     options = {"n_train": 31, "n_test": 20, "classes": [3, 1, 4, 0], "scaling": "none", "heads": heads}
     whole = ng.load_data("digits", 1000, 797, scaling="none")
     label = {x.numpy().tobytes(): int(y.argmax()) for part in whole for x, y in zip(part.x, part.y, strict=True)}
-    for group, task in zip([[3, 1], [4, 0]], ng.load_stream("split", **options).tasks, strict=True):
+    for group, task in zip([[3, 1], [4, 0]], ng.continual.load_stream("split", **options).tasks, strict=True):
         named = options["classes"] if heads == "single" else group
         for part in (task.train, task.test):
             truth = [label[x.numpy().tobytes()] for x in part.x]
@@ -44,7 +44,7 @@ def test_split_images_keep_their_labels(heads):
 )
 def test_what_is_of_the_wrong_kind_is_named(kind, options, words):
     with pytest.raises(DataError, match=words):
-        ng.load_stream(kind, **options)
+        ng.continual.load_stream(kind, **options)
 
 
 def labeled(labels, n_classes=3):
@@ -72,20 +72,20 @@ BOTH = signs(1.0, -1.0)
 )
 def test_own_tasks_that_make_no_stream_are_named(datasets, options, words):
     with pytest.raises(DataError, match=words):
-        ng.stream_of(datasets, **options)
+        ng.continual.stream_of(datasets, **options)
 
 
 def test_own_tasks_may_differ_in_columns_and_be_tested_on_fewer_classes():
-    stream = ng.stream_of([GOOD, (labeled([0, 1], 2), labeled([0], 2))], heads="per_task")
+    stream = ng.continual.stream_of([GOOD, (labeled([0, 1], 2), labeled([0], 2))], heads="per_task")
     assert [task.columns for task in stream.tasks] == [(0, 1, 2), (3, 4)]
-    assert len(ng.stream_of([(BOTH, BOTH), (BOTH, signs(1.0))])) == 2
+    assert len(ng.continual.stream_of([(BOTH, BOTH), (BOTH, signs(1.0))])) == 2
 
 
 def test_classes_may_come_in_an_order_drawn_by_the_seed():
     """Of the classes that are named, if there are such."""
 
     def classes(seed, **options):
-        found = ng.load_stream("split", "digits", 10, 10, seed, **options)
+        found = ng.continual.load_stream("split", "digits", 10, 10, seed, **options)
         return [task.name for task in found.tasks]
 
     listed = classes(0)

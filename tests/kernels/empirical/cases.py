@@ -351,7 +351,7 @@ CASES = [
     Case("mlp ntk", lambda: ng.MLP(5, 3, 8, 2), (5,)),
     Case("mlp ntk bias", lambda: ng.MLP(5, 3, 8, 2, bias_std=0.5), (5,)),
     Case("mlp standard bias", lambda: ng.MLP(5, 3, 8, 2, "gelu", "standard", bias=True), (5,)),
-    Case("shallow", lambda: ng.ShallowNet(5, 16, "erf"), (5,)),
+    Case("shallow", lambda: ng.models.ShallowNet(5, 16, "erf"), (5,)),
     Case("linear only", lambda: nn.Linear(4, 3), (4,)),
     Case("linear without bias", lambda: nn.Linear(4, 3, bias=False), (4,)),
     Case("tokens", lambda: nn.Sequential(nn.Linear(4, 6), nn.GELU(), nn.Flatten(), nn.Linear(18, 2)), (3, 4)),

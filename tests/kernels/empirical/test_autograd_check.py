@@ -145,7 +145,9 @@ def test_a_change_of_the_kernel_includes_buffers(x):
     change = row_jacobian(model, x) - row_jacobian(start, x)
     exact = torch.linalg.matrix_norm(change.flatten(0, 1), 2).item()
     for before in (start, start.state_dict()):
-        assert float(ng.JacobianChange(model, before, x).jacobian_norm(1e-8)) == pytest.approx(exact, rel=1e-6)
+        assert float(ng.kernels.JacobianChange(model, before, x).jacobian_norm(1e-8)) == pytest.approx(
+            exact, rel=1e-6
+        )
 
 
 class Centered(nn.Module):

@@ -286,7 +286,7 @@ def test_networks_that_autograd_cannot_follow():
 def test_a_compiled_reference():
     model, reference = nn.Linear(3, 2), nn.Linear(3, 2)
     x = torch.randn(4, 3)
-    found = ng.KernelChange(model, torch.compile(reference, backend="eager"), x)
+    found = ng.kernels.KernelChange(model, torch.compile(reference, backend="eager"), x)
     assert found.shape == (8, 8)
 
 

@@ -6,7 +6,8 @@ from torch import nn
 
 import ntkgap as ng
 from ntkgap.errors import KernelError
-from ntkgap.kernels import as_matrix, jacobian
+from ntkgap.kernels import jacobian
+from ntkgap.linalg import as_matrix
 from tests.reference.empirical import row_jacobian
 from tests.tolerances import EXACT
 
@@ -63,7 +64,9 @@ def test_direction_must_fit_the_parameters():
 
 
 @pytest.mark.parametrize("n", [5, 70])
-@pytest.mark.parametrize("network", [ng.ShallowNet(20, 5000), ng.MLP(20, 3, 64, 2)], ids=["one output", "three"])
+@pytest.mark.parametrize(
+    "network", [ng.models.ShallowNet(20, 5000), ng.MLP(20, 3, 64, 2)], ids=["one output", "three"]
+)
 def test_a_gram_matrix_is_symmetric_to_the_last_bit(network, n):
     gram = as_matrix(jacobian(network, torch.randn(n, 20, generator=torch.Generator().manual_seed(0))).gram())
     assert gram.equal(gram.T)

@@ -11,9 +11,9 @@ from torch import nn
 
 import ntkgap as ng
 from ntkgap.errors import KernelError
-from ntkgap.kernels.empirical import as_matrix, jacobian, plan_ntk
-from ntkgap.kernels.empirical.blocks import mirror
-from ntkgap.kernels.empirical.contraction import contract
+from ntkgap.kernels.empirical import jacobian, plan_ntk
+from ntkgap.kernels.empirical.contraction import contract, mirror
+from ntkgap.linalg import as_matrix
 from tests.kernels.empirical.cases import CASES
 from tests.kernels.empirical.conftest import relative_error
 from tests.kernels.empirical.tolerances import EXACT_F32, EXACT_F64

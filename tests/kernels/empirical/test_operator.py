@@ -9,9 +9,10 @@ import torch
 
 import ntkgap as ng
 from ntkgap.errors import KernelError
-from ntkgap.kernels.empirical import JacobianChange, KernelChange, NTKOperator, as_matrix, jacobian
-from ntkgap.kernels.empirical.conjugate_gradients import nystrom_preconditioner, solve_damped
-from ntkgap.kernels.empirical.symmetric_operator import SymmetricOperator
+from ntkgap.kernels.empirical import JacobianChange, KernelChange, NTKOperator, jacobian
+from ntkgap.linalg import as_matrix
+from ntkgap.linalg.conjugate_gradients import nystrom_preconditioner, solve_damped
+from ntkgap.linalg.symmetric_operator import SymmetricOperator
 from tests.kernels.empirical.cases import CASES
 from tests.kernels.empirical.conftest import relative_error
 from tests.kernels.empirical.tolerances import EXACT_F64
@@ -171,12 +172,12 @@ def test_what_an_operator_cannot_do_is_said():
     model = ng.MLP(3, 2, 8, 1, "tanh").double()
     other = ng.MLP(3, 2, 8, 1, "tanh").double()
     x = torch.randn(5, 3, dtype=torch.float64)
-    nothing = ng.JacobianChange(model, model, x)
+    nothing = ng.kernels.JacobianChange(model, model, x)
     b = torch.randn(10, dtype=torch.float64)
     torch.testing.assert_close(nothing.solve(b, 0.1), b / 0.1)
     with pytest.raises(KernelError, match="zero"):
         nothing.effective_rank()
-    change = ng.KernelChange(model, other, x)
+    change = ng.kernels.KernelChange(model, other, x)
     for ask in (lambda: change.solve(b, 0.1), change.effective_rank):
         with pytest.raises(KernelError, match="indefinite"):
             ask()

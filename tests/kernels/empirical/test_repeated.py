@@ -35,8 +35,7 @@ def test_the_same_as_empirical_ntk(budget):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)).double()
     kernel = RepeatedKernel(budget)
-    with pytest.warns(DeprecationWarning, match="prove is now RepeatedKernel.checked"):
-        kernel.prove(model, X)
+    kernel.checked(model, X)
     move(model)
     expected = ng.empirical_ntk(model, X, layerwise=True)
     found = kernel(model, X, layerwise=True)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ntkgap.kernels.empirical.written_out import WrittenOut
+from ntkgap.kernels.empirical.rules.written_out import WrittenOut
 from tests.tolerances import EXACT
 
 

@@ -11,7 +11,7 @@ def compare(build, width, x, draws=DRAWS):
     """Limit, mean kernels of finite networks, and both errors of the tangent kernel relative to its size."""
     torch.manual_seed(0)
     limit = ng.infinite_width(build(width).double()).kernels(x)
-    found = ng.monte_carlo_kernel(lambda: build(width).double(), x, draws=draws, seed=1)
+    found = ng.kernels.monte_carlo_kernel(lambda: build(width).double(), x, draws=draws, seed=1)
     scale = limit.ntk.norm()
     return limit, found, (found.ntk - limit.ntk).norm() / scale, found.ntk_error.norm() / scale
 

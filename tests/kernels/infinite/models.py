@@ -92,7 +92,7 @@ SMALL: dict[str, Callable[[int], nn.Module]] = {
     "gamma0": lambda m: ng.MLP(12, 4, m, 2, gamma0=0.5, weight_std=1.4),
     "antisymmetric alpha": lambda m: ng.MLP(12, 4, m, 2, antisymmetric=True, alpha=3.0, weight_std=1.4),
     "frozen readout": lambda m: _frozen_readout(m),
-    "shallow theorem": lambda m: ng.ShallowNet(12, m),
+    "shallow theorem": lambda m: ng.models.ShallowNet(12, m),
     "user's activation": lambda m: _dense(m, SquareRootOfSquare, weight_std=1.5),
     "layer norm, silu in place": lambda m: _dense(
         m, lambda: nn.LayerNorm(m), lambda: nn.SiLU(inplace=True), weight_std=1.5

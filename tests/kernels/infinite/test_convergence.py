@@ -26,7 +26,7 @@ def distances(name: str, seeds: int) -> dict[int, dict[int, float]]:
         for width in widths:
             torch.manual_seed(1009 * width + seed)
             kernel = ng.empirical_ntk(make(width), x.float(), outputs="mean")  # rounding is far below distances
-            found.setdefault(seed, {})[width] = ng.relative_change(kernel, limit)
+            found.setdefault(seed, {})[width] = ng.kernels.relative_change(kernel, limit)
     return found
 
 

@@ -143,7 +143,7 @@ def test_other_scales_are_asked_for():
         ModelError, match=r"the entries of 'tokens' have a standard deviation of 0\.11\d+ and do not"
     ):
         ng.infinite_width(model).ntk(TOKENS)
-    start = {"tokens": ng.Initialization(1.0, 0.2 / 3**0.5)}
+    start = {"tokens": ng.models.Initialization(1.0, 0.2 / 3**0.5)}
     found = ng.infinite_width(model.double(), initializations=start).nngp(TOKENS, dtype=torch.float64)
     expected = tokens()
     expected = finish(Points(0.04 / 3 * expected.nngp, expected.ntk, expected.n))

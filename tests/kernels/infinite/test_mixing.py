@@ -158,7 +158,7 @@ def test_products_with_own_weights_are_dense_layers():
             h = torch.relu(x @ self.w).mean(1)
             return h @ self.v if self.training else torch.matmul(h, self.v_turned.T)
 
-    start = ng.Initialization(1.0, 0.05)
+    start = ng.models.Initialization(1.0, 0.05)
     given = {"w": start, "v": start, "v_turned": start}
     hidden = Points.of(X).layer(FEATURES / 400, weights=FEATURES).relu().mean()
     expected = hidden.layer(1.0, weights=400)

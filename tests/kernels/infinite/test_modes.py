@@ -10,7 +10,7 @@ from torch import nn
 
 import ntkgap as ng
 from ntkgap.errors import ModelError
-from ntkgap.kernels.modes import neutral
+from ntkgap.kernels.neutral import neutral
 from ntkgap.models import ConvNet, NTKLinear
 
 
@@ -62,7 +62,7 @@ def built():
 
 def kernels_of(name):
     if name == "Monte Carlo":
-        return ng.monte_carlo_kernel(built, MODELS["dense"][1], draws=2)
+        return ng.kernels.monte_carlo_kernel(built, MODELS["dense"][1], draws=2)
     model, x = MODELS[name]
     limit = ng.infinite_width(model)
     return (*limit.kernels(x), *limit.kernels(x, x[:2]), limit.nngp(x, diagonal=True))

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 import ntkgap as ng
 from ntkgap.errors import AccuracyWarning, DataError, KernelError, ModelError
-from ntkgap.kernels.infinite.extrapolation import extrapolate
 from ntkgap.kernels.infinite.readout import covariance_of
+from ntkgap.kernels.infinite.two_widths import extrapolate
 from ntkgap.models import NTKConv2d, NTKLinear, Transformer
 from ntkgap.models.nonlinearities import Erf
 from tests.tolerances import EXACT
@@ -54,7 +54,7 @@ def test_extrapolation_removes_what_single_widths_are_off_by():
         return nn.Sequential(NTKLinear(6, width), Erf(), last).double()
 
     limit = ng.infinite_width(nn.Sequential(NTKLinear(6, 8), Erf(), NTKLinear(8, 1)).double()).kernels(X)
-    alone = ng.monte_carlo_kernel(lambda: build(64), X, draws=30)
+    alone = ng.kernels.monte_carlo_kernel(lambda: build(64), X, draws=30)
     assert not within(alone.ntk, alone.ntk_error, limit.ntk)
     estimate = ng.infinite_width_monte_carlo(build, width=64, draws=30, seed=2)
     with pytest.warns(AccuracyWarning) as said:
@@ -70,7 +70,7 @@ def test_what_infinite_width_refuses_is_estimated(build, x, width):
     with pytest.raises(ModelError, match=r"infinite_width_monte_carlo"):
         ng.infinite_width(build(8)).ntk(x)
     found = ng.infinite_width_monte_carlo(build, width=width, draws=16, seed=3).kernels(x)
-    wide = ng.monte_carlo_kernel(lambda: build(4 * width), x, draws=12, seed=4)
+    wide = ng.kernels.monte_carlo_kernel(lambda: build(4 * width), x, draws=12, seed=4)
     for name in ("nngp", "ntk"):
         mean, error = getattr(found, name), getattr(found, name + "_error")
         other, other_error = getattr(wide, name), getattr(wide, name + "_error")

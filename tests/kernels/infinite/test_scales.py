@@ -116,7 +116,7 @@ def test_one_factor_for_all_channels_has_the_right_mean_and_stays_random():
     with pytest.warns(AccuracyWarning):
         limit = ng.infinite_width(build(8)).ntk(X)
     for width in (32, 128):
-        found = ng.monte_carlo_kernel(lambda w=width: build(w), X, draws=draws, seed=1)
+        found = ng.kernels.monte_carlo_kernel(lambda w=width: build(w), X, draws=draws, seed=1)
         assert (found.ntk - limit).norm() < 4 * found.ntk_error.norm()
         spread = found.ntk_error.diagonal() * draws**0.5 / limit.diagonal()
         assert (spread > 0.8 * (2 / outputs) ** 0.5).all()  # where means over the width would fall to a half

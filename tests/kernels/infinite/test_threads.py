@@ -58,7 +58,7 @@ def hammer():
     def kernels(i):
         j = i % (2 * len(models))
         if i % 12 == 11:
-            return ng.monte_carlo_kernel(lambda: ng.MLP(5, 2, 16, 2), x, draws=2)
+            return ng.kernels.monte_carlo_kernel(lambda: ng.MLP(5, 2, 16, 2), x, draws=2)
         if j < len(models):
             return ng.infinite_width(models[j][0]).kernels(models[j][1])
         return shared[j - len(models)].kernels(models[j - len(models)][1])

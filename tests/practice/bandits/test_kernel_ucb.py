@@ -5,7 +5,7 @@ import ntkgap as ng
 from ntkgap.errors import ModelError, StudyError
 from ntkgap.practice.bandits import KernelUCB, TabulatedKernelUCB, infinite_kernel, play
 from tests.practice.bandits.games import Spy, small_game
-from tests.practice.bandits.test_linear import dense_ridge
+from tests.practice.bandits.test_linear_policies import dense_ridge
 from tests.tolerances import EXACT, ITERATED
 
 

@@ -52,11 +52,11 @@ class Keeper:
 
 def trained(network, tasks, method=None, steps=60, learning_rate=0.02, **settings):
     seen = Keeper()
-    runs = ng.train_tasks(
+    runs = ng.continual.train_tasks(
         [network],
         tasks,
         learning_rate=learning_rate,
-        stop=ng.Steps(steps),
+        stop=ng.continual.Steps(steps),
         method=method,
         observe=seen,
         **settings,

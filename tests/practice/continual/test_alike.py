@@ -46,33 +46,35 @@ def other(**settings):
 )
 def test_networks_that_compute_something_else_are_refused(first, second):
     with pytest.raises(ModelError, match="member 1 makes something else"):
-        ng.train_tasks([first, second], stream(), learning_rate=0.02, stop=ng.Steps(3))
+        ng.continual.train_tasks([first, second], stream(), learning_rate=0.02, stop=ng.continual.Steps(3))
 
 
 def test_rates_that_outputs_do_not_show_are_compared_as_well():
     """Times 2, or half as much of twice the weights: one function of the parameters, but not one learning rate."""
-    first, second = ng.Scaled(mlp(), 2.0), ng.Scaled(ng.Scaled(mlp(1), 2.0), 1.0)
-    ng.train_tasks([first, ng.Scaled(mlp(1), 2.0)], stream(), learning_rate=0.02, stop=ng.Steps(1))
+    first, second = ng.models.Scaled(mlp(), 2.0), ng.models.Scaled(ng.models.Scaled(mlp(1), 2.0), 1.0)
+    ng.continual.train_tasks(
+        [first, ng.models.Scaled(mlp(1), 2.0)], stream(), learning_rate=0.02, stop=ng.continual.Steps(1)
+    )
     with pytest.raises(ModelError):
-        ng.train_tasks([first, second], stream(), learning_rate=0.02, stop=ng.Steps(1))
+        ng.continual.train_tasks([first, second], stream(), learning_rate=0.02, stop=ng.continual.Steps(1))
 
 
 def test_a_network_with_parameters_that_are_no_numbers_is_alike_and_diverges():
     broken = mlp(1)
     with torch.no_grad():
         next(broken.parameters()).fill_(torch.nan)
-    runs = ng.train_tasks([mlp(), broken], stream(), learning_rate=0.02, stop=ng.Steps(2))
+    runs = ng.continual.train_tasks([mlp(), broken], stream(), learning_rate=0.02, stop=ng.continual.Steps(2))
     assert runs.diverged.tolist() == [False, True]
 
 
 def test_what_an_observer_is_given_stays_as_it_was():
     seen = []
     network = mlp()
-    ng.train_tasks(
+    ng.continual.train_tasks(
         [network],
         stream(),
         learning_rate=0.02,
-        stop=ng.Steps(5),
+        stop=ng.continual.Steps(5),
         observe=lambda _, at: seen.append(at),
     )
     for p, start, end in zip(network.parameters(), seen[0](0).parameters(), seen[-1](0).parameters(), strict=True):
@@ -86,7 +88,7 @@ def test_networks_that_amplify_rounding_are_alike_and_so_are_those_with_a_domain
         return nn.Sequential(nn.Linear(FEATURES, 9), Wave(), nn.Linear(9, 9), Wave(), nn.Linear(9, OUTPUTS))
 
     single = stream(dtype=torch.float32)
-    ng.train_tasks([wave(0), wave(1)], single, learning_rate=1e-6, stop=ng.Steps(1))
+    ng.continual.train_tasks([wave(0), wave(1)], single, learning_rate=1e-6, stop=ng.continual.Steps(1))
 
     class Whitened(nn.Module):
         def __init__(self):
@@ -97,4 +99,4 @@ def test_networks_that_amplify_rounding_are_alike_and_so_are_those_with_a_domain
         def forward(self, x):
             return self.last(x @ torch.linalg.cholesky(self.covariance))
 
-    ng.train_tasks([Whitened(), Whitened()], stream(), learning_rate=1e-9, stop=ng.Steps(1))
+    ng.continual.train_tasks([Whitened(), Whitened()], stream(), learning_rate=1e-9, stop=ng.continual.Steps(1))

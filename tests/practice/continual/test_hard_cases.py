@@ -33,7 +33,9 @@ def with_zero():
     return x
 
 
-@pytest.mark.parametrize("method", [ng.OGD(), ng.PCAOGD(components=8)], ids=["all", "principal"])
+@pytest.mark.parametrize(
+    "method", [ng.continual.OGD(), ng.continual.PCAOGD(components=8)], ids=["all", "principal"]
+)
 @pytest.mark.parametrize("make", [repeated, with_zero])
 def test_orthogonal_gradients_keep_outputs_whose_gradients_depend_on_each_other(make, method):
     x = make()
@@ -44,7 +46,9 @@ def test_orthogonal_gradients_keep_outputs_whose_gradients_depend_on_each_other(
 def test_orthogonal_gradients_keep_outputs_of_tasks_that_share_examples():
     first = numbers(4, FEATURES)
     second = torch.cat([first[:2], numbers(3, FEATURES, seed=8)])
-    _, seen = trained(linear(), regressions(first, second, numbers(4, FEATURES, seed=9)), ng.OGD(), steps=40)
+    _, seen = trained(
+        linear(), regressions(first, second, numbers(4, FEATURES, seed=9)), ng.continual.OGD(), steps=40
+    )
     torch.testing.assert_close(seen.outputs(3, second), seen.outputs(2, second), rtol=ITERATED, atol=ITERATED)
 
 
@@ -69,22 +73,31 @@ def test_the_label_of_one_output_is_that_output_whatever_its_sign():
     ]
     tasks = TaskStream("signs", tuple(Task(f"head {c}", d, d, (c,)) for c, d in enumerate(data)))
     network, x = ng.linearize(mlp()), data[0].x
-    _, seen = trained(network, tasks, ng.OGD(directions="label"), steps=20)
+    _, seen = trained(network, tasks, ng.continual.OGD(directions="label"), steps=20)
     torch.testing.assert_close(seen.outputs(2, x)[:, 0], seen.outputs(1, x)[:, 0], rtol=ITERATED, atol=ITERATED)
     _, plain = trained(network, tasks, steps=20)
     assert (plain.outputs(2, x) - plain.outputs(1, x))[:, 0].abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("method", [ng.OGD(), ng.PCAOGD(components=3), ng.EWC(0.3), ng.Replay(2), ng.Joint()])
+@pytest.mark.parametrize(
+    "method",
+    [
+        ng.continual.OGD(),
+        ng.continual.PCAOGD(components=3),
+        ng.continual.EWC(0.3),
+        ng.continual.Replay(2),
+        ng.continual.Joint(),
+    ],
+)
 def test_a_network_that_diverges_leaves_the_others_alone(method):
     wild = mlp(1)
     with torch.no_grad():
         for p in wild.parameters():
             p.mul_(1e80)
-    common = {"learning_rate": 0.02, "stop": ng.Steps(10), "method": method}
-    runs = ng.train_tasks([mlp(0), wild], [stream(0), stream(1)], **common)
+    common = {"learning_rate": 0.02, "stop": ng.continual.Steps(10), "method": method}
+    runs = ng.continual.train_tasks([mlp(0), wild], [stream(0), stream(1)], **common)
     assert runs.diverged.tolist() == [False, True]
-    alone = ng.train_tasks([mlp(0)], stream(0), **common)
+    alone = ng.continual.train_tasks([mlp(0)], stream(0), **common)
     torch.testing.assert_close(runs.distance[0], alone.distance[0], rtol=EXACT, atol=EXACT)
 
 
@@ -95,16 +108,22 @@ def test_a_first_batch_that_is_fitted_already_is_no_divergence():
     y[1:] += 3
     data = ng.Dataset(x, y)
     tasks = TaskStream("made", tuple(Task(name, data, data, (0, 1)) for name in "ab"))
-    common = {"learning_rate": 1e-4, "stop": ng.Epochs(1), "optimizer": "sgd", "momentum": 0.0, "batch_size": 1}
+    common = {
+        "learning_rate": 1e-4,
+        "stop": ng.continual.Epochs(1),
+        "optimizer": "sgd",
+        "momentum": 0.0,
+        "batch_size": 1,
+    }
     seeds = range(30)
     first = [int(torch.randperm(6, generator=torch.Generator().manual_seed(seed))[0]) for seed in seeds]
     assert 0 in first  # some network begins with that example
-    runs = ng.train_tasks([network] * len(seeds), tasks, seeds=seeds, **common)
+    runs = ng.continual.train_tasks([network] * len(seeds), tasks, seeds=seeds, **common)
     assert not runs.diverged.any()
 
 
 def test_a_finite_loss_out_of_all_bounds_at_the_end_of_a_task_is_a_divergence():
-    runs = ng.train_tasks([linear()], stream(), learning_rate=1e4, stop=ng.Steps(1))
+    runs = ng.continual.train_tasks([linear()], stream(), learning_rate=1e4, stop=ng.continual.Steps(1))
     assert runs.diverged.all()
     assert torch.isnan(runs.scores).all()
 
@@ -121,13 +140,21 @@ class _Flat(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "method", [None, ng.OGD(), ng.PCAOGD(components=2), ng.EWC(0.3), ng.Replay(3), ng.Joint()]
+    "method",
+    [
+        None,
+        ng.continual.OGD(),
+        ng.continual.PCAOGD(components=2),
+        ng.continual.EWC(0.3),
+        ng.continual.Replay(3),
+        ng.continual.Joint(),
+    ],
 )
 def test_one_output_may_come_without_a_column(method):
     tasks = stream(columns=[(0,)] * 3, classes=False)
-    common = {"learning_rate": 0.02, "stop": ng.Steps(9), "method": method}
-    flat = ng.train_tasks([_Flat(mlp(outputs=1))], tasks, **common)
-    column = ng.train_tasks([mlp(outputs=1)], tasks, **common)
+    common = {"learning_rate": 0.02, "stop": ng.continual.Steps(9), "method": method}
+    flat = ng.continual.train_tasks([_Flat(mlp(outputs=1))], tasks, **common)
+    column = ng.continual.train_tasks([mlp(outputs=1)], tasks, **common)
     torch.testing.assert_close(flat.distance, column.distance, rtol=EXACT, atol=EXACT)
     torch.testing.assert_close(flat.scores, column.scores, rtol=EXACT, atol=EXACT)
 
@@ -135,8 +162,11 @@ def test_one_output_may_come_without_a_column(method):
 def test_linearized_networks_together_follow_their_kernels():
     """Outputs of full-batch descent from the kernel at the start alone: f ← f − η Θ(·, X_t)(f(X_t) − y_t)."""
     networks, streams, rate, steps = [mlp(0), mlp(1)], [stream(0), stream(1)], 0.01, 25
-    runs = ng.train_tasks(
-        [ng.linearize(network) for network in networks], streams, learning_rate=rate, stop=ng.Steps(steps)
+    runs = ng.continual.train_tasks(
+        [ng.linearize(network) for network in networks],
+        streams,
+        learning_rate=rate,
+        stop=ng.continual.Steps(steps),
     )
     for i, (network, tasks) in enumerate(zip(networks, streams, strict=True)):
         x = torch.cat([task.train.x for task in tasks.tasks] + [task.test.x for task in tasks.tasks])
@@ -159,11 +189,15 @@ def test_principal_directions_are_budgeted_with_what_they_are_taken_from():
     parameters = sum(p.numel() for p in linear().parameters())
     all_of_a_task, kept = 5 * OUTPUTS, 2
     with pytest.raises(StudyError, match="would store 14 directions"):
-        trained(linear(), stream(), ng.PCAOGD(components=kept, budget=parameters * all_of_a_task * 8.0))
-    trained(linear(), stream(), ng.PCAOGD(components=kept, budget=parameters * (all_of_a_task + 2 * kept) * 8.0))
+        trained(linear(), stream(), ng.continual.PCAOGD(components=kept, budget=parameters * all_of_a_task * 8.0))
+    trained(
+        linear(),
+        stream(),
+        ng.continual.PCAOGD(components=kept, budget=parameters * (all_of_a_task + 2 * kept) * 8.0),
+    )
 
 
 @pytest.mark.parametrize("steps", [2.0, "3", None, True])
 def test_steps_that_are_no_integer_are_refused_in_words(steps):
     with pytest.raises(StudyError, match="integer of at least 1"):
-        ng.Steps(steps)
+        ng.continual.Steps(steps)

@@ -15,7 +15,7 @@ from tests.tolerances import EXACT, ITERATED
 @pytest.mark.parametrize("make", [linear, lambda: ng.linearize(mlp())], ids=["linear", "linearized"])
 def test_orthogonal_gradients_leave_a_linear_models_old_outputs_alone(make, optimizer):
     tasks = stream(classes=False)
-    _, seen = trained(make(), tasks, ng.OGD(), steps=40, optimizer=optimizer)
+    _, seen = trained(make(), tasks, ng.continual.OGD(), steps=40, optimizer=optimizer)
     for t, task in enumerate(tasks.tasks[:-1]):
         x = task.train.x
         for later in range(t + 2, 4):
@@ -30,7 +30,7 @@ def test_orthogonal_gradients_keep_outputs_where_layers_have_rates_of_their_own(
     tasks = stream(classes=False)
     for parametrization in ("mup", "mean_field"):
         network = ng.linearize(mlp(parametrization=parametrization))
-        _, seen = trained(network, tasks, ng.OGD(), steps=20, learning_rate=1e-3)
+        _, seen = trained(network, tasks, ng.continual.OGD(), steps=20, learning_rate=1e-3)
         x = tasks.tasks[0].train.x
         torch.testing.assert_close(seen.outputs(3, x), seen.outputs(1, x), rtol=ITERATED, atol=ITERATED)
         assert (
@@ -40,7 +40,7 @@ def test_orthogonal_gradients_keep_outputs_where_layers_have_rates_of_their_own(
 
 def test_label_directions_keep_the_labels_output_and_only_that():
     tasks = stream()
-    _, seen = trained(linear(), tasks, ng.OGD(directions="label"), steps=30)
+    _, seen = trained(linear(), tasks, ng.continual.OGD(directions="label"), steps=30)
     task = tasks.tasks[0].train
     kept, free = task.y.bool(), ~task.y.bool()
     before, after = seen.outputs(1, task.x), seen.outputs(3, task.x)
@@ -50,7 +50,7 @@ def test_label_directions_keep_the_labels_output_and_only_that():
 
 def test_stored_examples_alone_are_kept():
     tasks = stream(classes=False)
-    _, seen = trained(linear(), tasks, ng.OGD(examples=2), steps=30)
+    _, seen = trained(linear(), tasks, ng.continual.OGD(examples=2), steps=30)
     x = tasks.tasks[0].train.x
     moved = (seen.outputs(3, x) - seen.outputs(1, x)).abs().amax(dim=1)
     assert moved[:2].max() < ITERATED
@@ -59,20 +59,20 @@ def test_stored_examples_alone_are_kept():
 
 def test_enough_principal_directions_are_all_directions_and_few_are_not():
     tasks = stream(classes=False)
-    full, _ = trained(linear(), tasks, ng.OGD(), steps=30)
-    every, _ = trained(linear(), tasks, ng.PCAOGD(components=N * OUTPUTS), steps=30)
+    full, _ = trained(linear(), tasks, ng.continual.OGD(), steps=30)
+    every, _ = trained(linear(), tasks, ng.continual.PCAOGD(components=N * OUTPUTS), steps=30)
     torch.testing.assert_close(every.scores, full.scores, rtol=ITERATED, atol=ITERATED)
-    few, _ = trained(linear(), tasks, ng.PCAOGD(components=2), steps=30)
+    few, _ = trained(linear(), tasks, ng.continual.PCAOGD(components=2), steps=30)
     assert (few.scores - full.scores).abs().max() > 1e-3
 
 
 def test_elastic_weights_hold_and_let_go():
     tasks = stream(classes=False)
     plain, _ = trained(linear(), tasks)
-    none, _ = trained(linear(), tasks, ng.EWC(0.0))
+    none, _ = trained(linear(), tasks, ng.continual.EWC(0.0))
     torch.testing.assert_close(none.scores, plain.scores, rtol=EXACT, atol=EXACT)
-    strong, _ = trained(linear(), tasks, ng.EWC(10_000.0), learning_rate=1e-5)
-    weak, _ = trained(linear(), tasks, ng.EWC(0.01), learning_rate=1e-5)
+    strong, _ = trained(linear(), tasks, ng.continual.EWC(10_000.0), learning_rate=1e-5)
+    weak, _ = trained(linear(), tasks, ng.continual.EWC(0.01), learning_rate=1e-5)
     assert strong.moved[0, 1:].max() < 0.1 * weak.moved[0, 1:].min()
 
 
@@ -82,7 +82,7 @@ def test_the_penalty_is_the_sum_over_tasks_with_the_fisher_information_of_each(o
     """One step of the third task, from gradients taken one by one."""
     tasks, network = stream(), mlp()
     strength, rate = 0.7, 0.01
-    _, seen = trained(network, tasks, ng.EWC(strength, online), steps=1, learning_rate=rate, loss=loss)
+    _, seen = trained(network, tasks, ng.continual.EWC(strength, online), steps=1, learning_rate=rate, loss=loss)
     terms = []
     for t in (0, 1):
         there = seen.networks[t + 1]
@@ -113,21 +113,21 @@ def test_the_penalty_is_the_sum_over_tasks_with_the_fisher_information_of_each(o
 
 def test_rehearsing_everything_is_learning_all_that_was_seen():
     tasks = stream()
-    _, seen = trained(linear(), tasks, ng.Replay(N, weight=1.0), steps=15)
+    _, seen = trained(linear(), tasks, ng.continual.Replay(N, weight=1.0), steps=15)
     w = seen.networks[2].weight.detach().clone()
     x, y = (torch.cat([getattr(t.train, name) for t in tasks.tasks]) for name in "xy")
     for _ in range(15):
         w = w - 0.02 * (x @ w.T - y).T @ x
     torch.testing.assert_close(seen.networks[3].weight.detach(), w, rtol=ITERATED, atol=ITERATED)
-    few, _ = trained(linear(), tasks, ng.Replay(1), steps=15)
-    one, _ = trained(linear(), tasks, ng.Replay(1, weight=float(N)), steps=15)
+    few, _ = trained(linear(), tasks, ng.continual.Replay(1), steps=15)
+    one, _ = trained(linear(), tasks, ng.continual.Replay(1, weight=float(N)), steps=15)
     torch.testing.assert_close(few.scores, one.scores)  # each stands for all of its task
 
 
 def test_joint_training_knows_no_order():
     tasks = stream()
     turned = TaskStream("turned", tasks.tasks[::-1])
-    runs, other = (trained(mlp(), s, ng.Joint(), steps=25)[0] for s in (tasks, turned))
+    runs, other = (trained(mlp(), s, ng.continual.Joint(), steps=25)[0] for s in (tasks, turned))
     assert runs.scores.shape == (1, 1, 3)
     torch.testing.assert_close(other.distance, runs.distance, rtol=ITERATED, atol=ITERATED)
     torch.testing.assert_close(other.scores.flip(-1), runs.scores, rtol=ITERATED, atol=ITERATED)
@@ -139,9 +139,15 @@ def test_a_task_with_a_head_of_its_own_leaves_the_other_heads_alone():
     torch.manual_seed(0)
     network = nn.Linear(FEATURES, 6, dtype=torch.float64)
     for loss in ("squared", "cross_entropy"):
-        for method in (Plain(), ng.Joint(), ng.Replay(2), ng.OGD(), ng.EWC(0.1)):
+        for method in (
+            Plain(),
+            ng.continual.Joint(),
+            ng.continual.Replay(2),
+            ng.continual.OGD(),
+            ng.continual.EWC(0.1),
+        ):
             runs, seen = trained(network, tasks, method, steps=10, loss=loss)
             assert torch.isfinite(runs.scores).all()
-            if not isinstance(method, ng.Joint):
+            if not isinstance(method, ng.continual.Joint):
                 rows = seen.networks[1].weight.detach()[2:]
                 torch.testing.assert_close(rows, network.weight.detach()[2:], rtol=0, atol=0)

@@ -38,12 +38,14 @@ def test_every_convention_is_worked_out():
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
 def test_forgetting_equals_that_by_hand(convention):
-    assert ng.AccuracyMatrix(SCORES).forgetting(convention) == pytest.approx(BY_HAND[convention], abs=EXACT)
+    assert ng.continual.AccuracyMatrix(SCORES).forgetting(convention) == pytest.approx(
+        BY_HAND[convention], abs=EXACT
+    )
 
 
 def test_learned_and_best_scores_differ_where_a_task_improves_later():
     scores = np.array([[0.5, np.nan, np.nan], [0.8, 0.6, np.nan], [0.4, 0.7, 0.9]])
-    matrix = ng.AccuracyMatrix(scores)
+    matrix = ng.continual.AccuracyMatrix(scores)
     assert matrix.forgetting("max_minus_last") == pytest.approx((0.4 - 0.1) / 2, abs=EXACT)
     assert matrix.forgetting("learned_minus_last") == pytest.approx((0.1 - 0.1) / 2, abs=EXACT)
     assert matrix.forgetting("max_with_last_minus_last") == pytest.approx((0.4 + 0) / 2, abs=EXACT)
@@ -52,7 +54,7 @@ def test_learned_and_best_scores_differ_where_a_task_improves_later():
 @pytest.mark.parametrize("convention", CONVENTIONS)
 def test_missing_zero_shot_scores_change_only_the_maximum_over_all_rows(convention):
     missing = np.where(np.tri(4, dtype=bool), SCORES, np.nan)
-    found = ng.AccuracyMatrix(missing).forgetting(convention)
+    found = ng.continual.AccuracyMatrix(missing).forgetting(convention)
     if convention in ("max_minus_last", "max_minus_last_all"):
         n = 3 if convention == "max_minus_last" else 4
         assert found == pytest.approx((-0.05 + 0.20 + 0.20) / n, abs=EXACT)
@@ -62,15 +64,15 @@ def test_missing_zero_shot_scores_change_only_the_maximum_over_all_rows(conventi
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
 def test_weighted_tasks_add_up_and_nothing_is_forgotten_if_nothing_changes(convention):
-    matrix = ng.AccuracyMatrix(SCORES)
+    matrix = ng.continual.AccuracyMatrix(SCORES)
     weights = CONVENTIONS[convention].weights(4)
     assert np.nansum(weights * matrix.per_task(convention)) == pytest.approx(matrix.forgetting(convention))
-    assert ng.AccuracyMatrix(np.full((3, 3), 0.7)).forgetting(convention) == 0
-    assert np.isfinite(ng.AccuracyMatrix(SCORES[:2, :2]).forgetting(convention))
+    assert ng.continual.AccuracyMatrix(np.full((3, 3), 0.7)).forgetting(convention) == 0
+    assert np.isfinite(ng.continual.AccuracyMatrix(SCORES[:2, :2]).forgetting(convention))
 
 
 def test_summaries_by_hand():
-    matrix = ng.AccuracyMatrix(SCORES, joint=[0.9, 0.9, 0.8, 0.8], initial=[0.1, 0.15, 0.1, 0.2])
+    matrix = ng.continual.AccuracyMatrix(SCORES, joint=[0.9, 0.9, 0.8, 0.8], initial=[0.1, 0.15, 0.1, 0.2])
     assert matrix.average_accuracy == pytest.approx((0.85 + 0.70 + 0.50 + 0.99) / 4)
     assert matrix.learning_accuracy == pytest.approx((0.80 + 0.90 + 0.70 + 0.99) / 4)
     assert matrix.joint_accuracy == pytest.approx(0.85)
@@ -101,11 +103,11 @@ def test_summaries_by_hand():
 )
 def test_matrices_that_are_none(scores, keywords, message):
     with pytest.raises(DataError, match=message):
-        ng.AccuracyMatrix(scores, **keywords)
+        ng.continual.AccuracyMatrix(scores, **keywords)
 
 
 def test_questions_without_an_answer():
-    matrix = ng.AccuracyMatrix([[0.5, np.nan], [0.1, 0.5]], initial=[0.1, 0.1])
+    matrix = ng.continual.AccuracyMatrix([[0.5, np.nan], [0.1, 0.5]], initial=[0.1, 0.1])
     with pytest.raises(DataError, match="joint="):
         _ = matrix.joint_accuracy
     with pytest.raises(DataError, match="missing"):
@@ -122,4 +124,6 @@ def test_questions_without_an_answer():
 
 
 def test_explained_variance_may_be_negative():
-    assert ng.AccuracyMatrix([[0.5, -3], [-2, 0.5]], kind="explained_variance").forgetting() == pytest.approx(2.5)
+    assert ng.continual.AccuracyMatrix(
+        [[0.5, -3], [-2, 0.5]], kind="explained_variance"
+    ).forgetting() == pytest.approx(2.5)

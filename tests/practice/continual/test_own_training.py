@@ -39,10 +39,10 @@ def test_every_task_is_learned_as_by_train(settings):
 @SETTINGS
 def test_networks_learn_together_what_they_learn_alone(settings):
     tasks, networks = [stream(seed) for seed in (3, 4)], [mlp(seed) for seed in (3, 4)]
-    common = {"learning_rate": 0.01, "stop": ng.UntilAccuracy(1.0, at_most=40, every=5), **settings}
-    together = ng.train_tasks(networks, tasks, seeds=[3, 4], **common)
+    common = {"learning_rate": 0.01, "stop": ng.continual.UntilAccuracy(1.0, at_most=40, every=5), **settings}
+    together = ng.continual.train_tasks(networks, tasks, seeds=[3, 4], **common)
     for i in range(2):
-        alone = ng.train_tasks([networks[i]], tasks[i], seeds=[3 + i], **common)
+        alone = ng.continual.train_tasks([networks[i]], tasks[i], seeds=[3 + i], **common)
         assert together.steps[i].tolist() == alone.steps[0].tolist()
         torch.testing.assert_close(together.distance[i], alone.distance[0], rtol=ITERATED, atol=ITERATED)
 
@@ -60,23 +60,29 @@ def test_a_loss_of_ones_own_sees_the_outputs_of_the_task_alone():
     assert {shape for pair in shapes for shape in pair} == {(5, 2)}
     torch.testing.assert_close(own.distance, named.distance, rtol=EXACT, atol=0)
     with pytest.raises(StudyError, match="no joint loss"):
-        trained(mlp(outputs=6), heads, method=ng.Joint(), loss=loss)
+        trained(mlp(outputs=6), heads, method=ng.continual.Joint(), loss=loss)
 
 
 def test_a_mean_loss_with_ewc_has_the_fisher_information_of_its_name():
     tasks = stream()
     n = len(tasks.tasks[0].train)
     mean, _ = trained(
-        mlp(), tasks, ng.EWC(0.3 / n), steps=20, loss=nn.CrossEntropyLoss(), learning_rate=0.02 * n, seeds=[0]
+        mlp(),
+        tasks,
+        ng.continual.EWC(0.3 / n),
+        steps=20,
+        loss=nn.CrossEntropyLoss(),
+        learning_rate=0.02 * n,
+        seeds=[0],
     )
-    summed, _ = trained(mlp(), tasks, ng.EWC(0.3), steps=20, loss="cross_entropy", learning_rate=0.02)
+    summed, _ = trained(mlp(), tasks, ng.continual.EWC(0.3), steps=20, loss="cross_entropy", learning_rate=0.02)
     torch.testing.assert_close(mean.distance, summed.distance, rtol=ITERATED, atol=0)
 
 
 def test_orthogonal_gradients_refuse_adaptive_optimizers_and_hold_with_sgd_of_torch():
     torch.manual_seed(0)
     network, tasks = nn.Linear(FEATURES, OUTPUTS, bias=False, dtype=torch.float64), stream(tasks=2)
-    _, seen = trained(network, tasks, ng.OGD(), optimizer=torch.optim.SGD)
+    _, seen = trained(network, tasks, ng.continual.OGD(), optimizer=torch.optim.SGD)
     x = tasks.tasks[0].train.x
     torch.testing.assert_close(seen.outputs(2, x), seen.outputs(1, x), rtol=ITERATED, atol=ITERATED)
 
@@ -89,24 +95,24 @@ def test_a_training_function_teaches_every_task():
         ng.train(network, data, learning_rate=0.02, steps=9)
 
     tasks = stream()
-    fitted = ng.train_tasks([mlp(0), mlp(1)], tasks, fit=fit, seeds=[7, 8])
+    fitted = ng.continual.train_tasks([mlp(0), mlp(1)], tasks, fit=fit, seeds=[7, 8])
     assert called == [(5, 7), (5, 8)] * 3
     assert fitted.steps.tolist() == [[1, 1, 1]] * 2
     for i in range(2):
-        alone = ng.train_tasks([mlp(i)], tasks, learning_rate=0.02, stop=ng.Steps(9))
+        alone = ng.continual.train_tasks([mlp(i)], tasks, learning_rate=0.02, stop=ng.continual.Steps(9))
         torch.testing.assert_close(fitted.distance[i], alone.distance[0], rtol=EXACT, atol=0)
         torch.testing.assert_close(fitted.scores[i], alone.scores[0], rtol=0, atol=0)
     called.clear()
-    ng.train_tasks([mlp()], tasks, fit=fit, method=ng.Joint())
+    ng.continual.train_tasks([mlp()], tasks, fit=fit, method=ng.continual.Joint())
     assert called == [(15, 0)]
 
     def spoil(network, data, seed):
         with torch.no_grad():
             next(network.parameters()).fill_(torch.nan)
 
-    assert ng.train_tasks([mlp()], tasks, fit=spoil).diverged.tolist() == [True]
+    assert ng.continual.train_tasks([mlp()], tasks, fit=spoil).diverged.tolist() == [True]
     with pytest.raises(StudyError, match="outputs of their own"):
-        ng.train_tasks([mlp(outputs=6)], stream(columns=[(0, 1), (2, 3), (4, 5)]), fit=fit)
+        ng.continual.train_tasks([mlp(outputs=6)], stream(columns=[(0, 1), (2, 3), (4, 5)]), fit=fit)
 
 
 def test_remembered_examples_are_drawn_at_random_and_balanced_over_classes():
@@ -161,7 +167,7 @@ def test_orthogonal_gradients_store_examples_of_all_classes(mixed):
         tasks.append((d, d))
     torch.manual_seed(0)
     network = nn.Linear(FEATURES, 2, bias=False, dtype=torch.float64)
-    _, seen = trained(network, ng.stream_of(tasks), ng.OGD(examples=4))
+    _, seen = trained(network, ng.continual.stream_of(tasks), ng.continual.OGD(examples=4))
     x = tasks[0][0].x
     moved = (seen.outputs(2, x) - seen.outputs(1, x)).norm(dim=1)
     stored = moved < 1e-9
@@ -187,8 +193,10 @@ def test_replay_forgets_alike_with_sorted_and_mixed_tasks():
         for seed in range(3):
             torch.manual_seed(seed)
             networks.append(nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10)))
-        tasks = ng.stream_of([task(range(5), mixed), task(range(5, 10), mixed)])
-        runs = ng.train_tasks(networks, tasks, learning_rate=1e-4, stop=ng.Steps(300), method=ng.Replay(20))
+        tasks = ng.continual.stream_of([task(range(5), mixed), task(range(5, 10), mixed)])
+        runs = ng.continual.train_tasks(
+            networks, tasks, learning_rate=1e-4, stop=ng.continual.Steps(300), method=ng.continual.Replay(20)
+        )
         kept.append(float(runs.scores[:, 1, 0].mean()))
     assert abs(kept[0] - kept[1]) < 0.08
     assert min(kept) > 0.7  # one class of five would leave 0.2 to 0.4

@@ -36,12 +36,15 @@ from tests.tolerances import SINGLE
         ({"optimizer": "sgd", "batch_size": 2.5}, "batch_size must be an integer"),
         ({"optimizer": "lion"}, "unknown optimizer"),
         ({"optimizer": torch.optim.LBFGS}, "LBFGS evaluates the loss several times"),
-        ({"optimizer": torch.optim.AdamW, "method": ng.OGD()}, "Adam bends"),
-        ({"optimizer": torch.optim.SGD, "stop": ng.KernelTime(0.3)}, "KernelTime counts steps"),
-        ({"schedule": lambda step: 1.0, "stop": ng.KernelTime(0.3)}, "KernelTime counts steps"),
-        ({"loss": nn.L1Loss(), "method": ng.EWC(1.0)}, "Fisher information of the loss"),
+        ({"optimizer": torch.optim.AdamW, "method": ng.continual.OGD()}, "Adam bends"),
+        ({"optimizer": torch.optim.SGD, "stop": ng.continual.KernelTime(0.3)}, "KernelTime counts steps"),
+        ({"schedule": lambda step: 1.0, "stop": ng.continual.KernelTime(0.3)}, "KernelTime counts steps"),
+        ({"loss": nn.L1Loss(), "method": ng.continual.EWC(1.0)}, "Fisher information of the loss"),
         ({"fit": lambda *_: None, "stop": None}, "would not see learning_rate"),
-        ({"fit": lambda *_: None, "stop": None, "learning_rate": None, "method": ng.OGD()}, "knows nothing of"),
+        (
+            {"fit": lambda *_: None, "stop": None, "learning_rate": None, "method": ng.continual.OGD()},
+            "knows nothing of",
+        ),
         ({"fit": lambda *_: 1 / 0, "stop": None, "learning_rate": None}, "raised ZeroDivisionError"),
         ({"clip": 0.0}, "clip must be positive"),
         ({"weight_decay": -1.0}, "weight_decay must be"),
@@ -51,20 +54,25 @@ from tests.tolerances import SINGLE
         ({"loss": "hinge"}, "unknown loss"),
         ({"streams": stream(classes=False), "loss": "cross_entropy"}, "one-hot or probabilities"),
         ({"seeds": [1, 2]}, "1 networks but 2 seeds"),
-        ({"stop": ng.Steps([3, 3])}, "give one a task"),
-        ({"stop": ng.Steps([3] * 9)}, "give one a task"),
+        ({"stop": ng.continual.Steps([3, 3])}, "give one a task"),
+        ({"stop": ng.continual.Steps([3] * 9)}, "give one a task"),
         ({"stop": 2}, r"such as Steps\(100\)"),
         ({"method": "ogd"}, r"method must be Joint\(\)"),
-        ({"method": ng.OGD(), "optimizer": "adam"}, "Adam bends"),
-        ({"stop": ng.KernelTime(1e-9)}, "less than half a step"),
-        ({"stop": ng.KernelTime(0.3), "optimizer": "adam"}, "Adam does not follow gradient flow"),
-        ({"method": ng.OGD(budget=100.0)}, "would store"),
+        ({"method": ng.continual.OGD(), "optimizer": "adam"}, "Adam bends"),
+        ({"stop": ng.continual.KernelTime(1e-9)}, "less than half a step"),
+        ({"stop": ng.continual.KernelTime(0.3), "optimizer": "adam"}, "Adam does not follow gradient flow"),
+        ({"method": ng.continual.OGD(budget=100.0)}, "would store"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_words(settings, words):
-    given = {"networks": [mlp()], "streams": stream(), "learning_rate": 0.1, "stop": ng.Steps(2)} | settings
+    given = {
+        "networks": [mlp()],
+        "streams": stream(),
+        "learning_rate": 0.1,
+        "stop": ng.continual.Steps(2),
+    } | settings
     with pytest.raises(StudyError, match=words):
-        ng.train_tasks(given.pop("networks"), given.pop("streams"), **given)
+        ng.continual.train_tasks(given.pop("networks"), given.pop("streams"), **given)
 
 
 @pytest.mark.parametrize(
@@ -87,23 +95,23 @@ def test_learning_rates_of_numpy_and_torch_are_numbers(rate):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: ng.Steps(0),
-        lambda: ng.Epochs(0),
-        lambda: ng.UntilAccuracy(1.5),
-        lambda: ng.KernelTime(float("inf")),
-        lambda: ng.KernelTime("1"),
-        lambda: ng.UntilAccuracy("0.9"),
-        lambda: ng.EWC("1"),
-        lambda: ng.OGD(budget="4GB"),
-        lambda: ng.OGD(budget=-1),
-        lambda: ng.OGD(examples=0),
-        lambda: ng.OGD(directions="some"),
-        lambda: ng.PCAOGD(components=0),
-        lambda: ng.EWC(-1.0),
-        lambda: ng.Replay(0),
-        lambda: ng.Replay(2, weight=0.0),
-        lambda: ng.Replay(2, weight="a"),
-        lambda: ng.Replay(2, weight=True),
+        lambda: ng.continual.Steps(0),
+        lambda: ng.continual.Epochs(0),
+        lambda: ng.continual.UntilAccuracy(1.5),
+        lambda: ng.continual.KernelTime(float("inf")),
+        lambda: ng.continual.KernelTime("1"),
+        lambda: ng.continual.UntilAccuracy("0.9"),
+        lambda: ng.continual.EWC("1"),
+        lambda: ng.continual.OGD(budget="4GB"),
+        lambda: ng.continual.OGD(budget=-1),
+        lambda: ng.continual.OGD(examples=0),
+        lambda: ng.continual.OGD(directions="some"),
+        lambda: ng.continual.PCAOGD(components=0),
+        lambda: ng.continual.EWC(-1.0),
+        lambda: ng.continual.Replay(0),
+        lambda: ng.continual.Replay(2, weight=0.0),
+        lambda: ng.continual.Replay(2, weight="a"),
+        lambda: ng.continual.Replay(2, weight=True),
     ],
 )
 def test_settings_out_of_range_are_refused(make):
@@ -117,14 +125,16 @@ def test_networks_that_cannot_be_run_together_are_refused():
         return nn.Sequential(nn.Linear(FEATURES, OUTPUTS, dtype=torch.float64), batch)
 
     with pytest.raises(ModelError, match=r"'1' .* keeps no running statistics"):
-        ng.train_tasks([network(), network()], stream(), learning_rate=0.1, stop=ng.Steps(2))
+        ng.continual.train_tasks([network(), network()], stream(), learning_rate=0.1, stop=ng.continual.Steps(2))
     with pytest.raises(ModelError, match="one architecture"):
-        ng.train_tasks([mlp(), linear()], stream(), learning_rate=0.1, stop=ng.Steps(2))
+        ng.continual.train_tasks([mlp(), linear()], stream(), learning_rate=0.1, stop=ng.continual.Steps(2))
 
 
 def test_streams_of_other_sizes_or_other_heads_cannot_be_learned_together():
     with pytest.raises(StudyError, match="same sizes"):
-        ng.train_tasks([mlp(), mlp()], [stream(), stream(n=6)], learning_rate=0.1, stop=ng.Steps(2))
+        ng.continual.train_tasks(
+            [mlp(), mlp()], [stream(), stream(n=6)], learning_rate=0.1, stop=ng.continual.Steps(2)
+        )
     other = stream(columns=[(0, 1), (1, 0)[::-1], (0,)])
     with pytest.raises(StudyError, match="same outputs"):
-        ng.train_tasks([mlp(), mlp()], [stream(), other], learning_rate=0.1, stop=ng.Steps(2))
+        ng.continual.train_tasks([mlp(), mlp()], [stream(), other], learning_rate=0.1, stop=ng.continual.Steps(2))

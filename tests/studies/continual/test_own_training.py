@@ -86,7 +86,9 @@ def test_it_is_train_tasks_with_the_same_settings(tmp_path):
     problem = ng.ContinualStudy.problem_of(cell)
     learner = Learner(problem, 8, 0)
     given = {k: v for k, v in SGD.items() if k != "steps"}
-    runs = ng.train_tasks([learner.network()], learner.stream, stop=ng.Steps(30), seeds=[0], **given)
+    runs = ng.continual.train_tasks(
+        [learner.network()], learner.stream, stop=ng.continual.Steps(30), seeds=[0], **given
+    )
     assert compute(cell)["curves"]["scores_long"] == runs.scores[0].flatten().tolist()
 
 

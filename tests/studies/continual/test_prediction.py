@@ -49,7 +49,9 @@ def test_the_kernel_at_the_start_predicts_a_linearized_network_exactly(stream, a
     rates = [0.02, 0.03, 0.04]
     predicted = predict_scores(tasks, points, kernel, rates, STEPS, initial)
     for i, stop in enumerate(STEPS):
-        runs = ng.train_tasks([ng.linearize(network)], tasks, learning_rate=rates, stop=ng.Steps(stop))
+        runs = ng.continual.train_tasks(
+            [ng.linearize(network)], tasks, learning_rate=rates, stop=ng.continual.Steps(stop)
+        )
         # Functions agree to rounding; a score could differ only where two outputs tie.
         torch.testing.assert_close(runs.scores[0], predicted.test[i], rtol=0, atol=ITERATED)
         torch.testing.assert_close(runs.train_scores[0], predicted.train[i], rtol=0, atol=ITERATED)
@@ -134,7 +136,7 @@ def test_kernels_that_are_taken_anew_carry_their_own_function_along():
 def test_a_prediction_that_diverges_says_so():
     stream = tiny().load(0)
     network = ng.MLP(64, 10, width=8, depth=1, generator=torch.Generator().manual_seed(0))
-    predicted = ng.predict_tasks(network, stream, learning_rate=100.0, steps=[200])
+    predicted = ng.continual.predict_tasks(network, stream, learning_rate=100.0, steps=[200])
     with pytest.raises(StudyError, match="lower it"):
         predicted.matrix(0)
 
@@ -167,7 +169,7 @@ def test_points_hold_every_input_where_they_say():
 def test_the_public_prediction_is_the_one_of_the_study():
     learner = Learner(tiny(), 8, 0)
     for kernel in ("initial", "infinite"):
-        found = ng.predict_tasks(
+        found = ng.continual.predict_tasks(
             learner.network(), learner.stream, learning_rate=learner.plan.rates, steps=STEPS, kernel=kernel
         )
         torch.testing.assert_close(found.test, learner.predictions()[kernel].test, rtol=0, atol=ITERATED)
@@ -179,8 +181,10 @@ def test_layers_with_rates_of_their_own_follow_the_prediction_if_they_are_linear
     """One factor for all layers: the kernel is multiplied by it."""
     stream = tiny().load(0).to(torch.float64)
     network = ng.MLP(64, 10, 6, 1, "gelu", parametrization, generator=torch.Generator().manual_seed(0)).double()
-    found = ng.predict_tasks(network, stream, learning_rate=0.02, steps=[9])
-    runs = ng.train_tasks([ng.linearize(network)], stream, learning_rate=0.02, stop=ng.Steps(9))
+    found = ng.continual.predict_tasks(network, stream, learning_rate=0.02, steps=[9])
+    runs = ng.continual.train_tasks(
+        [ng.linearize(network)], stream, learning_rate=0.02, stop=ng.continual.Steps(9)
+    )
     torch.testing.assert_close(found.test[0], runs.scores[0], rtol=0, atol=ITERATED)
 
 
@@ -201,13 +205,13 @@ def test_layers_with_rates_of_their_own_follow_the_prediction_if_they_are_linear
 def test_predictions_that_make_no_sense_are_refused(settings, words):
     given = {"network": ng.MLP(64, 10, 4, 1), "learning_rate": 0.1, "steps": [2]} | settings
     with pytest.raises(StudyError, match=words):
-        ng.predict_tasks(given.pop("network"), tiny().load(0), **given)
+        ng.continual.predict_tasks(given.pop("network"), tiny().load(0), **given)
 
 
 @pytest.mark.parametrize("rate", [np.float32(0.02), torch.tensor(0.02), np.full(3, 0.02, dtype=np.float32)])
 def test_learning_rates_of_numpy_and_torch_are_numbers(rate):
     network, stream = ng.MLP(64, 10, 4, 1, generator=torch.Generator().manual_seed(0)), tiny().load(0)
-    plain, found = (ng.predict_tasks(network, stream, learning_rate=r, steps=[2]) for r in (0.02, rate))
+    plain, found = (ng.continual.predict_tasks(network, stream, learning_rate=r, steps=[2]) for r in (0.02, rate))
     torch.testing.assert_close(found.test, plain.test, rtol=SINGLE, atol=SINGLE)
     with pytest.raises(StudyError, match="1 training budgets"):
         found.matrix(7)
@@ -217,7 +221,7 @@ def test_a_prediction_that_diverges_is_none():
     """Above the critical step the kernel says that training diverges: its scores, of huge numbers, say nothing."""
     stream = tiny().load(0)
     network = ng.MLP(64, 10, 32, 1, weight_std=2**0.5, antisymmetric=True)
-    predicted = ng.predict_tasks(network, stream, learning_rate=20.0, steps=[1, 40])
+    predicted = ng.continual.predict_tasks(network, stream, learning_rate=20.0, steps=[1, 40])
     assert torch.isfinite(predicted.test[[0, -1]]).all()  # one step is no divergence, and none has no step at all
     assert torch.isnan(predicted.test[1]).all()
     assert torch.isnan(predicted.train[1]).all()
@@ -236,9 +240,11 @@ def test_the_overlap_of_tasks_is_that_of_their_kernels():
         for s in tasks:
             kernels = [ng.empirical_ntk(network, s.train.x, t.train.x)[:, :, list(s.columns)] for t in tasks]
             grams.append([ng.as_matrix(k[..., list(t.columns)]) for k, t in zip(kernels, tasks, strict=True)])
-        torch.testing.assert_close(found["initial"].overlap, ng.task_overlap(grams), rtol=EXACT, atol=EXACT)
+        torch.testing.assert_close(
+            found["initial"].overlap, ng.continual.task_overlap(grams), rtol=EXACT, atol=EXACT
+        )
         limit = ng.infinite_width(network)
-        shared = ng.task_overlap([[limit.ntk(s.train.x, t.train.x) for t in tasks] for s in tasks])
+        shared = ng.continual.task_overlap([[limit.ntk(s.train.x, t.train.x) for t in tasks] for s in tasks])
         if learner.stream.separate_heads:
             shared = torch.eye(3, dtype=torch.float64)
         torch.testing.assert_close(found["infinite"].overlap, shared, rtol=EXACT, atol=EXACT)

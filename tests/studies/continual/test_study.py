@@ -57,7 +57,7 @@ def test_a_cell_is_a_pure_function_of_its_configuration(measured):
 
 def test_forgetting_is_that_of_the_matrix_that_is_kept(measured):
     scores = torch.tensor(measured["curves"]["scores_long"], dtype=torch.float64).reshape(3, 3)
-    matrix = ng.AccuracyMatrix(scores)
+    matrix = ng.continual.AccuracyMatrix(scores)
     scalars = measured["scalars"]
     assert scalars["forgetting_long"] == pytest.approx(matrix.forgetting("max_minus_last"), abs=EXACT)
     assert scalars["average_long"] == pytest.approx(matrix.average_accuracy, abs=EXACT)

@@ -52,9 +52,9 @@ def test_scores_are_those_of_the_library(measured):
     train, test = (found.to(torch.float64) for found in problem.data.load(0))
     network = problem.network(train, 12, torch.Generator()).double()
     ntk = ng.infinite_width(network).ntk(torch.cat([train.x, test.x]))
-    process = ng.GaussianProcessClassifier(ntk[:12, :12], train.y).fit_evidence(PRECISION_BOUNDS)
+    process = ng.theory.GaussianProcessClassifier(ntk[:12, :12], train.y).fit_evidence(PRECISION_BOUNDS)
     p = process.predict(ntk[12:, :12], ntk[12:, 12:]).probabilities()
-    expected = ng.classification_calibration(p, test.y)
+    expected = ng.practice.classification_calibration(p, test.y)
     for score in SCORES:
         assert measured["scalars"][f"class_ntk_gp_evidence_{score}"] == pytest.approx(
             getattr(expected, score), rel=ITERATED

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
+from ntkgap.linalg import Gaussian
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.uncertainty.ensembles.comparison import Comparison, bias, worst
-from ntkgap.theory import Gaussian
 
 POINTS, STEPS, MEMBERS = 6, 2, 300
 

@@ -8,7 +8,7 @@ import torch
 
 import ntkgap as ng
 from ntkgap.errors import StudyError
-from ntkgap.kernels import Evidence
+from ntkgap.linalg import Evidence
 from ntkgap.studies.uncertainty import ensembles
 from ntkgap.studies.uncertainty.ensembles import measure as measuring
 from ntkgap.studies.uncertainty.ensembles.measure import Networks, members_together

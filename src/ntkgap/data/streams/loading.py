@@ -57,7 +57,7 @@ def load_stream(
         DataError: if the kind or an option is unknown, a number out of range, or data do not reach.
 
     Example:
-        >>> stream = ng.load_stream("rotated", "digits", n_train=20, n_test=20, tasks=3, angle=30)
+        >>> stream = ng.continual.load_stream("rotated", "digits", n_train=20, n_test=20, tasks=3, angle=30)
         >>> [task.name for task in stream.tasks]
         ['0°', '30°', '60°']
     """

@@ -32,7 +32,7 @@ def stream_of(
 
     Example:
         >>> tasks = [ng.load_data("digits", n_train=10, n_test=10, seed=seed) for seed in (0, 1)]
-        >>> ng.stream_of(tasks, names=["first", "second"]).n_outputs
+        >>> ng.continual.stream_of(tasks, names=["first", "second"]).n_outputs
         10
     """
     check_heads(heads)

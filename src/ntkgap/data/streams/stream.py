@@ -23,7 +23,7 @@ class Task:
             same outputs, and a task with a head of its own uses only some of them.
 
     Example:
-        >>> stream = ng.load_stream("rotated", "digits", n_train=10, n_test=10, tasks=2, angle=45)
+        >>> stream = ng.continual.load_stream("rotated", "digits", n_train=10, n_test=10, tasks=2, angle=45)
         >>> stream.tasks[1].name, stream.tasks[1].train.x.shape
         ('45°', torch.Size([10, 1, 8, 8]))
     """
@@ -52,7 +52,7 @@ class TaskStream:
             regression are the same, so that there is no variance to explain.
 
     Example:
-        >>> stream = ng.load_stream("permuted", "digits", n_train=10, n_test=10, tasks=3)
+        >>> stream = ng.continual.load_stream("permuted", "digits", n_train=10, n_test=10, tasks=3)
         >>> len(stream.tasks), stream.n_outputs, stream.classification
         (3, 10, True)
     """

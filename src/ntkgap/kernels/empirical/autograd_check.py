@@ -4,9 +4,8 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import ModelError
-from ntkgap.kernels.empirical.collect import Trace
+from ntkgap.kernels.empirical.collect import Term, Trace
 from ntkgap.kernels.empirical.point import Point
-from ntkgap.kernels.empirical.terms import Term
 from ntkgap.kernels.empirical.tracing import STUMBLES
 
 # By the coarsest arithmetic that the network does: some layers compute in float32 whatever they are given.

@@ -12,7 +12,7 @@ from ntkgap.kernels.empirical.point import Point
 from ntkgap.kernels.empirical.products import Streamed
 from ntkgap.kernels.empirical.recipe import find_recipe
 from ntkgap.kernels.memory import check_budget, free_memory
-from ntkgap.kernels.modes import neutral
+from ntkgap.kernels.neutral import neutral
 
 
 class CrossOperator:

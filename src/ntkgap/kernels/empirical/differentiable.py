@@ -11,7 +11,7 @@ from ntkgap.kernels.empirical.inputs import Inputs
 from ntkgap.kernels.empirical.point import Point, check_finite
 from ntkgap.kernels.empirical.recipe import find_recipe
 from ntkgap.kernels.empirical.selection import ParameterSelection, select_parameters
-from ntkgap.kernels.modes import neutral
+from ntkgap.kernels.neutral import neutral
 from ntkgap.models.substitution import unwrapped
 
 

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ntkgap.errors import DataError, KernelError
-from ntkgap.kernels.empirical.blocks import mirror
-from ntkgap.kernels.empirical.contraction import contract
+from ntkgap.kernels.empirical.contraction import contract, mirror
 from ntkgap.kernels.empirical.differentiable import differentiable_kernel
 from ntkgap.kernels.empirical.evaluation import Evaluation, Replanned
 from ntkgap.kernels.empirical.plan import Plan, make_plan
@@ -17,7 +16,7 @@ from ntkgap.kernels.empirical.point import Point
 from ntkgap.kernels.empirical.recipe import Recipe, find_recipe
 from ntkgap.kernels.empirical.selection import ParameterSelection
 from ntkgap.kernels.memory import check_budget, free_memory
-from ntkgap.kernels.modes import neutral
+from ntkgap.kernels.neutral import neutral
 from ntkgap.kernels.progress import tracked
 from ntkgap.kernels.workers import aside
 
@@ -26,18 +25,6 @@ OUTPUTS = ("full", "mean", "diagonal", "sum")
 #: Operations that one core is through with in a few milliseconds; of one backward pass, that are not worth
 #: splitting however many passes there are; and of the contractions beside such passes.
 SMALL, SMALL_PASS, SMALL_CONTRACTION = 3e8, 3e6, 3e9
-
-
-def as_matrix(kernel: Tensor) -> Tensor:
-    """Lay a full kernel [n1, n2, C, C] out as the Gram matrix [n1·C, n2·C] of the stacked outputs.
-
-    Example:
-        >>> kernel = ng.empirical_ntk(ng.MLP(3, 2, 8, 1), torch.randn(5, 3))
-        >>> kernel.shape, ng.as_matrix(kernel).shape
-        (torch.Size([5, 5, 2, 2]), torch.Size([10, 10]))
-    """
-    n1, n2, c1, c2 = kernel.shape
-    return kernel.permute(0, 2, 1, 3).reshape(n1 * c1, n2 * c2)
 
 
 @overload

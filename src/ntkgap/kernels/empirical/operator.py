@@ -13,9 +13,9 @@ from ntkgap.kernels.empirical.point import Point, check_finite
 from ntkgap.kernels.empirical.products import KeptFactors, Products, Streamed, StreamedDifference
 from ntkgap.kernels.empirical.recipe import Recipe, find_recipe
 from ntkgap.kernels.empirical.selection import ParameterSelection
-from ntkgap.kernels.empirical.symmetric_operator import Estimate, SymmetricOperator
 from ntkgap.kernels.memory import check_budget, free_memory
-from ntkgap.kernels.modes import neutral
+from ntkgap.kernels.neutral import neutral
+from ntkgap.linalg.symmetric_operator import Estimate, SymmetricOperator
 from ntkgap.models.substitution import unwrapped
 
 Reference = nn.Module | Mapping[str, Tensor]
@@ -94,7 +94,7 @@ class JacobianChange(SymmetricOperator):
         >>> net, x = ng.MLP(3, 1, 16, 1), torch.randn(4, 3)
         >>> start = {name: p.detach().clone() for name, p in net.named_parameters()}
         >>> _ = ng.train(net, (x, x.sum(1, keepdim=True)), learning_rate=0.1, steps=5)
-        >>> change = ng.JacobianChange(net, start, x)
+        >>> change = ng.kernels.JacobianChange(net, start, x)
         >>> change.shape, bool(change.trace() > 0)
         ((4, 4), True)
     """
@@ -142,7 +142,7 @@ class KernelChange(SymmetricOperator):
         >>> net, x = ng.MLP(3, 1, 16, 1), torch.randn(4, 3)
         >>> start = {name: p.detach().clone() for name, p in net.named_parameters()}
         >>> _ = ng.train(net, (x, x.sum(1, keepdim=True)), learning_rate=0.1, steps=5)
-        >>> ng.KernelChange(net, start, x).shape
+        >>> ng.kernels.KernelChange(net, start, x).shape
         (4, 4)
     """
 

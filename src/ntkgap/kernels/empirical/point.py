@@ -11,7 +11,7 @@ from ntkgap.errors import DataError, KernelError, ModelError, NtkgapError
 from ntkgap.kernels.empirical.inputs import Inputs
 from ntkgap.kernels.empirical.refusals import refuse_foreign_modules
 from ntkgap.kernels.empirical.selection import ParameterSelection, select_parameters
-from ntkgap.kernels.modes import neutral
+from ntkgap.kernels.neutral import neutral
 from ntkgap.models.calls import output_tensor
 from ntkgap.models.devices import has_float64
 from ntkgap.models.substitution import replicate, unwrapped

@@ -8,13 +8,12 @@ from torch import Tensor
 
 from ntkgap.kernels.empirical.autograd_check import TOLERANCE
 from ntkgap.kernels.empirical.collect import trace
-from ntkgap.kernels.empirical.factors import Outer
-from ntkgap.kernels.empirical.fallback import rowwise_gradients
+from ntkgap.kernels.empirical.evaluation import rowwise_gradients
+from ntkgap.kernels.empirical.factors import Outer, Patches
 from ntkgap.kernels.empirical.inputs import Inputs
 from ntkgap.kernels.empirical.jacobian import Jacobian
-from ntkgap.kernels.empirical.patches import Patches
 from ntkgap.kernels.empirical.point import Point
-from ntkgap.kernels.empirical.written_out import WrittenOut
+from ntkgap.kernels.empirical.rules.written_out import WrittenOut
 
 # Examples on which a way to derivatives is checked.
 CHECKED = 8

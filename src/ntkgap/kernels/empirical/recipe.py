@@ -12,15 +12,13 @@ from ntkgap.kernels.empirical.autograd_check import (
     is_separable,
     refuse_hidden,
 )
-from ntkgap.kernels.empirical.collect import Layout, Trace, structured_terms, trace
-from ntkgap.kernels.empirical.factors import Lookup, Rows
+from ntkgap.kernels.empirical.collect import Layout, Term, Trace, merged, structured_terms, trace
+from ntkgap.kernels.empirical.factors import Lookup, Patches, Rows
 from ntkgap.kernels.empirical.inputs import Inputs
 from ntkgap.kernels.empirical.parts import Derived
-from ntkgap.kernels.empirical.patches import Patches
 from ntkgap.kernels.empirical.point import Point
 from ntkgap.kernels.empirical.refusals import explained, refuse_coupling_layers
 from ntkgap.kernels.empirical.rules.local import Local
-from ntkgap.kernels.empirical.terms import Term, merged
 from ntkgap.kernels.empirical.tracing import Use
 
 

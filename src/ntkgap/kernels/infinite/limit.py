@@ -23,7 +23,7 @@ from ntkgap.kernels.infinite.refusals import (
     refuse_hopeless_layers,
     refuse_several_inputs,
 )
-from ntkgap.kernels.modes import neutral
+from ntkgap.kernels.neutral import neutral
 from ntkgap.kernels.workers import aside
 from ntkgap.models.layers import Initialization
 from ntkgap.models.substitution import unwrapped

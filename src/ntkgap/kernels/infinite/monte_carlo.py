@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ntkgap.errors import KernelError, ModelError
 from ntkgap.kernels.empirical import empirical_ntk
 from ntkgap.kernels.empirical.point import Point
-from ntkgap.kernels.modes import neutral
+from ntkgap.kernels.neutral import neutral
 from ntkgap.kernels.progress import tracked
 from ntkgap.models.randomness import Seeded
 
@@ -79,7 +79,7 @@ def monte_carlo_kernel(
         ModelError: if build_model does not return a network.
 
     Example:
-        >>> found = ng.monte_carlo_kernel(lambda: ng.MLP(3, 1, 64, 1), torch.eye(3), draws=4)
+        >>> found = ng.kernels.monte_carlo_kernel(lambda: ng.MLP(3, 1, 64, 1), torch.eye(3), draws=4)
         >>> found.ntk.shape, found.ntk_error.shape
         (torch.Size([3, 3]), torch.Size([3, 3]))
     """

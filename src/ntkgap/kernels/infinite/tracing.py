@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from ntkgap.errors import ModelError
-from ntkgap.models.scales import Antisymmetric
+from ntkgap.models.output_scale import Antisymmetric
 from ntkgap.models.substitution import replicate
 
 

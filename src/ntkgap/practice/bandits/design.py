@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor
 
-from ntkgap.kernels import SequentialPosterior
+from ntkgap.linalg import SequentialPosterior
 from ntkgap.practice.bandits.gradients import FactoredGradients, GradientHistory
 
 

@@ -7,9 +7,8 @@ from torch import Tensor
 
 from ntkgap.errors import KernelError
 from ntkgap.kernels import Jacobian, RepeatedJacobian
-from ntkgap.kernels.empirical.factors import Outer, Rows
-from ntkgap.kernels.empirical.patches import Patches
-from ntkgap.kernels.empirical.terms import Term
+from ntkgap.kernels.empirical.collect import Term
+from ntkgap.kernels.empirical.factors import Outer, Patches, Rows
 
 # Examples whose gradients are evaluated at a time.
 BLOCK = 256

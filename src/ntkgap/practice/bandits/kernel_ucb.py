@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from ntkgap.errors import ModelError, StudyError
-from ntkgap.kernels import SequentialPosterior, infinite_width
+from ntkgap.kernels import infinite_width
+from ntkgap.linalg import SequentialPosterior
 from ntkgap.models import Antisymmetric
 from ntkgap.practice.bandits.environment import Environment
 from ntkgap.practice.bandits.policy import Decision, Exploration, Policy, constant_exploration

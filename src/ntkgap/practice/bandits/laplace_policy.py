@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from ntkgap.errors import StudyError
-from ntkgap.kernels import Evidence
+from ntkgap.linalg import Evidence
 from ntkgap.practice.bandits.design import FullDesign
 from ntkgap.practice.bandits.gradients import FactoredGradients
 from ntkgap.practice.bandits.neural import NeuralPolicy

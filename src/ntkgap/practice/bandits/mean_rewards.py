@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import StudyError
-from ntkgap.kernels import SequentialPosterior
+from ntkgap.linalg import SequentialPosterior
 from ntkgap.models import parameter_groups
 from ntkgap.practice.bandits.gradient_source import GradientSource
 from ntkgap.practice.bandits.gradients import GradientHistory

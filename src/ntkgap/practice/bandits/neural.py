@@ -9,12 +9,12 @@ from torch import Generator, Tensor
 
 from ntkgap.errors import StudyError
 from ntkgap.practice.bandits.design import Design, DiagonalDesign, FullDesign
-from ntkgap.practice.bandits.drift import drift
 from ntkgap.practice.bandits.environment import UNIT_NORM_TOLERANCE
 from ntkgap.practice.bandits.gradient_source import GradientSource
 from ntkgap.practice.bandits.gradients import FactoredGradients
 from ntkgap.practice.bandits.mean_rewards import KernelRidgeMean, LinearizedMean, MeanRewards, NetworkMean
 from ntkgap.practice.bandits.policy import Decision, Diverged, Exploration, Policy, constant_exploration
+from ntkgap.practice.bandits.policy_drift import drift
 from ntkgap.practice.bandits.reward_model import RewardModel
 
 At = Literal["selection", "initial", "current"]

@@ -8,7 +8,7 @@ from ntkgap.practice.bandits.policy import Decision, Diverged, Policy
 from ntkgap.practice.bandits.reward_model import RewardModel
 from ntkgap.practice.bandits.ridge import RidgeModels
 from ntkgap.practice.checks import check_count
-from ntkgap.practice.modes import evaluation_mode
+from ntkgap.practice.training.network_modes import evaluation_mode
 
 
 class NeuralLinear(Policy):

@@ -12,9 +12,9 @@ from ntkgap.errors import StudyError
 from ntkgap.models import parameter_groups
 from ntkgap.practice.bandits.policy import Diverged
 from ntkgap.practice.checks import check_training
-from ntkgap.practice.curves import DIVERGENCE_FACTOR
-from ntkgap.practice.modes import Masks, draw_seed, modes_differ, refuse_dependence, set_training
-from ntkgap.practice.update_rules import update_rule
+from ntkgap.practice.training.curves import DIVERGENCE_FACTOR
+from ntkgap.practice.training.network_modes import Masks, draw_seed, modes_differ, refuse_dependence, set_training
+from ntkgap.practice.training.update_rules import update_rule
 
 
 @dataclass(frozen=True)

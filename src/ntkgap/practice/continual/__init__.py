@@ -8,10 +8,10 @@ from ntkgap.practice.continual.method import Joint, Method, Plain
 from ntkgap.practice.continual.metrics import AccuracyMatrix
 from ntkgap.practice.continual.orthogonal_gradients import OGD, PCAOGD
 from ntkgap.practice.continual.replay import Replay
-from ntkgap.practice.continual.runs import TaskRuns
 from ntkgap.practice.continual.stopping import Epochs, KernelTime, Steps, Stopping, UntilAccuracy
 from ntkgap.practice.continual.switches import KernelSwitches
-from ntkgap.practice.continual.training import train_tasks
+from ntkgap.practice.continual.task_runs import TaskRuns
+from ntkgap.practice.continual.train_tasks import train_tasks
 
 __all__ = [
     "CONVENTIONS",

@@ -10,11 +10,11 @@ from ntkgap.data import TaskStream, score
 from ntkgap.errors import StudyError
 from ntkgap.practice.continual.lessons import Lesson, losses, stacked
 from ntkgap.practice.continual.method import Learning, Tensors
-from ntkgap.practice.continual.runs import TaskRuns
-from ntkgap.practice.curves import DIVERGENCE_FACTOR
-from ntkgap.practice.losses import OwnLoss
-from ntkgap.practice.modes import PROBED
-from ntkgap.practice.stacked import StackedNetworks
+from ntkgap.practice.continual.task_runs import TaskRuns
+from ntkgap.practice.training.curves import DIVERGENCE_FACTOR
+from ntkgap.practice.training.losses import OwnLoss
+from ntkgap.practice.training.network_modes import PROBED
+from ntkgap.practice.training.stacked import StackedNetworks
 
 Observer = Callable[[int, Callable[[int], nn.Module]], None]
 """Called with the number of phases that are done, and with a function that gives network i as it is then."""

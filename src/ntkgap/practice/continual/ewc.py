@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ntkgap.errors import StudyError
 from ntkgap.practice.continual.method import Learning, Memory, Method, Tensors
 from ntkgap.practice.continual.output_gradients import gradients_at
-from ntkgap.practice.losses import OwnLoss
+from ntkgap.practice.training.losses import OwnLoss
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,10 @@ class EWC(Method):
         StudyError: if the strength is no number, or out of range.
 
     Example:
-        >>> stream = ng.load_stream("rotated", "digits", n_train=10, n_test=10, tasks=2, flatten=True)
+        >>> stream = ng.continual.load_stream("rotated", "digits", n_train=10, n_test=10, tasks=2, flatten=True)
         >>> net = ng.MLP(64, 10, 8, 1)
-        >>> runs = ng.train_tasks([net], stream, learning_rate=1e-3, stop=ng.Steps(5), method=ng.EWC(strength=1))
+        >>> method, stop = ng.continual.EWC(strength=1), ng.continual.Steps(5)
+        >>> runs = ng.continual.train_tasks([net], stream, learning_rate=1e-3, stop=stop, method=method)
         >>> runs.scores[0].shape
         torch.Size([2, 2])
     """

@@ -48,7 +48,7 @@ def import_accuracy_matrix(
             percentages.
 
     Example:
-        >>> ng.import_accuracy_matrix([[90.0], [60.0, 80.0]], percent=True).scores.tolist()
+        >>> ng.continual.import_accuracy_matrix([[90.0], [60.0, 80.0]], percent=True).scores.tolist()
         [[0.9, nan], [0.6, 0.8]]
     """
     if isinstance(source, str | Path):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ntkgap.data import TaskStream
 from ntkgap.errors import StudyError
-from ntkgap.practice.losses import OwnLoss
+from ntkgap.practice.training.losses import OwnLoss
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from ntkgap.practice.continual.lessons import Lesson
-from ntkgap.practice.losses import OwnLoss
-from ntkgap.practice.stacked import StackedNetworks
+from ntkgap.practice.training.losses import OwnLoss
+from ntkgap.practice.training.stacked import StackedNetworks
 
 Tensors = dict[str, Tensor]
 """By name of the parameter, [M, ...] each."""
@@ -83,7 +83,7 @@ class Joint(Method):
     """All tasks at once, in a single phase: what there is to be had if nothing must be forgotten.
 
     Example:
-        >>> ng.Joint()
+        >>> ng.continual.Joint()
         Joint()
     """
 

@@ -29,7 +29,7 @@ class AccuracyMatrix:
         DataError: if a shape is wrong, there are fewer than two tasks, or an entry is not a score.
 
     Example:
-        >>> matrix = ng.AccuracyMatrix([[0.9, 0.1], [0.6, 0.8]])
+        >>> matrix = ng.continual.AccuracyMatrix([[0.9, 0.1], [0.6, 0.8]])
         >>> round(matrix.average_accuracy, 2), round(matrix.forgetting(), 2)
         (0.7, 0.3)
     """

@@ -41,9 +41,10 @@ class OGD(Method):
             that.
 
     Example:
-        >>> stream = ng.load_stream("rotated", "digits", n_train=10, n_test=10, tasks=2, flatten=True)
+        >>> stream = ng.continual.load_stream("rotated", "digits", n_train=10, n_test=10, tasks=2, flatten=True)
         >>> net = ng.MLP(64, 10, 8, 1)
-        >>> runs = ng.train_tasks([net], stream, learning_rate=1e-3, stop=ng.Steps(5), method=ng.OGD(examples=4))
+        >>> method, stop = ng.continual.OGD(examples=4), ng.continual.Steps(5)
+        >>> runs = ng.continual.train_tasks([net], stream, learning_rate=1e-3, stop=stop, method=method)
         >>> runs.scores[0].shape
         torch.Size([2, 2])
     """
@@ -77,7 +78,7 @@ class PCAOGD(OGD):
         StudyError: as ``OGD``.
 
     Example:
-        >>> ng.PCAOGD(components=10)
+        >>> ng.continual.PCAOGD(components=10)
         PCAOGD(examples=None, directions='all', budget=4000000000.0, components=10)
     """
 

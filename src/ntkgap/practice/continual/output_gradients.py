@@ -8,7 +8,7 @@ from torch.func import grad, vmap
 
 from ntkgap.models.substitution import call_with
 from ntkgap.practice.continual.method import Tensors
-from ntkgap.practice.stacked import StackedNetworks
+from ntkgap.practice.training.stacked import StackedNetworks
 
 # Examples whose gradients are held at once.
 CHUNK = 32

@@ -10,9 +10,9 @@ from ntkgap.errors import StudyError
 from ntkgap.practice.continual.method import Joint, Method, Plain
 from ntkgap.practice.continual.orthogonal_gradients import OGD
 from ntkgap.practice.continual.stopping import KernelTime
-from ntkgap.practice.losses import Loss, OwnLoss
-from ntkgap.practice.optimizers import is_adaptive
-from ntkgap.practice.own_fit import refuse_beside_fit
+from ntkgap.practice.training.losses import Loss, OwnLoss
+from ntkgap.practice.training.optimizer_choice import is_adaptive
+from ntkgap.practice.training.own_fit import refuse_beside_fit
 
 
 def check_streams(networks: object, streams: object) -> list[TaskStream]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from ntkgap.errors import StudyError
 from ntkgap.practice.continual.lessons import Lesson, losses
 from ntkgap.practice.continual.method import Learning, Memory, Method, Tensors
-from ntkgap.practice.losses import OwnLoss
+from ntkgap.practice.training.losses import OwnLoss
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Replay(Method):
         StudyError: if a number is out of range.
 
     Example:
-        >>> ng.Replay(examples=10)
+        >>> ng.continual.Replay(examples=10)
         Replay(examples=10, weight=None)
     """
 

@@ -36,7 +36,7 @@ class Steps:
         StudyError: if a number is not an integer of at least 1.
 
     Example:
-        >>> ng.Steps(100)
+        >>> ng.continual.Steps(100)
         Steps(steps=100)
     """
 
@@ -76,7 +76,7 @@ class Epochs:
         StudyError: if it is not an integer of at least 1.
 
     Example:
-        >>> ng.Epochs(3)
+        >>> ng.continual.Epochs(3)
         Epochs(epochs=3)
     """
 
@@ -108,7 +108,7 @@ class UntilAccuracy:
         StudyError: if a setting is no number, or out of range.
 
     Example:
-        >>> ng.UntilAccuracy(0.95, at_most=500)
+        >>> ng.continual.UntilAccuracy(0.95, at_most=500)
         UntilAccuracy(accuracy=0.95, at_most=500, every=10)
     """
 
@@ -144,7 +144,7 @@ class KernelTime:
         StudyError: if it is not a positive, finite number.
 
     Example:
-        >>> ng.KernelTime(2.5)
+        >>> ng.continual.KernelTime(2.5)
         KernelTime(time=2.5)
     """
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ntkgap.errors import DataError
 from ntkgap.kernels import empirical_ntk, kernel_distance
-from ntkgap.practice.modes import evaluation_mode
+from ntkgap.practice.training.network_modes import evaluation_mode
 
 
 class KernelSwitches:

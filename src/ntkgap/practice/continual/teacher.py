@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 from ntkgap.data import Dataset
-from ntkgap.practice.batches import Minibatches
 from ntkgap.practice.continual.cohort import Cohort, Observer
 from ntkgap.practice.continual.lessons import Lesson, losses
 from ntkgap.practice.continual.method import Joint, Memory, Method
 from ntkgap.practice.continual.stopping import Stopping
-from ntkgap.practice.losses import OwnLoss, check_gradient
-from ntkgap.practice.own_fit import Fit, call_fit
-from ntkgap.practice.rule import Rule
-from ntkgap.practice.stacked_updates import StackedUpdates
+from ntkgap.practice.training.batches import Minibatches
+from ntkgap.practice.training.losses import OwnLoss, check_gradient
+from ntkgap.practice.training.own_fit import Fit, call_fit
+from ntkgap.practice.training.stacked_updates import StackedUpdates
+from ntkgap.practice.training.updates import Rule
 
 # Updates of a phase at most, as far as masks are concerned: each has its own.
 PHASE = 2**40

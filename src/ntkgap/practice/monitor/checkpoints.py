@@ -8,15 +8,15 @@ import pandas as pd
 from torch import nn
 
 from ntkgap.errors import ModelError, StudyError, reason
-from ntkgap.kernels.modes import neutral
+from ntkgap.kernels.neutral import neutral
 from ntkgap.models.substitution import unwrapped
 from ntkgap.one_line import line_of
 from ntkgap.practice.checks import check_network
-from ntkgap.practice.linearized.snapshot import snapshot
 from ntkgap.practice.monitor import record
 from ntkgap.practice.monitor.networks import all_finite, precision_for, present_network, start_network
 from ntkgap.practice.monitor.parameter_change import parameter_change, parameter_change_by_layer
 from ntkgap.practice.monitor.probe import Probe, ProbeSettings
+from ntkgap.practice.training.linearized.snapshot import snapshot
 
 #: Iterations for the largest curvature, where outputs are sampled.
 ITERATIONS = 50

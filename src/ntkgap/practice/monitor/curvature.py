@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ntkgap.kernels import as_matrix
+from ntkgap.linalg import as_matrix
 from ntkgap.practice.monitor.linearization_gap import Linearization, evaluation_of
 
 Product = Callable[[Tensor], Tensor]

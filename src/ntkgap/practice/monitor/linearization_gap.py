@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ntkgap.kernels.modes import neutral
+from ntkgap.kernels.neutral import neutral
 from ntkgap.models.calls import call_arguments
-from ntkgap.practice.linearized.evaluation import Evaluation
-from ntkgap.practice.linearized.route_check import find_route
 from ntkgap.practice.monitor.networks import step_taken, trained
+from ntkgap.practice.training.linearized.network_at_start import Evaluation
+from ntkgap.practice.training.linearized.route_check import find_route
 
 
 def evaluation_of(network: nn.Module, x: Any) -> Evaluation:

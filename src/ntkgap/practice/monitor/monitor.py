@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from ntkgap.errors import StudyError
-from ntkgap.kernels.modes import neutral
+from ntkgap.kernels.neutral import neutral
 from ntkgap.one_line import line_of
 from ntkgap.practice.checks import check_count, check_network
 from ntkgap.practice.monitor import record
 from ntkgap.practice.monitor.budget import Budget
 from ntkgap.practice.monitor.identity import Identity
-from ntkgap.practice.monitor.looks import Looks
 from ntkgap.practice.monitor.networks import all_finite, precision_for, present_network, start_network
 from ntkgap.practice.monitor.probe import Probe, ProbeSettings
+from ntkgap.practice.monitor.probes import Looks
 from ntkgap.practice.monitor.steps import equal_ratio_steps, is_power_of_two
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from ntkgap.kernels.empirical.refusals import refuse_coupling_layers, refuse_for
 from ntkgap.kernels.empirical.selection import select_parameters
 from ntkgap.models.calls import call_arguments
 from ntkgap.models.substitution import replicate, unwrapped
-from ntkgap.practice.linearized.snapshot import snapshot
+from ntkgap.practice.training.linearized.snapshot import snapshot
 
 #: Networks of at most so many parameters are measured in float64, larger ones in float32.
 SMALL = 100_000

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ntkgap.errors import DataError, NtkgapError, StudyError, reason
-from ntkgap.practice.losses import LOSSES, name_of
+from ntkgap.practice.training.losses import LOSSES, name_of
 
 
 def target_columns(y: Any, outputs: Tensor, name: str = "y") -> Tensor:

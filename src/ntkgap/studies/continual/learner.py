@@ -11,7 +11,7 @@ from ntkgap.errors import KernelError, ModelError
 from ntkgap.models.devices import in_float64
 from ntkgap.practice import linearize
 from ntkgap.practice.continual import Method, Observer, Plain, TaskRuns, train_tasks
-from ntkgap.practice.modes import modes_differ
+from ntkgap.practice.training.network_modes import modes_differ
 from ntkgap.studies.continual.own_training import OwnPlan
 from ntkgap.studies.continual.plan import Plan, PresetPlan
 from ntkgap.studies.continual.points import Points

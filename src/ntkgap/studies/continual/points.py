@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ntkgap.data import TaskStream, score
 from ntkgap.models.devices import in_float64
-from ntkgap.practice.curves import DIVERGENCE_FACTOR
+from ntkgap.practice.training.curves import DIVERGENCE_FACTOR
 
 
 @dataclass(frozen=True)

@@ -93,8 +93,10 @@ def predict_tasks(
         NtkgapError: if there is no such kernel of the network.
 
     Example:
-        >>> stream = ng.load_stream("rotated", "digits", n_train=10, n_test=20, tasks=2, angle=45, flatten=True)
-        >>> predicted = ng.predict_tasks(ng.MLP(64, 10, 32, 1), stream, learning_rate=1e-3, steps=[10, 100])
+        >>> load = ng.continual.load_stream
+        >>> stream = load("rotated", "digits", n_train=10, n_test=20, tasks=2, angle=45, flatten=True)
+        >>> net = ng.MLP(64, 10, 32, 1)
+        >>> predicted = ng.continual.predict_tasks(net, stream, learning_rate=1e-3, steps=[10, 100])
         >>> predicted.matrix(0).scores.shape, predicted.overlap.shape
         ((2, 2), torch.Size([2, 2]))
     """

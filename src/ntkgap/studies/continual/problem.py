@@ -9,7 +9,7 @@ from ntkgap.data import Dataset, TaskStream
 from ntkgap.data.arrays import own_names
 from ntkgap.models import learning_rate_factor
 from ntkgap.practice.continual import Steps, train_tasks
-from ntkgap.practice.losses import choose_loss
+from ntkgap.practice.training.losses import choose_loss
 from ntkgap.studies.continual.stream_spec import StreamSpec, TeachersSpec, describe_stream, load
 from ntkgap.studies.continual.task_kernels import FEW
 from ntkgap.studies.continual.training_spec import MethodsSpec, TrainingSpec

@@ -13,7 +13,7 @@ from ntkgap.practice import train_ensemble
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.diagnosis.pair import Pair
 from ntkgap.studies.diagnosis.problem import DiagnosisProblem
-from ntkgap.studies.diagnosis.recipe import Recipe
+from ntkgap.studies.diagnosis.training_recipe import Recipe
 from ntkgap.studies.figures import Table
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.measured import Measured

@@ -9,13 +9,14 @@ import torch
 from torch import Generator, Tensor, nn
 
 from ntkgap.errors import KernelError, ModelError, NtkgapError
-from ntkgap.kernels import as_matrix, infinite_width, jacobian, kernel_distance, relative_change, target_alignment
+from ntkgap.kernels import infinite_width, jacobian, kernel_distance, relative_change, target_alignment
+from ntkgap.linalg import as_matrix
 from ntkgap.models.normalization import set_statistics
 from ntkgap.practice import TrainingCurve, linearize, train
-from ntkgap.practice.losses import LOSSES, Loss
-from ntkgap.practice.modes import modes_differ
 from ntkgap.practice.monitor.linearization_gap import gap
 from ntkgap.practice.monitor.parameter_change import parameter_change
+from ntkgap.practice.training.losses import LOSSES, Loss
+from ntkgap.practice.training.network_modes import modes_differ
 from ntkgap.studies.device import moved
 from ntkgap.studies.diagnosis.ensemble import ASKED, compare_uncertainty
 from ntkgap.studies.diagnosis.forgetting import measure_forgetting
@@ -26,8 +27,8 @@ from ntkgap.studies.diagnosis.quantities import (
     linearized_at,
     outputs_of,
 )
-from ntkgap.studies.diagnosis.recipe import Recipe, recipe_of
 from ntkgap.studies.diagnosis.regression import kernel_of, kernel_predictions
+from ntkgap.studies.diagnosis.training_recipe import Recipe, recipe_of
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.model import notes_on
 from ntkgap.studies.uncertainty.ensembles.prediction import Kernel

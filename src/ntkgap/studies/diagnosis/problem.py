@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from ntkgap.data import Dataset
-from ntkgap.practice.losses import choose_loss
+from ntkgap.practice.training.losses import choose_loss
 from ntkgap.studies.continual import ContinualProblem
 from ntkgap.studies.continual.stream_spec import TasksSpec
 from ntkgap.studies.continual.training_spec import TrainingSpec

@@ -21,7 +21,7 @@ from ntkgap.practice import (
     train,
     tune,
 )
-from ntkgap.practice.losses import choose_loss
+from ntkgap.practice.training.losses import choose_loss
 from ntkgap.studies.device import moved
 from ntkgap.studies.optimization.comparison_spec import KFAC_RATES, ComparisonSpec, Method
 from ntkgap.studies.optimization.finish import score

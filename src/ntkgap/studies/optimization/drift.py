@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ntkgap.kernels import as_matrix, jacobian
+from ntkgap.kernels import jacobian, jacobian_change
+from ntkgap.linalg import as_matrix
 from ntkgap.models.devices import in_float64
-from ntkgap.practice import TrainingCurve, jacobian_change
+from ntkgap.practice import TrainingCurve
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.optimization.start import Start, distance
 from ntkgap.theory import STABILITY_LIMIT, stability_constant

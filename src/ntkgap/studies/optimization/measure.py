@@ -8,15 +8,10 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import DataError, NtkgapError
-from ntkgap.kernels import (
-    Jacobian,
-    as_matrix,
-    jacobian,
-    kernel_distance,
-    relative_change,
-)
+from ntkgap.kernels import Jacobian, jacobian, jacobian_change, kernel_distance, relative_change
+from ntkgap.linalg import as_matrix
 from ntkgap.models import learning_rate_factor
-from ntkgap.practice import jacobian_change, natural_gradient_descent, train
+from ntkgap.practice import natural_gradient_descent, train
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.optimization.ball import Inside, may_search, search_ball
 from ntkgap.studies.optimization.claims import RATE_STEPS

@@ -9,11 +9,12 @@ import torch
 from torch import Generator, Tensor
 
 from ntkgap.errors import DivergenceError, KernelError, NtkgapError
-from ntkgap.kernels import as_matrix, jacobian, relative_change
+from ntkgap.kernels import jacobian, relative_change
+from ntkgap.linalg import as_matrix
 from ntkgap.models import learning_rate_factor
 from ntkgap.practice import linearize, train
-from ntkgap.practice.batches import Minibatches
-from ntkgap.practice.modes import modes_differ
+from ntkgap.practice.training.batches import Minibatches
+from ntkgap.practice.training.network_modes import modes_differ
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.figures import CurveFigure
 from ntkgap.studies.findings import Findings

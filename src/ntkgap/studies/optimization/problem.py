@@ -6,8 +6,8 @@ from pydantic import AliasChoices, ConfigDict, Field, model_validator
 
 from ntkgap.data import Dataset, in_span
 from ntkgap.errors import StudyError
-from ntkgap.practice.gram_systems import LARGEST_GRAM
-from ntkgap.practice.losses import choose_loss
+from ntkgap.practice.optimizers.gram_systems import LARGEST_GRAM
+from ntkgap.practice.training.losses import choose_loss
 from ntkgap.studies.device import moved
 from ntkgap.studies.model import OwnModel
 from ntkgap.studies.optimization.comparison_spec import ComparisonSpec

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from ntkgap.data import Dataset
-from ntkgap.kernels import describe_rows, duplicate_inputs, parallel_rows
+from ntkgap.linalg import describe_rows, duplicate_inputs, parallel_rows
 
 Groups = list[list[int]]
 

@@ -10,14 +10,8 @@ from torch import Tensor, nn
 
 from ntkgap.data import Dataset
 from ntkgap.errors import DataError, KernelError
-from ntkgap.kernels import (
-    Jacobian,
-    as_matrix,
-    jacobian,
-    relative_change,
-    spectrum,
-    target_alignment,
-)
+from ntkgap.kernels import Jacobian, jacobian, relative_change, target_alignment
+from ntkgap.linalg import as_matrix, spectrum
 from ntkgap.models import describe
 from ntkgap.models.devices import in_float64
 from ntkgap.models.normalization import freeze_statistics, set_statistics

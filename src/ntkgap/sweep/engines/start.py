@@ -12,7 +12,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from ntkgap.sweep.sources import FOLDERS
+from ntkgap.sweep.user_files import FOLDERS
 
 # Runs before anything but the standard library is on the path.
 BOOTSTRAP = """

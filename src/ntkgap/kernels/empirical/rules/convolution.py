@@ -5,9 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ntkgap.kernels.empirical.factors import Factor, Outer, Rows
+from ntkgap.kernels.empirical.factors import Factor, Outer, Patches, Rows
 from ntkgap.kernels.empirical.parts import Part
-from ntkgap.kernels.empirical.patches import Patches
 from ntkgap.kernels.empirical.rules.base import Batch, Call, Rule, named, roles_of
 
 

@@ -14,7 +14,7 @@ from ntkgap.errors import KernelError
 from ntkgap.kernels.infinite.activations.base import Activation
 from ntkgap.kernels.infinite.activations.expansion import POINTS, Expansion, Integrand
 from ntkgap.kernels.infinite.activations.numerics import inverse_square_root
-from ntkgap.kernels.infinite.activations.pairs import NEAR, PairExpansion
+from ntkgap.kernels.infinite.activations.two_sides import NEAR, PairExpansion
 
 AIM = {torch.float32: 1e-7, torch.float64: 1e-12}
 """Relative truncation error aimed at."""

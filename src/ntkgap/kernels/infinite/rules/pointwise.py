@@ -14,7 +14,7 @@ from ntkgap.kernels.infinite.pairs import Moments, Tile, own_positions, with_own
 from ntkgap.kernels.infinite.rules.base import Call, Compiled, Operation, State, rule
 from ntkgap.kernels.infinite.rules.normalization import learned
 from ntkgap.kernels.infinite.signals import Signal
-from ntkgap.models.inputs import ImageInput, TokenInput
+from ntkgap.models.input_checks import ImageInput, TokenInput
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from ntkgap.kernels.infinite.rules.base import Call, Compiled, Operation, Random
 from ntkgap.kernels.infinite.rules.pointwise import Same
 from ntkgap.kernels.infinite.rules.position_maps import mapped, unfolded
 from ntkgap.kernels.infinite.signals import Layout, Signal
-from ntkgap.models.inputs import Flatten
+from ntkgap.models.input_checks import Flatten
 
 
 @dataclass(frozen=True)

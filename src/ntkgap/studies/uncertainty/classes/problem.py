@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from ntkgap.data import Dataset
 from ntkgap.errors import StudyError
-from ntkgap.kernels.likelihoods import are_one_hot
+from ntkgap.linalg.likelihoods import are_one_hot
 from ntkgap.studies.model import OwnModel
 from ntkgap.studies.spec import Spec
 from ntkgap.studies.train_spec import OF_LOGITS

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from ntkgap.linalg import Gaussian
 from ntkgap.studies.findings import Findings
-from ntkgap.theory import EnsembleErrors, Gaussian, ensemble_errors, ensemble_floor
+from ntkgap.theory import EnsembleErrors, ensemble_errors, ensemble_floor
 
 # How close is close enough; conventions, not theorems.
 MEAN_TOLERANCE, COVARIANCE_TOLERANCE = 0.1, 0.25

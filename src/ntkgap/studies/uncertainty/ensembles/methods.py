@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from ntkgap.data import Dataset
+from ntkgap.linalg import Gaussian
 from ntkgap.practice import calibration
 from ntkgap.studies.findings import Findings
-from ntkgap.theory import Gaussian
 
 # By name; in the order of tables.
 METHODS = {

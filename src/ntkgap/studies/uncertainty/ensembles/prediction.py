@@ -8,22 +8,17 @@ from torch import Generator, Tensor, nn
 
 from ntkgap.data import Dataset
 from ntkgap.errors import KernelError, ModelError
-from ntkgap.kernels import Evidence, empirical_ntk, infinite_width
+from ntkgap.kernels import empirical_ntk, infinite_width
+from ntkgap.linalg import Evidence, Gaussian
 from ntkgap.models.devices import in_float64
-from ntkgap.practice.losses import squared_loss
+from ntkgap.practice.training.losses import squared_loss
 from ntkgap.studies.device import moved, present
 from ntkgap.studies.model import OwnModel
 from ntkgap.studies.uncertainty.ensembles.comparison import Comparison
 from ntkgap.studies.uncertainty.ensembles.methods import Predictive
 from ntkgap.studies.uncertainty.ensembles.problem import EnsembleProblem
 from ntkgap.studies.uncertainty.noise import NOISE_BOUNDS
-from ntkgap.theory import (
-    Gaussian,
-    GaussianProcess,
-    InfiniteEnsemble,
-    RandomizedPriorEnsemble,
-    critical_learning_rate,
-)
+from ntkgap.theory import GaussianProcess, InfiniteEnsemble, RandomizedPriorEnsemble, critical_learning_rate
 
 # Any width does: in NTK parametrization the limit does not depend on it.
 ANY_WIDTH = 8

@@ -1,0 +1,54 @@
+# The public names of ``ntkgap``, listed once: for type checkers, and for ``names``, which finds them on first use.
+
+from ntkgap import bandits as bandits
+from ntkgap import continual as continual
+from ntkgap import data as data
+from ntkgap import kernels as kernels
+from ntkgap import linalg as linalg
+from ntkgap import models as models
+from ntkgap import optimizers as optimizers
+from ntkgap import practice as practice
+from ntkgap import reporting as reporting
+from ntkgap import studies as studies
+from ntkgap import theory as theory
+from ntkgap.data import Dataset as Dataset
+from ntkgap.data import load_data as load_data
+from ntkgap.errors import NtkgapError as NtkgapError
+from ntkgap.kernels import NTKOperator as NTKOperator
+from ntkgap.kernels import empirical_ntk as empirical_ntk
+from ntkgap.kernels import empirical_ntk_to_file as empirical_ntk_to_file
+from ntkgap.kernels import infinite_width as infinite_width
+from ntkgap.kernels import infinite_width_monte_carlo as infinite_width_monte_carlo
+from ntkgap.kernels import kernel_distance as kernel_distance
+from ntkgap.kernels import plan_ntk as plan_ntk
+from ntkgap.linalg import as_matrix as as_matrix
+from ntkgap.linalg import spectrum as spectrum
+from ntkgap.models import MLP as MLP
+from ntkgap.models import ConvNet as ConvNet
+from ntkgap.models import NTKConv2d as NTKConv2d
+from ntkgap.models import NTKLinear as NTKLinear
+from ntkgap.models import Transformer as Transformer
+from ntkgap.models import WideResNet as WideResNet
+from ntkgap.models import parameter_groups as parameter_groups
+from ntkgap.practice import LinearizedLaplace as LinearizedLaplace
+from ntkgap.practice import linearize as linearize
+from ntkgap.practice import train as train
+from ntkgap.practice import train_ensemble as train_ensemble
+from ntkgap.practice.monitor import Monitor as Monitor
+from ntkgap.practice.monitor import compare_checkpoints as compare_checkpoints
+from ntkgap.reporting import diagnose as diagnose
+from ntkgap.reporting import report as report
+from ntkgap.results import Runs as Runs
+from ntkgap.results import compare_runs as compare_runs
+from ntkgap.results import decide as decide
+from ntkgap.results import merge_runs as merge_runs
+from ntkgap.results import run as run
+from ntkgap.studies import ContinualStudy as ContinualStudy
+from ntkgap.studies import OptimizationStudy as OptimizationStudy
+from ntkgap.studies import UncertaintyStudy as UncertaintyStudy
+from ntkgap.sweep.engines.dask import DaskEngine as DaskEngine
+from ntkgap.theory import GaussianProcess as GaussianProcess
+from ntkgap.theory import InfiniteEnsemble as InfiniteEnsemble
+from ntkgap.theory import KernelDynamics as KernelDynamics
+
+__version__: str

@@ -1,0 +1,81 @@
+"""What linearized Laplace says about the outputs of a network, and about classes."""
+
+from dataclasses import dataclass
+
+from torch import Generator, Tensor
+
+from ntkgap.errors import KernelError
+from ntkgap.linalg.class_probabilities import as_two_classes, class_probabilities
+from ntkgap.one_line import one_line
+
+
+@dataclass(frozen=True)
+class LaplacePrediction:
+    """What linearized Laplace says about k points; in float64.
+
+    Attributes:
+        network_mean: f(x; θ), what the network itself says, [k, C].
+        linearized_mean: f(x; θ) + J(x)(θ_MAP − θ), the mean of the posterior, [k, C]. The two agree where training
+            has converged on −log p(y | f) + ½δ‖θ − θ_prior‖².
+        output_covariance: of the function, between the outputs of a point, without the noise of observations,
+            [k, C, C].
+        noise_variance: σ², a number or [C]; None for classes.
+        covariance: of the function, between any two points and outputs, [k, k, C, C]; None if not asked for.
+        likelihood: what observations are given the outputs.
+    """
+
+    network_mean: Tensor
+    linearized_mean: Tensor
+    output_covariance: Tensor
+    noise_variance: float | Tensor | None
+    covariance: Tensor | None = None
+    likelihood: str = "gaussian"
+
+    __repr__ = one_line
+
+    @property
+    def variance(self) -> Tensor:
+        """Of the function, without the noise of observations, [k, C]."""
+        return self.output_covariance.diagonal(dim1=1, dim2=2)
+
+    @property
+    def std(self) -> Tensor:
+        """Standard deviation of the function, [k, C]."""
+        return self.variance.sqrt()
+
+    @property
+    def observation_std(self) -> Tensor:
+        """Standard deviation of a noisy observation, √(variance + σ²), [k, C]: what calibration is about.
+
+        Raises:
+            KernelError: for classes, which are not observed with noise.
+        """
+        if self.noise_variance is None:
+            raise KernelError("classes are observed without noise; use probabilities()")
+        return (self.variance + self.noise_variance).sqrt()
+
+    def probabilities(
+        self, method: str = "probit", *, samples: int = 1000, generator: Generator | None = None
+    ) -> Tensor:
+        """Predictive probabilities of classes, the mean of softmax(f) for f around the network's outputs, [k, C].
+
+        Of a Bernoulli likelihood they are [k, 2], of the first class (0 or −1) and the second.
+
+        Args:
+            method: ``"probit"``, ``"monte_carlo"`` or ``"bridge"`` (the Laplace bridge): see
+                ``kernels.class_probabilities``.
+            samples: number of draws of ``"monte_carlo"``.
+            generator: source of the draws.
+
+        Raises:
+            KernelError: if the likelihood is Gaussian, or the method unknown.
+        """
+        if self.likelihood == "gaussian":
+            raise KernelError(
+                "probabilities are of classes, but the likelihood is 'gaussian'; make a LinearizedLaplace with "
+                "likelihood='categorical', or use network_mean and observation_std"
+            )
+        moments = self.network_mean, self.output_covariance
+        if self.likelihood == "bernoulli":
+            moments = as_two_classes(*moments)
+        return class_probabilities(*moments, method, samples=samples, generator=generator)
