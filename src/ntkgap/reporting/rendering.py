@@ -45,10 +45,12 @@ def render(pages: Sequence["StudyPage"], versions: Mapping[str, str], pdf: bool,
     )
     helpers = (mark, width_mark, outlook, trend_text, bottom_line, number, explained)
     environment.globals |= {helper.__name__: helper for helper in helpers}
-    axis = WidthAxis.of(found) if (found := [v for page in pages for v in page.verdicts]) else None
+    found = [v for page in pages for v in page.verdicts]
+    axis = WidthAxis.of(found) if found else None
     return environment.get_template("report.html.j2").render(
         pages=pages,
         axis=axis,
+        unmet=any(v.claim.headline and mark(v).style == "unmet" for v in found),
         columns=max((len(page.card.problems) for page in pages), default=0),
         charts=charts,
         colors=COLORS,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Self
 
-from ntkgap.reporting.marks import mark, width_mark
+from ntkgap.reporting.marks import UNMET, mark, width_mark
 from ntkgap.reporting.summary import Scorecard
 from ntkgap.studies.base import BaseStudy
 from ntkgap.studies.claim import Claim
@@ -121,7 +121,12 @@ class Answer:
     def of(cls, verdict: Verdict, axis: WidthAxis) -> Self:
         """The answer that a verdict gives."""
         look = mark(verdict).style
-        words = {"holds": "yes", "partly": f"from {verdict.holds_from}", "inconclusive": "inconclusive"}
+        words = {
+            "holds": "yes",
+            "partly": f"from {verdict.holds_from}",
+            "inconclusive": "inconclusive",
+            "unmet": "not met",
+        }
         word = words.get(look, "no")
         if len(verdict.widths) == 1 and axis.low < axis.high and look != "inconclusive":  # which is long enough
             word += f" at {verdict.widths[0].width}"
@@ -240,14 +245,17 @@ def finding(card: Scorecard, groups: Sequence[Sequence[Claim]]) -> list[tuple[st
     found: dict[str, list[str]] = {}
     for claims in groups:
         states = [v.state for p in card.problems if (v := _verdict(card, claims, p)) is not None]
-        found.setdefault(_outcome(states), []).append(claims[0].headline or claims[0].title)
+        found.setdefault(_outcome(states, claims[0].kind in UNMET), []).append(
+            claims[0].headline or claims[0].title
+        )
     return [(outcome, ", ".join(texts)) for outcome, texts in found.items()]
 
 
-def _outcome(states: Sequence[State]) -> str:
-    """What became of a claim on several networks."""
+def _outcome(states: Sequence[State], condition: bool) -> str:
+    """What became of a claim on several networks; a condition is met or not, and refutes nothing."""
     n, held, failed = len(states), states.count("holds"), states.count("fails")
     if not held and not failed:
         return "Inconclusive"
-    word, count = ("Confirmed", held) if held else ("Refuted", failed)
+    yes, no = ("Met", "Not met") if condition else ("Confirmed", "Refuted")
+    word, count = (yes, held) if held else (no, failed)
     return word if count == n else f"{word} on {count} of {n}"

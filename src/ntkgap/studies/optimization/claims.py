@@ -55,7 +55,8 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
         Claim(
             key="jacobian_stable",
             title="The Jacobian is stable along the natural-gradient path",
-            question="Do gradients change little along natural gradient's path (a condition)?",
+            question="Is the theorem's condition for speed met?",
+            headline="gradients hardly change, the theorem's condition for speed",
             statement="C′ = 3‖J(θ) − J(θ₀)‖₂/√λ_min(K(θ₀)) stays below ½ along the path.",
             source="Zhang, Martens, Grosse 2019, Theorem 1, condition 2",
             kind="condition",
