@@ -55,8 +55,8 @@ def make_claims(tolerances: Tolerances) -> list[Claim]:
         Claim(
             key="jacobian_stable",
             title="The Jacobian is stable along the natural-gradient path",
-            question="Is the theorem's condition for speed met?",
-            headline="gradients hardly change, the theorem's condition for speed",
+            question="Is the theorem's condition met along the path?",
+            headline="the theorem's condition for speed, along the path",
             statement="C′ = 3‖J(θ) − J(θ₀)‖₂/√λ_min(K(θ₀)) stays below ½ along the path.",
             source="Zhang, Martens, Grosse 2019, Theorem 1, condition 2",
             kind="condition",
