@@ -86,7 +86,7 @@ def solve_damped(
         z = apply_inverse(r)
         rz, before = r @ z, rz
         p = z + (rz / before) * p
-    # The residual that is carried along says nothing of the true one where directions without curvature were followed;
+    # The residual that is carried along says nothing of the true one where directions have no curvature;
     # elsewhere they differ by the rounding of products.
     reached = float((b.double() - times(x)).norm()) / max(float(b.norm()), torch.finfo(torch.float64).tiny)
     if float(r.norm()) <= target and reached <= max(tolerance, torch.finfo(operator.dtype).eps ** 0.5):
