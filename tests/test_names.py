@@ -48,10 +48,10 @@ def test_names_that_went_into_a_topic_work_and_warn(name):
 @pytest.mark.parametrize("package", names.MOVED_OUT_OF)
 def test_names_that_left_a_package_work_and_warn(package):
     module = importlib.import_module(f"ntkgap.{package}")
-    for name, to in names.MOVED_OUT_OF[package].items():
+    for name, (to, new) in names.MOVED_OUT_OF[package].items():
         assert name not in module.__all__
-        with pytest.warns(DeprecationWarning, match=rf"is now ntkgap\.{to}\.{name};"):
-            assert getattr(module, name) is getattr(importlib.import_module(f"ntkgap.{to}"), name)
+        with pytest.warns(DeprecationWarning, match=rf"is now ntkgap\.{to}\.{new};"):
+            assert getattr(module, name) is getattr(importlib.import_module(f"ntkgap.{to}"), new)
     assert not hasattr(module, "nothing")
 
 

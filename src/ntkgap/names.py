@@ -96,26 +96,29 @@ _MOVED = {
 }
 MOVED = {name: topic for topic, moved in _MOVED.items() for name in moved}
 
-# Those that went from one package into another, or have another name there.
+
+def _into(topic: str, *names: str) -> dict[str, tuple[str, str]]:
+    return {name: (topic, name) for name in names}
+
+
+# Those that went from one package into another, or have another name: where they are, and as what.
 MOVED_OUT_OF = {
-    "kernels": dict.fromkeys(
-        (
-            "Evidence",
-            "EvidenceMaximum",
-            "SequentialPosterior",
-            "Spectrum",
-            "as_matrix",
-            "describe_rows",
-            "duplicate_inputs",
-            "equal_rows",
-            "parallel_rows",
-            "spectrum",
-        ),
+    "kernels": _into(
         "linalg",
+        "Evidence",
+        "EvidenceMaximum",
+        "SequentialPosterior",
+        "Spectrum",
+        "as_matrix",
+        "describe_rows",
+        "duplicate_inputs",
+        "equal_rows",
+        "parallel_rows",
+        "spectrum",
     ),
-    "practice": {"PrecisionMaximum": "linalg", "jacobian_change": "kernels"},
-    "theory": dict.fromkeys(("Gaussian", "PositiveFactor", "gaussian_wasserstein", "positive_factor"), "linalg")
-    | {"linearised_decay": "theory.linearized_decay"},
+    "practice": _into("linalg", "PrecisionMaximum") | _into("kernels", "jacobian_change"),
+    "theory": _into("linalg", "Gaussian", "PositiveFactor", "gaussian_wasserstein", "positive_factor")
+    | {"linearised_decay": ("theory", "linearized_decay")},
 }
 
 
@@ -147,11 +150,10 @@ def moved_out_of(package: str) -> Callable[[str], Any]:
     def found(name: str) -> Any:
         if name not in MOVED_OUT_OF[package]:
             raise AttributeError(f"module 'ntkgap.{package}' has no attribute {name!r}")
-        topic, _, renamed = MOVED_OUT_OF[package][name].partition(".")
-        home, new = f"ntkgap.{topic}", renamed or name
-        text = f"ntkgap.{package}.{name} is now {home}.{new}; the old name will go"
+        topic, new = MOVED_OUT_OF[package][name]
+        text = f"ntkgap.{package}.{name} is now ntkgap.{topic}.{new}; the old name will go"
         warnings.warn(text, DeprecationWarning, stacklevel=2)
-        return getattr(importlib.import_module(home), new)
+        return getattr(importlib.import_module(f"ntkgap.{topic}"), new)
 
     return found
 
