@@ -35,7 +35,7 @@ WHEEL = {
     "rules": ["theory"],
     "tuned": {"ucb": [1]},
     "widenings": 0,
-    "widths": [32],
+    "widths": [16],
 }
 
 
