@@ -22,7 +22,7 @@ SMALL = ("--preset", "smoke", "--problem", "shallow", "--width", "16,64", "--see
 
 
 @pytest.fixture
-def command(monkeypatch, tmp_path, capsys, in_process):
+def command(monkeypatch, tmp_path, capsys, in_process_once):
     """Run the command line in an empty directory; gives exit status, standard output and standard error."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
