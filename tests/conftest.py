@@ -7,12 +7,39 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tests.here import Here
+from tests.here import Here, HereOnce
 
 # Processes that tests start have one thread too, but for those of apart.py, which are about threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # They keep what they compile: each would compile the whole package anew, for over a second.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+# A file is run by one worker: those that take longest are handed out first, so that no worker is alone at the end.
+FIRST = (
+    "test_on_a_device",
+    "studies/test_replays",
+    "jacobian_search/test_search",
+    "studies/test_own_networks",
+    "reporting/test_report",
+    "studies/test_diagnosis",
+    "test_cli",
+    "test_docs",
+    "continual/test_study",
+    "infinite/test_threads",
+    "studies/test_optimization",
+    "bandits/test_neural",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Files of ``FIRST`` first, in its order; all else as it was."""
+
+    def place(item):
+        path = item.path.with_suffix("").as_posix()
+        return next((i for i, end in enumerate(FIRST) if path.endswith(f"/{end}")), len(FIRST))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -57,6 +84,12 @@ def threads_change_places_often():
 def in_process(monkeypatch):
     """Cells are computed in this process, for tests of something else than workers."""
     monkeypatch.setattr(importlib.import_module("ntkgap.sweep.run"), "LocalEngine", Here)
+
+
+@pytest.fixture
+def in_process_once(monkeypatch):
+    """As ``in_process``; cells that an earlier test has computed are taken from there."""
+    monkeypatch.setattr(importlib.import_module("ntkgap.sweep.run"), "LocalEngine", HereOnce)
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
-"""An engine for cells that take less time than a worker process takes to start."""
+"""Engines for cells that take less time than a worker process takes to start."""
 
-from ntkgap.sweep.cell import compute_cell
+import json
+
+from ntkgap.sweep.cell import compute_cell, computed, write_outcome
 from ntkgap.sweep.engines import Event
 
 
@@ -19,3 +21,20 @@ class Here:
     def run(self, tasks):
         for task in tasks:
             yield Event(task, compute_cell(task))
+
+
+class HereOnce(Here):
+    """Computes a cell of a package's own study once a process, for tests of what is done with results."""
+
+    known = {}  # noqa: RUF012
+
+    def run(self, tasks):
+        for task in tasks:
+            key = (task.compute, json.dumps(task.cell, sort_keys=True))
+            if task.supplies:  # of the user's own, which a cell does not name in full
+                yield Event(task, compute_cell(task))
+                continue
+            if key not in self.known:
+                self.known[key] = computed(task)
+            write_outcome(task.place, *self.known[key])
+            yield Event(task, self.known[key][0])

@@ -27,6 +27,8 @@ INDEXING = {
     "aten::_index_put_impl_",
 }  # take indices of the CPU
 CODES = {torch.bool: 6, torch.bfloat16: 4}
+PLAIN = {type(None), bool, int, float, str, torch.dtype}  # arguments that lie on no device
+SIZES = [ctypes.c_int64 * n for n in range(16)]  # arrays, by their length
 
 
 class _DLTensor(ctypes.Structure):
@@ -87,7 +89,7 @@ def _seen_as(tensor: Tensor, device: int) -> Tensor:
     if device == CPU and not tensor.untyped_storage().nbytes():
         return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)  # which can be resized
     n, bits = tensor.dim(), 8 * tensor.element_size()
-    shape, strides = (ctypes.c_int64 * n)(*tensor.shape), (ctypes.c_int64 * n)(*tensor.stride())
+    shape, strides = SIZES[n](*tensor.shape), SIZES[n](*tensor.stride())
     start, code = tensor.data_ptr() or None, _code(tensor.dtype)
     managed = _DLTensor(start, device, 0, n, code, bits, 1, shape, strides, 0, None, _memory.let_go)
     _memory.hold(managed, shape, strides, tensor.untyped_storage())
@@ -132,14 +134,17 @@ class _Call:
         self.name, self.pairs, self.foreign = name, [], []  # type: ignore[var-annotated]
 
     def moved(self, value: Any) -> Any:
+        if type(value) in PLAIN:
+            return value
         if isinstance(value, Tensor):
             if value.device.type != NAME:
                 self.foreign.append(value)
                 return value
-            alias = next((inside for outside, inside in self.pairs if outside is value), None)
-            if alias is None:
-                alias = _seen_as(value, CPU)
-                self.pairs.append((value, alias))
+            for outside, inside in self.pairs:
+                if outside is value:
+                    return inside
+            alias = _seen_as(value, CPU)
+            self.pairs.append((value, alias))
             return alias
         if isinstance(value, list | tuple):
             return type(value)(map(self.moved, value))
@@ -166,8 +171,10 @@ class _Call:
 
     def back(self, value: Any) -> Any:
         if isinstance(value, Tensor):
-            given = next((outside for outside, inside in self.pairs if inside is value), None)
-            return _to_sim(value) if given is None else given
+            for outside, inside in self.pairs:
+                if inside is value:
+                    return outside
+            return _to_sim(value)
         return type(value)(map(self.back, value)) if isinstance(value, list | tuple) else value
 
 

@@ -22,7 +22,7 @@ SMALL = ("--preset", "smoke", "--problem", "shallow", "--width", "16,64", "--see
 
 
 @pytest.fixture
-def command(monkeypatch, tmp_path, capsys, in_process):
+def command(monkeypatch, tmp_path, capsys, in_process_once):
     """Run the command line in an empty directory; gives exit status, standard output and standard error."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
@@ -310,7 +310,7 @@ def test_several_studies_share_the_time(command, monkeypatch):
 
 
 def test_ctrl_c_finishes_cleanly_and_says_how_to_resume(tmp_path):
-    small = ("--preset", "smoke", "--problem", "shallow", "--seed", "0:80")
+    small = ("--preset", "smoke", "--problem", "shallow", "--seed", "0:80", "--workers", "1")
     arguments = [sys.executable, "-m", "ntkgap", "run", *small, "--store", "s"]
     # A shell that starts tests in the background has them ignore the signal, and children inherit that.
     listening = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)

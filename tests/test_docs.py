@@ -2,6 +2,7 @@
 
 A block behind the comment ``<!-- not run: reason -->`` is only compiled: it needs the reader's files, or minutes.
 Every other block runs in a namespace of its own, so it says all that it needs. The cells of a notebook run as one.
+Cells of a study are computed in this process: workers have tests of their own.
 """
 
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+pytestmark = pytest.mark.usefixtures("in_process")
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 MADE = ("_build", "generated", "results")  # by the site; results pages have tests of their own

@@ -13,7 +13,7 @@ from torch import nn
 import ntkgap as ng
 from ntkgap import names
 
-pytestmark = pytest.mark.usefixtures("in_process")
+pytestmark = pytest.mark.usefixtures("in_process_once")
 FLAT = [name for name in ng.__all__ if name not in {"__version__", *names.TOPICS}]
 PUBLIC = {name: getattr(ng, name) for name in FLAT}
 PUBLIC |= {name: getattr(getattr(ng, topic), name) for name, topic in names.MOVED.items()}

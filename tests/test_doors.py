@@ -15,7 +15,7 @@ import ntkgap as ng
 from ntkgap.cli.options import parse_integers
 from ntkgap.errors import NtkgapError, StoreError, StudyError
 from ntkgap.reporting import print_preview, print_scorecard
-from ntkgap.studies import STUDIES
+from ntkgap.studies import STUDIES, cost
 from ntkgap.sweep.progress import Bar
 from tests import fuzzing
 
@@ -59,6 +59,13 @@ def said(capsys, *arguments):
     return out + err
 
 
+@pytest.fixture
+def tried(monkeypatch):
+    """Cells are tried without a worker, in no time."""
+    monkeypatch.setattr(cost, "try_cells", lambda study, cells, limit: [(cell, 0.1) for cell in cells])
+
+
+@pytest.mark.usefixtures("in_process", "tried")
 def test_names_are_printed_as_they_are(here, capsys):
     name = NAME
     (here / "mine.yaml").write_text(PRESET.format(name=name))
@@ -76,6 +83,7 @@ def test_names_are_printed_as_they_are(here, capsys):
     assert name in said(capsys, "status", name)
 
 
+@pytest.mark.usefixtures("tried")
 def test_printing_into_a_console_of_ones_own(here):
     name = NAME
     (here / "mine.yaml").write_text(PRESET.format(name=name))

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 import ntkgap as ng
 from ntkgap import cli
@@ -31,6 +32,13 @@ def here(made, tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture
+def blank_figures(monkeypatch):
+    """Where PDFs go is tested here; what they show is tested elsewhere, and takes long."""
+    monkeypatch.setattr("ntkgap.reporting.drawings.claim_figure", lambda *_: Figure())
+    monkeypatch.setattr("ntkgap.reporting.drawings.draw", lambda *_: Figure())
+
+
 def written(folder):
     names = ("report.html", "results.csv", "verdicts.json")
     return {name: (folder / name).stat().st_mtime_ns for name in names if (folder / name).exists()}
@@ -42,6 +50,7 @@ def test_by_itself_a_report_goes_into_its_store(here):
     assert ng.report(ng.Runs("A")) == Path("A/report.html")  # and again
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_a_folder_is_made(here):
     assert ng.report(ng.Runs("A"), "new/one") == Path("new/one/report.html")
     assert len(written(here / "new/one")) == 3
@@ -62,6 +71,7 @@ def test_files_of_the_user_are_left_alone(here):
     assert not (here / "page.html").exists()
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_several_stores_go_beside_the_first(here, monkeypatch, capsys):
     for name in "AB":
         ng.report(ng.Runs(name))

@@ -310,7 +310,7 @@ def test_a_function_travels_to_a_worker_process(tmp_path):
         return mlp(width + len(array), in_features, n_outputs)
 
     sizes = {"n_train": 6, "n_test": 6, "widths": [3], "seeds": 1}
-    study = ng.OptimizationStudy.preset("smoke", problems=["MLP"], model=build, **sizes)
+    study = ng.OptimizationStudy.preset("smoke", problems=["shallow"], model=build, **sizes)
     runs = ng.run(study, tmp_path / "store", workers=1, progress=False)
     assert runs.failures() == []
     here = study.compute_cell(study.cells()[0])["scalars"]

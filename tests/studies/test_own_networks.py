@@ -15,12 +15,13 @@ MLP = {"architecture": "mlp"}
 TINY = {
     "optimization": [
         {"name": "MLP, digits", "natural_gradient": {"steps": 2}, "gradient_descent": {"steps": 4},
-         "comparison": {"steps": 3, "second_order_steps": 2, "tuning_points": 2,
+         "comparison": {"steps": 2, "second_order_steps": 1, "tuning_points": 2,
                   "optimizers": ["sgd", "adam", "ngd", "kfac"]}},
     ],
     "uncertainty": [
-        {"name": "MLP, digits", "kind": "ensemble", "members": 3, "training": {"steps": 4, "observations": 2}},
-        {"name": "digits, MLP", "kind": "bandit", "training": {"steps": 3, "every": 6},
+        {"name": "MLP, digits", "kind": "ensemble", "members": 3, "training": {"steps": 2, "observations": 2}},
+        {"name": "digits, MLP", "kind": "bandit", "data": {"name": "digits", "n_train": 6, "n_test": 1},
+         "training": {"steps": 2, "every": 3},
          "rules": ["evidence", "limit"], "tuned": {"ucb": [1.0], "ntk_ucb": [1.0], "lin_ucb": [1.0]}},
     ],
     "continual": [

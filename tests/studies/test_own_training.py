@@ -138,6 +138,12 @@ def ensembles_trained(tmp_path, train, model=build):
     return ng.UncertaintyStudy.compute_cell(study.cells()[0])
 
 
+@pytest.fixture(scope="module")
+def preset_ensembles(tmp_path_factory):
+    """As the preset trains them."""
+    return ensembles_trained(tmp_path_factory.mktemp("preset"), None)
+
+
 @pytest.mark.parametrize(
     "train",
     [
@@ -147,8 +153,8 @@ def ensembles_trained(tmp_path, train, model=build):
     ],
     ids=["Adam", "sgd", "fit"],
 )
-def test_ensembles_are_trained_as_the_user_does(train, tmp_path):
-    mine, theirs = ensembles_trained(tmp_path, train), ensembles_trained(tmp_path, None)
+def test_ensembles_are_trained_as_the_user_does(train, tmp_path, preset_ensembles):
+    mine, theirs = ensembles_trained(tmp_path, train), preset_ensembles
     reason = mine["not_asked"]["ensemble_mean_bias"]
     assert "trained in its own way" in reason or "no kernel of infinite width" in reason or "limit" in reason
     for method, is_changed in (("deep_ensemble", True), ("laplace", True), ("prior_ensemble", False)):
@@ -182,19 +188,26 @@ def test_ensembles_refuse_losses_of_logits_and_bandits_other_training(tmp_path):
         assert "logits" in words or "softmax of outputs" in words
 
 
+def classifiers_trained(train):
+    study = ng.UncertaintyStudy.preset(
+        "smoke", problems=["1 hidden layer), digits"], widths=[8], seeds=[0], train=train
+    )
+    return ng.UncertaintyStudy.compute_cell(study.cells()[0])["scalars"]
+
+
+@pytest.fixture(scope="module")
+def preset_classifiers():
+    """As the preset trains them."""
+    return classifiers_trained(None)
+
+
 @pytest.mark.parametrize(
     "train",
     [{"optimizer": torch.optim.AdamW, "loss": nn.CrossEntropyLoss, "learning_rate": 1e-2, "steps": 20}, fit],
     ids=["AdamW", "fit"],
 )
-def test_classifiers_are_trained_as_the_user_does(train):
-    def found(train):
-        study = ng.UncertaintyStudy.preset(
-            "smoke", problems=["1 hidden layer), digits"], widths=[8], seeds=[0], train=train
-        )
-        return ng.UncertaintyStudy.compute_cell(study.cells()[0])["scalars"]
-
-    mine, theirs = found(train), found(None)
+def test_classifiers_are_trained_as_the_user_does(train, preset_classifiers):
+    mine, theirs = classifiers_trained(train), preset_classifiers
     for name in ("class_ensemble_nll", "class_laplace_evidence_nll"):
         assert math.isfinite(mine[name])
         assert mine[name] != theirs[name]

@@ -35,7 +35,7 @@ WHEEL = {
     "rules": ["theory"],
     "tuned": {"ucb": [1]},
     "widenings": 0,
-    "widths": [32],
+    "widths": [16],
 }
 
 
@@ -47,7 +47,7 @@ def stream(rule, **at_width):
                  "options": {"scaling": "unit_norm", "flatten": True}},
         "stream": {"kind": "rotated", "tasks": 4, "angle": 30},
         "widths": [32, 512],
-        "training": {"optimizer": "sgd", "loss": "cross_entropy", "batch_size": 20, "steps": [10, 30],
+        "training": {"optimizer": "sgd", "loss": "cross_entropy", "batch_size": 20, "steps": [1, 30],
                      "learning_rate": 0.001, "rate_by_width": rule, **at_width},
         "kernels": [],
     }  # fmt: skip

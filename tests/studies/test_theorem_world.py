@@ -1,5 +1,7 @@
 """The setting of the theorem: one trained hidden layer, points on a sphere. Reference values from an independent
-computation (16 points in 32 dimensions, η = ½, 30 steps, the largest C′ on the path, means of 5 seeds)."""
+computation (16 points in 32 dimensions, η = ½, 30 steps, the largest C′ on the path, means of 5 seeds).
+
+Twelve steps do here: after them the residual is 2⁻¹² of the first, and the path has ended."""
 
 import math
 
@@ -27,7 +29,7 @@ def measured(request):
         "model": {"architecture": "shallow", "nonlinearity": request.param},
         "data": {"name": "sphere", "n_train": 16, "n_test": 1, "options": {"dim": 32}},
         "span": True,
-        "natural_gradient": {"learning_rate": 0.5, "steps": 30},
+        "natural_gradient": {"learning_rate": 0.5, "steps": 12},
         "gradient_descent": {"steps": 1},
     }
     found = {

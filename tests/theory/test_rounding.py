@@ -45,6 +45,10 @@ def in_single_precision(x1, x2, depth):
     return ntk if x2 is not None else ((ntk + ntk.T) / 2).diagonal_scatter(own)
 
 
+def on_a_line(half):
+    return torch.linspace(-half, half, N, dtype=DOUBLE)[:, None]
+
+
 class Problem:
     """Kernels of training and test points in both precisions, and noisy targets."""
 
@@ -60,7 +64,7 @@ class Problem:
 
 def line(half, depth, generator):
     """Points on a line: neighbors are alike, more so in a deep network, and no two of them are equal."""
-    x = torch.linspace(-half, half, N, dtype=DOUBLE)[:, None]
+    x = on_a_line(half)
     return Problem(x, 0.97 * x[::3], depth, generator)
 
 
@@ -81,6 +85,8 @@ def below():
 def positive():
     """λ_min is positive in float32 by chance, and at most a tenth of what it is."""
     for half in torch.linspace(9.0, 11.0, 200):  # which one it is, is a matter of the last digits
+        if smallest(in_single_precision(on_a_line(float(half)), None, 10)) <= 0:
+            continue  # the kernel in double precision takes long
         problem = line(float(half), 10, torch.Generator().manual_seed(0))
         if 0 < 10 * smallest(problem.gram[SINGLE]) < smallest(problem.gram[DOUBLE]):
             return problem

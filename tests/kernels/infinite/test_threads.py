@@ -170,11 +170,6 @@ def forked():
     assert os.waitpid(child, 0)[1] == 0
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_forked_process_has_workers_of_its_own():
-    run_apart(forked)
-
-
 def small_calls_on_busy_cores():
     torch.set_num_threads(2)
     torch.manual_seed(0)
@@ -200,11 +195,6 @@ def small_calls_on_busy_cores():
     assert busy < 0.2
 
 
-def test_a_small_call_does_not_burn_the_processor_when_the_cores_are_busy():
-    """Threads that wait for each other at every operation took sixty times what the work takes."""
-    run_apart(small_calls_on_busy_cores)
-
-
 def many_tiles_by_several_threads():
     torch.set_num_threads(2)
     limit, seen = ng.infinite_width(ng.MLP(5, 1, 8, 3)), set()
@@ -219,5 +209,16 @@ def many_tiles_by_several_threads():
     assert len(seen) == 2
 
 
-def test_large_kernels_use_all_cores():
-    run_apart(many_tiles_by_several_threads)
+def of_calls():
+    small_calls_on_busy_cores()  # first: what has run before would warm it up
+    if hasattr(os, "fork"):
+        forked()
+    many_tiles_by_several_threads()
+
+
+def test_small_calls_do_not_burn_the_processor_a_fork_has_workers_of_its_own_and_large_kernels_use_all_cores():
+    """Threads that wait for each other at every operation took sixty times what the work takes.
+
+    All in one process: to start one takes longer than what is tested.
+    """
+    run_apart(of_calls)

@@ -8,7 +8,7 @@ from ntkgap.models import MLP
 from ntkgap.practice.bandits import Environment, RewardModel, RewardTraining
 
 
-def game(encoding, rounds=16, seed=0):
+def game(encoding, rounds=10, seed=0):
     generator = torch.Generator().manual_seed(seed)
     contexts = torch.randn(rounds, 2, dtype=torch.float64, generator=generator)
     means = contexts @ torch.randn(2, 3, dtype=torch.float64, generator=generator)

@@ -22,7 +22,7 @@ def _dense_std(dense, inputs, precision, noise):
 
 @pytest.mark.parametrize("encoding", ["disjoint", "outputs"])
 def test_fixed_hyperparameters_give_the_dense_posterior(encoding):
-    environment = game(encoding)
+    environment = game(encoding, rounds=16)
     policy = LaplaceUCB(reward_model(environment), scale=1.5, prior_precision=2.0, noise_variance=0.25)
     for _, inputs, dense, decision in _rounds(environment, policy):
         std = _dense_std(dense, inputs, 2.0, 0.25)
@@ -34,7 +34,7 @@ def test_fixed_hyperparameters_give_the_dense_posterior(encoding):
 
 @pytest.mark.parametrize("fixed", [{}, {"noise_variance": 0.04}])
 def test_evidence_is_maximized_online(fixed):
-    environment = game("outputs")
+    environment = game("outputs", rounds=16)
     policy = LaplaceUCB(reward_model(environment, learning_rate=0.05), evidence_every=6, **fixed)
     path = []
     for _, inputs, dense, decision in _rounds(environment, policy):
@@ -92,7 +92,7 @@ def test_the_evidence_is_that_of_the_linearized_network():
 
 
 def test_it_is_neural_ucb_with_another_schedule():
-    environment = game("disjoint")
+    environment = game("disjoint", rounds=16)
     laplace = LaplaceUCB(reward_model(environment), prior_precision=2.0, noise_variance=0.25)
     neural = NeuralUCB(reward_model(environment, regularization=0.5), 0.5, at="current")  # λ = δσ², γ = σ
     runs = [play(environment, policy) for policy in (laplace, neural)]
@@ -101,7 +101,7 @@ def test_it_is_neural_ucb_with_another_schedule():
 
 
 def test_thompson_draws_follow_the_posterior():
-    environment = game("outputs")
+    environment = game("outputs", rounds=16)
     fixed = {"prior_precision": 2.0, "noise_variance": 0.25}
     policy = LaplaceTS(reward_model(environment), generator=torch.Generator().manual_seed(0), **fixed)
     mean, width = torch.tensor([0.5, 0.0], dtype=torch.float64), torch.ones(2, dtype=torch.float64)
@@ -112,7 +112,7 @@ def test_thompson_draws_follow_the_posterior():
 
 
 def test_refusals():
-    environment = game("outputs")
+    environment = game("outputs", rounds=16)
     with pytest.raises(StudyError, match="prior_precision must be positive"):
         LaplaceUCB(reward_model(environment), prior_precision=0.0)
     with pytest.raises(StudyError, match="evidence_every"):

@@ -116,7 +116,7 @@ def test_diagnoses_measure_the_distance_to_the_linearization():
     environment = game("outputs")
     model = reward_model(environment)
     policy = NeuralUCB(model, 0.5)
-    run = play(environment, policy, diagnose_at=(2, 16))
+    run = play(environment, policy, diagnose_at=(2, 10))
     first, last = ({name: values[k] for name, values in run.diagnoses.items()} for k in (0, 1))
     assert first["kernel_drift"] == first["parameter_drift"] == 0  # not yet trained
     assert math.isnan(first["linearization_error"])

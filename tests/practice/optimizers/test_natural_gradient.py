@@ -75,7 +75,8 @@ def test_jacobian_change_is_the_spectral_norm_of_the_difference(generator):
 def test_drift_on_the_sphere_has_its_known_size(nonlinearity, width, published):
     """The largest C′ on the path agrees with values computed elsewhere as the mean of 5 seeds.
 
-    16 unit vectors in 32 dimensions, y ~ N(0, 1), η = ½, 30 steps. Both means scatter over seeds.
+    16 unit vectors in 32 dimensions, y ~ N(0, 1), η = ½, 30 steps, of which the last 18 move what is left of a
+    residual of 2⁻¹²: they are left out. Both means scatter over seeds.
     """
     largest = []
     for seed in range(20):
@@ -89,7 +90,7 @@ def test_drift_on_the_sphere_has_its_known_size(nonlinearity, width, published):
         def observe(step, at, gram, at0=at0, gram0=gram0, changes=changes):
             changes.append(jacobian_change(gram, as_matrix(at.gram(at0)), gram0))
 
-        natural_gradient_descent(net, data, learning_rate=0.5, steps=30, observe=observe)
+        natural_gradient_descent(net, data, learning_rate=0.5, steps=12, observe=observe)
         largest.append(stability_constant(max(changes), ng.spectrum(gram0).lambda_min))
     values = torch.tensor(largest)
     error = values.std() * (1 / 20 + 1 / 5) ** 0.5

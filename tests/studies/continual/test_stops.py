@@ -227,16 +227,16 @@ def test_networks_with_batch_statistics_are_measured_and_not_held_against_the_ke
 def test_networks_for_images_may_be_normalized(architecture):
     model = {"architecture": architecture, "weight_std": 1.4}
     images = {"name": "digits", "n_train": 12, "n_test": 10, "options": {"scaling": "unit_norm"}}
-    training = {"optimizer": "sgd", "learning_rate": 0.05, "steps": [2, 20]}
+    training = {"optimizer": "sgd", "learning_rate": 0.05, "steps": [1, 3]}
 
     def cell(normalization, **changes):
         settings = {"model": model | ({"normalization": normalization} if normalization else {})}
         problem = {"data": images, "training": training, "kernels": [], "widths": [4], **settings, **changes}
         return tiny(**problem).cells()[0]
 
-    plain, group, batch = (compute(cell(n))["curves"]["train_score"] for n in (None, "group", "batch"))
+    plain, group, batch = (compute(cell(n))["curves"]["train_loss"] for n in (None, "group", "batch"))
     assert plain != group != batch
-    predicted = {"training": {"fraction_of_critical": 0.1, "steps": [2, 5]}, "kernels": ["initial"]}
+    predicted = {"training": {"fraction_of_critical": 0.1, "steps": [1, 2]}, "kernels": ["initial"]}
     found = compute(cell("batch", **predicted))
     assert "batch statistics" in found["not_asked"]["gap_initial_long"]
     with pytest.raises(StudyError, match="batch statistics; leave 'infinite' out"):
