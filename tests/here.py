@@ -1,6 +1,6 @@
 """An engine for cells that take less time than a worker process takes to start."""
 
-from ntkgap.sweep.cell import compute_cell
+from ntkgap.sweep.compute_cell import compute_cell
 from ntkgap.sweep.engines import Event
 
 
