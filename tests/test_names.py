@@ -50,9 +50,12 @@ def test_names_that_left_a_package_work_and_warn(package):
     module = importlib.import_module(f"ntkgap.{package}")
     for name, to in names.MOVED_OUT_OF[package].items():
         assert name not in module.__all__
-        with pytest.warns(DeprecationWarning, match=rf"is now ntkgap\.{to}\.{name};"):
-            assert getattr(module, name) is getattr(importlib.import_module(f"ntkgap.{to}"), name)
-    assert not hasattr(module, "nothing")
+        topic, _, renamed = to.partition(".")
+        with pytest.warns(DeprecationWarning, match=rf"is now ntkgap\.{topic}\.{renamed or name};"):
+            assert getattr(module, name) is getattr(importlib.import_module(f"ntkgap.{topic}"), renamed or name)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'") as found:
+        _ = module.nothing
+    assert (found.value.name, found.value.obj) == ("nothing", module)  # tracebacks then say which name is near
 
 
 @pytest.mark.parametrize(
