@@ -2,7 +2,7 @@
 
 import json
 
-from ntkgap.sweep.cell import compute_cell, computed, write_outcome
+from ntkgap.sweep.compute_cell import compute_cell, computed, write_outcome
 from ntkgap.sweep.engines import Event
 
 

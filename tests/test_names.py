@@ -52,7 +52,9 @@ def test_names_that_left_a_package_work_and_warn(package):
         assert name not in module.__all__
         with pytest.warns(DeprecationWarning, match=rf"is now ntkgap\.{to}\.{new};"):
             assert getattr(module, name) is getattr(importlib.import_module(f"ntkgap.{to}"), new)
-    assert not hasattr(module, "nothing")
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'") as found:
+        _ = module.nothing
+    assert (found.value.name, found.value.obj) == ("nothing", module)  # tracebacks then say which name is near
 
 
 @pytest.mark.parametrize(

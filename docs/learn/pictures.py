@@ -125,7 +125,7 @@ def stands_still() -> Figure:
     )
     axis.set_xticks(widths, [str(width) for width in widths])
     axis.set_xticks([], minor=True)
-    axis.set(xlabel="width", ylabel="‖K_T − K_0‖ / ‖K_0‖", title="How much the kernel changes in training")
+    axis.set(xlabel="width", ylabel="‖Kₜ − K₀‖ / ‖K₀‖", title="How much the kernel changes in training")
     axis.legend()
     return figure
 
@@ -167,7 +167,7 @@ def modes() -> Figure:
     for i, color in zip(shown, (MEASURED, OTHER, REFERENCES[1], LIMIT), strict=True):
         axis.semilogy(curves[:, i] / curves[0, i], color=color, label=f"κ = {values[i]:.2g}")
         axis.semilogy((1 - rate * values[i]) ** torch.arange(len(curves)), "k:", linewidth=1)
-    axis.plot([], [], "k:", linewidth=1, label="(1 − ηκ)^t")
+    axis.plot([], [], "k:", linewidth=1, label="(1 − ηκ)ᵗ")
     axis.set(ylim=(1e-3, 1.5), xlabel="step of gradient descent", ylabel="what is left of the error")
     axis.set_title("Four directions of the error, width 2048")
     axis.legend(loc="upper right", ncols=2)

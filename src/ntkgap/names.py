@@ -4,6 +4,7 @@ import difflib
 import importlib
 import importlib.util
 import re
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -149,7 +150,9 @@ def moved_out_of(package: str) -> Callable[[str], Any]:
 
     def found(name: str) -> Any:
         if name not in MOVED_OUT_OF[package]:
-            raise AttributeError(f"module 'ntkgap.{package}' has no attribute {name!r}")
+            module = sys.modules[f"ntkgap.{package}"]
+            # With the module, Python's own traceback says which name is near.
+            raise AttributeError(f"module 'ntkgap.{package}' has no attribute {name!r}", name=name, obj=module)
         topic, new = MOVED_OUT_OF[package][name]
         text = f"ntkgap.{package}.{name} is now ntkgap.{topic}.{new}; the old name will go"
         warnings.warn(text, DeprecationWarning, stacklevel=2)

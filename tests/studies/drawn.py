@@ -8,7 +8,7 @@ from pydantic import Field
 import ntkgap as ng
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.spec import DataSpec
-from ntkgap.sweep.cell import RESULT, compute_cell
+from ntkgap.sweep.compute_cell import RESULT, compute_cell
 from ntkgap.sweep.engines import Event
 from ntkgap.sweep.files import read_json, write_json
 from tests.studies.worlds import make_claim

@@ -66,7 +66,7 @@ def test_ctrl_c_ends_what_is_in_hand(tmp_path, client):
     study = ToyStudy(widths=(1, 4), seeds=(0,), sleep=0.0)
     engine = ng.DaskEngine(client)
     tasks = [
-        sweep.cell.Task(study.compute, {**cell, "sleep": 600 * (cell["width"] == 4)}, tmp_path)
+        sweep.compute_cell.Task(study.compute, {**cell, "sleep": 600 * (cell["width"] == 4)}, tmp_path)
         for cell in study.cells()
     ]
     events = engine.run(tasks)
@@ -120,7 +120,7 @@ def test_a_lost_scheduler_loses_nothing_that_is_finished(tmp_path):
 def test_there_is_no_such_scheduler():
     for address in ("tcp://127.0.0.1:9", "nonsense://x"):
         with pytest.raises(NtkgapError, match=f"no Dask scheduler answers at {address}"):
-            list(ng.DaskEngine(address, timeout=0.5).run([sweep.cell.Task("a:b", {}, Path())]))
+            list(ng.DaskEngine(address, timeout=0.5).run([sweep.compute_cell.Task("a:b", {}, Path())]))
     assert list(ng.DaskEngine("tcp://127.0.0.1:9").run([])) == [], "nothing to do needs no scheduler"
 
 
@@ -165,7 +165,7 @@ def test_files_travel_by_content(tmp_path, client):
     supplies = {"files": {str(home): ["mine.txt"]}, "data": {"key": str(home / "g.npz")}}
     cell = {"width": 1, "data": {"name": "mine.txt", "where": str(home)}, "text": str(home)}
     (tmp_path / "cell").mkdir()
-    task = sweep.cell.Task(f"{home / 'study.py'}:compute", cell, tmp_path / "cell", supplies)
+    task = sweep.compute_cell.Task(f"{home / 'study.py'}:compute", cell, tmp_path / "cell", supplies)
     parcel = pack(task.compute, supplies)
     assert sorted(parcel.contents) == ["0/mine.txt", "1/beside.py", "1/study.py", "2/g.npz"]
     assert parcel.moved_cell(cell, Path("/there"))["text"] == str(home), "only what says where is changed"

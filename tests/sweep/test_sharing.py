@@ -16,10 +16,10 @@ import pytest
 
 import ntkgap as ng
 from ntkgap.errors import StoreError, StudyError
-from ntkgap.sweep import Store, claims, preview
-from ntkgap.sweep.claims import CLAIM, RUNS, Claims, runs_at_work
+from ntkgap.sweep import Store, preview, reservations
 from ntkgap.sweep.engines import LocalEngine
 from ntkgap.sweep.log import LOG
+from ntkgap.sweep.reservations import RESERVATION, RUNS, Reservations, runs_at_work
 from ntkgap.sweep.shards import cells_of, parse_shard
 from tests.here import Here
 from tests.sweep.toy import ToyStudy
@@ -34,19 +34,19 @@ def store(tmp_path):
 
 @pytest.fixture
 def elsewhere(monkeypatch):
-    """Makes claims as runs of another machine do, whose lives the operating system here does not know."""
+    """Makes reservations as runs of another machine do, whose lives the operating system here does not know."""
 
     def run_there(path, **settings):
         with monkeypatch.context() as patch:
-            patch.setattr(claims, "_machine", lambda: "1234.other")
-            return Claims(path, **settings)
+            patch.setattr(reservations, "_machine", lambda: "1234.other")
+            return Reservations(path, **settings)
 
     return run_there
 
 
-def test_a_cell_is_claimed_by_one_run_until_it_is_released(store):
+def test_a_cell_is_reserved_by_one_run_until_it_is_released(store):
     path, (one, two) = store
-    with Claims(path) as a, Claims(path) as b:
+    with Reservations(path) as a, Reservations(path) as b:
         assert a.take(one)
         assert not b.take(one)
         assert b.holder(one) == a.name
@@ -57,29 +57,29 @@ def test_a_cell_is_claimed_by_one_run_until_it_is_released(store):
         b.release(one)
         assert not a.take(one), "it is done"
     assert not list((path / RUNS).glob("[!.]*"))
-    assert not (two / CLAIM).exists()
+    assert not (two / RESERVATION).exists()
 
 
-def test_many_threads_claim_each_cell_once(tmp_path):
+def test_many_threads_reserve_each_cell_once(tmp_path):
     study = ToyStudy(widths=range(1, 41), seeds=(0,))
     opened = Store.create(tmp_path, study)
     directories = [cell.directory for cell in opened.plan(study, study.cells())]
-    with Claims(tmp_path) as dead:
+    with Reservations(tmp_path) as dead:
         for directory in directories[::2]:
             assert dead.take(directory)
         dead._held.clear()  # as a killed process leaves them
     taken = []
 
-    def claim(seed):
+    def reserve(seed):
         order = directories.copy()
         random.Random(seed).shuffle(order)
-        with Claims(tmp_path) as mine:
+        with Reservations(tmp_path) as mine:
             found = [d for d in order if mine.take(d)]
             barrier.wait()
             taken.extend(found)
 
     barrier = threading.Barrier(6)
-    threads = [threading.Thread(target=claim, args=(seed,)) for seed in range(6)]
+    threads = [threading.Thread(target=reserve, args=(seed,)) for seed in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -87,19 +87,19 @@ def test_many_threads_claim_each_cell_once(tmp_path):
     assert Counter(taken) == Counter(directories)
 
 
-def _claim_and_stay(path, directory):
-    with Claims(path) as mine:
+def _reserve_and_stay(path, directory):
+    with Reservations(path) as mine:
         mine.take(directory)
         time.sleep(600)
 
 
 def test_a_killed_process_holds_nothing(store):
     path, (one, _) = store
-    process = multiprocessing.get_context("fork").Process(target=_claim_and_stay, args=(path, one))
+    process = multiprocessing.get_context("fork").Process(target=_reserve_and_stay, args=(path, one))
     process.start()
-    while not (one / CLAIM).exists():
+    while not (one / RESERVATION).exists():
         time.sleep(0.01)
-    with Claims(path) as mine:
+    with Reservations(path) as mine:
         assert not mine.take(one)
         assert mine.lives(mine.holder(one))
         assert len(runs_at_work(path)) == 2
@@ -114,7 +114,7 @@ def test_a_run_on_another_machine_lives_as_long_as_it_touches_its_file(store, el
     path, (one, _) = store
     with elsewhere(path, beat=0.05) as there:
         assert there.take(one)
-        with Claims(path, expire=1.0) as here:
+        with Reservations(path, expire=1.0) as here:
             time.sleep(1.2)
             assert not here.take(one)
             there._over.set()  # its machine is lost
@@ -124,12 +124,12 @@ def test_a_run_on_another_machine_lives_as_long_as_it_touches_its_file(store, el
             here._known.clear()
             assert here.take(one)
             there.release(one)
-            assert here.holder(one) == here.name, "the dead wakes up: the claim is another's now"
+            assert here.holder(one) == here.name, "the dead wakes up: the reservation is another's now"
 
 
 def test_clocks_of_machines_do_not_count(store, elsewhere, monkeypatch):
     path, (one, _) = store
-    with elsewhere(path) as there, Claims(path) as here:
+    with elsewhere(path) as there, Reservations(path) as here:
         assert there.take(one)
         monkeypatch.setattr(time, "time", lambda: 4e9)
         assert not here.take(one)
@@ -137,15 +137,15 @@ def test_clocks_of_machines_do_not_count(store, elsewhere, monkeypatch):
 
 def test_what_killed_runs_left_is_swept_up(store):
     path, (one, two) = store
-    (one / CLAIM).write_text("1.abcd.0.nowhere")
+    (one / RESERVATION).write_text("1.abcd.0.nowhere")
     (one / ".writing-12345678-result.json").write_text("{")
     (path / RUNS).mkdir(exist_ok=True)
     (path / RUNS / "1.abcd.0.nowhere").touch()
     os.utime(path / RUNS / "1.abcd.0.nowhere", (1, 1))
-    with Claims(path) as other:
+    with Reservations(path) as other:
         other.take(two)
         (two / ".writing-12345678-result.json").write_text("{")
-        with Claims(path) as mine:
+        with Reservations(path) as mine:
             mine.tidy([one, two])
             assert sorted(p.name for p in (path / RUNS).iterdir() if p.name[0] != ".") == sorted(
                 (mine.name, other.name)
@@ -182,7 +182,7 @@ def test_two_runs_share_a_store_and_one_takes_over_from_the_other(tmp_path):
 def test_a_run_waits_for_cells_that_another_computes(store, monkeypatch, capfd):
     path, (one, _) = store
     study = ToyStudy(widths=(1, 2), seeds=(0,))
-    with Claims(path) as other:
+    with Reservations(path) as other:
         assert other.take(one)
         result = {"scalars": {}, "curves": {}, "notes": [], "diverged": False, "seconds": 1.0}
         waits = []

@@ -29,7 +29,7 @@ def warn(message: str) -> None:
 def say_what_is_open(finished: "Sequence[Runs]", console: Console) -> None:
     """Print which verdicts more seeds may decide, a line a study."""
     from ntkgap.studies import assess
-    from ntkgap.studies.deciding import still_open
+    from ntkgap.studies.more_seeds import still_open
 
     for runs in finished:
         left = still_open(assess(runs)) or "no verdict is open that more seeds may decide"

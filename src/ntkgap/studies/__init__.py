@@ -5,10 +5,10 @@ from ntkgap.studies.axes import AxisVerdict, assess_variations
 from ntkgap.studies.base import BaseStudy
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.continual import ContinualStudy, predict_tasks
-from ntkgap.studies.deciding import decide
 from ntkgap.studies.diagnosis import DiagnosisStudy
 from ntkgap.studies.figures import CurveFigure, Table, WidthFigure
 from ntkgap.studies.findings import Findings
+from ntkgap.studies.more_seeds import decide
 from ntkgap.studies.optimization import OptimizationStudy
 from ntkgap.studies.problem import BaseProblem
 from ntkgap.studies.registry import STUDIES, find_study, study_names

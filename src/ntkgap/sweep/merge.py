@@ -7,7 +7,7 @@ from typing import Any
 
 from ntkgap.errors import StoreError
 from ntkgap.paths import expanded
-from ntkgap.sweep.cell import FAILURE, RESULT
+from ntkgap.sweep.compute_cell import FAILURE, RESULT
 from ntkgap.sweep.files import write_bytes_atomically
 from ntkgap.sweep.run import warn_of_unjudged
 from ntkgap.sweep.store import Store

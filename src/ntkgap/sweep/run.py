@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ntkgap.errors import StudyError, StudyWarning, callers_level
-from ntkgap.sweep.cell import Task, outcome
-from ntkgap.sweep.claims import Claims, describe_run
+from ntkgap.sweep.compute_cell import Task, outcome
 from ntkgap.sweep.engines import Engine, LocalEngine
 from ntkgap.sweep.log import Log
 from ntkgap.sweep.progress import Reporter, make_reporter
+from ntkgap.sweep.reservations import Reservations, describe_run
 from ntkgap.sweep.runs import Runs
 from ntkgap.sweep.shards import Shard, cells_of
 from ntkgap.sweep.store import Store, flatten
@@ -138,21 +138,21 @@ def run(
     workers = _workers_for(study, workers)
     supplies = supplies_of(study)
     opened = Store.create(store, study)
-    with Claims(opened.path) as claims:
+    with Reservations(opened.path) as reservations:
         with opened.locked():
             planned = opened.plan(study, cells_of(study, shard))
-            claims.tidy(cell.directory for cell in planned)
+            reservations.tidy(cell.directory for cell in planned)
             to_do = pending(study, planned, retry_failed)
             _say_what_differs(study, opened, planned)
             warn_of_unjudged(opened, (cell.cell for cell in to_do))
             for cell in to_do:
                 cell.forget_failure()
         engine = engine or LocalEngine(min(workers, max(1, len(to_do))))
-        with Log(opened.path, claims.name) as log, make_reporter(len(to_do), progress) as reporter:
+        with Log(opened.path, reservations.name) as log, make_reporter(len(to_do), progress) as reporter:
             log.write("begin", study=study.name, cells=len(planned), to_do=len(to_do))
             memory = getattr(study, "memory", None)
             tasks = {c.directory: Task(study.compute, c.cell, c.directory, supplies, memory) for c in to_do}
-            _compute(tasks, engine, claims, _Ended(study, log, reporter))
+            _compute(tasks, engine, reservations, _Ended(study, log, reporter))
     return Runs(opened.path)
 
 
@@ -191,8 +191,8 @@ def run_as_chosen(
     opened = Store.create(store, study)
     with (
         opened.choosing(),
-        Claims(opened.path) as claims,
-        Log(opened.path, claims.name) as log,
+        Reservations(opened.path) as reservations,
+        Log(opened.path, reservations.name) as log,
         make_reporter(None, progress) as reporter,
     ):
         _say_what_differs(study, opened, opened.look_up(study.cells()))
@@ -201,21 +201,21 @@ def run_as_chosen(
         begun = True
         while begun:
             begun = False
-            chosen = (c for c in choose(opened, reporter) if claims.take(c.directory))
+            chosen = (c for c in choose(opened, reporter) if reservations.take(c.directory))
             for event in engine.run(Task(study.compute, c.cell, c.directory, supplies) for c in chosen):
                 begun = True
-                claims.release(event.task.place)
+                reservations.release(event.task.place)
                 ended.tell(event.task, event.state, event.message)
     return Runs(opened.path)
 
 
-def _compute(tasks: dict[Path, Task], engine: Engine, claims: Claims, ended: "_Ended") -> None:
+def _compute(tasks: dict[Path, Task], engine: Engine, reservations: Reservations, ended: "_Ended") -> None:
     """Compute cells, shared with the other runs of the store, until none is left.
 
     Args:
         tasks: by directory; those that have ended are taken out.
         engine: where.
-        claims: of this run.
+        reservations: of this run.
         ended: told of each that ends, whoever computed it.
     """
     told = False
@@ -225,14 +225,14 @@ def _compute(tasks: dict[Path, Task], engine: Engine, claims: Claims, ended: "_E
             del tasks[task.place]
             ended.tell(task, outcome(task.place) or "pending", "by another run")
         begun = False
-        for event in engine.run(task for task in list(tasks.values()) if claims.take(task.place)):
+        for event in engine.run(task for task in list(tasks.values()) if reservations.take(task.place)):
             begun = True
-            claims.release(event.task.place)
+            reservations.release(event.task.place)
             tasks.pop(event.task.place, None)
             ended.tell(event.task, event.state, event.message)
         if tasks and not begun and not elsewhere:
             if not told:
-                holders = sorted({claims.holder(directory) for directory in tasks} - {""})
+                holders = sorted({reservations.holder(directory) for directory in tasks} - {""})
                 ended.wait(len(tasks), ", ".join(map(describe_run, holders)))
             told = True
             time.sleep(PATIENCE)

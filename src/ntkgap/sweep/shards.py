@@ -3,7 +3,7 @@
 import re
 
 from ntkgap.errors import StudyError
-from ntkgap.sweep.configurations import name_and_text
+from ntkgap.sweep.cell_directory import name_and_text
 from ntkgap.sweep.study import Cell, Study, identity
 
 Shard = tuple[int, int]

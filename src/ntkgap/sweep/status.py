@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ntkgap.axis_names import row_name
-from ntkgap.sweep.claims import runs_at_work
+from ntkgap.sweep.reservations import runs_at_work
 from ntkgap.sweep.store import Store
 from ntkgap.sweep.stored import StoredCell, check_place
 

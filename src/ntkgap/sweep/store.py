@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from ntkgap.errors import StoreError, reason
 from ntkgap.paths import expanded
-from ntkgap.sweep.configurations import (
+from ntkgap.sweep.cell_directory import (
     Damaged,
     directories,
     name_and_text,

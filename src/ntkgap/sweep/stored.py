@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ntkgap.errors import StoreError, reason
-from ntkgap.sweep.cell import FAILURE, RESULT, outcome
+from ntkgap.sweep.compute_cell import FAILURE, RESULT, outcome
 from ntkgap.sweep.file_contents import fault_of_failure, fault_of_result
 from ntkgap.sweep.files import number, read_bytes, read_json
 from ntkgap.sweep.study import Cell, Result

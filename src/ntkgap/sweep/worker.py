@@ -14,7 +14,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from ntkgap.sweep.cell import Task, computed, resolve, write_outcome
+from ntkgap.sweep.compute_cell import Task, computed, resolve, write_outcome
 from ntkgap.sweep.files import to_json
 from ntkgap.sweep.study import Supplies
 

@@ -9,7 +9,7 @@ import ntkgap as ng
 from ntkgap.errors import StudyError
 from ntkgap.practice.bandits import LaplaceTS, LaplaceUCB, NeuralUCB, RewardModel, RewardTraining, play
 from tests.practice.bandits.dense import DenseGame, flat, game, reward_model, values_and_gradients
-from tests.practice.bandits.test_neural import CLOSE, _rounds
+from tests.practice.bandits.test_neural_ucb import CLOSE, _rounds
 
 
 def _dense_std(dense, inputs, precision, noise):

@@ -60,7 +60,7 @@ def empirical_ntk_to_file(
         progress: show a progress bar over blocks.
 
     Returns:
-        The kernel, opened for reading: ``np.load(path, mmap_mode="r")``.
+        The kernel, opened for reading as by ``np.load(path, mmap_mode="r")``.
 
     Raises:
         KernelError: if an option is out of range, the file cannot be written, another process writes it, it is not

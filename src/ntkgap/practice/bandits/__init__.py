@@ -6,8 +6,8 @@ from ntkgap.practice.bandits.kernel_ucb import KernelUCB, TabulatedKernelUCB, in
 from ntkgap.practice.bandits.laplace_policy import LaplacePolicy, LaplaceTS, LaplaceUCB
 from ntkgap.practice.bandits.linear_policies import LinTS, LinUCB
 from ntkgap.practice.bandits.making import classification_environment, make_environment, wheel_environment
-from ntkgap.practice.bandits.neural import NeuralPolicy, NeuralTS, NeuralUCB
 from ntkgap.practice.bandits.neural_linear import NeuralLinear
+from ntkgap.practice.bandits.neural_ucb import NeuralPolicy, NeuralTS, NeuralUCB
 from ntkgap.practice.bandits.norm_bound import norm_bound
 from ntkgap.practice.bandits.play import BanditRun, play
 from ntkgap.practice.bandits.policy import Decision, Diverged, Exploration, Policy

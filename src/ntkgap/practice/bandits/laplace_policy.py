@@ -10,7 +10,7 @@ from ntkgap.errors import StudyError
 from ntkgap.linalg import Evidence
 from ntkgap.practice.bandits.design import FullDesign
 from ntkgap.practice.bandits.gradients import FactoredGradients
-from ntkgap.practice.bandits.neural import NeuralPolicy
+from ntkgap.practice.bandits.neural_ucb import NeuralPolicy
 from ntkgap.practice.bandits.policy import Decision
 from ntkgap.practice.bandits.reward_model import RewardModel
 

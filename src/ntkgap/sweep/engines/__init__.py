@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from ntkgap.sweep.cell import Task
+from ntkgap.sweep.compute_cell import Task
 from ntkgap.sweep.engines.local import Event, LocalEngine
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ntkgap.errors import NtkgapError, StoreError, StudyError, StudyWarning, callers_level, reason
 from ntkgap.one_line import line_of
-from ntkgap.sweep.cell import Task, write_outcome
+from ntkgap.sweep.compute_cell import Task, write_outcome
 from ntkgap.sweep.engines.local import Event
 from ntkgap.sweep.parcels import pack
 

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ntkgap.errors import NtkgapError, StoreError
-from ntkgap.sweep.cell import Task, outcome
+from ntkgap.sweep.compute_cell import Task, outcome
 from ntkgap.sweep.engines.start import start_worker
 from ntkgap.sweep.study import Supplies
 

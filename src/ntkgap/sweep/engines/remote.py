@@ -15,7 +15,7 @@ from typing import Any
 from distributed import WorkerPlugin
 
 from ntkgap.errors import NtkgapError, StudyError
-from ntkgap.sweep.cell import Task
+from ntkgap.sweep.compute_cell import Task
 from ntkgap.sweep.engines.local import MAX_ATTEMPTS, Worker
 from ntkgap.sweep.parcels import Parcel
 from ntkgap.sweep.study import Cell, Supplies

@@ -12,8 +12,8 @@ from ntkgap.reporting import print_scorecard
 from ntkgap.reporting.records import verdict_record
 from ntkgap.studies import assess, assess_variations
 from ntkgap.studies.assess import measured_cells
-from ntkgap.studies.deciding import seed_sequence, still_open
 from ntkgap.studies.looks import LOOKS, decide_by, deciding_probability
+from ntkgap.studies.more_seeds import seed_sequence, still_open
 from tests.studies import drawn
 from tests.studies.drawn import NO, WORLD, YES, Compared, Drawn, Timed
 from tests.sweep.toy import ToyStudy
@@ -39,7 +39,7 @@ def study(*problems, seeds=(0, 1, 2, 3, 4), kind=Drawn, **settings):
 def decide(monkeypatch, store, asked, budget=LONG, engine=None, **settings):
     engine = engine or Timed()
     with monkeypatch.context() as patch:
-        patch.setattr("ntkgap.studies.deciding.time", engine)
+        patch.setattr("ntkgap.studies.more_seeds.time", engine)
         runs = ng.decide(asked, store, budget, engine=engine, progress=False, **settings)
     return runs, engine
 
@@ -344,5 +344,5 @@ def test_ctrl_c_keeps_what_is_done(run):
 
 
 def test_the_module_has_a_name_of_its_own():
-    assert importlib.import_module("ntkgap.studies.deciding").decide is ng.decide.__wrapped__
+    assert importlib.import_module("ntkgap.studies.more_seeds").decide is ng.decide.__wrapped__
     assert drawn.Drawn is Drawn

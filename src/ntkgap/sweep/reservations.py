@@ -1,11 +1,11 @@
-"""Which run computes which cell, where several share a store: each claims a cell before it begins it.
+"""Which run computes which cell, where several share a store: each reserves a cell before it begins it.
 
 ::
 
     STORE/.runs/<run>                  a run at work: locked while its process lives, touched every few seconds
     STORE/workspace/<hash>/.claim      the name of the run that computes the cell
 
-A claim ends with the run that made it. On the same machine the operating system says at once whether that lives.
+A reservation ends with the run that made it. On the same machine the operating system says whether that run lives.
 A run on another machine is taken for dead once its file has not been touched for two minutes by the clock of the
 file system, whatever the clocks of the machines say. Should a run be taken for dead that only slept, a cell is
 computed twice, with the same numbers.
@@ -25,16 +25,16 @@ from typing import Self
 
 from filelock import FileLock, Timeout
 
-from ntkgap.sweep.cell import outcome
+from ntkgap.sweep.compute_cell import outcome
 from ntkgap.sweep.files import TEMPORARY
 from ntkgap.sweep.stored import writing_to
 
-RUNS, CLAIM = ".runs", ".claim"
+RUNS, RESERVATION = ".runs", ".claim"
 BEAT, EXPIRE = 10.0, 120.0
 REMEMBER = 0.5  # seconds for which it is not asked again whether another run lives
 
 
-class Claims:
+class Reservations:
     """A run at work in a store, and the cells it has in hand; a context manager around its work.
 
     Args:
@@ -76,7 +76,7 @@ class Claims:
         self._lock.release()
 
     def take(self, directory: Path) -> bool:
-        """Claim a cell that nobody computes or has computed.
+        """Reserve a cell that nobody computes or has computed.
 
         Raises:
             StoreError: if its directory cannot be written to.
@@ -93,18 +93,18 @@ class Claims:
     def _take_over(self, directory: Path) -> bool:
         if self.holder(directory):
             return False
-        # One at a time: else the second would remove the first one's claim for that of the dead.
+        # One at a time: else the second would remove the first one's reservation for that of the dead.
         with FileLock(self._folder / ".takeover"):
             if not self.holder(directory):
-                (directory / CLAIM).unlink(missing_ok=True)
+                (directory / RESERVATION).unlink(missing_ok=True)
             return self._write(directory)
 
     def release(self, directory: Path) -> None:
-        """Let go of a cell; where another run has taken it over meanwhile, the claim is that one's."""
+        """Let go of a cell; where another run has taken it over meanwhile, the reservation is that one's."""
         self._held.discard(directory)
         if _read(directory) == self.name:
             with contextlib.suppress(OSError):
-                (directory / CLAIM).unlink()
+                (directory / RESERVATION).unlink()
 
     def holder(self, directory: Path) -> str:
         """Name of the living run that computes a cell; empty if there is none."""
@@ -112,7 +112,7 @@ class Claims:
         if name is None:
             return ""
         if not name:  # written a moment ago, or its writer died in between
-            age = self._now() - _touched(directory / CLAIM)
+            age = self._now() - _touched(directory / RESERVATION)
             return "another run" if age < self.expire else ""
         return name if self.lives(name) else ""
 
@@ -125,7 +125,7 @@ class Claims:
         return answer
 
     def tidy(self, directories: Iterable[Path]) -> None:
-        """Remove what killed runs have left in these directories: claims, and files that are not whole.
+        """Remove what killed runs have left in these directories: reservations, and files that are not whole.
 
         Raises:
             StoreError: if they cannot be listed or written to.
@@ -135,7 +135,7 @@ class Claims:
 
     def _tidy(self, directories: Iterable[Path]) -> None:
         for directory in directories:
-            left = [n for n in os.listdir(directory) if n == CLAIM or n.startswith(TEMPORARY)]
+            left = [n for n in os.listdir(directory) if n == RESERVATION or n.startswith(TEMPORARY)]
             if left and not self.holder(directory):
                 for name in left:
                     (directory / name).unlink(missing_ok=True)
@@ -158,7 +158,7 @@ class Claims:
 
     def _write(self, directory: Path) -> bool:
         try:
-            descriptor = os.open(directory / CLAIM, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            descriptor = os.open(directory / RESERVATION, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         except FileExistsError:
             return False
         with os.fdopen(descriptor, "w") as file:
@@ -212,9 +212,9 @@ def _machine() -> str:
 
 
 def _read(directory: Path) -> str | None:
-    """What a claim says; None if there is none."""
+    """What a reservation says; None if there is none."""
     try:
-        return (directory / CLAIM).read_text()
+        return (directory / RESERVATION).read_text()
     except OSError:
         return None
 

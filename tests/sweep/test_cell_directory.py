@@ -7,7 +7,7 @@ import pytest
 import ntkgap as ng
 from ntkgap.errors import StoreError
 from ntkgap.sweep import Store, preview
-from ntkgap.sweep.configurations import CONFIGURATION, name_and_text
+from ntkgap.sweep.cell_directory import CONFIGURATION, name_and_text
 from ntkgap.sweep.store import META
 from tests.sweep.toy import ToyStudy
 
