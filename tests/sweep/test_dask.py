@@ -79,6 +79,22 @@ def test_ctrl_c_ends_what_is_in_hand(tmp_path, client):
     assert time.monotonic() - begin < 60
 
 
+def test_processes_without_work_end_though_nobody_says_that_the_run_is_over(monkeypatch):
+    """As where the client was killed."""
+    monkeypatch.setattr(remote, "IDLE", 0.05)
+    study = ToyStudy()
+    plugin = remote.RunPlugin("run", study.compute, {}, pack(study.compute, {}))
+    plugin.setup(None)
+    try:
+        assert plugin.answer(study.cells()[0])["state"] == "done"
+        plugin.timer.join()
+        assert not plugin.idle
+        assert not plugin.busy
+        assert plugin.answer(study.cells()[1])["state"] == "done", "a new one is started"
+    finally:
+        plugin.teardown(None)
+
+
 def test_a_worker_that_is_killed_loses_one_cell(tmp_path):
     log = str(tmp_path / "log")
     study = ToyStudy(widths=range(1, 9), seeds=(0,), sleep=0.1, log=log)
