@@ -5,8 +5,8 @@
 
 Runs the smoke preset with more seeds in real processes. While it runs, workers and then parents are killed with
 SIGKILL at random moments; after each parent's death the same command is started again. In the end the table of
-results must equal that of an uninterrupted run, and no result file may have been written twice. Under Dask it is cells
-of 0.2 s instead (``kills_dask.py``), and the parent is the client.
+results must equal that of an uninterrupted run, and no result file may have been written twice. Under Dask
+cells of 0.2 s take their place (``kills_dask.py``), and the parent is the client.
 """
 
 import argparse

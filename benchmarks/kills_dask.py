@@ -1,7 +1,7 @@
 """Kills under Dask: workers, the scheduler and the client; started by ``kills.py --engine dask``.
 
-A scheduler and workers are processes of their own, as on machines of a network; cells take 0.2 s and compute next to
-nothing. Every computation that begins is written to a log: none may begin after the cell's result was written.
+A scheduler and workers are processes of their own, as on machines of a network; cells take 0.2 s and compute next
+to nothing. Every computation that begins is written to a log: none may begin after the cell's result was written.
 """
 
 import asyncio
@@ -102,21 +102,21 @@ class Cluster:
         self.folder = tempfile.mkdtemp(prefix="ntkgap-dask-")
         self.start()
 
-    def start(self) -> None:
+    def start(self) -> None:  # noqa: D102
         self.scheduler = start(schedule, self.port)
         while not self._answers():
             time.sleep(0.1)
         self.workers = [self.new_worker() for _ in range(WORKERS)]
 
-    def new_worker(self) -> Process:
+    def new_worker(self) -> Process:  # noqa: D102
         return start(work, self.address, self.folder)
 
-    def kill_worker(self, rng: random.Random) -> None:
+    def kill_worker(self, rng: random.Random) -> None:  # noqa: D102
         at = rng.randrange(WORKERS)
         kill(self.workers[at])
         self.workers[at] = self.new_worker()
 
-    def cell_processes(self) -> int:
+    def cell_processes(self) -> int:  # noqa: D102
         return sum(len(psutil.Process(w.pid).children()) for w in self.workers if w.is_alive())
 
     def end(self, patience: float = 0.0) -> int:
@@ -165,10 +165,10 @@ class Trial:
         self.cluster = Cluster()
         self.most_processes, self.stubborn, self.noticed = 0, 0, 0.0
 
-    def client(self) -> Process:
+    def client(self) -> Process:  # noqa: D102
         return start(client, self.store, self.cells, str(self.logs), self.cluster.address)
 
-    def run(self) -> str:
+    def run(self) -> str:  # noqa: D102
         client = self.client()
         for after in self.after:
             while count(self.store) < after:
@@ -206,7 +206,7 @@ class Trial:
         self.cluster.start()
         return self.client()
 
-    def judged(self, again: int) -> str:
+    def judged(self, again: int) -> str:  # noqa: D102
         written, moments = results(self.store), begun(self.logs)
         late = [seed for seed, moment in moments if moment > written[seed]]
         assert not late, f"{len(late)} finished cells were computed again: {late[:5]}"
@@ -214,7 +214,8 @@ class Trial:
         more = f", {again} further runs" if again else ""
         if self.victim == "scheduler":
             more += f", noticed within {self.noticed:.1f} s, {self.stubborn} workers stayed"
-        return f"{self.cells} cells, {lost} computations in hand lost, at most {self.most_processes} cell processes{more}"
+        most = f"at most {self.most_processes} cell processes"
+        return f"{self.cells} cells, {lost} computations in hand lost, {most}{more}"
 
 
 def table(store: Path, cells: int) -> pd.DataFrame:
@@ -226,6 +227,8 @@ def kill_all(kills: Mapping[str, int], seed: int) -> None:
     rng, folder = random.Random(seed), Path(tempfile.mkdtemp(prefix="ntkgap-kills-"))
     sweep.run(Draws(CELLS_A_KILL * max(kills.values())), folder / "calm", 1, progress=False)
     for victim, number in kills.items():
+        if not number:
+            continue
         begin, trial = time.monotonic(), Trial(folder, victim, number, rng)
         try:
             found = trial.run()
