@@ -231,5 +231,5 @@ def test_without_dask_a_sentence_says_what_to_install(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(StudyError, match=r"pip install ntkgap\[dask\]"):
+    with pytest.raises(StudyError, match=r"pip install \.\[dask\]"):
         ng.DaskEngine()

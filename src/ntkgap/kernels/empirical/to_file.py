@@ -1,8 +1,8 @@
 """The empirical tangent kernel beyond memory: rows go to a file block by block, and an interrupted run goes on.
 
-Several processes may fill one file. Each claims a block of rows by the lock of a file of its own, which the operating
-system releases when the process dies, computes it, and writes it while no other process writes or has the file
-open, so that caches of network file systems are no danger.
+Several processes may fill one file. Each claims a block of rows by the lock of a file of its own, which the
+operating system releases when the process dies, and computes it. To write it, it opens the kernel's file while no
+other process has it open, so that caches of network file systems are no danger.
 """
 
 import contextlib
@@ -58,8 +58,8 @@ def empirical_ntk_to_file(
     goes on where an earlier one was interrupted, and of a finished kernel just opens the file.
 
     Several processes may make the same call at once, on one machine or on several that see the file (their file
-    system must have locks): they share the blocks, each of which is computed once, and all return when the kernel is
-    whole. A process that is killed loses the block in hand, which another one takes over.
+    system must have locks): they share the blocks, each of which is computed once, and all return when the kernel
+    is whole. A process that is killed loses the block in hand, which another one takes over.
 
     Args:
         model: as for ``empirical_ntk``; its parameters must not change between calls.
@@ -70,15 +70,16 @@ def empirical_ntk_to_file(
         parameters: as for ``empirical_ntk``.
         memory_budget: bytes beyond the model and the inputs; by default half of what is free.
         dtype: of the computation and of the file, float32 or float64; by default the model's own.
-        rows: rows of a block; as many as fit the budget if not given, at most 1024. A file that is begun keeps its own.
+        rows: rows of a block; as many as fit the budget if not given, at most 1024. A file that is begun keeps
+            its own.
         progress: show a progress bar over blocks.
 
     Returns:
         The kernel, opened for reading: ``np.load(path, mmap_mode="r")``.
 
     Raises:
-        KernelError: if an option is out of range, the file cannot be written or has no locks, it is not this kernel
-            (the message says what differs), or the disk has too little room.
+        KernelError: if an option is out of range, the file cannot be written or locked, it is not this kernel (the
+            message says what differs), or the disk has too little room.
         ModelError, DataError: as ``empirical_ntk``.
 
     Example:
@@ -168,7 +169,7 @@ class _File:
         self.left = len(self._starts) - len(done)
 
     def claimed(self) -> Iterator[slice]:
-        """Blocks that nobody computes or has computed, until all are done; each is ours until the next is asked for."""
+        """Blocks that nobody else computes, until all are done; each is ours until the next is asked for."""
         while left := self._undone():
             begun = False
             for start in left:

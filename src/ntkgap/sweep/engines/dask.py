@@ -52,7 +52,9 @@ class DaskEngine:
         try:
             import distributed  # noqa: F401
         except ImportError as error:
-            raise StudyError(f"the Dask engine needs 'pip install ntkgap[dask]' ({reason(error)})") from error
+            raise StudyError(
+                f"the Dask engine needs 'pip install .[dask]' in the clone of ntkgap ({reason(error)})"
+            ) from error
         self.cluster, self.workers, self.timeout = cluster, workers, timeout
         self._client: Client | None = None
 

@@ -20,7 +20,6 @@ from ntkgap.sweep.engines.local import MAX_ATTEMPTS, Worker
 from ntkgap.sweep.parcels import Parcel
 from ntkgap.sweep.study import Cell, Supplies
 
-
 # Seconds after which processes without work are ended: nobody says so of a run whose client was killed.
 IDLE = 60.0
 
