@@ -94,7 +94,8 @@ def kill(process: Process) -> None:
 class Cluster:
     """A scheduler and workers without nannies: whoever is killed is started again by us."""
 
-    def __init__(self) -> None:
+    def __init__(self, workers: int = WORKERS) -> None:
+        self.number = workers
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -106,13 +107,13 @@ class Cluster:
         self.scheduler = start(schedule, self.port)
         while not self._answers():
             time.sleep(0.1)
-        self.workers = [self.new_worker() for _ in range(WORKERS)]
+        self.workers = [self.new_worker() for _ in range(self.number)]
 
     def new_worker(self) -> Process:  # noqa: D102
         return start(work, self.address, self.folder)
 
     def kill_worker(self, rng: random.Random) -> None:  # noqa: D102
-        at = rng.randrange(WORKERS)
+        at = rng.randrange(self.number)
         kill(self.workers[at])
         self.workers[at] = self.new_worker()
 
