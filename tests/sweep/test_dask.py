@@ -11,7 +11,8 @@ import pytest
 import ntkgap as ng
 from ntkgap import sweep
 from ntkgap.errors import NtkgapError, StudyError
-from ntkgap.sweep.engines import remote
+from ntkgap.sweep import cell
+from ntkgap.sweep.engines import dask, remote
 from ntkgap.sweep.parcels import pack
 from tests.sweep.toy import ToyStudy
 
@@ -53,6 +54,20 @@ def test_the_store_is_that_of_the_local_engine(tmp_path, client, capfd):
     run(study, tmp_path / "dask", client, retry_failed=True)
     assert len(computed(log)) == 9
     assert not remote.PLUGINS, "workers are told when a run ends"
+
+
+def test_dask_has_forgotten_a_cell_before_its_result_is_written(tmp_path, client, monkeypatch):
+    """Else it is computed again where a worker is lost that still has the answer."""
+    written = []
+
+    def write(place, state, content):
+        written.append(place.name)
+        assert not [key for key in client.cluster.scheduler.tasks if place.name in str(key)]
+        cell.write_outcome(place, state, content)
+
+    monkeypatch.setattr(dask, "write_outcome", write)
+    assert run(ToyStudy(), tmp_path, client).counts() == {"done": 6}
+    assert len(written) == 6
 
 
 def test_a_cell_that_kills_its_process_is_lost_alone(tmp_path, client):

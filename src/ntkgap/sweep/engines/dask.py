@@ -166,6 +166,7 @@ class DaskEngine:
 
         if future.status == "finished":
             answer = self._fetched(future)
+            self._let_go(future)
             if answer["state"] == "lost":
                 return Event(task, "lost", answer["message"])
             try:
@@ -190,6 +191,21 @@ class DaskEngine:
                     raise self._lost() from None
             except Exception as error:  # the scheduler was lost with it
                 raise self._lost() from error
+
+    def _let_go(self, future: "Future") -> None:
+        """Have the scheduler forget a task before its result is written.
+
+        As long as it is wanted, Dask computes it again where the worker that has its answer is lost. A future that
+        is dropped here is forgotten there only later.
+        """
+        assert self._client is not None
+        key, name = future.key, self._client.id
+
+        def forget(dask_scheduler: Any) -> None:  # by value: a scheduler needs no ntkgap
+            dask_scheduler.client_releases_keys(keys=[key], client=name)
+
+        with contextlib.suppress(Exception):  # a scheduler that is lost computes nothing
+            self._client.run_on_scheduler(forget)
 
     def _lost(self) -> NtkgapError:
         return NtkgapError(
