@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -68,6 +69,28 @@ def test_dask_has_forgotten_a_cell_before_its_result_is_written(tmp_path, client
     monkeypatch.setattr(dask, "write_outcome", write)
     assert run(ToyStudy(), tmp_path, client).counts() == {"done": 6}
     assert len(written) == 6
+
+
+def test_an_answer_whose_worker_is_lost_before_it_is_fetched_is_waited_for(tmp_path):
+    """Dask then computes it again, and the future that had ended is pending once more."""
+
+    class Again:
+        key, status, asked = "key", "pending", 0
+
+        def result(self, timeout):
+            self.asked += 1
+            if self.asked < 3:
+                raise TimeoutError
+            return {"state": "done", "content": {"scalars": {}}}
+
+    engine = ng.DaskEngine()
+    engine._client = SimpleNamespace(status="running", id="me")
+    event = engine._event(Again(), sweep.cell.Task("a:b", {}, tmp_path))
+    assert event.state == "done"
+    assert (tmp_path / "result.json").exists()
+    engine._client.status = "closed"
+    with pytest.raises(NtkgapError, match="scheduler is lost"):
+        engine._event(Again(), sweep.cell.Task("a:b", {}, tmp_path))
 
 
 def test_a_cell_that_kills_its_process_is_lost_alone(tmp_path, client):
