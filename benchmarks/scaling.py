@@ -1,9 +1,9 @@
 """How time grows with the examples n, the outputs C, the width and the workers: `python benchmarks/scaling.py`.
 
 Seconds are of the processor, one thread, the least of three, so that other work on the machine weighs little.
-Beside each growth of a kernel stands that of a model: contractions as planned, and passes through the network of
-2·n·P operations (one forward, two for each output backward), and of n²·C²·P, what the product of whole Jacobians
-takes. Of workers under Dask: what the same cells take of the processor, and scheduler, workers and client besides.
+Beside each growth of a kernel stands that of two models: contractions as planned, and 2·n·P operations for a pass
+through the network, one forward and one for each output back to the layers; and n²·C²·P, the product of whole
+Jacobians. Of workers under Dask: what the same cells take of the processor, and all other processes besides.
 """
 
 import tempfile
@@ -35,7 +35,7 @@ def measured(n: int, outputs: int, width: int) -> tuple[float, float, float]:
         ng.empirical_ntk(net, x)
         seconds.append(time.process_time() - begin)
     parameters = sum(p.numel() for p in net.parameters())
-    passes = 2 * n * parameters * (1 + 2 * outputs)
+    passes = 2 * n * parameters * (1 + outputs)
     return min(seconds), ng.plan_ntk(net, x).flops + passes, float(n * outputs) ** 2 * parameters
 
 

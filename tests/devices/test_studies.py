@@ -135,8 +135,8 @@ def test_a_cell_out_of_memory_fails_by_name(sim):
 def test_a_cell_that_the_device_cannot_hold_is_refused_before_it_starts(sim, monkeypatch):
     study, cells = smoke(ng.OptimizationStudy)
     need = int(study.memory(cells[0]))
-    with telling_of_memory(0, need):
-        study.compute_cell(cells[0], {"device": "sim"})  # what others use now may be free by then
+    with telling_of_memory(need, need):
+        study.compute_cell(cells[0], {"device": "sim"})
     monkeypatch.setattr(ng.OptimizationStudy, "measure", lambda *cell: pytest.fail("it was begun"))
     refused = pytest.raises(StudyError, match=r"needs about 0\.5 GB .* sim:0 has 0\.5 GB")
     with telling_of_memory(0, need - 1), refused:
