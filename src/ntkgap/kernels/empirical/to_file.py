@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +168,7 @@ class _File:
         self._starts = range(0, identity["shape"][0], self._height)
         self.left = len(self._starts) - len(done)
 
-    def claimed(self) -> Iterator[slice]:
+    def claimed(self) -> Generator[slice, None, None]:
         """Blocks that nobody else computes, until all are done; each is ours until the next is asked for."""
         while left := self._undone():
             begun = False
