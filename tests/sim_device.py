@@ -97,6 +97,7 @@ def _seen_as(tensor: Tensor, device: int) -> Tensor:
 
 
 _refused: dict[str, Any] = {"float64": False, "bytes": None}
+_told: list[tuple[int, int]] = [(2**34, 2**34)]  # bytes that are free, and all
 
 
 @contextmanager
@@ -117,6 +118,16 @@ def with_memory(size: int) -> Iterator[None]:
         yield
     finally:
         _refused["bytes"] = None
+
+
+@contextmanager
+def telling_of_memory(free: int, total: int) -> Iterator[None]:
+    """Within, the device says that it has so much memory."""
+    _told.append((free, total))
+    try:
+        yield
+    finally:
+        _told.pop()
 
 
 def _to_sim(tensor: Tensor) -> Tensor:
@@ -259,6 +270,10 @@ class _Module(_DummyBackendModule):  # type: ignore[misc]
     def get_amp_supported_dtype() -> list[torch.dtype]:
         """Asked for by ``torch.utils.checkpoint``, in tests that have nothing to do with the device, too."""
         return [torch.float16, torch.bfloat16]
+
+    @staticmethod
+    def mem_get_info(device: Any = None) -> tuple[int, int]:
+        return _told[-1]
 
     def synchronize(self, device: Any = None) -> None:
         """There is nothing to wait for."""

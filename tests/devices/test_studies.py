@@ -2,16 +2,20 @@
 
 import copy
 import math
+from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
 import ntkgap as ng
-from ntkgap.errors import StudyError
+from ntkgap.errors import StudyError, StudyWarning
 from ntkgap.kernels.memory import share_of_memory
-from ntkgap.studies import device
+from ntkgap.reporting.preview import print_preview
+from ntkgap.studies import cost, device
+from ntkgap.studies.device_memory import Room, room_on
 from ntkgap.studies.diagnosis.own import diagnosis_of
-from tests.sim_device import with_memory
+from tests.sim_device import telling_of_memory, with_memory
 
 STUDIES = {
     "optimization": ng.OptimizationStudy,
@@ -126,6 +130,46 @@ def test_a_cell_out_of_memory_fails_by_name(sim):
     study, cells = smoke(ng.OptimizationStudy)
     with with_memory(100), pytest.raises(StudyError, match="is out of memory, with blocks half as large too"):
         study.compute_cell(copy.deepcopy(cells[0]), {"device": "sim"})
+
+
+def test_a_cell_that_the_device_cannot_hold_is_refused_before_it_starts(sim, monkeypatch):
+    study, cells = smoke(ng.OptimizationStudy)
+    need = int(study.memory(cells[0]))
+    with telling_of_memory(need, need):
+        study.compute_cell(cells[0], {"device": "sim"})
+    monkeypatch.setattr(ng.OptimizationStudy, "measure", lambda *cell: pytest.fail("it was begun"))
+    refused = pytest.raises(StudyError, match=r"needs about 0\.5 GB .* sim:0 has 0\.5 GB")
+    with telling_of_memory(0, need - 1), refused:
+        study.compute_cell(cells[0], {"device": "sim"})
+
+
+def test_workers_that_share_a_device_count_together(sim, monkeypatch):
+    room = Room("sim", 2, free=10.0, total=20.0)
+    assert room.workers([6.0, 1.0, 3.0, 3.0]) == 4, "6 + 3 on each of two"
+    assert room.workers([30.0, 1.0]) == 2, "what no device holds is not begun; the rest fits"
+    assert room.workers([11.0, 11.0]) == 2, "one on each, whatever there is"
+    assert room_on("cpu") is None
+    study = ng.OptimizationStudy.preset("smoke", problems=["shallow"], widths=[16], seeds=4, device="sim")
+    need = study.memory(study.cells()[0])
+    with telling_of_memory(int(2.5 * need), int(9 * need)):
+        with pytest.warns(StudyWarning, match="sim has 1.1 GB free, .* 2 workers at once instead of 3"):
+            assert study.most_workers(3, study.cells()) == 2
+        assert study.most_workers(2, study.cells()) == 2
+        text = _preview(study, 3, monkeypatch)
+        assert "sim has 1.1 GB free of 4.1 GB. That is room for 2 of 3 workers at once" in text
+    with telling_of_memory(int(9 * need), int(9 * need)):
+        assert "room for" not in _preview(study, 3, monkeypatch)
+    with telling_of_memory(int(0.5 * need), int(0.9 * need)):
+        assert "4 of the cells need more by the forecast: they will" in _preview(study, 3, monkeypatch)
+    on_cpu = ng.OptimizationStudy.preset("smoke", problems=["shallow"], widths=[16], seeds=4)
+    assert on_cpu.most_workers(64, on_cpu.cells()) == 64
+
+
+def _preview(study, workers, monkeypatch):
+    monkeypatch.setattr(cost, "try_cells", lambda study, cells, limit: [(cell, 1.0) for cell in cells])
+    console = Console(record=True, width=200)
+    print_preview(study, Path("there-is-none"), console, workers=workers)
+    return console.export_text()
 
 
 def test_the_command_line_refuses_a_device_that_is_not_there(sim, tmp_path, monkeypatch, capsys):

@@ -5,13 +5,15 @@ import signal
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import ntkgap as ng
 from ntkgap import sweep
 from ntkgap.errors import NtkgapError, StudyError
-from ntkgap.sweep.engines import remote
+from ntkgap.sweep import cell
+from ntkgap.sweep.engines import dask, remote
 from ntkgap.sweep.parcels import pack
 from tests.sweep.toy import ToyStudy
 
@@ -55,6 +57,42 @@ def test_the_store_is_that_of_the_local_engine(tmp_path, client, capfd):
     assert not remote.PLUGINS, "workers are told when a run ends"
 
 
+def test_dask_has_forgotten_a_cell_before_its_result_is_written(tmp_path, client, monkeypatch):
+    """Else it is computed again where a worker is lost that still has the answer."""
+    written = []
+
+    def write(place, state, content):
+        written.append(place.name)
+        assert not [key for key in client.cluster.scheduler.tasks if place.name in str(key)]
+        cell.write_outcome(place, state, content)
+
+    monkeypatch.setattr(dask, "write_outcome", write)
+    assert run(ToyStudy(), tmp_path, client).counts() == {"done": 6}
+    assert len(written) == 6
+
+
+def test_an_answer_whose_worker_is_lost_before_it_is_fetched_is_waited_for(tmp_path):
+    """Dask then computes it again, and the future that had ended is pending once more."""
+
+    class Again:
+        key, status, asked = "key", "pending", 0
+
+        def result(self, timeout):
+            self.asked += 1
+            if self.asked < 3:
+                raise TimeoutError
+            return {"state": "done", "content": {"scalars": {}}}
+
+    engine = ng.DaskEngine()
+    engine._client = SimpleNamespace(status="running", id="me")
+    event = engine._event(Again(), sweep.cell.Task("a:b", {}, tmp_path))
+    assert event.state == "done"
+    assert (tmp_path / "result.json").exists()
+    engine._client.status = "closed"
+    with pytest.raises(NtkgapError, match="scheduler is lost"):
+        engine._event(Again(), sweep.cell.Task("a:b", {}, tmp_path))
+
+
 def test_a_cell_that_kills_its_process_is_lost_alone(tmp_path, client):
     log = str(tmp_path / "log")
     study = ToyStudy(widths=(1, 2, 4), seeds=(0,), dies_at=4, dies_once_at=2, mark=str(tmp_path / "mark"), log=log)
@@ -77,6 +115,22 @@ def test_ctrl_c_ends_what_is_in_hand(tmp_path, client):
     events.close()
     assert busy[0].process.wait(timeout=30) == -signal.SIGKILL
     assert time.monotonic() - begin < 60
+
+
+def test_processes_without_work_end_though_nobody_says_that_the_run_is_over(monkeypatch):
+    """As where the client was killed."""
+    monkeypatch.setattr(remote, "IDLE", 0.05)
+    study = ToyStudy()
+    plugin = remote.RunPlugin("run", study.compute, {}, pack(study.compute, {}))
+    plugin.setup(None)
+    try:
+        assert plugin.answer(study.cells()[0])["state"] == "done"
+        plugin.timer.join()
+        assert not plugin.idle
+        assert not plugin.busy
+        assert plugin.answer(study.cells()[1])["state"] == "done", "a new one is started"
+    finally:
+        plugin.teardown(None)
 
 
 def test_a_worker_that_is_killed_loses_one_cell(tmp_path):
@@ -215,5 +269,5 @@ def test_without_dask_a_sentence_says_what_to_install(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(StudyError, match=r"pip install ntkgap\[dask\]"):
+    with pytest.raises(StudyError, match=r"pip install \.\[dask\]"):
         ng.DaskEngine()

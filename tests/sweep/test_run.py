@@ -78,6 +78,18 @@ def test_a_killed_worker_loses_nothing(tmp_path):
     assert run(study, tmp_path / "store").counts() == {"done": 6}
 
 
+def test_no_more_workers_are_at_work_than_a_study_has_room_for(tmp_path, monkeypatch):
+    started, whole = [], local.Worker
+    monkeypatch.setattr(local, "Worker", lambda number: started.append(number) or whole(number))
+    study = ToyStudy()
+    study.most_workers = lambda workers, cells: min(workers, 1 if len(cells) == 6 else 9)
+    with shared_workers(2) as engine:
+        ng.run(study, tmp_path / "a", progress=False, engine=engine)
+        assert started == [0]
+        ng.run(ToyStudy(), tmp_path / "b", progress=False, engine=engine)
+        assert len(started) == 2, "the next run may have more"
+
+
 def test_runs_share_workers_and_do_without_those_that_died_between_them(tmp_path):
     with shared_workers(2) as engine:
         ng.run(ToyStudy(), tmp_path / "a", progress=False, engine=engine)

@@ -59,11 +59,20 @@ def share_of_memory() -> float:
     return _share.get()
 
 
-def _free(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+def device_memory(device: torch.device) -> tuple[int, int] | None:
+    """Bytes that are free on an accelerator, and all that it has; None where it does not say."""
     if device.type == "mps":
-        return max(0, torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
+        total = torch.mps.recommended_max_memory()
+        return max(0, total - torch.mps.driver_allocated_memory()), total
+    if device.type == "cpu" or not hasattr(module := torch.get_device_module(device.type), "mem_get_info"):
+        return None
+    free, total = module.mem_get_info(device)
+    return int(free), int(total)
+
+
+def _free(device: torch.device) -> int:
+    if (found := device_memory(device)) is not None:
+        return found[0]
     free = [_of_machine()]
     for limit, use, statistics in _CGROUPS:
         try:

@@ -19,6 +19,7 @@ from ntkgap.studies.cost import (
     place_of,
     sweep_seconds,
 )
+from ntkgap.studies.device_memory import room_on
 from ntkgap.studies.variations import variation_name
 from ntkgap.sweep import Cell, Store, default_workers, planned_cells, preview
 from ntkgap.sweep.shards import Shard
@@ -58,7 +59,8 @@ def print_preview(
     memory = _memory(study, to_do)
     console.print(_table([p.name for p in study.problems], to_do, seconds, memory))
     workers = min(default_workers() if workers is None else workers, len(to_do))
-    console.print(Text(_summary(to_do, seconds, memory, workers)), soft_wrap=True)
+    summary = _summary(to_do, seconds, memory, workers) + _of_device(study, to_do, memory, workers)
+    console.print(Text(summary), soft_wrap=True)
 
 
 def _seconds(study: BaseStudy, path: Path, cells: list[Cell]) -> Seconds:
@@ -132,6 +134,23 @@ def _summary(cells: list[Cell], seconds: Seconds, memory: dict[tuple[Place, int]
         sentences.append(f"That is more than the {size(there_is)} this machine has: such cells would be lost.")
     elif at_once > there_is:
         sentences.append(f"This machine has {size(there_is)}: take fewer --workers.")
+    return " ".join(sentences)
+
+
+def _of_device(study: BaseStudy, cells: list[Cell], memory: dict[tuple[Place, int], float], workers: int) -> str:
+    """Whether the cells fit the device; empty for the CPU."""
+    room = room_on(study.device)
+    needs = [memory[place_of(cell), cell["width"]] for cell in cells]
+    needs = [need for need in needs if not math.isnan(need)]
+    if room is None or not needs:
+        return ""
+    each = "each " if room.devices > 1 else ""
+    sentences = [f" {room.name} has {each}{size(room.free)} free of {size(room.total)}."]
+    if too_large := sum(need > room.total for need in needs):
+        which = "it will not be begun" if too_large == 1 else "they will not be begun"
+        sentences.append(f"{too_large} of the cells need more by the forecast: {which}.")
+    if (fitting := room.workers(needs)) < workers:
+        sentences.append(f"That is room for {fitting} of {workers} workers at once; no more will be started.")
     return " ".join(sentences)
 
 

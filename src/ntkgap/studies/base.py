@@ -23,6 +23,7 @@ from ntkgap.studies.changes import Changes
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.claim_keys import present_key
 from ntkgap.studies.device import CPU, note_on, of_worker, on, with_less_memory
+from ntkgap.studies.device_memory import check_fits, room_on
 from ntkgap.studies.faults import Checked, faults, nearest
 from ntkgap.studies.figures import StudyFigure, Table
 from ntkgap.studies.findings import Findings
@@ -308,15 +309,29 @@ class BaseStudy(Checked, ABC):
         }
         return {key: value for key, value in found.items() if value}
 
-    def memory(self, cell: Mapping[str, Any]) -> float:
+    @classmethod
+    def memory(cls, cell: Mapping[str, Any]) -> float:
         """A forecast of the bytes that a cell needs; zero where its network cannot be built."""
         key = json.dumps({k: v for k, v in cell.items() if k != "seed"}, sort_keys=True)
         if key not in _BYTES:
             try:
-                _BYTES[key] = self.problem_of(cell).sizes(cell["width"]).bytes
+                _BYTES[key] = cls.problem_of(cell).sizes(cell["width"]).bytes
             except NtkgapError:
                 _BYTES[key] = 0.0
         return _BYTES[key]
+
+    def most_workers(self, workers: int, cells: Sequence[Mapping[str, Any]]) -> int:
+        """So many workers, or as many as the device has room for, by the forecast of memory.
+
+        Args:
+            workers: how many there would be.
+            cells: those that are to be computed.
+
+        Warns:
+            StudyWarning: if it has room for fewer.
+        """
+        room = room_on(self.device) if cells else None
+        return workers if room is None else room.capped(workers, [self.memory(cell) for cell in cells])
 
     @classmethod
     def problem_of(cls, cell: Mapping[str, Any]) -> Any:
@@ -341,6 +356,8 @@ class BaseStudy(Checked, ABC):
             factories.receive(supplies.get("code", {}))
             given_data.receive(supplies.get("data", {}))
         device = of_worker((supplies or {}).get("device", "cpu"))
+        if device != CPU:
+            check_fits(cls.memory(cell), device)
         with on(device):
             notes = [] if device == CPU else [note_on(device)]
             problem = cls.problem_of(cell)

@@ -148,6 +148,7 @@ def run(
             for cell in to_do:
                 cell.forget_failure()
         engine = engine or LocalEngine(min(workers, max(1, len(to_do))))
+        _keep_to_device(study, engine, [cell.cell for cell in to_do])
         with Log(opened.path, reservations.name) as log, make_reporter(len(to_do), progress) as reporter:
             log.write("begin", study=study.name, cells=len(planned), to_do=len(to_do))
             memory = getattr(study, "memory", None)
@@ -198,6 +199,7 @@ def run_as_chosen(
         _say_what_differs(study, opened, opened.look_up(study.cells()))
         log.write("begin", study=study.name)
         engine, ended = engine or LocalEngine(workers, None, until), _Ended(study, log, reporter)
+        _keep_to_device(study, engine, study.cells())
         begun = True
         while begun:
             begun = False
@@ -269,6 +271,13 @@ def _workers_for(study: Study, workers: int | None) -> int:
             "it into a file and get it by find_study('my_study.py:Class')"
         )
     return workers
+
+
+def _keep_to_device(study: Study, engine: Engine, cells: Sequence[Cell]) -> None:
+    """Have no more workers of this machine at work at once than the study says that its device has room for."""
+    if isinstance(engine, LocalEngine):
+        most = getattr(study, "most_workers", None)
+        engine.at_once = engine.workers if most is None else most(engine.workers, cells)
 
 
 def warn_of_unjudged(opened: Store, cells: Iterable[Cell]) -> None:

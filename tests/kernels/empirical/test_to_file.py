@@ -1,6 +1,11 @@
 """A kernel that goes to a file block by block is the one in memory, also where the run was interrupted."""
 
 import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -53,10 +58,10 @@ def test_a_run_that_was_interrupted_goes_on(tmp_path, model, x, monkeypatch):
     monkeypatch.setattr(to_file, "KernelJob", Interrupted)
     with pytest.raises(KeyboardInterrupt):
         ng.empirical_ntk_to_file(model, x, path, rows=2)
-    assert json.loads((tmp_path / "k.npy.progress.json").read_text())["rows_done"] == 2
+    assert json.loads((tmp_path / "k.npy.progress.json").read_text())["done"] == [0]
     blocks[:] = [0] * 4
-    found = ng.empirical_ntk_to_file(model, x, path, rows=3)  # with other blocks, too
-    assert blocks[4:] == [1, 1, 3, 3, 1]  # two rows were done
+    found = ng.empirical_ntk_to_file(model, x, path, rows=3)  # a file that is begun keeps its blocks
+    assert blocks[4:] == [2, 2, 2, 2, 1]  # two rows were done
     np.testing.assert_allclose(found, ng.empirical_ntk(model, x, outputs="mean").numpy(), rtol=1e-12, atol=1e-13)
     blocks[:] = [0] * 4
     ng.empirical_ntk_to_file(model, x, path)
@@ -99,8 +104,73 @@ def test_bad_input(tmp_path, model, x, monkeypatch):
         with pytest.raises(KernelError, match=message):
             ng.empirical_ntk_to_file(model, x, tmp_path / path, **settings)
     assert (tmp_path / "there.npy").read_bytes() == b"mine"
-    with to_file.FileLock(f"{tmp_path / 'k.npy'}.lock"), pytest.raises(KernelError, match="another process"):
-        ng.empirical_ntk_to_file(model, x, tmp_path / "k.npy")
     monkeypatch.setattr(to_file.shutil, "disk_usage", lambda folder: type("usage", (), {"free": 10}))
     with pytest.raises(KernelError, match="GB left"):
         ng.empirical_ntk_to_file(model, x, tmp_path / "k.npy")
+
+
+def test_a_note_of_a_process_alone_is_gone_on_from(tmp_path, model, x):
+    """Notes of version 0.1 said how many rows are done."""
+    path, note = tmp_path / "k.npy", tmp_path / "k.npy.progress.json"
+    expected = np.array(ng.empirical_ntk_to_file(model, x, path, rows=2))
+    identity = json.loads(note.read_text())["identity"]
+    for rows_done, known in ((5, 4), (7, 7)):
+        kernel = np.load(path, mmap_mode="r+")
+        kernel[known:, known:] = np.nan
+        kernel.flush()
+        note.write_text(json.dumps({"identity": identity, "rows_done": rows_done}))
+        np.testing.assert_array_equal(ng.empirical_ntk_to_file(model, x, path, rows=2), expected)
+
+
+# One of several processes that fill a file: slow, and it notes which blocks it begins.
+FILLS = """
+import sys, time, torch, ntkgap as ng
+from ntkgap.kernels.empirical import to_file
+path, log, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
+whole = to_file._row_blocks
+def slow(model, mine, *rest):
+    with open(log, "a") as file:
+        file.write(f"{mine.tensors[0][0, 0].item()}\\n")
+    time.sleep(seconds)
+    return whole(model, mine, *rest)
+to_file._row_blocks = slow
+model = ng.MLP(3, 2, 8, 2, generator=torch.Generator().manual_seed(0))
+x = torch.randn(13, 3, generator=torch.Generator().manual_seed(1))
+ng.empirical_ntk_to_file(model, x, path, outputs="full", rows=2, memory_budget=10**8)
+"""
+
+
+def test_two_processes_fill_one_file_and_one_that_is_killed_loses_a_block(tmp_path):
+    path, log = tmp_path / "k.npy", tmp_path / "log"
+    model = ng.MLP(3, 2, 8, 2, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(13, 3, generator=torch.Generator().manual_seed(1))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    def start(seconds):
+        return subprocess.Popen([sys.executable, "-c", FILLS, str(path), str(log), str(seconds)], env=environment)
+
+    with start(600) as stuck:
+        try:
+            while not log.exists() or not log.read_text().endswith("\n"):
+                assert stuck.poll() is None
+                time.sleep(0.02)
+            first = log.read_text()
+            with start(0.05) as one, start(0.05) as two:
+                while len(log.read_text().split()) < 5:
+                    assert one.poll() is None or two.poll() is None
+                    time.sleep(0.02)
+                assert log.read_text().count(first) == 1, (
+                    "the first block is in the hands of the one that is stuck"
+                )
+                stuck.kill()
+            assert one.returncode == two.returncode == 0
+        finally:
+            stuck.kill()
+    begun = log.read_text().split()
+    assert len(begun) == 8, "seven blocks, and the one that was lost"
+    assert len(set(begun)) == 7
+    assert begun.count(first.strip()) == 2
+    alone = ng.empirical_ntk_to_file(model, x, tmp_path / "alone.npy", outputs="full", rows=2, memory_budget=10**8)
+    assert np.load(path).tobytes() == np.array(alone).tobytes()
+    np.testing.assert_allclose(np.load(path), ng.empirical_ntk(model, x).numpy(), rtol=1e-6, atol=1e-6)
+    assert not Path(f"{path}.claims").exists()

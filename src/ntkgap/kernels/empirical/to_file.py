@@ -1,10 +1,17 @@
-"""The empirical tangent kernel beyond memory: rows go to a file block by block, and an interrupted run goes on."""
+"""The empirical tangent kernel beyond memory: rows go to a file block by block, and an interrupted run goes on.
 
+Several processes may fill one file. Each claims a block of rows by the lock of a file of its own, which the
+operating system releases when the process dies, and computes it. To write it, it opens the kernel's file while no
+other process has it open, so that caches of network file systems are no danger.
+"""
+
+import contextlib
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +34,9 @@ MOST_ROWS = 1024
 # Bytes that are hashed at a time.
 HASHED_AT_ONCE = 1 << 24
 
+# Seconds after which a process that has nothing to begin looks again at what others do.
+PATIENCE = 0.5
+
 
 def empirical_ntk_to_file(
     model: nn.Module,
@@ -47,6 +57,10 @@ def empirical_ntk_to_file(
     the rest is mirrored. After each block what is done is noted in ``path`` + ``.progress.json``: the same call
     goes on where an earlier one was interrupted, and of a finished kernel just opens the file.
 
+    Several processes may make the same call at once, on one machine or on several that see the file (their file
+    system must have locks): they share the blocks, each of which is computed once, and all return when the kernel
+    is whole. A process that is killed loses the block in hand, which another one takes over.
+
     Args:
         model: as for ``empirical_ntk``; its parameters must not change between calls.
         x1: n1 inputs, as for ``empirical_ntk``.
@@ -56,15 +70,16 @@ def empirical_ntk_to_file(
         parameters: as for ``empirical_ntk``.
         memory_budget: bytes beyond the model and the inputs; by default half of what is free.
         dtype: of the computation and of the file, float32 or float64; by default the model's own.
-        rows: rows of a block; as many as fit the budget if not given, at most 1024.
+        rows: rows of a block; as many as fit the budget if not given, at most 1024. A file that is begun keeps
+            its own.
         progress: show a progress bar over blocks.
 
     Returns:
         The kernel, opened for reading as by ``np.load(path, mmap_mode="r")``.
 
     Raises:
-        KernelError: if an option is out of range, the file cannot be written, another process writes it, it is not
-            this kernel (the message says what differs), or the disk has too little room.
+        KernelError: if an option is out of range, the file cannot be written or locked, it is not this kernel (the
+            message says what differs), or the disk has too little room.
         ModelError, DataError: as ``empirical_ntk``.
 
     Example:
@@ -100,16 +115,15 @@ def empirical_ntk_to_file(
     file = Path(path)
     if not file.parent.is_dir():
         raise KernelError(f"{file} cannot be written: there is no folder {file.parent}; make it first")
+    settings = (outputs, parameters, max(1, budget * 3 // 4), dtype)
     try:
-        with FileLock(f"{file}.lock", timeout=0), _File(file, identity, one_row * len(left)) as kernel:
-            starts = [start for start in range(0, len(left), height) if start + height > kernel.done]
-            for start in tracked(starts, "empirical NTK", progress):
-                block = slice(max(start, kernel.done), min(start + height, len(left)))
+        kernel = _File(file, identity, one_row * len(left), height)
+        with contextlib.closing(kernel.claimed()) as blocks:  # an error, too, gives the block in hand back
+            for block in tracked(blocks, "empirical NTK", progress, kernel.left):
                 others = right[block.stop :] if symmetric and block.stop < len(left) else None
-                settings = (outputs, parameters, max(1, budget * 3 // 4), dtype)
-                kernel.write(block, _row_blocks(model, left[block], others, right, symmetric, settings))
-    except Timeout:
-        raise KernelError(f"another process writes {file}; wait for it, or choose another path") from None
+                kernel.write(block, list(_row_blocks(model, left[block], others, right, symmetric, settings)))
+    except NotImplementedError as error:
+        raise KernelError(f"{file} cannot be shared: {error}; choose a disk of this machine") from error
     except OSError as error:
         raise KernelError(f"{file} cannot be written: {error}") from error
     return np.load(file, mmap_mode="r")
@@ -135,82 +149,127 @@ def _row_blocks(
 
 
 class _File:
-    """The kernel on disk, and the note of how many of its rows are done.
+    """The kernel on disk, and the note of which blocks of its rows are done.
 
     Rows are written and reach the disk before the note does, which is replaced in one step: what it says is there.
     """
 
-    def __init__(self, path: Path, identity: dict[str, Any], size: int) -> None:
-        self._path, self._identity = path, identity
-        self._note = Path(f"{path}.progress.json")
-        self.done = self._look(size)
-        self._symmetric = identity["x2"] is None
+    def __init__(self, path: Path, identity: dict[str, Any], size: int, height: int) -> None:
+        self._path, self._identity, self._symmetric = path, identity, identity["x2"] is None
+        self._note, self._claims = Path(f"{path}.progress.json"), Path(f"{path}.claims")
+        self._lock = FileLock(f"{path}.lock")
+        with self._lock:
+            if not self._note.exists():
+                self._check_place(size)
+                self._say(height, set())
+            self._height, done = self._look(height)
+            if not self._path.exists():
+                self._open("w+")
+        self._starts = range(0, identity["shape"][0], self._height)
+        self.left = len(self._starts) - len(done)
 
-    def __enter__(self) -> "_File":
-        mode = "r+" if self.done or self._path.exists() else "w+"
-        shape, dtype = tuple(self._identity["shape"]), self._identity["dtype"]
-        self._array = np.lib.format.open_memmap(self._path, mode=mode, dtype=dtype, shape=shape)
-        if mode == "w+":
-            self._say(0)
-        return self
+    def claimed(self) -> Generator[slice, None, None]:
+        """Blocks that nobody else computes, until all are done; each is ours until the next is asked for."""
+        while left := self._undone():
+            begun = False
+            for start in left:
+                with contextlib.suppress(Timeout), FileLock(self._claims / str(start), timeout=0):
+                    if start in self._undone():
+                        begun = True
+                        yield slice(start, min(start + self._height, self._identity["shape"][0]))
+            if not begun:
+                time.sleep(PATIENCE)
+        shutil.rmtree(self._claims, ignore_errors=True)
 
-    def __exit__(self, *error: object) -> None:
-        del self._array
+    def _undone(self) -> list[int]:
+        """Where blocks begin that are not done."""
+        done = self._noted()[2]
+        return [start for start in self._starts if start not in done]
 
-    def _look(self, size: int) -> int:
-        """How many rows an earlier call has left.
+    def _check_place(self, size: int) -> None:
+        """Refuse to begin a kernel where something else is, or where it has no room.
 
         Raises:
-            KernelError: if what is there is not this kernel, or there is no room for it.
+            KernelError: saying which.
         """
-        if not self._note.exists():
-            if self._path.exists():
-                raise KernelError(
-                    f"{self._path} exists and is no kernel that was begun here (there is no {self._note.name}); "
-                    "choose another path, or remove it"
-                )
-            if (room := shutil.disk_usage(self._path.parent).free) < size:
-                raise KernelError(
-                    f"the kernel takes {size / 1e9:.3g} GB, and {self._path.parent} has {room / 1e9:.3g} GB left; "
-                    "choose another disk, fewer inputs or outputs='mean'"
-                )
-            return 0
-        try:
-            noted = json.loads(self._note.read_text())
-            before, done = dict(noted["identity"]), int(noted["rows_done"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise KernelError(f"{self._note} cannot be read ({error}); remove it and {self._path}") from error
+        if self._path.exists():
+            raise KernelError(
+                f"{self._path} exists and is no kernel that was begun here (there is no {self._note.name}); "
+                "choose another path, or remove it"
+            )
+        if (room := shutil.disk_usage(self._path.parent).free) < size:
+            raise KernelError(
+                f"the kernel takes {size / 1e9:.3g} GB, and {self._path.parent} has {room / 1e9:.3g} GB left; "
+                "choose another disk, fewer inputs or outputs='mean'"
+            )
+
+    def _look(self, height: int) -> tuple[int, set[int]]:
+        """Rows of a block, and which blocks are done.
+
+        Args:
+            height: of blocks where the note does not say.
+
+        Raises:
+            KernelError: if what is there is not this kernel.
+        """
+        before, noted, done = self._noted(height)
         differing = [name for name, value in self._identity.items() if before.get(name) != value]
         if differing:
             raise KernelError(
                 f"{self._path} was begun with another {', '.join(differing)}; choose another path, or remove it "
                 f"and {self._note.name}"
             )
-        if not self._path.exists():
+        if done and not self._path.exists():
             raise KernelError(
-                f"{self._path} is gone, but {self._note} says that {done} rows are done; remove that"
+                f"{self._path} is gone, but {self._note} says that {len(done)} blocks are done; remove that"
             )
-        return done
+        if noted is None:
+            self._say(height, done)
+        return noted or height, done
 
-    def write(self, block: slice, parts: Iterator[tuple[bool, Tensor]]) -> None:
+    def _noted(self, height: int = 1) -> tuple[dict[str, Any], int | None, set[int]]:
+        """What kernel the note is of, the rows of a block if it says so, and where the blocks begin that are done.
+
+        Raises:
+            KernelError: if it cannot be read.
+        """
+        try:
+            noted = json.loads(self._note.read_text())
+            identity = dict(noted["identity"])
+            if "rows_done" not in noted:
+                return identity, int(noted["rows"]), {int(start) for start in noted["done"]}
+            # Written by a process that filled the file alone, from the first row on.
+            rows, n = int(noted["rows_done"]), identity["shape"][0]
+            return identity, None, {s for s in range(0, rows, height) if min(s + height, n) <= rows}
+        except (ValueError, KeyError, TypeError) as error:
+            raise KernelError(f"{self._note} cannot be read ({error}); remove it and {self._path}") from error
+
+    def write(self, block: slice, parts: list[tuple[bool, Tensor]]) -> None:
         """Rows of a block; of a symmetric kernel the columns below them, too."""
+        arrays = [(mirrored, part.detach().cpu().numpy()) for mirrored, part in parts]
         start = block.start if self._symmetric else 0
-        for mirrored, part in parts:
-            found = part.detach().cpu().numpy()
-            columns = slice(start, start + found.shape[1])
-            self._array[block, columns] = found
-            if mirrored:
-                self._array[columns, block] = (
-                    found.swapaxes(0, 1).swapaxes(2, 3) if found.ndim == 4 else (found.swapaxes(0, 1))
-                )
-            start = columns.stop
-        self._array.flush()
-        self._say(block.stop)
+        with self._lock:
+            kernel = self._open("r+")
+            for mirrored, found in arrays:
+                columns = slice(start, start + found.shape[1])
+                kernel[block, columns] = found
+                if mirrored:
+                    kernel[columns, block] = (
+                        found.swapaxes(0, 1).swapaxes(2, 3) if found.ndim == 4 else found.swapaxes(0, 1)
+                    )
+                start = columns.stop
+            kernel.flush()
+            del kernel
+            self._say(self._height, self._noted()[2] | {block.start})
 
-    def _say(self, done: int) -> None:
-        self.done = done
+    def _open(self, mode: str) -> np.memmap:
+        shape, dtype = tuple(self._identity["shape"]), self._identity["dtype"]
+        return np.lib.format.open_memmap(self._path, mode=mode, dtype=dtype, shape=shape)
+
+    def _say(self, height: int, done: set[int]) -> None:
         beside = Path(f"{self._note}.{os.getpid()}")
-        beside.write_text(json.dumps({"identity": self._identity, "rows_done": done}, indent=1) + "\n")
+        noted = {"identity": self._identity, "rows": height, "done": sorted(done)}
+        beside.write_text(json.dumps(noted, indent=1) + "\n")
         os.replace(beside, self._note)
 
 

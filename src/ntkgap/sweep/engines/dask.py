@@ -52,7 +52,9 @@ class DaskEngine:
         try:
             import distributed  # noqa: F401
         except ImportError as error:
-            raise StudyError(f"the Dask engine needs 'pip install ntkgap[dask]' ({reason(error)})") from error
+            raise StudyError(
+                f"the Dask engine needs 'pip install .[dask]' in the clone of ntkgap ({reason(error)})"
+            ) from error
         self.cluster, self.workers, self.timeout = cluster, workers, timeout
         self._client: Client | None = None
 
@@ -162,32 +164,54 @@ class DaskEngine:
         """
         from distributed import KilledWorker
 
-        if future.status == "finished":
+        try:
             answer = self._fetched(future)
-            if answer["state"] == "lost":
-                return Event(task, "lost", answer["message"])
-            try:
-                write_outcome(task.place, answer["state"], answer["content"])
-            except OSError as error:
-                raise StoreError(f"cannot write to {task.place}: {error}") from error
-            return Event(task, answer["state"])
-        if future.status != "error":
-            raise self._lost()
-        raised = future.exception()
-        if isinstance(raised, KilledWorker):
-            return Event(task, "lost", f"the workers that had it in hand died: {reason(raised)}")
-        raise _of_worker(raised or RuntimeError("no reason"))
+        except KilledWorker as killed:
+            return Event(task, "lost", f"the workers that had it in hand died: {reason(killed)}")
+        self._let_go(future)
+        if answer["state"] == "lost":
+            return Event(task, "lost", answer["message"])
+        try:
+            write_outcome(task.place, answer["state"], answer["content"])
+        except OSError as error:
+            raise StoreError(f"cannot write to {task.place}: {error}") from error
+        return Event(task, answer["state"])
 
     def _fetched(self, future: "Future") -> Any:
-        """The answer; computed again by Dask if the worker that has it is lost."""
+        """The answer; waited for where Dask computes it again, as the worker that had it is lost.
+
+        Raises:
+            KilledWorker: if every worker that had the task in hand died.
+            NtkgapError: if the scheduler is lost, or the worker cannot compute anything.
+        """
+        from distributed import KilledWorker
+
         while True:
             try:
                 return future.result(timeout=PATIENCE)
-            except TimeoutError:
-                if self._client is None or self._client.status != "running":
-                    raise self._lost() from None
-            except Exception as error:  # the scheduler was lost with it
-                raise self._lost() from error
+            except KilledWorker:
+                raise
+            except Exception as error:
+                if future.status == "error":
+                    raise _of_worker(error) from error
+                runs = self._client is not None and self._client.status == "running"
+                if not (runs and isinstance(error, TimeoutError)):
+                    raise self._lost() from error
+
+    def _let_go(self, future: "Future") -> None:
+        """Have the scheduler forget a task before its result is written.
+
+        As long as it is wanted, Dask computes it again where the worker that has its answer is lost. A future that
+        is dropped here is forgotten there only later.
+        """
+        assert self._client is not None
+        key, name = future.key, self._client.id
+
+        def forget(dask_scheduler: Any) -> None:  # by value: a scheduler needs no ntkgap
+            dask_scheduler.client_releases_keys(keys=[key], client=name)
+
+        with contextlib.suppress(Exception):  # a scheduler that is lost computes nothing
+            self._client.run_on_scheduler(forget)
 
     def _lost(self) -> NtkgapError:
         return NtkgapError(

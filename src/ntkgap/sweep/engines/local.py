@@ -102,13 +102,14 @@ class LocalEngine:
     As a context manager it keeps its workers from one run to the next: a new one takes seconds to import torch.
 
     Args:
-        workers: number of processes.
+        workers: number of processes; ``at_once`` may be set to fewer, which a run does whose device has less room.
         limit: seconds from the first cell's beginning after which it stops, whatever is in hand; None for never.
         until: moment (``time.monotonic``) at which it stops all the same; None for never.
     """
 
     def __init__(self, workers: int, limit: float | None = None, until: float | None = None) -> None:
         self.workers, self.limit, self.until = workers, limit, until
+        self.at_once = workers
         self._keeps = False
         self._idle: list[Worker] = []
 
@@ -155,7 +156,7 @@ class LocalEngine:
                     worker.end()
 
             try:
-                while len(attempts) < self.workers and (taken := take()):
+                while len(attempts) < self.at_once and (taken := take()):
                     start(*taken)
                 while attempts and time.monotonic() < end:
                     for key, _ in answers.select(None if math.isinf(end) else max(0.0, end - time.monotonic())):

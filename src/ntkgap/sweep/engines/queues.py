@@ -73,7 +73,9 @@ def open_cluster(path: str | Path) -> Any:
     try:
         import dask_jobqueue
     except ImportError as error:
-        raise StudyError(f"a cluster needs 'pip install ntkgap[dask]' ({reason(error)})") from error
+        raise StudyError(
+            f"a cluster needs 'pip install .[dask]' in the clone of ntkgap ({reason(error)})"
+        ) from error
     settings.setdefault("scheduler_options", {"dashboard_address": ":0"})
     try:
         return getattr(dask_jobqueue, SYSTEMS[system])(**settings)

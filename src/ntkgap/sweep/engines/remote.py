@@ -20,6 +20,9 @@ from ntkgap.sweep.engines.local import MAX_ATTEMPTS, Worker
 from ntkgap.sweep.parcels import Parcel
 from ntkgap.sweep.study import Cell, Supplies
 
+# Seconds after which processes without work are ended: nobody says so of a run whose client was killed.
+IDLE = 60.0
+
 
 class RunPlugin(WorkerPlugin):
     """What a run needs on every worker, those that join later included; its end ends what is in hand.
@@ -44,6 +47,7 @@ class RunPlugin(WorkerPlugin):
         self.idle: list[Worker] = []
         self.over = False
         self.lock = threading.Lock()
+        self.timer = threading.Timer(IDLE, self.end_idle)
         PLUGINS[self.name] = self
 
     def teardown(self, worker: Any) -> None:
@@ -51,6 +55,7 @@ class RunPlugin(WorkerPlugin):
         PLUGINS.pop(self.name, None)
         self.over = True
         with self.lock:
+            self.timer.cancel()
             for process in (*self.busy, *self.idle):
                 process.process.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -70,6 +75,7 @@ class RunPlugin(WorkerPlugin):
                 self.busy.discard(process)
                 if found is not None:
                     self.idle.append(process)
+                    self._wait_anew()
             if found is not None:
                 return found
             cause = process.cause_of_death()
@@ -77,6 +83,19 @@ class RunPlugin(WorkerPlugin):
             if self.over:
                 raise StudyError("the run has ended")
         return {"state": "lost", "message": f"its worker died {MAX_ATTEMPTS} times: {cause}"}
+
+    def _wait_anew(self) -> None:
+        self.timer.cancel()
+        self.timer = threading.Timer(IDLE, self.end_idle)
+        self.timer.daemon = True
+        self.timer.start()
+
+    def end_idle(self) -> None:
+        """End the processes that have no work."""
+        with self.lock:
+            idle, self.idle = self.idle, []
+        for process in idle:
+            process.end()
 
 
 PLUGINS: dict[str, RunPlugin] = {}
