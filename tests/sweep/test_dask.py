@@ -85,12 +85,12 @@ def test_an_answer_whose_worker_is_lost_before_it_is_fetched_is_waited_for(tmp_p
 
     engine = ng.DaskEngine()
     engine._client = SimpleNamespace(status="running", id="me")
-    event = engine._event(Again(), sweep.cell.Task("a:b", {}, tmp_path))
+    event = engine._event(Again(), sweep.compute_cell.Task("a:b", {}, tmp_path))
     assert event.state == "done"
     assert (tmp_path / "result.json").exists()
     engine._client.status = "closed"
     with pytest.raises(NtkgapError, match="scheduler is lost"):
-        engine._event(Again(), sweep.cell.Task("a:b", {}, tmp_path))
+        engine._event(Again(), sweep.compute_cell.Task("a:b", {}, tmp_path))
 
 
 def test_a_cell_that_kills_its_process_is_lost_alone(tmp_path, client):
