@@ -9,6 +9,8 @@ from ntkgap.sweep.engines import Event
 class Here:
     """Computes in this process, whatever the number of workers."""
 
+    workers = 1
+
     def __init__(self, *_):
         pass
 
