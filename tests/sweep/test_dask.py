@@ -12,7 +12,7 @@ import pytest
 import ntkgap as ng
 from ntkgap import sweep
 from ntkgap.errors import NtkgapError, StudyError
-from ntkgap.sweep import cell
+from ntkgap.sweep import compute_cell
 from ntkgap.sweep.engines import dask, remote
 from ntkgap.sweep.parcels import pack
 from tests.sweep.toy import ToyStudy
@@ -64,7 +64,7 @@ def test_dask_has_forgotten_a_cell_before_its_result_is_written(tmp_path, client
     def write(place, state, content):
         written.append(place.name)
         assert not [key for key in client.cluster.scheduler.tasks if place.name in str(key)]
-        cell.write_outcome(place, state, content)
+        compute_cell.write_outcome(place, state, content)
 
     monkeypatch.setattr(dask, "write_outcome", write)
     assert run(ToyStudy(), tmp_path, client).counts() == {"done": 6}
