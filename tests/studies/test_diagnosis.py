@@ -171,7 +171,7 @@ def test_an_extrapolated_width_is_a_bracket_within_reach():
     assert "cannot be told: a floor" in regime_from(kernel_constant=floor).outlook
 
 
-# Networks whose regime is known.
+# Networks whose regime is known, five seeds each.
 
 
 @pytest.fixture
@@ -184,7 +184,7 @@ def rule_alone(in_process, monkeypatch):
 
 @pytest.mark.usefixtures("in_process")
 def test_a_linear_model_is_in_the_kernel_regime(tmp_path, digits):
-    found = ng.diagnose(nn.Linear(64, 10), digits, seeds=2, store=tmp_path / "runs", progress=False)
+    found = ng.diagnose(nn.Linear(64, 10), digits, seeds=5, store=tmp_path / "runs", progress=False)
     assert found.regime == "kernel"
     frame = found.to_pandas()
     assert (frame[["linearization_gap", "linearization_gap_test", "kernel_change"]] <= 1e-6).to_numpy().all()
@@ -200,7 +200,7 @@ def digits():
 
 @pytest.mark.usefixtures("rule_alone")
 def test_a_lazy_network_is_in_the_kernel_regime(tmp_path):
-    found = diagnosed(tmp_path, LAZY, [32, 128], n_train=8, steps=40, seeds=3)
+    found = diagnosed(tmp_path, LAZY, [32, 128], n_train=8, steps=40)
     assert found.regime == "kernel"
     assert "it holds at every width" in found.sentence
 
@@ -208,7 +208,7 @@ def test_a_lazy_network_is_in_the_kernel_regime(tmp_path):
 @pytest.mark.usefixtures("rule_alone")
 @pytest.mark.parametrize("rich", [{"gamma0": 1.0}, {"parametrization": "mup"}], ids=["gamma0", "mup"])
 def test_a_rich_network_learns_features_at_every_width(rich, tmp_path):
-    found = diagnosed(tmp_path, rich, [64, 256], n_train=8, steps=50)
+    found = diagnosed(tmp_path, rich, [64, 256, 1024], n_train=8, steps=50)
     assert found.regime == "feature learning"
     assert "extrapolated" not in found.sentence
 
@@ -225,13 +225,13 @@ def test_standard_parametrization_comes_nearer_to_the_kernel_regime_with_width(t
 @pytest.mark.usefixtures("rule_alone")
 def test_ten_tiny_steps_tell_nothing(tmp_path):
     tiny = {"optimizer": "gd", "learning_rate": 1e-6, "steps": 10}
-    found = diagnosed(tmp_path, {}, [16, 64], train=tiny, n_train=8, seeds=2)
+    found = diagnosed(tmp_path, {}, [16, 64], train=tiny, n_train=8)
     assert found.regime == "not trained enough"
 
 
 @pytest.mark.usefixtures("rule_alone")
 def test_past_the_edge_of_stability_is_not_the_kernel_regime(tmp_path):
-    found = diagnosed(tmp_path, {}, [16, 64], fraction_of_critical=1.5, momentum=0.0, n_train=8, seeds=3)
+    found = diagnosed(tmp_path, {}, [16, 64], fraction_of_critical=1.5, momentum=0.0, n_train=8)
     assert found.regime in ("mixed", "feature learning")
     assert "the step is 1.5 times the largest at which the kernel regime is stable" in found.sentence
     assert (found.to_pandas().stability > 1).all()
