@@ -58,10 +58,11 @@ def solve_damped(
     max_steps: int,
     precondition: Callable[[Tensor], Tensor] | None,
 ) -> Tensor:
-    """Preconditioned conjugate gradients for (K + damping · I) x = b, iterates in float64.
+    """Preconditioned conjugate gradients for (K + damping · I) x = b, [N], iterates in float64.
 
     Raises:
-        KernelError: if ``max_steps`` products do not reach the tolerance.
+        KernelError: if ``max_steps`` products do not reach the tolerance, or the true residual of what they reach, in
+            the operator's precision, is above √ε: the system has no solution, or rounding hides it.
     """
     apply_inverse = precondition or (lambda r: r)
     r = b.double()
