@@ -61,8 +61,8 @@ def solve_damped(
     """Preconditioned conjugate gradients for (K + damping · I) x = b, [N], iterates in float64.
 
     Raises:
-        KernelError: if ``max_steps`` products do not reach the tolerance, or the true residual of what they reach, in
-            the operator's precision, is above √ε: the system has no solution, or rounding hides it.
+        KernelError: if ``max_steps`` products do not reach the tolerance, or the true residual,
+            relative to b, is above √ε of the operator: it has no solution, or rounding hides it.
     """
     apply_inverse = precondition or (lambda r: r)
     r = b.double()
