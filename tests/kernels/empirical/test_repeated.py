@@ -35,7 +35,7 @@ def test_the_same_as_empirical_ntk(budget):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)).double()
     kernel = RepeatedKernel(budget)
-    kernel.checked(model, X)
+    kernel.compute_checked(model, X)
     move(model)
     expected = ng.empirical_ntk(model, X, layerwise=True)
     found = kernel(model, X, layerwise=True)
@@ -49,7 +49,7 @@ def test_what_takes_another_way_is_checked_anew():
     torch.manual_seed(0)
     model = Turning().double()
     kernel = RepeatedKernel()
-    kernel.checked(model, X)
+    kernel.compute_checked(model, X)
     with torch.no_grad():
         model.bias.fill_(1.0)
     assert torch.allclose(kernel(model, X)[""], ng.empirical_ntk(model, X), rtol=EXACT, atol=EXACT)
@@ -62,5 +62,5 @@ def test_what_fell_back_once_stays_so():
     for value in (-1.0, 1.0, -0.5):
         with torch.no_grad():
             model.bias.fill_(value)
-        found = kernel.checked(model, X)[""]
+        found = kernel.compute_checked(model, X)[""]
         assert torch.allclose(found, ng.empirical_ntk(model, X), rtol=EXACT, atol=EXACT)

@@ -1,11 +1,14 @@
 """A kernel that goes to a file block by block is the one in memory, also where the run was interrupted."""
 
+import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from subprocess import PIPE
 
 import numpy as np
 import pytest
@@ -109,6 +112,35 @@ def test_bad_input(tmp_path, model, x, monkeypatch):
         ng.empirical_ntk_to_file(model, x, tmp_path / "k.npy")
 
 
+def test_a_disk_that_fills_meanwhile_is_an_error_and_kills_nobody(tmp_path, model, x, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full)
+        with pytest.raises(KernelError, match=r"cannot be written.*No space left"):
+            ng.empirical_ntk_to_file(model, x, tmp_path / "k.npy", outputs="full")
+    assert not (tmp_path / "k.npy").exists()
+    assert not (tmp_path / "k.npy.new").exists()
+    found = ng.empirical_ntk_to_file(model, x, tmp_path / "k.npy", outputs="full")
+    np.testing.assert_allclose(found, ng.empirical_ntk(model, x).numpy(), rtol=1e-12, atol=1e-13)
+
+
+def test_the_room_is_taken_before_the_first_block(tmp_path, model, x, monkeypatch):
+    path, rooms = tmp_path / "k.npy", []
+
+    def stopped(*_):
+        rooms.append(path.stat())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(to_file, "_row_blocks", stopped)
+    (tmp_path / "k.npy.new").write_bytes(b"of a process that died while it took the room")
+    with pytest.raises(KeyboardInterrupt):
+        ng.empirical_ntk_to_file(model, x.repeat(100, 1), path, rows=7)
+    assert rooms[0].st_size > 700 * 700 * 8
+    assert rooms[0].st_blocks * 512 >= rooms[0].st_size  # none of it is a hole
+
+
 def test_a_note_of_a_process_alone_is_gone_on_from(tmp_path, model, x):
     """Notes of version 0.1 said how many rows are done."""
     path, note = tmp_path / "k.npy", tmp_path / "k.npy.progress.json"
@@ -122,18 +154,29 @@ def test_a_note_of_a_process_alone_is_gone_on_from(tmp_path, model, x):
         np.testing.assert_array_equal(ng.empirical_ntk_to_file(model, x, path, rows=2), expected)
 
 
-# One of several processes that fill a file: slow, and it notes which blocks it begins.
+# Processes that fill one file: slow, and they note which blocks they begin. One is forked for every line of
+# seconds that is read, so that torch is loaded once; its number is printed, and in the end how each has ended.
 FILLS = """
-import sys, time, torch, ntkgap as ng
+import os, sys, time, torch, ntkgap as ng
 from ntkgap.kernels.empirical import to_file
-path, log, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
-whole = to_file._row_blocks
+path, log = sys.argv[1:]
+torch.set_num_threads(1)
+whole, forked = to_file._row_blocks, []
 def slow(model, mine, *rest):
     with open(log, "a") as file:
         file.write(f"{mine.tensors[0][0, 0].item()}\\n")
     time.sleep(seconds)
     return whole(model, mine, *rest)
 to_file._row_blocks = slow
+for line in sys.stdin:
+    seconds = float(line)
+    forked.append(os.fork())
+    if not forked[-1]:
+        break
+    print(forked[-1], flush=True)
+else:
+    print(*(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in forked))
+    sys.exit()
 model = ng.MLP(3, 2, 8, 2, generator=torch.Generator().manual_seed(0))
 x = torch.randn(13, 3, generator=torch.Generator().manual_seed(1))
 ng.empirical_ntk_to_file(model, x, path, outputs="full", rows=2, memory_budget=10**8)
@@ -146,26 +189,27 @@ def test_two_processes_fill_one_file_and_one_that_is_killed_loses_a_block(tmp_pa
     x = torch.randn(13, 3, generator=torch.Generator().manual_seed(1))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
-    def start(seconds):
-        return subprocess.Popen([sys.executable, "-c", FILLS, str(path), str(log), str(seconds)], env=environment)
+    command = [sys.executable, "-c", FILLS, str(path), str(log)]
+    with subprocess.Popen(command, env=environment, text=True, stdin=PIPE, stdout=PIPE) as parent:
 
-    with start(600) as stuck:
+        def start(seconds):
+            print(seconds, file=parent.stdin, flush=True)
+            return int(parent.stdout.readline())
+
+        stuck = start(600)
         try:
             while not log.exists() or not log.read_text().endswith("\n"):
-                assert stuck.poll() is None
+                assert parent.poll() is None
                 time.sleep(0.02)
             first = log.read_text()
-            with start(0.05) as one, start(0.05) as two:
-                while len(log.read_text().split()) < 5:
-                    assert one.poll() is None or two.poll() is None
-                    time.sleep(0.02)
-                assert log.read_text().count(first) == 1, (
-                    "the first block is in the hands of the one that is stuck"
-                )
-                stuck.kill()
-            assert one.returncode == two.returncode == 0
+            start(0.05), start(0.05)
+            while len(log.read_text().split()) < 5:
+                assert parent.poll() is None
+                time.sleep(0.02)
+            assert log.read_text().count(first) == 1, "the first block is in the hands of the one that is stuck"
         finally:
-            stuck.kill()
+            os.kill(stuck, signal.SIGKILL)
+        assert parent.communicate()[0].split() == [str(-signal.SIGKILL), "0", "0"]
     begun = log.read_text().split()
     assert len(begun) == 8, "seven blocks, and the one that was lost"
     assert len(set(begun)) == 7

@@ -122,8 +122,8 @@ def test_single_precision_is_double_precision_rounded_at_any_depth(name, depth):
 
 @pytest.mark.parametrize("name", ["tanh", "elu", "hardtanh"])
 def test_the_same_by_quadrature(name):
-    limit = ng.infinite_width(network(CASES[name][0], 3))
-    for found, expected in zip(limit.kernels(inputs()), limit.kernels(inputs().double()), strict=True):
+    limit, x = ng.infinite_width(network(CASES[name][0], 3)), inputs()[::2]
+    for found, expected in zip(limit.kernels(x), limit.kernels(x.double()), strict=True):
         assert largest_error(found, expected) <= ROUNDED + 3 * limit.error
 
 

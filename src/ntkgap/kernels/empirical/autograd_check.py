@@ -4,12 +4,9 @@ import torch
 from torch import Tensor
 
 from ntkgap.errors import ModelError
-from ntkgap.kernels.empirical.collect import Term, Trace
-from ntkgap.kernels.empirical.point import Point
-from ntkgap.kernels.empirical.tracing import STUMBLES
-
-# By the coarsest arithmetic that the network does: some layers compute in float32 whatever they are given.
-TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
+from ntkgap.kernels.empirical.collect import Term
+from ntkgap.kernels.empirical.network.point import Point
+from ntkgap.kernels.empirical.tracing import STUMBLES, Trace
 
 
 def check_separate(point: Point, made: Trace, rows: Tensor, others: Tensor) -> None:
@@ -26,7 +23,7 @@ def check_separate(point: Point, made: Trace, rows: Tensor, others: Tensor) -> N
     """
     outputs = made.outputs.detach()
     off, scale = float((outputs[rows] - others).abs().max()), float(outputs.abs().max())
-    allowed = TOLERANCE.get(made.precision, 1e-2) * scale
+    allowed = made.tolerance * scale
     if off <= allowed or not made.outputs.requires_grad:
         return
     # Outputs that all but cancel (an antisymmetric initialization) change by rounding: how much of it there
@@ -77,7 +74,7 @@ def disagreeing(point: Point, made: Trace, terms: dict[str, Term], along: Tensor
             failed.append(name)
             continue
         off = float(found.norm() if expected is None else torch.dist(found, expected.flatten().to(found)))
-        if not off <= TOLERANCE.get(made.precision, 1e-2) * (norm + 1e-3 * max(norms)):
+        if not off <= made.tolerance * (norm + 1e-3 * max(norms)):
             failed.append(name)
     return failed
 
@@ -100,7 +97,7 @@ def is_separable(point: Point, made: Trace, names: list[str]) -> bool:
             alone = sum(transposed_product(point(made.x[i : i + 1]), v[i : i + 1]) for i in range(n))
     except RuntimeError:
         return False
-    return bool((together - alone).norm() <= TOLERANCE.get(made.precision, 1e-2) * together.norm())
+    return bool((together - alone).norm() <= made.tolerance * together.norm())
 
 
 def refuse_hidden(point: Point, outputs: Tensor) -> None:

@@ -1,17 +1,18 @@
-"""From a forward pass to factored per-example gradients: one term a parameter."""
+"""From a forward pass to per-example gradients, one term a parameter: in factors, or without structure."""
 
 import contextlib
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.func import jacrev, vmap
 
 from ntkgap.kernels.empirical.factors import Factor, Lookup, Outer, Rows, alike, dense
-from ntkgap.kernels.empirical.inputs import Inputs
+from ntkgap.kernels.empirical.network.inputs import Inputs
+from ntkgap.kernels.empirical.network.point import Point
 from ntkgap.kernels.empirical.parts import Derived, Part
-from ntkgap.kernels.empirical.point import Point, check_finite
 from ntkgap.kernels.empirical.rules.base import Batch
-from ntkgap.kernels.empirical.tracing import STUMBLES, Recorder, Use
+from ntkgap.kernels.empirical.tracing import STUMBLES, Trace, Use
 
 
 @dataclass
@@ -102,32 +103,6 @@ def difference(one: Term | None, two: Term | None) -> Term:
 TOGETHER = 8 * 2**20
 
 
-@dataclass
-class Trace:
-    """What one forward pass did with the parameters.
-
-    Attributes:
-        x: the inputs.
-        outputs: f(x; θ) with its graph, [n, C].
-        uses: every use of a selected parameter by a function that has a rule.
-        unknown: parameter -> the torch function without a rule that used it.
-        sizes: first axes that may be that of the examples, see ``Recorder``.
-        precision: the coarsest type of arithmetic on the way from the inputs to the outputs.
-    """
-
-    x: Inputs
-    outputs: Tensor
-    uses: list[Use]
-    unknown: dict[str, str]
-    sizes: list[int]
-    precision: torch.dtype
-
-    @property
-    def signature(self) -> tuple:
-        """What two forward passes of one network have in common if a recipe fits both."""
-        return tuple(use.signature for use in self.uses)
-
-
 @dataclass(frozen=True)
 class Layout:
     """Where a use has its examples: the axis, and whether they are inside of other rows merged with them.
@@ -138,16 +113,6 @@ class Layout:
     axis: int
     inner: bool = False
     inputs: tuple[int, ...] | None = None
-
-
-def trace(point: Point, x: Inputs, decided: tuple[bool, ...] | None = None) -> Trace:
-    """Run the network once and note every use of the point's leaves."""
-    recorder = Recorder(point.leaves, x.own_leaves(), len(x), decided, point.model)
-    with torch.enable_grad(), recorder:
-        outputs = point(x)
-    check_finite(outputs.detach(), point.model)
-    precision = recorder.coarsest or outputs.dtype
-    return Trace(x, outputs, recorder.uses, recorder.unknown, recorder.sizes, precision)
 
 
 def structured_terms(
@@ -234,3 +199,52 @@ def _share_equal(grads: list[Tensor]) -> None:
     for k in range(1, len(grads)):
         if grads[k].shape == grads[k - 1].shape and torch.equal(grads[k], grads[k - 1]):
             grads[k] = grads[k - 1]
+
+
+def per_example_gradients(
+    point: Point, x: Inputs, names: list[str], along: Tensor, tolerance: float
+) -> dict[str, Tensor]:
+    """∂(Σ_a along[c, a] f_a(x_i))/∂θ for the parameters ``names``: name -> [c, n, p].
+
+    What batched reverse mode says is checked against autograd on one example, since some of torch's own functions
+    (``cdist``) have wrong derivatives in batches.
+    """
+    try:
+        rows = _batched(point, x, names, along)
+    except (RuntimeError, NotImplementedError, UserWarning):
+        return rowwise_gradients(point, x, names, along)
+    v = torch.randn(len(along), generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(along)
+    for i in {0, len(x) - 1}:
+        alone = rowwise_gradients(point, x[i : i + 1], names, (v @ along)[None])
+        scale = max(float(g.norm()) for g in alone.values())
+        off = max(float((v @ rows[name][:, i] - alone[name][0, 0]).norm()) for name in names)
+        if not off <= tolerance * scale:
+            return rowwise_gradients(point, x, names, along)
+    return rows
+
+
+def _batched(point: Point, x: Inputs, names: list[str], along: Tensor) -> dict[str, Tensor]:
+    others = {k: leaf.detach() for k, leaf in point.leaves.items() if k not in names}
+
+    def f(leaves: dict[str, Tensor], own: list[Tensor]) -> Tensor:
+        one = x.with_leaves([leaf[None] for leaf in own], 1)
+        return along @ point(one, others | leaves)[0].to(along)
+
+    wanted = {name: point.leaves[name].detach() for name in names}
+    blocks = vmap(jacrev(f), (None, 0))(wanted, x.own_leaves())  # name -> [n, c, ...]
+    return {name: block.reshape(*block.shape[:2], -1).transpose(0, 1) for name, block in blocks.items()}
+
+
+def rowwise_gradients(point: Point, x: Inputs, names: list[str], along: Tensor) -> dict[str, Tensor]:
+    """The same as :func:`per_example_gradients` with one backward pass for each row: possible wherever any is."""
+    leaves = [point.leaves[name] for name in names]
+    rows = [leaf.new_zeros(len(along), len(x), leaf.numel()) for leaf in leaves]
+    for i in range(len(x)):
+        with torch.enable_grad():
+            outputs = point(x[i : i + 1])[0]
+        for c, direction in enumerate(along.to(outputs)):
+            grads = torch.autograd.grad(outputs, leaves, direction, retain_graph=True, allow_unused=True)
+            for of_leaf, grad in zip(rows, grads, strict=True):
+                if grad is not None:
+                    of_leaf[c, i] = grad.flatten()
+    return {name: of_leaf.detach() for name, of_leaf in zip(names, rows, strict=True)}

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from torch.func import jacrev, vmap
 
 from ntkgap.errors import KernelError
-from ntkgap.kernels.empirical.inputs import Inputs
-from ntkgap.kernels.empirical.point import Point, check_finite
+from ntkgap.kernels.empirical.network.inputs import Inputs
+from ntkgap.kernels.empirical.network.point import Point, check_finite
+from ntkgap.kernels.empirical.network.selection import ParameterSelection, select_parameters
 from ntkgap.kernels.empirical.recipe import find_recipe
-from ntkgap.kernels.empirical.selection import ParameterSelection, select_parameters
 from ntkgap.kernels.neutral import neutral
 from ntkgap.models.substitution import unwrapped
 

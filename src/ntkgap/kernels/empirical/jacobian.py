@@ -8,16 +8,95 @@ import torch
 from torch import Tensor, nn
 
 from ntkgap.errors import KernelError
-from ntkgap.kernels.empirical.collect import Term, difference, merged, structured_terms, trace
+from ntkgap.kernels.empirical.autograd_check import check_separate, disagreeing
+from ntkgap.kernels.empirical.collect import (
+    TOGETHER,
+    Term,
+    difference,
+    merged,
+    per_example_gradients,
+    structured_terms,
+)
 from ntkgap.kernels.empirical.contraction import contract, mirror
-from ntkgap.kernels.empirical.evaluation import Evaluation
-from ntkgap.kernels.empirical.factors import Lookup, Outer, Patches
-from ntkgap.kernels.empirical.inputs import Inputs
-from ntkgap.kernels.empirical.ntk import KernelJob
-from ntkgap.kernels.empirical.point import Point
+from ntkgap.kernels.empirical.factors import Lookup, Outer, Patches, Rows
+from ntkgap.kernels.empirical.network.inputs import Inputs
+from ntkgap.kernels.empirical.network.point import Point
+from ntkgap.kernels.empirical.network.selection import ParameterSelection
+from ntkgap.kernels.empirical.parts import Part
 from ntkgap.kernels.empirical.recipe import Recipe, find_recipe
-from ntkgap.kernels.empirical.selection import ParameterSelection
+from ntkgap.kernels.empirical.tracing import trace
 from ntkgap.kernels.neutral import neutral
+
+
+class Replanned(Exception):
+    """More parameters need the fallback than was planned for; ``recipe`` knows them."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        self.recipe = recipe
+
+
+class Evaluation:
+    """The network at some examples, ready for backward passes.
+
+    With ``strict`` what was not planned for is not done: ``terms`` raises :class:`Replanned` where the recipe does
+    not hold, before it takes the memory of the fallback. ``room``: see ``structured_terms``. ``checked``: the
+    factors were compared with autograd before, at these inputs and other parameters, and are not again.
+
+    Attributes:
+        outputs: f(x; θ), [n, C], without a graph.
+        recipe: the recipe, adapted to this forward pass.
+    """
+
+    def __init__(
+        self,
+        point: Point,
+        x: Inputs,
+        recipe: Recipe,
+        strict: bool = False,
+        room: int = TOGETHER,
+        checked: bool = False,
+    ) -> None:
+        self._point, self._strict, self._planned, self._room = point, strict, recipe.fallback.keys(), room
+        self._made = trace(point, x, recipe.decided)
+        self.recipe = recipe.matching(self._made)
+        self.outputs = self._made.outputs.detach()
+        if len(x) >= 3 and not checked:
+            rows = torch.tensor([len(x) // 2, len(x) - 1], device=point.device)
+            check_separate(point, self._made, rows, point.values(x[rows]))
+        self._checked = checked
+
+    def terms(self, along: Tensor, examples_first: bool = False) -> dict[str, Term]:
+        """Gradients of combinations of the outputs, one merged term a parameter.
+
+        Args:
+            along: the combinations, [c, C]; rows of the identity pick outputs.
+            examples_first: how to store them, see ``structured_terms``.
+        """
+        n = self.outputs.shape[0]
+        directions = [row.expand(n, -1) for row in along]
+        found = structured_terms(self._made, list(self.recipe.layouts), directions, examples_first, self._room)
+        terms = {name: merged(uses) for name, uses in found.items() if name not in self.recipe.fallback}
+        if not self._checked:  # the recipe was checked on three examples only
+            names = [name for name in self._point.leaves if name not in self.recipe.fallback]
+            wrong = disagreeing(self._point, self._made, terms, along, names)
+            reason = "its structured gradient fails the check against autograd on some examples"
+            self.recipe = self.recipe.without(dict.fromkeys(wrong, reason)) if wrong else self.recipe
+            self._checked = True
+        if self._strict and self.recipe.fallback.keys() > self._planned:
+            raise Replanned(self.recipe)
+        terms = {name: term for name, term in terms.items() if name not in self.recipe.fallback}
+        if self.recipe.fallback:
+            found_rows = per_example_gradients(
+                self._point, self._made.x, list(self.recipe.fallback), along, self._made.tolerance
+            )
+            for name, rows in found_rows.items():
+                terms[name] = Term(Part(name, self._point.leaves[name].detach()), Rows(rows))
+        return terms
+
+    def release(self) -> None:
+        """Let go of the forward pass: no more gradients will be asked for."""
+        del self._made
 
 
 class Jacobian:
@@ -234,41 +313,3 @@ class RepeatedJacobian:
         terms = {name: merged(found) for name, found in uses.items()}
         keep_private(terms, [*x.tensors, *self._point.leaves.values(), *self._point.constants.values()])
         return Jacobian(made.outputs.detach(), terms, shapes, recipe)
-
-
-class RepeatedKernel:
-    """The kernel of a network at the same inputs as it is trained.
-
-    ``empirical_ntk`` checks the factors against autograd in every call, for as much as a backward pass and their
-    product. Here that is done by ``checked``; a later call only looks whether the forward pass does what the
-    checked ones did, and takes the full way where it does not. Check it at points where no gradient vanishes: at a
-    zero there is nothing to see.
-
-    Args:
-        memory_budget: bytes to use; by default half of what is free.
-    """
-
-    def __init__(self, memory_budget: int | None = None) -> None:
-        self._budget = memory_budget
-        self._recipe: Recipe | None = None
-
-    def checked(self, model: nn.Module, x: Any, layerwise: bool = False) -> dict[str, Tensor]:
-        """The kernel, checked against autograd; parameters that fell back before, fall back.
-
-        Raises:
-            ModelError, DataError, KernelError: as ``empirical_ntk``.
-        """
-        return self._run(model, x, layerwise, checked=False)
-
-    def __call__(self, model: nn.Module, x: Any, layerwise: bool = False) -> dict[str, Tensor]:
-        """The full kernel, [n, n, C, C], by the name of the layer, "" for all where they are not kept apart."""
-        return self._run(model, x, layerwise, checked=self._recipe is not None)
-
-    def _run(self, model: nn.Module, x: Any, layerwise: bool, checked: bool) -> dict[str, Tensor]:
-        recipe = self._recipe if checked else None
-        job = KernelJob(model, x, None, "full", None, self._budget, None, recipe)
-        if not checked and self._recipe is not None:
-            job.leave_to_fallback(self._recipe.fallback)
-        found = job.run(False, layerwise)
-        self._recipe = job.recipe1
-        return found if isinstance(found, dict) else {"": found}

@@ -1,4 +1,4 @@
-"""Tangent kernels too large to form, as operators; and how far Jacobian and kernel have moved."""
+"""Tangent kernels too large to form, as operators: of one set of inputs or two, and how far they have moved."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -6,13 +6,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ntkgap.kernels.empirical.evaluation import Replanned
-from ntkgap.kernels.empirical.inputs import Inputs
-from ntkgap.kernels.empirical.jacobian import Jacobian, jacobian_at
-from ntkgap.kernels.empirical.point import Point, check_finite
+from ntkgap.errors import KernelError
+from ntkgap.kernels.empirical.jacobian import Jacobian, Replanned, jacobian_at
+from ntkgap.kernels.empirical.network.inputs import Inputs
+from ntkgap.kernels.empirical.network.point import Point, check_finite
+from ntkgap.kernels.empirical.network.selection import ParameterSelection
 from ntkgap.kernels.empirical.products import KeptFactors, Products, Streamed, StreamedDifference
 from ntkgap.kernels.empirical.recipe import Recipe, find_recipe
-from ntkgap.kernels.empirical.selection import ParameterSelection
 from ntkgap.kernels.memory import check_budget, free_memory
 from ntkgap.kernels.neutral import neutral
 from ntkgap.linalg.symmetric_operator import Estimate, SymmetricOperator
@@ -61,9 +61,9 @@ class NTKOperator(SymmetricOperator):
         point = Point(model, parameters, dtype)
         x = point.inputs(x)
         recipe = find_recipe(point, x)
-        budget = _checked(memory_budget) or free_memory(point.device) // 2
-        kept = _kept([point], x, recipe, budget)
-        self._products = KeptFactors(kept[0]) if kept else streamed(point, x, recipe, budget)
+        budget = _bytes_to_use(memory_budget, point.device)
+        kept = _evaluate_within([point], x, recipe, budget)
+        self._products = KeptFactors(kept[0]) if kept else stream(point, x, recipe, budget)
         _describe(self, self._products)
 
     @neutral()
@@ -114,13 +114,13 @@ class JacobianChange(SymmetricOperator):
         two = Point(model, list(one.leaves), dtype, values=_values(reference))
         x = one.inputs(x)
         recipe = find_recipe(one, x)
-        budget = _checked(memory_budget) or free_memory(one.device) // 2
-        kept = _kept([one, two], x, recipe, budget // 2)
+        budget = _bytes_to_use(memory_budget, one.device)
+        kept = _evaluate_within([one, two], x, recipe, budget // 2)
         self._products: Products
         if kept:
             self._products = KeptFactors(kept[0] - kept[1])
         else:
-            streams = streamed(one, x, recipe, budget), streamed(two, x, recipe, budget)
+            streams = stream(one, x, recipe, budget), stream(two, x, recipe, budget)
             self._products = StreamedDifference(*streams)
         _describe(self, self._products)
 
@@ -163,16 +163,78 @@ class KernelChange(SymmetricOperator):
         points = first, Point(model, list(first.leaves), dtype, values=_values(reference))
         x = first.inputs(x)
         recipe = find_recipe(points[0], x)
-        budget = _checked(memory_budget) or free_memory(first.device) // 2
-        kept = _kept(points, x, recipe, budget)
+        budget = _bytes_to_use(memory_budget, first.device)
+        kept = _evaluate_within(points, x, recipe, budget)
         products: list[Products] = [KeptFactors(at) for at in kept or ()]
-        products = products or [streamed(point, x, recipe, budget) for point in points]
+        products = products or [stream(point, x, recipe, budget) for point in points]
         self._one, self._two = products
         _describe(self, self._one)
 
     @neutral()
     def _apply(self, v: Tensor) -> Tensor:
         return self._one.gram_product(v) - self._two.gram_product(v)
+
+
+class CrossOperator:
+    """K(x, X) u = J(x) J(X)ᵀ u of a network at its present parameters, which must not change meanwhile.
+
+    A backward pass at X and a derivative at x along what it gives, block by block: far less than to form K of many
+    x, and products of the same X share their passes.
+
+    Args:
+        model: maps n examples to [n, ...], as in :func:`empirical_ntk`; C numbers an example.
+        x: k inputs: a tensor, a tuple or a mapping, as in :func:`empirical_ntk`.
+        dtype: precision; by default the model's own.
+        memory_budget: bytes to use; by default half of what is free.
+
+    Raises:
+        ModelError, DataError, KernelError: as :func:`empirical_ntk`.
+    """
+
+    @neutral()
+    def __init__(
+        self, model: nn.Module, x: Any, *, dtype: torch.dtype | None = None, memory_budget: int | None = None
+    ) -> None:
+        self._point = Point(model, None, dtype)
+        self._x = self._point.inputs(x)
+        self._budget = _bytes_to_use(memory_budget, self._point.device)
+        self._rows: Streamed | None = None
+
+    @neutral()
+    def product(self, x: Any, weights: Tensor) -> Tensor:
+        """K(x, X) u.
+
+        Args:
+            x: X, n inputs of the same kind.
+            weights: u, one or several, [..., n, C].
+
+        Returns:
+            [..., k, C].
+
+        Raises:
+            KernelError: if weights have another shape.
+        """
+        if self._rows is None:
+            recipe = find_recipe(self._point, self._x, check=False)  # of which the sizes alone are used
+            self._rows = stream(self._point, self._x, recipe, self._budget)
+        columns = self._point.inputs(x)
+        steps = self._backward(columns, weights)
+        return torch.stack(self._rows.products(steps)).unflatten(0, weights.shape[:-2])
+
+    def _backward(self, x: Inputs, weights: Tensor) -> list[list[Tensor]]:
+        """Jᵀu of every u."""
+        leaves = list(self._point.leaves.values())
+        with torch.enable_grad():
+            outputs = self._point(x)
+        if weights.ndim < 2 or weights.shape[-2:] != outputs.shape:
+            raise KernelError(
+                f"weights must have shape (..., {', '.join(map(str, outputs.shape))}), got {tuple(weights.shape)}"
+            )
+        found = []
+        for u in weights.to(outputs).reshape(-1, *outputs.shape):
+            grads = torch.autograd.grad(outputs, leaves, u, retain_graph=True, materialize_grads=True)
+            found.append([g.to_dense() for g in grads])
+        return found
 
 
 def _describe(operator: SymmetricOperator, products: Products) -> None:
@@ -188,12 +250,12 @@ def _values(reference: Reference) -> dict[str, Tensor]:
     return dict(reference)
 
 
-def _checked(memory_budget: int | None) -> int | None:
+def _bytes_to_use(memory_budget: int | None, device: torch.device) -> int:
     check_budget(memory_budget)
-    return memory_budget
+    return memory_budget or free_memory(device) // 2
 
 
-def _kept(points: Sequence[Point], x: Inputs, recipe: Recipe, budget: int) -> list[Jacobian] | None:
+def _evaluate_within(points: Sequence[Point], x: Inputs, recipe: Recipe, budget: int) -> list[Jacobian] | None:
     """Factored Jacobians at all points, or None where they do not fit the budget.
 
     That is asked again where the structure found on a few examples does not hold for all, since what is then
@@ -214,7 +276,7 @@ def _factor_bytes(recipe: Recipe, n: int, point: Point) -> int:
     return n * (recipe.graph_bytes + (recipe.classes + 1) * recipe.gradient_bytes + 2 * explicit)
 
 
-def streamed(point: Point, x: Inputs, recipe: Recipe, budget: int) -> Streamed:
+def stream(point: Point, x: Inputs, recipe: Recipe, budget: int) -> Streamed:
     """Products by automatic differentiation over blocks of examples that fit the budget."""
     parameters = sum(leaf.numel() * leaf.element_size() for leaf in point.leaves.values())
     # A double backward keeps the graph of a forward and of a backward pass, and gradients of parameters.

@@ -14,7 +14,7 @@ Costs are counted in FLOPs (a multiply-add is two) and in bytes that pass throug
 from dataclasses import dataclass, field, replace
 
 from ntkgap.errors import KernelError
-from ntkgap.kernels.empirical.point import Point
+from ntkgap.kernels.empirical.network.point import Point
 from ntkgap.kernels.empirical.recipe import Recipe, Shape
 from ntkgap.one_line import one_line
 

@@ -6,14 +6,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ntkgap.kernels.empirical.autograd_check import TOLERANCE
-from ntkgap.kernels.empirical.collect import trace
-from ntkgap.kernels.empirical.evaluation import rowwise_gradients
+from ntkgap.kernels.empirical.collect import rowwise_gradients
 from ntkgap.kernels.empirical.factors import Outer, Patches
-from ntkgap.kernels.empirical.inputs import Inputs
 from ntkgap.kernels.empirical.jacobian import Jacobian
-from ntkgap.kernels.empirical.point import Point
+from ntkgap.kernels.empirical.network.inputs import Inputs
+from ntkgap.kernels.empirical.network.point import Point
 from ntkgap.kernels.empirical.rules.written_out import WrittenOut
+from ntkgap.kernels.empirical.tracing import trace
 
 # Examples on which a way to derivatives is checked.
 CHECKED = 8
@@ -169,7 +168,7 @@ class Streamed(Products):
         backward = [(g, part) for g, part in zip(grads, w, strict=True) if g is not None]
         off = abs(float((v * forward).sum()) - sum(float((g * part).sum()) for g, part in backward))
         scale = sum(float(g.norm() * part.norm()) for g, part in backward)
-        return off <= TOLERANCE.get(made.precision, 1e-2) * scale
+        return off <= made.tolerance * scale
 
 
 class StreamedDifference(Products):

@@ -12,14 +12,14 @@ from ntkgap.kernels.empirical.autograd_check import (
     is_separable,
     refuse_hidden,
 )
-from ntkgap.kernels.empirical.collect import Layout, Term, Trace, merged, structured_terms, trace
+from ntkgap.kernels.empirical.collect import Layout, Term, merged, structured_terms
 from ntkgap.kernels.empirical.factors import Lookup, Patches, Rows
-from ntkgap.kernels.empirical.inputs import Inputs
+from ntkgap.kernels.empirical.network.inputs import Inputs
+from ntkgap.kernels.empirical.network.point import Point
+from ntkgap.kernels.empirical.network.refusals import explained, refuse_coupling_layers
 from ntkgap.kernels.empirical.parts import Derived
-from ntkgap.kernels.empirical.point import Point
-from ntkgap.kernels.empirical.refusals import explained, refuse_coupling_layers
 from ntkgap.kernels.empirical.rules.local import Local
-from ntkgap.kernels.empirical.tracing import Use
+from ntkgap.kernels.empirical.tracing import Trace, Use, trace
 
 
 @dataclass(frozen=True)
@@ -101,10 +101,10 @@ def find_recipe(point: Point, x: Tensor | Inputs, check: bool = True) -> Recipe:
     """
     refuse_coupling_layers(point.model)
     with explained(point.model):
-        return _found(point, point.inputs(x), check)
+        return _decide(point, point.inputs(x), check)
 
 
-def _found(point: Point, x: Inputs, check: bool) -> Recipe:
+def _decide(point: Point, x: Inputs, check: bool) -> Recipe:
     three, large = _probe(point, x)
     small, graph_bytes = _traced_with_memory(point, three[:2])
     pairs = zip(small.sizes, large.sizes, strict=False)

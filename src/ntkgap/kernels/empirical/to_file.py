@@ -6,6 +6,7 @@ other process has it open, so that caches of network file systems are no danger.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -21,11 +22,11 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from ntkgap.errors import KernelError
-from ntkgap.kernels.empirical.inputs import Inputs
-from ntkgap.kernels.empirical.ntk import OUTPUTS, KernelJob
-from ntkgap.kernels.empirical.point import Point
-from ntkgap.kernels.empirical.selection import ParameterSelection
-from ntkgap.kernels.memory import check_budget, free_memory
+from ntkgap.kernels.empirical.kernel_job import KernelJob, check_options
+from ntkgap.kernels.empirical.network.inputs import Inputs
+from ntkgap.kernels.empirical.network.point import Point
+from ntkgap.kernels.empirical.network.selection import ParameterSelection
+from ntkgap.kernels.memory import free_memory
 from ntkgap.kernels.progress import tracked
 
 # Rows of a block at most: more would lose more work where a run is interrupted.
@@ -87,9 +88,7 @@ def empirical_ntk_to_file(
         >>> kernel.shape, kernel.dtype.name
         ((8, 8), 'float32')
     """
-    if outputs not in OUTPUTS:
-        raise KernelError(f"unknown outputs={outputs!r}; choose one of {', '.join(OUTPUTS)}")
-    check_budget(memory_budget)
+    check_options(outputs, memory_budget)
     if rows is not None and (isinstance(rows, bool) or not isinstance(rows, int) or rows < 1):
         raise KernelError(f"rows must be an integer of at least 1, got {rows!r}")
     point = Point(model, parameters, dtype)
@@ -164,7 +163,7 @@ class _File:
                 self._say(height, set())
             self._height, done = self._look(height)
             if not self._path.exists():
-                self._open("w+")
+                self._make()
         self._starts = range(0, identity["shape"][0], self._height)
         self.left = len(self._starts) - len(done)
 
@@ -249,7 +248,7 @@ class _File:
         arrays = [(mirrored, part.detach().cpu().numpy()) for mirrored, part in parts]
         start = block.start if self._symmetric else 0
         with self._lock:
-            kernel = self._open("r+")
+            kernel = self._open(self._path, "r+")
             for mirrored, found in arrays:
                 columns = slice(start, start + found.shape[1])
                 kernel[block, columns] = found
@@ -262,15 +261,40 @@ class _File:
             del kernel
             self._say(self._height, self._noted()[2] | {block.start})
 
-    def _open(self, mode: str) -> np.memmap:
+    def _make(self) -> None:
+        """The file, all its room taken: writing to a hole of a mapped file on a full disk kills the process.
+
+        It has another name until then: a process that dies meanwhile leaves nothing that passes for whole.
+        """
+        beside = Path(f"{self._path}.new")
+        try:
+            self._open(beside, "w+")
+            with beside.open("r+b") as file:
+                _take_room(file.fileno())
+            os.replace(beside, self._path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+    def _open(self, path: Path, mode: str) -> np.memmap:
         shape, dtype = tuple(self._identity["shape"]), self._identity["dtype"]
-        return np.lib.format.open_memmap(self._path, mode=mode, dtype=dtype, shape=shape)
+        return np.lib.format.open_memmap(path, mode=mode, dtype=dtype, shape=shape)
 
     def _say(self, height: int, done: set[int]) -> None:
         beside = Path(f"{self._note}.{os.getpid()}")
         noted = {"identity": self._identity, "rows": height, "done": sorted(done)}
         beside.write_text(json.dumps(noted, indent=1) + "\n")
         os.replace(beside, self._note)
+
+
+def _take_room(descriptor: int) -> None:
+    """Have the file system reserve what a file holds, where it can."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(descriptor, 0, os.fstat(descriptor).st_size)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+            raise
 
 
 def _classes(point: Point, x: Inputs) -> int:

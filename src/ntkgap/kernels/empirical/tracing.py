@@ -30,8 +30,10 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from ntkgap.kernels.empirical.network.inputs import Inputs
+from ntkgap.kernels.empirical.network.point import Point, check_finite
+from ntkgap.kernels.empirical.network.refusals import refuse_reentrant_checkpoint
 from ntkgap.kernels.empirical.parts import Derived, Part, rearranged
-from ntkgap.kernels.empirical.refusals import refuse_reentrant_checkpoint
 from ntkgap.kernels.empirical.rules import COPIES, RULES, UNROLLED, Call, record_local
 
 # What a rule may stumble over when it meets something it was not made for.
@@ -45,6 +47,10 @@ STUMBLES = (
     ZeroDivisionError,
     UserWarning,  # of torch, about its speed, where the user has made errors of warnings
 )
+
+
+# By the coarsest arithmetic that the network does: some layers compute in float32 whatever they are given.
+TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
 
 
 @dataclass
@@ -65,6 +71,37 @@ class Use:
     def signature(self) -> tuple:
         """What two runs of the same network must agree on."""
         return (self.call.rule.name, tuple((role, p.key) for role, p in self.call.roles.items()))
+
+
+@dataclass
+class Trace:
+    """What one forward pass did with the parameters.
+
+    Attributes:
+        x: the inputs.
+        outputs: f(x; θ) with its graph, [n, C].
+        uses: every use of a selected parameter by a function that has a rule.
+        unknown: parameter -> the torch function without a rule that used it.
+        sizes: first axes that may be that of the examples, see ``Recorder``.
+        precision: the coarsest type of arithmetic on the way from the inputs to the outputs.
+    """
+
+    x: Inputs
+    outputs: Tensor
+    uses: list[Use]
+    unknown: dict[str, str]
+    sizes: list[int]
+    precision: torch.dtype
+
+    @property
+    def tolerance(self) -> float:
+        """Relative error up to which gradients are taken to be the same."""
+        return TOLERANCE.get(self.precision, 1e-2)
+
+    @property
+    def signature(self) -> tuple:
+        """What two forward passes of one network have in common if a recipe fits both."""
+        return tuple(use.signature for use in self.uses)
 
 
 class Recorder(TorchFunctionMode):
@@ -198,6 +235,16 @@ class Recorder(TorchFunctionMode):
 
     def _is_data(self, tensor: Tensor) -> bool:
         return getattr(tensor, "_ntkgap_data", None) is self._token
+
+
+def trace(point: Point, x: Inputs, decided: tuple[bool, ...] | None = None) -> Trace:
+    """Run the network once and note every use of the point's leaves."""
+    recorder = Recorder(point.leaves, x.own_leaves(), len(x), decided, point.model)
+    with torch.enable_grad(), recorder:
+        outputs = point(x)
+    check_finite(outputs.detach(), point.model)
+    precision = recorder.coarsest or outputs.dtype
+    return Trace(x, outputs, recorder.uses, recorder.unknown, recorder.sizes, precision)
 
 
 def _is_plain(tensor: Tensor) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ntkgap.errors import AccuracyWarning, DataError, KernelError, ModelError
-from ntkgap.kernels.empirical.refusals import refuse_coupling_layers
+from ntkgap.kernels.empirical.network.refusals import refuse_coupling_layers
 from ntkgap.kernels.infinite.compilation import compile_model
 from ntkgap.kernels.infinite.evaluation import Evaluation
 from ntkgap.kernels.infinite.integers import takes_integers

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ntkgap.errors import KernelError, ModelError
 from ntkgap.kernels.empirical import empirical_ntk
-from ntkgap.kernels.empirical.point import Point
+from ntkgap.kernels.empirical.network.point import Point
 from ntkgap.kernels.neutral import neutral
 from ntkgap.kernels.progress import tracked
 from ntkgap.models.randomness import Seeded

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ntkgap.errors import DataError, KernelError, ModelError
 from ntkgap.kernels.empirical import empirical_ntk
-from ntkgap.kernels.empirical.refusals import refuse_coupling_layers
+from ntkgap.kernels.empirical.network.refusals import refuse_coupling_layers
 from ntkgap.kernels.infinite.monte_carlo import RunningMean, check_draws, draw_network, refuse_equal_networks
 from ntkgap.kernels.infinite.readout import covariance_of
 from ntkgap.kernels.infinite.two_widths import extrapolate

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ntkgap.kernels.empirical.inputs import Inputs
+from ntkgap.kernels.empirical.network.inputs import Inputs
 from ntkgap.kernels.infinite.initializations import torch_default
 from ntkgap.models.calls import output_tensor
 from ntkgap.models.layers import ScaledLinear

@@ -24,7 +24,7 @@ def alignment(kernel: Tensor, targets: Tensor, sampled: SampledOutputs | None = 
 
 
 def effective_rank(kernel: Tensor, sampled: SampledOutputs | None = None) -> float:
-    r"""Number of directions that a kernel is spread over, :math:`(\mathrm{tr} K)^2 / \lVert K \rVert_F^2`.
+    r"""Number of directions that a kernel is spread over, :math:`(\mathrm{tr}\,K)^2 / \lVert K \rVert_F^2`.
 
     Between 1 and n·C; the participation ratio of the eigenvalues, which can be estimated from sampled outputs.
     """

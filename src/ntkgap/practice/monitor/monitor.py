@@ -39,7 +39,7 @@ class Monitor:
     kernel_change          :math:`\lVert K_t-K_0\rVert_F/\lVert K_0\rVert_F`
     kernel_distance        :math:`1-\cos(K_t,K_0)`
     alignment              :math:`y^\top K_ty/(\lVert K_t\rVert_F\lVert y\rVert^2)`
-    effective_rank         :math:`(\mathrm{tr}K_t)^2/\lVert K_t\rVert_F^2`
+    effective_rank         :math:`(\mathrm{tr}\,K_t)^2/\lVert K_t\rVert_F^2`
     kappa_max              largest eigenvalue of :math:`J_t^\top S J_t`, S the curvature of the loss in the outputs
                            (the identity without ``loss``)
     stability_ratio        kappa_max over the stability limit of the optimizer, 2/η for gradient descent: above 1

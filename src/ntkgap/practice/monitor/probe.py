@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ntkgap.errors import DataError, KernelError, ModelError
-from ntkgap.kernels.empirical.inputs import Inputs
+from ntkgap.kernels.empirical.network.inputs import Inputs
 from ntkgap.practice.monitor.activation_signs import (
     Signs,
     outputs_and_signs,

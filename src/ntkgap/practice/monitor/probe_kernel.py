@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ntkgap.errors import NtkgapError
 from ntkgap.kernels import RepeatedKernel
-from ntkgap.kernels.empirical.inputs import Inputs
+from ntkgap.kernels.empirical.network.inputs import Inputs
 from ntkgap.models.substitution import replicate
 from ntkgap.practice.monitor.linearization_gap import evaluation_of
 from ntkgap.practice.monitor.sampled_outputs import SampledOutputs
@@ -48,11 +48,11 @@ class ProbeKernel:
         """
         few = self._few()
         try:
-            few._named(self.repeated.checked, nudged(start), False)
+            few._named(self.repeated.compute_checked, nudged(start), False)
         except NtkgapError:  # the network is not defined there
             self.trusted = False
         if self.trusted:
-            few._named(self.repeated.checked, start, False)
+            few._named(self.repeated.compute_checked, start, False)
 
     def confirmed(self, start: nn.Module, kernels: dict[str, Tensor]) -> dict[str, Tensor]:
         """K_0 on all examples if vᵀKv = ‖Jᵀv‖² for random v; else it is computed again, with all checks."""
@@ -85,7 +85,7 @@ class ProbeKernel:
 
     def at(self, now: nn.Module, layerwise: bool = True) -> dict[str, Tensor]:
         """K_t by the name of the layer; with one name "" where layers are not kept apart."""
-        return self._named(self.repeated if self.trusted else self.repeated.checked, now, layerwise)
+        return self._named(self.repeated if self.trusted else self.repeated.compute_checked, now, layerwise)
 
     def _named(self, kernel: Any, network: nn.Module, layerwise: bool) -> dict[str, Tensor]:
         asked, inputs = self.sampled.asked(network, self.x)

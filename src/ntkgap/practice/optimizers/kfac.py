@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ntkgap.data import Dataset
-from ntkgap.kernels.empirical.refusals import refuse_coupling_layers
+from ntkgap.kernels.empirical.network.refusals import refuse_coupling_layers
 from ntkgap.practice.checks import check_damping, check_momentum, check_training
 from ntkgap.practice.optimizers.kronecker_factors import (
     Layer,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ntkgap.data import Dataset
 from ntkgap.errors import StudyError
 from ntkgap.kernels import Jacobian
-from ntkgap.kernels.empirical.refusals import refuse_coupling_layers
+from ntkgap.kernels.empirical.network.refusals import refuse_coupling_layers
 from ntkgap.one_line import one_line
 from ntkgap.practice.checks import check_damping, check_training
 from ntkgap.practice.optimizers.gram_systems import CholeskySystem, MatrixFreeSystem, check_gram_fits

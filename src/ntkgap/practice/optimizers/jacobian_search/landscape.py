@@ -14,11 +14,11 @@ from torch.overrides import TorchFunctionMode
 
 from ntkgap.errors import KernelError
 from ntkgap.kernels.empirical.jacobian import jacobian_at
+from ntkgap.kernels.empirical.network.point import Point
+from ntkgap.kernels.empirical.network.selection import ParameterSelection
 from ntkgap.kernels.empirical.operator import JacobianChange, NTKOperator
-from ntkgap.kernels.empirical.point import Point
 from ntkgap.kernels.empirical.recipe import find_recipe
 from ntkgap.kernels.empirical.rules.written_out import WrittenOut
-from ntkgap.kernels.empirical.selection import ParameterSelection
 from ntkgap.linalg.matrices import as_matrix
 from ntkgap.linalg.symmetric_operator import SymmetricOperator
 

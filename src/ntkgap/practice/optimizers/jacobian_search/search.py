@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ntkgap.errors import KernelError, StudyError
-from ntkgap.kernels.empirical.selection import ParameterSelection
+from ntkgap.kernels.empirical.network.selection import ParameterSelection
 from ntkgap.models import ShallowNet
 from ntkgap.one_line import one_line
 from ntkgap.practice.optimizers.jacobian_search.ascent import Found, ascend

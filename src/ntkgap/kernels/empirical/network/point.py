@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from ntkgap.errors import DataError, KernelError, ModelError, NtkgapError
-from ntkgap.kernels.empirical.inputs import Inputs
-from ntkgap.kernels.empirical.refusals import refuse_foreign_modules
-from ntkgap.kernels.empirical.selection import ParameterSelection, select_parameters
+from ntkgap.kernels.empirical.network.inputs import Inputs
+from ntkgap.kernels.empirical.network.refusals import refuse_foreign_modules
+from ntkgap.kernels.empirical.network.selection import ParameterSelection, select_parameters
 from ntkgap.kernels.neutral import neutral
 from ntkgap.models.calls import output_tensor
 from ntkgap.models.devices import has_float64
