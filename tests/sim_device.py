@@ -9,6 +9,7 @@ what a GPU would refuse (a tensor or generator of the CPU, ``.numpy()``) is refu
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -86,13 +87,14 @@ def _code(dtype: torch.dtype) -> int:
 
 def _seen_as(tensor: Tensor, device: int) -> Tensor:
     """The same memory as a tensor of another device."""
-    if device == CPU and not tensor.untyped_storage().nbytes():
+    storage = tensor.untyped_storage()
+    if device == CPU and not storage.nbytes():
         return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)  # which can be resized
     n, bits = tensor.dim(), 8 * tensor.element_size()
     shape, strides = SIZES[n](*tensor.shape), SIZES[n](*tensor.stride())
     start, code = tensor.data_ptr() or None, _code(tensor.dtype)
     managed = _DLTensor(start, device, 0, n, code, bits, 1, shape, strides, 0, None, _memory.let_go)
-    _memory.hold(managed, shape, strides, tensor.untyped_storage())
+    _memory.hold(managed, shape, strides, storage)
     return torch._C._from_dlpack(_capsule(ctypes.addressof(managed), b"dltensor", None))
 
 
@@ -189,18 +191,26 @@ class _Call:
         return type(value)(map(self.back, value)) if isinstance(value, list | tuple) else value
 
 
+@functools.cache
+def _schema(op: Any) -> tuple[str, list[str], bool]:
+    """Name of an operation, names of what it writes into, and whether it writes into any argument."""
+    found = op._schema
+    return found.name, [argument.name for argument in found.arguments if argument.is_out], found.is_mutable
+
+
 def _on_the_cpu(op: Any, *args: Any, **kwargs: Any) -> Any:
-    call = _Call(op._schema.name)
+    name, outs, writes = _schema(op)
+    call = _Call(name)
     inner, named = call.moved(args), {key: call.moved(value) for key, value in kwargs.items()}
     call.check(args)
-    for argument in op._schema.arguments:
-        if argument.is_out and isinstance(kwargs.get(argument.name), Tensor):  # torch may resize it
-            named[argument.name] = call.fresh(kwargs[argument.name])
+    for out in outs:
+        if isinstance(kwargs.get(out), Tensor):  # torch may resize it
+            named[out] = call.fresh(kwargs[out])
     if call.name in CROSSING:
         (inner[1].resize_(inner[0].shape) if "resize" in call.name else inner[1]).copy_(inner[0])
         return args[1]
     result = op(*inner, **named)
-    for outside, inside in call.pairs:
+    for outside, inside in call.pairs if writes else ():
         if outside.shape != inside.shape or not outside.numel():
             outside.data = _to_sim(inside)
         elif outside.data_ptr() != inside.data_ptr():
@@ -209,6 +219,19 @@ def _on_the_cpu(op: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 _library, _aten = torch.library.Library("_", "IMPL"), torch.library.Library("aten", "IMPL")
+
+
+def _whole() -> Iterator[tuple[str, Any]]:
+    """Operations that torch would take apart, into an empty result and another operation that fills it.
+
+    But for those that change the strides of their argument, or are about them alone.
+    """
+    for full in torch._C._dispatch_get_all_op_names():
+        if torch._C._dispatch_has_kernel_for_dispatch_key(full, "CompositeExplicitAutogradNonFunctional"):
+            space, _, name = full.partition("::")
+            packet, _, overload = name.partition(".")
+            if space == "aten" and "copy" not in packet and "strided" not in packet:
+                yield name, getattr(getattr(torch.ops.aten, packet), overload or "default")
 
 
 def _convolution(x: Tensor, *rest: Any) -> Tensor:
@@ -285,6 +308,8 @@ def register() -> torch.device:
         _setup_privateuseone_for_python_backend(NAME, _Module())
         _library.fallback(_on_the_cpu, "PrivateUse1")
         torch.Tensor.__deepcopy__ = _copied  # type: ignore[method-assign]
+        for name, op in _whole():
+            _aten.impl(name, functools.partial(_on_the_cpu, op), "PrivateUse1")
         # Those that torch wants from a backend of its own.
         _aten.impl("convolution_overrideable", _convolution, "PrivateUse1")
         _aten.impl("convolution_backward_overrideable", _convolution_backward, "PrivateUse1")

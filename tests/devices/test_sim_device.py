@@ -60,6 +60,9 @@ def test_views_share_memory(sim):
     assert y.tolist() == [[0, 1, 5], [0, 1, 0]]
     row.unsqueeze_(0)
     assert row.shape == (1, 2)
+    square = torch.tensor([[0, 1], [2, 3]], device=sim)
+    square.transpose_(0, 1)
+    assert square.tolist() == [[0, 2], [1, 3]]
     found = torch.empty(0, device=sim)
     torch.add(y, 1, out=found)
     assert found.shape == (2, 3)

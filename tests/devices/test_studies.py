@@ -1,6 +1,7 @@
 """A smoke cell of each study gives the CPU's numbers on another device; what a run does where a device fails."""
 
 import copy
+import gc
 import math
 from pathlib import Path
 
@@ -41,6 +42,14 @@ SMALL = {
         "methods": {"ogd": 3, "replay": 2},
     },
 }
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _what_lives_is_not_garbage():
+    """Out of memory, a study has all objects gone through: seconds, with what other tests have imported."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def smoke(study):

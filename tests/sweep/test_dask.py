@@ -1,7 +1,11 @@
 """Cells on a Dask cluster: the same numbers, the same store, and what is lost is computed again."""
 
+import contextlib
 import os
 import signal
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -13,7 +17,8 @@ import ntkgap as ng
 from ntkgap import sweep
 from ntkgap.errors import NtkgapError, StudyError
 from ntkgap.sweep import compute_cell
-from ntkgap.sweep.engines import dask, remote
+from ntkgap.sweep.engines import dask, local, remote
+from ntkgap.sweep.engines.places import PlacedWorker
 from ntkgap.sweep.parcels import pack
 from tests.sweep.toy import ToyStudy
 
@@ -71,26 +76,21 @@ def test_dask_has_forgotten_a_cell_before_its_result_is_written(tmp_path, client
     assert len(written) == 6
 
 
-def test_an_answer_whose_worker_is_lost_before_it_is_fetched_is_waited_for(tmp_path):
-    """Dask then computes it again, and the future that had ended is pending once more."""
+def test_an_answer_is_waited_for_and_a_fetch_that_is_cancelled_means_a_lost_scheduler(tmp_path, client):
+    """It is where a worker is lost before its answer is fetched: Dask computes it again."""
+    engine, cell = ng.DaskEngine(client), sweep.compute_cell.Task("a:b", {}, tmp_path)
+    engine._connected()
+    until = time.monotonic() + 2 * dask.PATIENCE
 
-    class Again:
-        key, status, asked = "key", "pending", 0
+    def answer():
+        time.sleep(max(0.0, until - time.monotonic()))
+        return {"state": "done", "content": {"scalars": {}}}
 
-        def result(self, timeout):
-            self.asked += 1
-            if self.asked < 3:
-                raise TimeoutError
-            return {"state": "done", "content": {"scalars": {}}}
-
-    engine = ng.DaskEngine()
-    engine._client = SimpleNamespace(status="running", id="me")
-    event = engine._event(Again(), sweep.compute_cell.Task("a:b", {}, tmp_path))
-    assert event.state == "done"
+    assert engine._event(client.submit(answer, pure=False), cell).state == "done"
     assert (tmp_path / "result.json").exists()
-    engine._client.status = "closed"
+    (future := client.submit(time.sleep, 0.5, pure=False)).cancel()  # as all are where the scheduler is lost
     with pytest.raises(NtkgapError, match="scheduler is lost"):
-        engine._event(Again(), sweep.compute_cell.Task("a:b", {}, tmp_path))
+        engine._event(future, cell)
 
 
 def test_a_cell_that_kills_its_process_is_lost_alone(tmp_path, client):
@@ -152,6 +152,83 @@ def test_a_worker_that_is_killed_loses_one_cell(tmp_path):
     assert len(computed(log)) <= 9
 
 
+def test_processes_of_a_machine_take_its_devices_in_turn(tmp_path, client, monkeypatch):
+    """One that dies is replaced by one of the same number."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # other workers of this machine do not count
+    who = {"who": str(tmp_path / "who"), "mark": str(tmp_path / "mark")}
+    study = ToyStudy(widths=range(1, 13), seeds=(0,), sleep=0.2, dies_once_at=6, **who)
+    assert run(study, tmp_path / "store", client).counts() == {"done": 12}
+    lines = [line.split() for line in (tmp_path / "who").read_text().splitlines()]
+    assert {number for _, number, _ in lines} == {"0", "1"}
+    dead, its_number, _ = next(line for line in lines if line[2] == "6")
+    numbers = {(process, number) for process, number, _ in lines}
+    assert len(numbers) == len({process for process, _ in numbers}) == 3, "none changes its number"
+    (other,) = {number for process, number in numbers if process != dead} - {its_number}
+    assert sorted(number for _, number in numbers) == sorted((its_number, its_number, other))
+
+
+def test_a_number_that_is_let_go_is_given_again(tmp_path, monkeypatch):
+    pipe = subprocess.PIPE
+    monkeypatch.setattr(local, "start_worker", lambda number: subprocess.Popen(["cat"], stdin=pipe, stdout=pipe))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    workers = [PlacedWorker() for _ in range(4)]
+    assert [worker.number for worker in workers] == [0, 1, 2, 3]
+    for worker in workers[1:3]:
+        worker.end()
+    workers[1:3] = PlacedWorker(), PlacedWorker()
+    assert [worker.number for worker in workers] == [0, 1, 2, 3]
+    # Slurm gives each worker a device of its own, and dask-cuda has each see another one first.
+    for devices in ("1", "1,0"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", devices)
+        workers.append(PlacedWorker())
+        assert workers[-1].number == 0
+    for worker in workers:
+        worker.end()
+
+
+HOLDER = """
+import subprocess, sys
+from ntkgap.sweep.engines import local, places
+pipe = subprocess.PIPE
+local.start_worker = lambda number: subprocess.Popen(["cat"], stdin=pipe, stdout=pipe)
+held = places.PlacedWorker()
+print(held.number, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_dask_worker_that_is_killed_lets_go_of_its_number(tmp_path):
+    pipe, environment = subprocess.PIPE, {**os.environ, "TMPDIR": str(tmp_path)}
+    with contextlib.ExitStack() as stack:
+
+        def start():
+            command = [sys.executable, "-c", HOLDER]
+            process = stack.enter_context(subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment))
+            stack.callback(process.kill)
+            return process, int(process.stdout.readline())
+
+        found = [start() for _ in range(3)]
+        assert [number for _, number in found] == [0, 1, 2]
+        found[1][0].kill()
+        found[1][0].wait()
+        assert start()[1] == 1
+
+
+def test_the_number_of_a_process_decides_its_gpu(monkeypatch):
+    from ntkgap.studies import device
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    for gpus, expected in ((2, ["cuda:0", "cuda:1", "cuda:0"]), (1, ["cuda:0"] * 3)):
+        monkeypatch.setattr("torch.cuda.device_count", lambda gpus=gpus: gpus)
+        found = []
+        for number in range(3):
+            monkeypatch.setenv(device.WORKER, str(number))
+            found.append(str(device.of_worker("cuda")))
+            assert str(device.of_worker(f"cuda:{gpus - 1}")) == f"cuda:{gpus - 1}", "named"
+        assert found == expected
+
+
 def test_a_lost_scheduler_loses_nothing_that_is_finished(tmp_path):
     study = ToyStudy(widths=(1, 2, 4), seeds=(0,), sleep=0.2)
     cluster = new_cluster(n_workers=1)
@@ -191,6 +268,51 @@ def test_memory_is_asked_for_where_workers_declare_it(tmp_path):
     study.memory = lambda cell: 1e9 * cell["width"]
     with new_cluster(n_workers=1, resources={"memory": 1.5e9}) as cluster, distributed.Client(cluster) as client:
         assert run(study, tmp_path, client).counts() == {"done": 1, "pending": 1}
+
+
+def room(*declared, at_once=None, tries_all=False):
+    workers = {str(i): {"nthreads": 2, "resources": resources} for i, resources in enumerate(declared)}
+    found = dask._Room(SimpleNamespace(scheduler_info=lambda n_workers: {"workers": workers}), at_once, tries_all)
+    found.cells()
+    return found
+
+
+def task(memory, device_memory):
+    forecasts = {"memory": lambda cell: memory, "device_memory": lambda cell: device_memory}
+    return sweep.compute_cell.Task("a:b", {}, None, {}, forecasts)
+
+
+def test_a_cell_asks_for_what_workers_declare():
+    workers = {"memory": 4e9, "GPU": 1.0}, {"memory": 2e9, "device_memory": 8e9}
+    assert room(*workers).needs(task(3e9, 0.0)) == {"memory": 3e9}, "nothing of a device that is the CPU"
+    assert room(*workers).needs(task(3e9, 6e9)) == {"memory": 3e9, "device_memory": 6e9}
+    assert room({}, {}).needs(task(3e9, 6e9)) == {}
+    assert not room(*workers).too_much(task(2e9, 8e9))
+    words = "needs 3.0 GB of memory and 6.0 GB of device memory by the forecast, and no worker declares so much"
+    assert words in room(*workers).too_much(task(3e9, 6e9)), "each worker has one of the two alone"
+    assert not room().too_much(task(3e9, 6e9)), "workers may come yet"
+
+
+def test_a_cluster_of_this_machine_tries_what_the_local_engine_tries():
+    assert room({"memory": 4e9}, tries_all=True).needs(task(9e9, 9e9)) == {"memory": 4e9}
+    assert [room({}, at_once=n).cells() for n in (None, 1, 3)] == [2, 1, 2]
+
+
+def test_its_own_cluster_declares_the_memory_of_this_machine_and_keeps_to_its_device(tmp_path, monkeypatch):
+    """Three workers, and cells of 0.4 of the memory: two at once; then a device that has room for one."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    log = tmp_path / "who"
+    study = ToyStudy(widths=(1,), seeds=range(4), sleep=0.3, who=str(log))
+    share = distributed.system.MEMORY_LIMIT * 0.4
+    study.memory, study.most_workers = (lambda cell: share), (lambda workers, cells: workers)
+    engine = ng.DaskEngine(workers=3)
+    assert sweep.run(study, tmp_path / "memory", engine=engine, progress=False).counts() == {"done": 4}
+    assert {line.split()[1] for line in log.read_text().splitlines()} == {"0", "1"}
+    log.unlink()
+    study.most_workers = lambda workers, cells: workers - 2
+    assert sweep.run(study, tmp_path / "device", engine=engine, progress=False).counts() == {"done": 4}
+    assert {line.split()[1] for line in log.read_text().splitlines()} == {"0"}
+    assert engine.at_once == 1
 
 
 FILE = """

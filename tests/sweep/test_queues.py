@@ -15,12 +15,16 @@ def write(tmp_path, text):
 
 def test_the_template_gives_a_job_script(tmp_path):
     text = TEMPLATE.replace("queue: null ", "queue: short ")
+    text = text.replace(
+        "worker_extra_args: [] ", 'worker_extra_args: ["--resources", "memory=4e9,device_memory=2e9"] '
+    )
     script = job_script(write(tmp_path, text))
     assert script.startswith("#!")
     for line in ("#SBATCH -p short", "#SBATCH --cpus-per-task=8", "#SBATCH -t 02:00:00", "venv/bin/activate"):
         assert line in script
     assert "--nthreads 1" in script
     assert "--nworkers 8" in script
+    assert "--resources memory=4e9,device_memory=2e9" in script
 
 
 def test_one_thread_a_worker_unless_said_otherwise(tmp_path):

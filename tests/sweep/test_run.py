@@ -11,7 +11,7 @@ import pytest
 
 import ntkgap as ng
 from ntkgap.errors import StoreError, StudyError, StudyWarning
-from ntkgap.sweep import preview, run_as_chosen, shared_workers, try_cells
+from ntkgap.sweep import Runs, preview, run_as_chosen, shared_workers, try_cells
 from ntkgap.sweep.engines import local
 from ntkgap.sweep.store import META
 from tests.sweep.toy import ToyStudy
@@ -71,6 +71,20 @@ def test_a_failing_cell_is_reported_and_the_sweep_goes_on(tmp_path):
     assert len(computed(log)) == 6, "failed cells are left alone"
     run(study, tmp_path / "store", retry_failed=True)
     assert len(computed(log)) == 10, "unless asked for"
+
+
+def test_a_study_whose_supplies_are_missing_changes_nothing(tmp_path):
+    class Bare(ToyStudy):
+        def supplies(self):
+            raise StudyError("the data are not here")
+
+    with pytest.raises(StudyError, match="not here"):
+        run(Bare(), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    before = run(ToyStudy(fails_at=2), tmp_path / "store").counts()
+    with pytest.raises(StudyError, match="not here"):
+        run(Bare(fails_at=2), tmp_path / "store", retry_failed=True)
+    assert Runs(tmp_path / "store").counts() == before == {"done": 4, "failed": 2}
 
 
 def test_a_killed_worker_loses_nothing(tmp_path):

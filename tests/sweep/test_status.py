@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 from ntkgap import sweep
+from ntkgap.cli import app
 from ntkgap.sweep import Store
 from ntkgap.sweep.status import Status
 from tests.here import Here
@@ -48,6 +49,16 @@ def test_status_loads_neither_torch_nor_pandas_and_watches_to_the_end(tmp_path):
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == "[]"
     assert out.count("2 of 2 cells done, 0 failed, 0 pending") == 2
+
+
+def test_the_command_reads_each_configuration_once(tmp_path, monkeypatch, capsys):
+    read, study = [], ToyStudy(widths=(1, 2), seeds=(0,))
+    Store.create(tmp_path, study).plan(study, study.cells())
+    whole = sweep.store.read_configuration
+    monkeypatch.setattr(sweep.store, "read_configuration", lambda path: read.append(path) or whole(path))
+    app(["status", str(tmp_path)], standalone_mode=False)
+    assert "0 of 2 cells done" in capsys.readouterr().out
+    assert len(read) == 2
 
 
 def test_a_snapshot_reads_each_result_once(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ntkgap.cli.output import make_console, print_failures
-from ntkgap.cli.stores import open_stores
+from ntkgap.cli.stores import find_stores
 from ntkgap.paths import expanded
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def status(
     """
     from ntkgap.sweep.status import Status
 
-    console, found = make_console(), [Status(runs.path) for runs in open_stores(expanded(store))]
+    console, found = make_console(), [Status(one.path) for one in find_stores(expanded(store))]
     if watch:
         _watch(found, every, console)
         return

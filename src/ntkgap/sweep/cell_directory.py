@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +27,16 @@ def name_and_text(configuration: Mapping[str, Any]) -> tuple[str, bytes]:
     return hashlib.md5(text, usedforsecurity=False).hexdigest(), text
 
 
-def directories(workspace: Path) -> Iterator[Path]:
-    """Of all cells; none where there is no folder.
+def names_in(workspace: Path) -> list[str]:
+    """What the directories of all cells are called; none where there is no folder.
 
     Raises:
         OSError: if the folder cannot be listed.
     """
     try:
-        names = os.listdir(workspace)
+        return [name for name in os.listdir(workspace) if NAME.fullmatch(name)]
     except FileNotFoundError:
-        return
-    yield from (workspace / name for name in names if NAME.fullmatch(name))
+        return []
 
 
 def read_configuration(directory: Path) -> Any:
@@ -79,7 +78,7 @@ def write_configuration(directory: Path, text: bytes) -> None:
     except (FileNotFoundError, NotADirectoryError):
         directory.mkdir(parents=True, exist_ok=True)
         found = b""
-    if directory.is_symlink():
+    if os.path.islink(directory):
         raise OSError(f"{directory} is a link, which may lead anywhere; put a directory in its place")
     if found != text and not _is_whole(found, directory.name):
         # Not forced to the disk: it can be made again from the plan, and its name says what it must hold.

@@ -5,7 +5,7 @@ import importlib
 import os
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,14 +27,14 @@ class Task:
         cell: its configuration.
         directory: where its result is written; None for a worker that hands it back instead.
         supplies: what the function needs that is no part of a cell: see ``Study.supplies``.
-        memory: forecasts the bytes that a cell needs, for engines that ask; None if nothing is known.
+        forecasts: by resource, such as ``memory``, how much a cell needs of it, for engines that ask.
     """
 
     compute: str
     cell: Cell
     directory: Path | None
     supplies: Supplies = field(default_factory=dict)
-    memory: Callable[[Cell], float] | None = None
+    forecasts: Mapping[str, Callable[[Cell], float]] = field(default_factory=dict)
 
     @property
     def place(self) -> Path:

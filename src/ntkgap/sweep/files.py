@@ -76,15 +76,21 @@ def write_bytes_atomically(path: Path, content: bytes, *, durable: bool = True) 
 
 
 def read_bytes(path: str | os.PathLike[str], last: int | None = None) -> bytes:
-    """What a file holds, or its last bytes; without a buffer, as stores have thousands of small files.
+    """What a file holds, or its last bytes; by the fewest calls, as stores have thousands of small files.
 
     Raises:
         OSError: if it cannot be read.
     """
-    with open(path, "rb", buffering=0) as file:
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
         if last is not None:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - last))
-        return file.readall()
+            os.lseek(descriptor, max(0, os.lseek(descriptor, 0, os.SEEK_END) - last), os.SEEK_SET)
+        content = os.read(descriptor, 4096)
+        while more := os.read(descriptor, 65536):
+            content += more
+        return content
+    finally:
+        os.close(descriptor)
 
 
 def read_json(path: Path) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 from ntkgap.errors import StudyError, StudyWarning, callers_level
 from ntkgap.sweep.compute_cell import Task, outcome
 from ntkgap.sweep.engines import Engine, LocalEngine
+from ntkgap.sweep.engines.dask import DaskEngine
 from ntkgap.sweep.log import Log
 from ntkgap.sweep.progress import Reporter, make_reporter
 from ntkgap.sweep.reservations import Reservations, describe_run
@@ -20,6 +21,8 @@ from ntkgap.sweep.store import Store, flatten
 from ntkgap.sweep.stored import StoredCell
 from ntkgap.sweep.study import Cell, Study, Supplies, describe
 
+# Methods by which a study may forecast the bytes that a cell needs: of the machine, and of its device.
+FORECASTS = ("memory", "device_memory")
 # Seconds after which a run that has nothing to begin looks again at what others do.
 PATIENCE = 0.5
 
@@ -58,13 +61,16 @@ def _say_what_differs(study: Study, opened: Store, planned: list[StoredCell]) ->
     def place(cell: Cell) -> tuple[Any, ...]:
         return tuple(cell.get(axis) for axis in study.axes)
 
-    ours, directories = {place(c.cell): c.cell for c in planned}, {c.directory: c for c in planned}
-    others = [c for c in opened.cells(directories) if place(c.cell) in ours and c.directory not in directories]
-    others = [c for c in others if c.state == "done"]
+    ours = {place(c.cell): c.cell for c in planned}
+    others = [
+        c
+        for c in opened.beside({c.directory.name for c in planned})
+        if place(c.cell) in ours and c.state == "done"
+    ]
     if not others:
         return
     differing: dict[str, None] = {}
-    for other in others:
+    for other in sorted(others, key=lambda c: c.directory.name):
         before, now = flatten(other.cell), flatten(ours[place(other.cell)])
         differing |= dict.fromkeys(k for k in {**before, **now} if before.get(k) != now.get(k))
     names = ", ".join(list(differing)[:6])
@@ -80,6 +86,12 @@ def _say_what_differs(study: Study, opened: Store, planned: list[StoredCell]) ->
 def supplies_of(study: Study) -> Supplies:
     """What workers need besides cells; nothing for a study that says nothing of it."""
     return getattr(study, "supplies", dict)()
+
+
+def tasks_of(study: Study, cells: Iterable[StoredCell], supplies: Supplies) -> Iterator[Task]:
+    """What engines are given of cells."""
+    forecasts = {name: getattr(study, name) for name in FORECASTS if hasattr(study, name)}
+    return (Task(study.compute, cell.cell, cell.directory, supplies, forecasts) for cell in cells)
 
 
 def preview(
@@ -136,7 +148,7 @@ def run(
             import the study.
     """
     workers = _workers_for(study, workers)
-    supplies = supplies_of(study)
+    supplies = supplies_of(study)  # which may raise: before anything is changed
     opened = Store.create(store, study)
     with Reservations(opened.path) as reservations:
         with opened.locked():
@@ -151,8 +163,7 @@ def run(
         _keep_to_device(study, engine, [cell.cell for cell in to_do])
         with Log(opened.path, reservations.name) as log, make_reporter(len(to_do), progress) as reporter:
             log.write("begin", study=study.name, cells=len(planned), to_do=len(to_do))
-            memory = getattr(study, "memory", None)
-            tasks = {c.directory: Task(study.compute, c.cell, c.directory, supplies, memory) for c in to_do}
+            tasks = {task.place: task for task in tasks_of(study, to_do, supplies)}
             _compute(tasks, engine, reservations, _Ended(study, log, reporter))
     return Runs(opened.path)
 
@@ -188,7 +199,7 @@ def run_as_chosen(
         StudyError: as of ``run``.
     """
     workers = _workers_for(study, workers)
-    supplies = supplies_of(study)
+    supplies = supplies_of(study)  # which may raise: before anything is changed
     opened = Store.create(store, study)
     with (
         opened.choosing(),
@@ -204,7 +215,7 @@ def run_as_chosen(
         while begun:
             begun = False
             chosen = (c for c in choose(opened, reporter) if reservations.take(c.directory))
-            for event in engine.run(Task(study.compute, c.cell, c.directory, supplies) for c in chosen):
+            for event in engine.run(tasks_of(study, chosen, supplies)):
                 begun = True
                 reservations.release(event.task.place)
                 ended.tell(event.task, event.state, event.message)
@@ -275,9 +286,10 @@ def _workers_for(study: Study, workers: int | None) -> int:
 
 def _keep_to_device(study: Study, engine: Engine, cells: Sequence[Cell]) -> None:
     """Have no more workers of this machine at work at once than the study says that its device has room for."""
-    if isinstance(engine, LocalEngine):
+    if isinstance(engine, LocalEngine) or (isinstance(engine, DaskEngine) and engine.cluster is None):
+        workers = engine.workers or default_workers()
         most = getattr(study, "most_workers", None)
-        engine.at_once = engine.workers if most is None else most(engine.workers, cells)
+        engine.at_once = workers if most is None else most(workers, cells)
 
 
 def warn_of_unjudged(opened: Store, cells: Iterable[Cell]) -> None:

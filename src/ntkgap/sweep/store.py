@@ -12,7 +12,7 @@ killed at any moment.
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,8 +22,8 @@ from ntkgap.errors import StoreError, reason
 from ntkgap.paths import expanded
 from ntkgap.sweep.cell_directory import (
     Damaged,
-    directories,
     name_and_text,
+    names_in,
     read_configuration,
     write_configuration,
 )
@@ -214,11 +214,24 @@ class Store:
         Raises:
             StoreError: if a cell's configuration is damaged.
         """
+        known = known or {}
+        axes = self.meta.get("axes", [])
+        paths = [self._workspace / name for name in self._names()]
+        found = [known[path] for path in paths if path in known]
+        found += self._read(path for path in paths if path not in known)
+        return sorted(found, key=lambda c: ([_sortable(c.cell.get(a)) for a in axes], c.directory.name))
+
+    def beside(self, known: Container[str]) -> list[StoredCell]:
+        """Every cell the store knows but those in directories of these names, in no order.
+
+        Raises:
+            StoreError: as of ``cells``.
+        """
+        return self._read(self._workspace / name for name in self._names() if name not in known)
+
+    def _read(self, directories: Iterable[Path]) -> list[StoredCell]:
         found, axes = [], self.meta.get("axes", [])
-        for path in self._directories():
-            if known and path in known:
-                found.append(known[path])
-                continue
+        for path in directories:
             try:
                 cell = read_configuration(path)
             except Damaged as error:
@@ -230,11 +243,11 @@ class Store:
             if fault := fault_of_cell(cell, axes):
                 raise StoreError(f"the configuration of the cell in {path} is damaged ({fault}); {REMEDY}")
             found.append(StoredCell(cell, path))
-        return sorted(found, key=lambda c: ([_sortable(c.cell.get(a)) for a in axes], c.directory.name))
+        return found
 
-    def _directories(self) -> list[Path]:
+    def _names(self) -> list[str]:
         try:
-            return list(directories(self._workspace))
+            return names_in(self._workspace)
         except PermissionError as error:
             raise unreadable(self._workspace, error) from error
         except OSError as error:

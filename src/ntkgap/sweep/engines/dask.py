@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 PATIENCE = 1.0  # seconds between two looks at how many workers there are
-MEMORY = "memory"  # the resource of workers that cells ask for, in bytes, where workers declare it
 
 
 class DaskEngine:
@@ -30,13 +29,15 @@ class DaskEngine:
     data) travel by content. Workers need the same versions of ntkgap, torch, numpy and Python.
 
     A worker that dies loses the cell in hand, which is computed again elsewhere; one that kills every worker is
-    given up. Where workers declare a resource ``memory`` in bytes (``dask worker --resources "memory=16e9"``),
-    none is given more cells at once than its memory holds by their forecasts.
+    given up. Where workers declare ``memory`` or ``device_memory`` in bytes (``dask worker --resources
+    "memory=16e9 device_memory=40e9"``), none is given more cells at once than that holds by their forecasts. A
+    cluster on this machine declares its memory, and is given no more cells at once than its GPUs have room for.
 
     Args:
         cluster: address of a scheduler, a ``distributed.Client``, or a cluster such as ``dask_jobqueue``'s. If not
             given, a cluster on this machine, for as long as this engine is there.
-        workers: number of workers of the cluster on this machine; by default one a core.
+        workers: number of cells at once on this machine, where no cluster is given; by default one a core.
+            ``at_once`` may be set to fewer, which a run does whose device has less room.
         timeout: seconds to wait for a scheduler.
 
     Raises:
@@ -56,6 +57,7 @@ class DaskEngine:
                 f"the Dask engine needs 'pip install .[dask]' in the clone of ntkgap ({reason(error)})"
             ) from error
         self.cluster, self.workers, self.timeout = cluster, workers, timeout
+        self.at_once: int | None = None
         self._client: Client | None = None
 
     def __repr__(self) -> str:
@@ -77,7 +79,7 @@ class DaskEngine:
         ended: queue.SimpleQueue[str] = queue.SimpleQueue()
         try:
             self._prepare(client, name, waiting)
-            room = _Room(client)
+            room = _Room(client, self.at_once, self.cluster is None)
             while in_hand or waiting:
                 while waiting and len(in_hand) < room.cells():
                     if too_much := room.too_much(waiting):
@@ -110,10 +112,16 @@ class DaskEngine:
             return self._client
         own = None
         if self.cluster is None:
+            from distributed.system import MEMORY_LIMIT
+
             from ntkgap.sweep.run import default_workers
 
+            # One Dask worker: cells have processes of their own, and all share the memory that it declares.
             own = LocalCluster(
-                n_workers=self.workers or default_workers(), threads_per_worker=1, dashboard_address=":0"
+                n_workers=1,
+                threads_per_worker=self.workers or default_workers(),
+                resources={"memory": MEMORY_LIMIT},
+                dashboard_address=":0",
             )
         try:
             self._client = Client(self.cluster if own is None else own, timeout=self.timeout)
@@ -186,17 +194,16 @@ class DaskEngine:
         """
         from distributed import KilledWorker
 
-        while True:
-            try:
-                return future.result(timeout=PATIENCE)
-            except KilledWorker:
-                raise
-            except Exception as error:
-                if future.status == "error":
-                    raise _of_worker(error) from error
-                runs = self._client is not None and self._client.status == "running"
-                if not (runs and isinstance(error, TimeoutError)):
-                    raise self._lost() from error
+        try:
+            # Without a time limit: where one ends just as Dask begins to fetch, its client fetches nothing more.
+            # A scheduler that is lost ends the wait.
+            return future.result()
+        except KilledWorker:
+            raise
+        except Exception as error:
+            if future.status == "error":
+                raise _of_worker(error) from error
+            raise self._lost() from error
 
     def _let_go(self, future: "Future") -> None:
         """Have the scheduler forget a task before its result is written.
@@ -238,10 +245,17 @@ def _close(client: "Client", own: Any) -> None:
 
 
 class _Room:
-    """How much the workers take."""
+    """How much the workers take.
 
-    def __init__(self, client: "Client") -> None:
-        self.client, self.since = client, time.monotonic()
+    Args:
+        client: of the scheduler.
+        at_once: no more cells than this; None for as many as workers take.
+        tries_all: whether a cell that needs more than any worker declares is given all that one has. The forecast
+            is rough, and this machine's own cluster tries what the local engine tries.
+    """
+
+    def __init__(self, client: "Client", at_once: int | None, tries_all: bool) -> None:
+        self.client, self.at_once, self.tries_all, self.since = client, at_once, tries_all, time.monotonic()
         self.asked, self.workers = -PATIENCE, {}  # type: float, dict[str, Any]
         self.told = False
 
@@ -249,24 +263,32 @@ class _Room:
         """Cells that can be begun at once; one where there is no worker yet."""
         if time.monotonic() - self.asked > PATIENCE:
             self.asked = time.monotonic()
-            self.workers = self.client.scheduler_info(n_workers=-1)["workers"]
+            # A client that is about to close, as the scheduler is lost, knows of none.
+            self.workers = self.client.scheduler_info(n_workers=-1).get("workers", {})
             if not self.workers and not self.told and self.asked - self.since > 10:
                 self.told = True
                 warnings.warn(
                     "the Dask scheduler has no worker: waiting for one", StudyWarning, stacklevel=callers_level()
                 )
-        return max(1, sum(worker["nthreads"] for worker in self.workers.values()))
+        threads = max(1, sum(worker["nthreads"] for worker in self.workers.values()))
+        return threads if self.at_once is None else min(threads, self.at_once)
 
     def needs(self, task: Task) -> dict[str, float]:
         """Resources to ask for: those that workers declare."""
-        if task.memory is None or not any(MEMORY in worker["resources"] for worker in self.workers.values()):
-            return {}
-        return {MEMORY: task.memory(task.cell)}
+        declared: dict[str, float] = {}
+        for worker in self.workers.values():
+            for name, size in worker["resources"].items():
+                declared[name] = max(size, declared.get(name, 0.0))
+        asked = {name: forecast(task.cell) for name, forecast in task.forecasts.items() if name in declared}
+        if self.tries_all:
+            asked = {name: min(size, declared[name]) for name, size in asked.items()}
+        # Whole bytes: Dask adds and subtracts them, and a cell that needs all of it must find all of it.
+        return {name: float(int(size)) for name, size in asked.items() if size >= 1}
 
     def too_much(self, task: Task) -> str:
         """Why no worker can take a cell; empty if one can."""
-        asked = self.needs(task).get(MEMORY, 0.0)
-        most = max((worker["resources"].get(MEMORY, 0.0) for worker in self.workers.values()), default=0.0)
-        if asked <= most or not self.workers:
+        needs, offers = self.needs(task), [worker["resources"] for worker in self.workers.values()]
+        if not offers or any(all(offer.get(name, 0.0) >= needs[name] for name in needs) for offer in offers):
             return ""
-        return f"it needs {asked / 1e9:.1f} GB, and no worker has more than {most / 1e9:.1f} GB"
+        asked = " and ".join(f"{size / 1e9:.1f} GB of {name.replace('_', ' ')}" for name, size in needs.items())
+        return f"it needs {asked} by the forecast, and no worker declares so much"

@@ -31,6 +31,7 @@ queue: null              # partition
 account: null
 job_script_prologue:     # lines before the worker starts, such as the environment of ntkgap
   - source ~/venv/bin/activate
+worker_extra_args: []    # such as ["--resources", "memory=4e9,device_memory=20e9"]: bytes that a worker may take
 job_extra_directives: [] # further directives, such as --gres=gpu:1
 """
 

@@ -16,7 +16,8 @@ from distributed import WorkerPlugin
 
 from ntkgap.errors import NtkgapError, StudyError
 from ntkgap.sweep.compute_cell import Task
-from ntkgap.sweep.engines.local import MAX_ATTEMPTS, Worker
+from ntkgap.sweep.engines.local import MAX_ATTEMPTS
+from ntkgap.sweep.engines.places import PlacedWorker
 from ntkgap.sweep.parcels import Parcel
 from ntkgap.sweep.study import Cell, Supplies
 
@@ -43,8 +44,8 @@ class RunPlugin(WorkerPlugin):
         self.parcel.unpack(self.folder)
         self.compute = self.parcel.moved(self.compute, self.folder)
         self.supplies = self.parcel.moved(self.supplies, self.folder)
-        self.busy: set[Worker] = set()
-        self.idle: list[Worker] = []
+        self.busy: set[PlacedWorker] = set()
+        self.idle: list[PlacedWorker] = []
         self.over = False
         self.lock = threading.Lock()
         self.timer = threading.Timer(IDLE, self.end_idle)
@@ -58,6 +59,9 @@ class RunPlugin(WorkerPlugin):
             self.timer.cancel()
             for process in (*self.busy, *self.idle):
                 process.process.kill()
+            for process in self.idle:  # whoever waits for an answer of a busy one sees its end
+                process.end()
+            self.idle = []
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def answer(self, cell: Cell) -> dict[str, Any]:
@@ -66,17 +70,19 @@ class RunPlugin(WorkerPlugin):
         cause = ""
         for _ in range(MAX_ATTEMPTS):
             with self.lock:
-                process = self.idle.pop() if self.idle else Worker()
+                process = self.idle.pop() if self.idle else PlacedWorker()
                 self.busy.add(process)
             process.assign(task)
             while (found := process.read_answer()) is not None and found["state"] == "begun":
                 pass
             with self.lock:
                 self.busy.discard(process)
-                if found is not None:
+                if kept := found is not None and not self.over:
                     self.idle.append(process)
                     self._wait_anew()
             if found is not None:
+                if not kept:
+                    process.end()
                 return found
             cause = process.cause_of_death()
             process.end()
