@@ -5,7 +5,7 @@ import pytest
 
 import ntkgap as ng
 from ntkgap.errors import StudyError
-from ntkgap.studies.base import REPLACED
+from ntkgap.studies.presets import REPLACED
 from ntkgap.studies.spec import DataSpec
 from tests.studies.test_variations import TINY
 

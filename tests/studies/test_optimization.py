@@ -171,8 +171,6 @@ def test_decay_stops_where_rounding_begins():
 PRESETS = [(study, name) for study in STUDIES.values() for name in study.presets()]
 
 
-# The preset "paper" wants a larger machine than most, and says so.
-@pytest.mark.filterwarnings("ignore::ntkgap.errors.MemoryWarning")
 @pytest.mark.parametrize(("study", "name"), PRESETS, ids=[f"{study.name}-{name}" for study, name in PRESETS])
 def test_every_preset_of_every_study_is_sound(study, name):
     preset = study.preset(name)

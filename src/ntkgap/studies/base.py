@@ -1,48 +1,30 @@
-"""What the studies have in common: presets, a grid over problems, widths and seeds, and claims."""
+"""What every study has: settings, a grid over problems, widths and seeds, a measurement, and claims."""
 
-import json
 import warnings
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from importlib import resources
-from importlib.resources.abc import Traversable
-from numbers import Integral
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
-from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_core import PydanticSerializationError
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from ntkgap.errors import NtkgapError, StudyError, StudyWarning
 from ntkgap.models.devices import find_device
 from ntkgap.one_line import line_of
-from ntkgap.paths import expanded, is_file
-from ntkgap.studies import factories, given_data
+from ntkgap.studies.cells import MAX_CELLS, forecast_bytes, grid_cells, supplies_of, take_supplies
 from ntkgap.studies.changes import Changes
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.claim_keys import present_key
-from ntkgap.studies.device import CPU, note_on, of_worker, on, with_less_memory
+from ntkgap.studies.device import CPU, note_on, on, with_less_memory
 from ntkgap.studies.device_memory import check_fits, room_on
-from ntkgap.studies.faults import Checked, faults, nearest
+from ntkgap.studies.faults import Checked, validate
 from ntkgap.studies.figures import StudyFigure, Table
 from ntkgap.studies.findings import Findings
 from ntkgap.studies.measured import Measured
+from ntkgap.studies.presets import choose, descriptions, numbers, read_preset, refuse_unknown
 from ntkgap.studies.problem import BaseProblem
 from ntkgap.studies.spec import Seed
 from ntkgap.studies.statistics import seeds_advice
 from ntkgap.studies.verdict import Verdict
-from ntkgap.studies.yaml_text import MAX_CHARACTERS, read_yaml
-from ntkgap.sweep.parcels import FILES
-
-# A sweep of so many cells is planned in a few seconds.
-MAX_CELLS = 100_000
-# What ``preset`` replaces.
-REPLACED = ("model", "data", "widths", "seeds", "problems", "n_train", "n_test", "target", "train", "device")
-
-
-# Forecasts by configuration: seeds are alike.
-_BYTES: dict[str, float] = {}
 
 
 class BaseStudy(Checked, ABC):
@@ -138,24 +120,12 @@ class BaseStudy(Checked, ABC):
         Raises:
             StudyError: naming each entry that is wrong.
         """
-        try:
-            study = cls.model_validate(dict(configuration))
-            study.model_dump_json()
-        except ValidationError as error:
-            wrong = faults(error, configuration, cls)
-            raise StudyError(f"{origin} does not describe the study {cls.name!r}: {wrong}") from error
-        except PydanticSerializationError as error:
-            raise StudyError(
-                f"{origin}: a text holds half a surrogate pair; write the character itself"
-            ) from error
-        return study
+        return validate(cls, configuration, origin, f"the study {cls.name!r}")
 
     @classmethod
     def presets(cls) -> dict[str, str]:
         """Names and descriptions of the presets that come with the study."""
-        files = {file.name.removesuffix(".yaml"): file for file in cls._preset_files()}
-        read = {name: read_yaml(file.read_text()) for name, file in sorted(files.items())}
-        return {name: str(found.get("description", "")) for name, found in {**cls.written, **read}.items()}
+        return descriptions(cls)
 
     @classmethod
     def preset(
@@ -205,25 +175,12 @@ class BaseStudy(Checked, ABC):
                 network or the data fit none of the problems.
         """
         origin = f"preset {name!r}"
-        if unknown:
-            wrong = next(iter(unknown))
-            taken = f"it takes {', '.join(REPLACED)}, and a YAML file says all else"
-            raise StudyError(f"{origin} takes no {wrong}={nearest(wrong, REPLACED)}; {taken}")
-        changes = Changes.of(model, data, target, _numbers("widths", widths), n_train, n_test)
-        found = cls.build(cls._read_preset(name), origin)
+        refuse_unknown(origin, unknown)
+        changes = Changes.of(model, data, target, numbers("widths", widths), n_train, n_test)
+        found = cls.build(read_preset(cls, name), origin)
         chosen_device, configuration = device or found.device, found.configuration()
         left_out = configuration.pop("leave_out", [])
-        if problems is not None:
-            texts = [text.lower() for text in problems]
-            chosen = [p for p in configuration["problems"] if any(text in p["name"].lower() for text in texts)]
-            if not chosen:
-                names = ", ".join(repr(p["name"]) for p in configuration["problems"])
-                raise StudyError(f"{origin} has no problem like {', '.join(problems)}; it has {names}")
-            configuration["problems"] = chosen
-        if seeds is not None:
-            configuration["seeds"] = list(_numbers("seeds", seeds) or [])
-        if repeated := [seed for seed, count in Counter(configuration["seeds"]).items() if count > 1]:
-            raise StudyError(f"{origin} repeats the seed {repeated[0]}; a seed is one replicate: name each once")
+        configuration = choose(configuration, origin, problems, numbers("seeds", seeds))
         study = changes.apply(cls.build, configuration, origin)
         if train is not None:
             study = cls.build(cls._with_training(study.configuration(), train), f"{origin} with train=")
@@ -251,7 +208,7 @@ class BaseStudy(Checked, ABC):
     def concerns(cls, preset: str, problems: Sequence[str] | None = None) -> bool:
         """Whether a preset is one of this study, with problems whose names contain one of these texts."""
         try:
-            study = cls.build(cls._read_preset(preset))
+            study = cls.build(read_preset(cls, preset))
         except StudyError:
             return False
         texts = [""] if problems is None else [text.lower() for text in problems]
@@ -263,21 +220,7 @@ class BaseStudy(Checked, ABC):
         Raises:
             StudyError: if two cells have the same place on the axes.
         """
-        cells = []
-        for problem in self.problems:
-            pinned = problem.pinned()
-            for variation, grid in pinned.grids().items():
-                settings = grid.model_dump(mode="json", exclude={"name", "widths", "data", "variations"})
-                settings["data"] = grid.data.model_dump(mode="json", exclude_none=True)
-                cells += [
-                    {"problem": problem.name, "width": width, "seed": seed, "variation": variation, **settings}
-                    for width in sorted(set(grid.widths))
-                    for seed in sorted(set(self.seeds))
-                ]
-        places = {tuple(c[axis] for axis in self.axes) for c in cells}
-        if len(places) < len(cells):
-            raise StudyError("two problems have the same name; give each a name of its own")
-        return cells
+        return grid_cells(self.problems, self.seeds, self.axes)
 
     def configuration(self) -> dict[str, Any]:
         """The study as ``build`` takes it."""
@@ -293,32 +236,16 @@ class BaseStudy(Checked, ABC):
         Raises:
             NtkgapError: if the user has not given one.
         """
-        code = {key: name for problem in self.problems for key, name in problem.own_code.items()}
-        every = [one for problem in self.problems for one in problem.all_data]
-        data = {key for one in every for key in one.given_keys}
-        files: dict[str, list[str]] = {}
-        for one in every:
-            for folder, names in one.own_files().items():
-                files[folder] = sorted({*files.get(folder, []), *names})
-        own_device = "" if self.device == "cpu" else self.device
-        found = {
-            "code": factories.parcels(code),
-            "data": given_data.files(data),
-            FILES: files,
-            "device": own_device,
-        }
-        return {key: value for key, value in found.items() if value}
+        return supplies_of(self.problems, self.device)
 
     @classmethod
     def memory(cls, cell: Mapping[str, Any]) -> float:
         """A forecast of the bytes that a cell needs; zero where its network cannot be built."""
-        key = json.dumps({k: v for k, v in cell.items() if k != "seed"}, sort_keys=True)
-        if key not in _BYTES:
-            try:
-                _BYTES[key] = cls.problem_of(cell).sizes(cell["width"]).bytes
-            except NtkgapError:
-                _BYTES[key] = 0.0
-        return _BYTES[key]
+        return forecast_bytes(cls, cell)
+
+    def device_memory(self, cell: Mapping[str, Any]) -> float:
+        """A forecast of the bytes that a cell needs of the device that it is computed on; zero on the CPU."""
+        return 0.0 if self.device == "cpu" else self.memory(cell)
 
     def most_workers(self, workers: int, cells: Sequence[Mapping[str, Any]]) -> int:
         """So many workers, or as many as the device has room for, by the forecast of memory.
@@ -352,10 +279,7 @@ class BaseStudy(Checked, ABC):
             ``scalars``, ``curves``, ``notes`` and ``diverged``. A scalar is NaN where it could not be decided and
             infinite where training diverged.
         """
-        if supplies:
-            factories.receive(supplies.get("code", {}))
-            given_data.receive(supplies.get("data", {}))
-        device = of_worker((supplies or {}).get("device", "cpu"))
+        device = take_supplies(supplies)
         if device != CPU:
             check_fits(cls.memory(cell), device)
         with on(device):
@@ -427,61 +351,3 @@ class BaseStudy(Checked, ABC):
             verdicts: of all claims on all problems.
         """
         return []
-
-    @classmethod
-    def _preset_files(cls) -> list[Traversable]:
-        package = cls.__module__.rpartition(".")[0]
-        folder = resources.files(package) / "presets" if package else None
-        if folder is None or not folder.is_dir():
-            return []
-        return [file for file in folder.iterdir() if file.name.endswith(".yaml")]
-
-    @classmethod
-    def _read_preset(cls, name: str) -> dict[str, Any]:
-        source: Traversable | Path
-        if name.endswith((".yaml", ".yml")):
-            source = expanded(name)
-            if not is_file(source):
-                raise StudyError(
-                    f"no preset file at {source.absolute()}; give the path of a YAML file, or choose one of "
-                    f"{', '.join(cls.presets())}"
-                )
-        elif name in cls.written:
-            return dict(cls.written[name])
-        elif found := [file for file in cls._preset_files() if file.name == f"{name}.yaml"]:
-            (source,) = found
-        else:
-            raise StudyError(
-                f"unknown preset {name!r} of the study {cls.name!r}; choose one of {', '.join(cls.presets())}, "
-                "or the path of a .yaml file of the same form"
-            )
-        try:
-            with source.open(encoding="utf-8-sig") as file:
-                configuration = read_yaml(file.read(MAX_CHARACTERS + 1))
-        except (OSError, UnicodeDecodeError, StudyError) as error:
-            raise StudyError(f"cannot read the preset {name}: {error}") from error
-        if not isinstance(configuration, dict):
-            raise StudyError(f"the preset {name} must be a YAML mapping with keys description, seeds, problems")
-        return configuration
-
-
-def _numbers(name: str, given: int | Sequence[int] | None) -> Sequence[int] | None:
-    """Widths or seeds as a list; a single width is one, a number of seeds that many.
-
-    Raises:
-        StudyError: if they are no whole numbers.
-    """
-    if given is None:
-        return None
-    if isinstance(given, Integral) and not isinstance(given, bool):
-        if name == "widths":
-            return [int(given)]
-        if (count := int(given)) > MAX_CELLS:
-            raise StudyError(f"seeds asks for {count} seeds, and at most {MAX_CELLS} cells are planned")
-        return list(range(count))
-    if isinstance(given, str) or not isinstance(given, Iterable):
-        raise StudyError(f"{name} must be whole numbers, got {given!r}")
-    found = list(given)
-    if wrong := [item for item in found if isinstance(item, bool) or not isinstance(item, Integral)]:
-        raise StudyError(f"{name} must be whole numbers, got {wrong[0]!r}")
-    return [int(item) for item in found]

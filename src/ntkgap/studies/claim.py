@@ -126,7 +126,7 @@ class Claim:
 
     @property
     def failure_word(self) -> str:
-        """How a failure is put: "condition not met" for a sufficient condition, "not met" for a requirement."""
+        """How a failure is put, "condition not met" for a sufficient condition, "not met" for a requirement."""
         return {"condition": "condition not met", "requirement": "not met"}.get(self.kind, "fails")
 
     def side(self, value: float) -> int:

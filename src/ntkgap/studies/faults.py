@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import AliasChoices, BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticSerializationError
 
 from ntkgap.errors import StudyError
 
@@ -13,6 +14,7 @@ MAX_FAULTS = 5
 # Names of members of a union that are not found in the configuration itself.
 TAGS = ("own network", "in-house network")
 Place = tuple[int | str, ...]
+M = TypeVar("M", bound=BaseModel)
 
 
 class Checked(BaseModel):
@@ -34,6 +36,28 @@ class Checked(BaseModel):
 
     # What validation makes of mappings is checked by it, not here.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+
+def validate(model: type[M], configuration: Mapping[str, Any], origin: str, what: str) -> M:
+    """What a configuration describes.
+
+    Args:
+        model: what it is to be.
+        configuration: as read from YAML.
+        origin: where it comes from, for messages.
+        what: the model, in words.
+
+    Raises:
+        StudyError: naming each entry that is wrong.
+    """
+    try:
+        found = model.model_validate(dict(configuration))
+        found.model_dump_json()
+    except ValidationError as error:
+        raise StudyError(f"{origin} does not describe {what}: {faults(error, configuration, model)}") from error
+    except PydanticSerializationError as error:
+        raise StudyError(f"{origin}: a text holds half a surrogate pair; write the character itself") from error
+    return found
 
 
 def nearest(name: object, names: Sequence[str]) -> str:

@@ -1,6 +1,8 @@
 """Training as a user does it, in place of the preset's training of tasks."""
 
+import dataclasses
 import functools
+import json
 import math
 
 import pytest
@@ -10,9 +12,10 @@ from torch import nn
 
 import ntkgap as ng
 from ntkgap.errors import StudyWarning
-from ntkgap.studies import assess, not_asked
+from ntkgap.studies import assess, factories, not_asked
 from ntkgap.studies.assess import measured_cells
 from ntkgap.studies.continual.learner import Learner
+from tests.here import Here
 from tests.studies.continual.test_prediction import TINY
 
 compute = ng.ContinualStudy.compute_cell
@@ -115,10 +118,22 @@ def test_a_training_function_is_one_stop_without_methods_but_joint(tmp_path):
     assert "single stop" in found["not_asked"]["drop_matched_long"]
 
 
+class Elsewhere(Here):
+    """Computes as a process that knows of the user's functions only what it is sent, in letters."""
+
+    def run(self, tasks):
+        for task in tasks:
+            sent = dataclasses.replace(task, supplies=json.loads(json.dumps(task.supplies)))
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(factories, "_KNOWN", {})
+                found = list(super().run([sent]))
+            yield from found
+
+
 def test_functions_travel_and_what_is_not_asked_has_no_verdict(tmp_path):
     own = study(tmp_path, fit, widths=[4, 16], methods={})
     assert list(own.supplies()["code"]) == list(own.problems[0].own_code)
-    runs = ng.run(own, tmp_path / "store", workers=1, progress=False)
+    runs = ng.run(own, tmp_path / "store", engine=Elsewhere(), progress=False)
     assert runs.counts()["done"] == 2
     keys = {v.claim.key for v in assess(runs)}
     assert keys >= {"width_helps_converged", "width_helps_own"}

@@ -10,11 +10,13 @@ import torch
 
 import ntkgap as ng
 from ntkgap.errors import StudyError
+from ntkgap.practice.continual.lessons import Lesson
 from ntkgap.reporting.matrices import matrix_figure
 from ntkgap.studies import assess
 from ntkgap.studies.assess import measured_cells
 from ntkgap.studies.continual.answers import QUESTIONS
 from ntkgap.studies.continual.claims import claims
+from ntkgap.studies.continual.stored import StoredScores
 from ntkgap.studies.figures import MatrixFigure
 from tests.here import Here
 from tests.studies.continual.test_prediction import TINY
@@ -89,6 +91,26 @@ def test_orthogonal_gradients_are_judged_on_what_they_promise_to_keep():
     labels = compute(tiny(methods={"ogd": 6, "ogd_directions": "label"}).cells()[0])["scalars"]
     assert "ogd_label_forgetting" in labels
     assert not any("stored" in name for name in labels)
+
+
+@pytest.mark.parametrize("kind", ["rotated", "split"])
+def test_what_is_scored_as_stored_is_what_orthogonal_gradients_store(monkeypatch, kind):
+    stream = ng.continual.load_stream(kind, "digits", n_train=20, n_test=5, tasks=3, flatten=True)
+    found, drawn = [], Lesson.drawn
+
+    def noted(lesson, n, generators):
+        found.append(drawn(lesson, n, generators))
+        return found[-1]
+
+    monkeypatch.setattr(Lesson, "drawn", noted)
+    settings = {"learning_rate": 1e-3, "stop": ng.continual.Steps(1), "method": ng.continual.OGD(examples=6)}
+    ng.continual.train_tasks([ng.MLP(64, stream.n_outputs, 4, 1)], stream, seeds=[7], **settings)
+    scored = StoredScores(stream, 6, 7)
+    assert len(found) == 2 + 3  # of the last task nothing is stored
+    for lesson, task, (data, columns) in zip(found[:2], stream.tasks, scored._tasks, strict=False):
+        assert torch.equal(lesson.x[0], data.x)
+        assert torch.equal(lesson.y[0][:, list(columns)], data.y)
+        assert not torch.equal(data.x, task.train.x[:6]), "drawn at random"
 
 
 def test_a_run_that_diverges_is_reported_and_the_cell_goes_on():

@@ -15,7 +15,7 @@ from ntkgap.studies.uncertainty.classes.answers import QUESTIONS as OF_CLASSES
 from ntkgap.studies.uncertainty.classes.methods import METHODS as CLASSIFIERS
 from ntkgap.studies.uncertainty.ensembles.answers import QUESTIONS
 from ntkgap.studies.uncertainty.ensembles.methods import METHODS
-from tests.here import Here
+from tests.here import HereOnce
 
 mpl.use("agg")
 
@@ -23,7 +23,7 @@ mpl.use("agg")
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     study = ng.UncertaintyStudy.preset("smoke")
-    return ng.run(study, tmp_path_factory.mktemp("store"), engine=Here(), progress=False)
+    return ng.run(study, tmp_path_factory.mktemp("store"), engine=HereOnce(), progress=False)
 
 
 @pytest.fixture(scope="module")

@@ -163,6 +163,13 @@ class Cohort:
         )
 
 
+def remembered(stream: TaskStream, examples: int | None, seed: int) -> list[Lesson]:
+    """What a network of this seed stores of every task by a method that stores so many examples; all if None."""
+    memories = _sources([seed], "memories")
+    lessons = [Lesson.of([stream], t, stream.n_outputs) for t in range(len(stream))]
+    return [lesson.drawn(len(lesson) if examples is None else examples, memories) for lesson in lessons]
+
+
 def _sources(seeds: Sequence[int], purpose: str) -> list[torch.Generator]:
     """A source of randomness for every network and purpose, apart from that of the order of examples."""
     found = []

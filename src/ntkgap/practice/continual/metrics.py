@@ -98,12 +98,12 @@ class AccuracyMatrix:
 
     @property
     def average_accuracy(self) -> float:
-        """Mean over tasks of the last scores: mean_s R[T−1, s]."""
+        """Mean over tasks of the last scores, mean_s R[T−1, s]."""
         return float(self.scores[-1].mean())
 
     @property
     def learning_accuracy(self) -> float:
-        """Mean score of tasks just learned: mean_t R[t, t]."""
+        """Mean score of tasks just learned, mean_t R[t, t]."""
         return float(np.diagonal(self.scores).mean())
 
     @property
@@ -119,7 +119,7 @@ class AccuracyMatrix:
 
     @property
     def intransigence(self) -> float:
-        """Joint minus learning accuracy: what is not learned for the sake of the past (Chaudhry et al. 2018).
+        """Joint minus learning accuracy, what is not learned for the sake of the past (Chaudhry et al. 2018).
 
         Their reference has learned the tasks so far; here it is joint training on all tasks.
 

@@ -54,7 +54,7 @@ def _try_methods(learner: Learner, findings: Findings) -> None:
             if name == "ogd":
                 findings.leave_out(reason, "ogd_stored_forgetting")
             continue
-        stored = StoredScores(learner.stream, asked.ogd) if name == "ogd" else None
+        stored = StoredScores(learner.stream, asked.ogd, learner.seed) if name == "ogd" else None
         runs = learner.train(learner.plan.stops[-1], method, stored)
         record_method(name, runs, None if stored is None else torch.stack(stored.rows), findings)
 

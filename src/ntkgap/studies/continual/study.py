@@ -37,7 +37,7 @@ class ContinualStudy(BaseStudy):
     """
 
     name: ClassVar[str] = "continual"
-    version: ClassVar[int] = 4  # float32 gradients of narrow WideResNets are right
+    version: ClassVar[int] = 5  # orthogonal gradients are judged on the examples that they store
     promise: ClassVar[str] = "Theory: the NTK predicts how much a wide network forgets of earlier tasks."
     compares_widths: ClassVar[bool] = True
     axis_notes: ClassVar[Mapping[str, str]] = {

@@ -77,7 +77,7 @@ def measure(problem: DiagnosisProblem, width: int, seed: int) -> Findings:
     compare_kernels(problem, pair, lost, findings)
     compare_outputs(pair, lost, findings)
     linearized, reason = train_linearized(problem, recipe, pair, seed, findings)
-    follow_prediction(recipe, pair, lost, curve, linearized, reason, findings)
+    follow_prediction(pair, lost, curve, linearized, reason, findings)
     kernel = None if lost else generalize(recipe, pair, linearized, findings)
     if lost:
         findings.leave_out("training diverged, so that nothing is left to compare with", *RATIOS.values(), *ASKED)
@@ -184,7 +184,6 @@ def train_linearized(
 
 
 def follow_prediction(
-    recipe: Recipe,
     pair: Pair,
     lost: bool,
     curve: TrainingCurve,

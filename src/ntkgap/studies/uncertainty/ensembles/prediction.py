@@ -106,9 +106,9 @@ def _predict(problem_json: str, seed: int, at: str) -> Prediction:
     anchored = RandomizedPriorEnsemble(ntk.train, nngp.train, train.y, noise)
     methods = {
         "ntk_gp": Predictive.of(_posterior(ntk, train, ntk_noise), ntk_noise),
-        "ntk_gp_evidence": _fitted(ntk, train, "NTK-GP", notes),
+        "ntk_gp_evidence": _fit_evidence(ntk, train, "NTK-GP", notes),
         "nngp": Predictive.of(_posterior(nngp, train, noise), noise),
-        "nngp_evidence": _fitted(nngp, train, "NNGP", notes),
+        "nngp_evidence": _fit_evidence(nngp, train, "NNGP", notes),
         "infinite_ensemble": Predictive.of(Gaussian(members.mean[-1], members.covariance[-1]), noise),
         "infinite_prior": Predictive.of(anchored.predict(ntk.cross, nngp.cross, nngp.test), noise),
     }
@@ -139,7 +139,7 @@ def without_limit(network: nn.Module, ntk: Kernel, train: Dataset, test: Dataset
         start = squared_loss(network(train.x).reshape(train.y.shape), train.y).item()
     methods = {
         "ntk_gp": Predictive.of(_posterior(ntk, train, noise), noise),
-        "ntk_gp_evidence": _fitted(ntk, train, "NTK-GP", notes),
+        "ntk_gp_evidence": _fit_evidence(ntk, train, "NTK-GP", notes),
     }
     largest = 2 / critical_learning_rate(ntk.train)
     return Prediction(train, test, largest, noise, start, None, methods, notes, reason)
@@ -177,7 +177,7 @@ def _noise(kernel: Kernel, data: Dataset, name: str, notes: list[str]) -> float:
     return best.noise_variance
 
 
-def _fitted(kernel: Kernel, data: Dataset, name: str, notes: list[str]) -> Predictive:
+def _fit_evidence(kernel: Kernel, data: Dataset, name: str, notes: list[str]) -> Predictive:
     """The process with the kernel over the prior precision, this and the noise those of the greatest evidence."""
     best = Evidence(kernel.train, data.y).maximum(bounds=(PRECISION_BOUNDS, noise_bounds(data)))
     if best.at_edge:
