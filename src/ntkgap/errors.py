@@ -70,9 +70,5 @@ class AccuracyWarning(UserWarning):
     """A number was computed, but is less exact than one would expect; the message says how much."""
 
 
-class MemoryWarning(UserWarning):
-    """Something is about to need more memory than the machine has."""
-
-
 class StudyWarning(UserWarning):
     """A study does something else than one might think; the message says what."""

@@ -64,7 +64,7 @@ def test_the_errors_are_relative_to_a_member_and_to_the_covariance(predicted):
 @pytest.mark.parametrize("members", [5, 40])
 def test_the_floor_has_the_expected_size(predicted, members, generator):
     """E‖m̂ − m‖² = C tr V/M and E‖V̂ − V‖² = ((tr V)² + ‖V‖²)/(C(M − 1)) for the covariance of a Gaussian."""
-    repeats = 3000
+    repeats = 1500
     floor = ensemble_floor(predicted, members, repeats, generator)
     assert floor.mean.shape == floor.covariance.shape == (repeats, 2)
     trace, norm = predicted.variance.sum(dim=1), torch.linalg.matrix_norm(predicted.covariance)

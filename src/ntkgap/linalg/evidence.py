@@ -238,7 +238,7 @@ class Evidence:
 
     @property
     def default_bounds(self) -> tuple[Range, Range]:
-        """Of δ and of σ²: eight decades either way of what would explain ỹ by the kernel, or by noise, alone."""
+        """Of δ and of σ², eight decades either way of what would explain ỹ by the kernel, or by noise, alone."""
         outside = 10.0**DECADES
         noise = float(self._power.sum()) / self.size or 1.0  # a residual of zero has no scale of its own
         signal = float(self._count @ self._kappa) / self.size or 1.0

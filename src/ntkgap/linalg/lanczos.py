@@ -36,7 +36,7 @@ class EigenvalueRange:
 
     @property
     def decidable(self) -> bool:
-        """Whether the smallest eigenvalue is surely not zero: above its error plus the noise floor."""
+        """Whether the smallest eigenvalue is surely not zero, above its error plus the noise floor."""
         return abs(self.smallest) > self.smallest_error + self.noise_floor
 
 

@@ -45,7 +45,7 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
 
 def _cut(source: str, path: Path) -> None:
     """Write the characters of a font that are in the blocks to another file, as a family of its own."""
-    options = subset.Options(glyph_names=True, recommended_glyphs=True, hinting=False)
+    options = subset.Options(glyph_names=True, recommended_glyphs=True, hinting=False, legacy_kern=True)
     options.layout_features = ["kern", "mark"]
     options.drop_tables += ["FFTM"]  # of the font's editor
     cut = subset.Subsetter(options)

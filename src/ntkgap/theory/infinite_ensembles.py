@@ -86,8 +86,8 @@ class InfiniteEnsemble(KernelModes):
 
     With B_t = Θ_xX Θ⁻¹(I − d_t(Θ)), where d_t are the decay factors of the optimizer (see ``KernelModes``),
 
-    .. math:: \mathrm{E} f_t(x) = m_0(x) + B_t (y - m_0(X)), \qquad
-              \mathrm{Cov} f_t = \Sigma_{xx} + B_t \Sigma_{XX} B_t^\top - B_t \Sigma_{Xx} - \Sigma_{xX} B_t^\top .
+    .. math:: \mathrm{E}\,f_t(x) = m_0(x) + B_t (y - m_0(X)), \qquad
+              \mathrm{Cov}\,f_t = \Sigma_{xx} + B_t \Sigma_{XX} B_t^\top - B_t \Sigma_{Xx} - \Sigma_{xX} B_t^\top .
 
     If only the readout layer is trained, the tangent kernel *is* the NNGP kernel: pass it as both (without
     noise the limit t → ∞ then is the NNGP posterior). No such reading exists if all layers are trained.
@@ -183,7 +183,7 @@ class RandomizedPriorEnsemble:
     Member i minimizes ‖f(X) − y − ε_i‖² + σ²‖θ − θ_i‖² with ε_i ~ N(0, σ²), from its random start θ_i, in NTK
     parametrization. With A = Θ_xX (Θ + σ²I)⁻¹ the members have
 
-    .. math:: \mathrm{E} f(x) = m_0(x) + A (y - m_0(X)), \qquad \mathrm{Cov} f =
+    .. math:: \mathrm{E}\,f(x) = m_0(x) + A (y - m_0(X)), \qquad \mathrm{Cov}\,f =
         \Sigma_{xx} + A (\Sigma_{XX} + \sigma^2 I) A^\top - A \Sigma_{Xx} - \Sigma_{xX} A^\top .
 
     With Σ = Θ, that is with a random function added to each member that makes up the difference, this is the

@@ -89,7 +89,7 @@ class NeuralPolicy(Policy):
 
     @property
     def factor(self) -> float:
-        """What the widths are multiplied by now: γ of NeuralUCB, ν of NeuralTS."""
+        """What the widths are multiplied by now (γ of NeuralUCB, ν of NeuralTS)."""
         return self.exploration(self.model.seen, self.design.log_determinant())
 
     @abstractmethod

@@ -1,44 +1,29 @@
 """Linearized Laplace: the uncertainty of a trained network from its tangent kernel, exactly."""
 
 import copy
-import warnings
-from collections.abc import Sequence
+from dataclasses import replace
 from numbers import Real
 
 import torch
 from torch import Generator, Tensor, nn
 
 from ntkgap.data import Dataset
-from ntkgap.errors import AccuracyWarning, DataError, KernelError
+from ntkgap.errors import DataError, KernelError
 from ntkgap.kernels import jacobian
-from ntkgap.kernels.empirical.differentiable import differentiable_jacobian
 from ntkgap.linalg import Evidence, EvidenceMaximum
 from ntkgap.linalg.class_evidence import ClassEvidence, PrecisionMaximum
-from ntkgap.linalg.class_probabilities import jittered_root
 from ntkgap.linalg.evidence import Range
 from ntkgap.linalg.likelihoods import TINY, Expansion, bernoulli, categorical, choose_likelihood, gaussian
 from ntkgap.one_line import line_of
+from ntkgap.practice.laplace.mode_warnings import FAR, SLACK, warn_of_distance, warn_of_slack
+from ntkgap.practice.laplace.noise import Noise, OutputNoise, check_hyperparameters, no_noise
 from ntkgap.practice.laplace.prediction import LaplacePrediction
-from ntkgap.practice.laplace.weight_posterior import weight_posterior
-from ntkgap.practice.laplace.weight_prior import (
-    PriorMean,
-    check_hyperparameters,
-    noise_of_outputs,
-    prior_displacement,
-)
+from ntkgap.practice.laplace.weight_posterior import moments, weight_posterior
+from ntkgap.practice.laplace.weight_prior import PriorMean, prior_displacement
 from ntkgap.practice.training.losses import outputs_like
 
 # Test points whose variances are had at once: their kernel with each other is computed along.
 BLOCK = 64
-
-# Posterior standard deviations between the network's outputs and the most probable ones, above which it is said.
-FAR = 1.0
-
-# Squared length of the way to the mode in the metric of the posterior, over the number of effective parameters,
-# above which the evidence of a classifier is said to count what would not be there.
-SLACK = 0.5
-
-Noise = float | Sequence[float] | Tensor
 
 
 class LinearizedLaplace:
@@ -47,7 +32,7 @@ class LinearizedLaplace:
     **Regression** (``"gaussian"``, noise σ²). With ỹ = y − f(X; θ) + J(θ − θ_prior), the linearized network says
     ỹ = J w + ε for w = θ' − θ_prior. Then
 
-    .. math:: \mathrm{Var} f(x) = \delta^{-1} (k_{**} - k_*^\top (K + \delta\sigma^2 I)^{-1} k_*)
+    .. math:: \mathrm{Var}\,f(x) = \delta^{-1} (k_{**} - k_*^\top (K + \delta\sigma^2 I)^{-1} k_*)
               = J(x) (\delta I + \sigma^{-2} J^\top J)^{-1} J(x)^\top, \qquad
               \log p(y) = \log N(\tilde y; 0, K/\delta + \sigma^2 I)
 
@@ -58,8 +43,9 @@ class LinearizedLaplace:
     expanded to second order in the outputs, with curvature S = RᵀR of every example (diag p − ppᵀ, or p(1 − p)):
     the generalized Gauss-Newton matrix JᵀSJ. Then
 
-    .. math:: \mathrm{Cov} f(x) = \delta^{-1} (k_{**} - k_*^\top R^\top (R K R^\top + \delta I)^{-1} R k_*), \qquad
-              \log p(D) \approx \log p(D \mid \theta) - \tfrac{\delta}{2} \lVert\theta - \theta_{prior}\rVert^2
+    .. math:: \mathrm{Cov}\,f(x) = \delta^{-1} (k_{**} - k_*^\top R^\top (R K R^\top + \delta I)^{-1} R k_*),
+              \qquad \log p(D) \approx \log p(D \mid \theta)
+              - \tfrac{\delta}{2} \lVert\theta - \theta_{\mathrm{prior}}\rVert^2
               - \tfrac12 \log\det(I + R K R^\top/\delta)
 
     which takes θ for the mode of the posterior. A network trained on another loss, or not to the end, is not
@@ -118,8 +104,7 @@ class LinearizedLaplace:
         prior_mean: PriorMean = None,
         route: str = "auto",
     ) -> None:
-        noise = 1.0 if noise_variance is None else noise_variance
-        check_hyperparameters(prior_precision, noise if isinstance(noise, Real) else 1.0)
+        check_hyperparameters(prior_precision, noise_variance if isinstance(noise_variance, Real) else 1.0)
         self.prior_precision = float(prior_precision)
         self.maximum: EvidenceMaximum | PrecisionMaximum | None = None
         self._model, self._told = copy.deepcopy(model).eval(), False
@@ -129,16 +114,12 @@ class LinearizedLaplace:
         c = at.outputs.shape[1]
         self.likelihood, targets = choose_likelihood(likelihood, data.y, data.n_classes, c)
         outputs = outputs_like(at.outputs, targets)
-        self._noise: Tensor | None = None  # of every output, in units of the scale
-        self._scale = 1.0
+        self._noise = OutputNoise()
         if self.likelihood == "gaussian":
-            self._noise = noise_of_outputs(noise, c)
-            self._scale = float(noise) if isinstance(noise, Real) else 1.0
-            expansion = gaussian(outputs, targets, self._noise)
+            self._noise = OutputNoise.of(noise_variance, c)
+            expansion = gaussian(outputs, targets, self._noise.of_outputs)
         elif noise_variance is not None:
-            raise KernelError(
-                f"noise_variance is of regression: likelihood {self.likelihood!r} has none; leave it out"
-            )
+            raise no_noise(self.likelihood)
         else:
             expansion = (categorical if self.likelihood == "categorical" else bernoulli)(outputs, targets)
         self._expansion: Expansion = expansion
@@ -154,9 +135,7 @@ class LinearizedLaplace:
     @property
     def noise_variance(self) -> float | Tensor | None:
         """σ² of regression, one number or one for each output; None for classes."""
-        if self.likelihood != "gaussian":
-            return None
-        return self._scale if self._noise is None else self._scale * self._noise
+        return self._noise.variance if self.likelihood == "gaussian" else None
 
     @property
     def evidence(self) -> Evidence:
@@ -177,18 +156,13 @@ class LinearizedLaplace:
         """Logarithm of the evidence of the present δ and σ², in nats; of classes by Laplace's approximation."""
         if self.likelihood != "gaussian":
             return self._class_evidence.log_evidence(self.prior_precision)
-        found = self.evidence.log_evidence(self.prior_precision, self._scale)
-        return found if self._noise is None else found + self._unit
+        found = self.evidence.log_evidence(self.prior_precision, self._noise.scale)
+        return found + self._noise.log_density_of_unit(len(self._at.outputs))
 
     @property
     def _class_evidence(self) -> ClassEvidence:
         distance = sum(float(step.square().sum()) for step in self._step.values())
         return ClassEvidence(self._expansion.log_likelihood, self._kappa, distance)
-
-    @property
-    def _unit(self) -> float:
-        """Log density of ỹ for that of ỹ in units of each output's noise."""
-        return 0.0 if self._noise is None else -0.5 * len(self._at.outputs) * float(self._noise.log().sum())
 
     def at(self, prior_precision: float, noise_variance: Noise | None = None) -> "LinearizedLaplace":
         """The same with another δ and σ²; nothing is decomposed again.
@@ -200,29 +174,17 @@ class LinearizedLaplace:
         Raises:
             KernelError: if a number is not positive and finite, or σ² is not what it was but for a factor.
         """
-        scale = self._scale if noise_variance is None else self._scale_of(noise_variance)
-        check_hyperparameters(prior_precision, scale)
+        noise = self._noise if noise_variance is None else self._rescale(noise_variance)
+        check_hyperparameters(prior_precision, noise.scale)
         other = copy.copy(self)
-        other.prior_precision, other._scale = float(prior_precision), scale
+        other.prior_precision, other._noise = float(prior_precision), noise
         other.maximum, other._told = None, False
         return other
 
-    def _scale_of(self, noise_variance: Noise) -> float:
+    def _rescale(self, noise_variance: Noise) -> OutputNoise:
         if self.likelihood != "gaussian":
-            raise KernelError(
-                f"noise_variance is of regression: likelihood {self.likelihood!r} has none; leave it out"
-            )
-        if self._noise is None:
-            check_hyperparameters(1.0, noise_variance)
-            return float(noise_variance)  # type: ignore[arg-type]
-        found = noise_of_outputs(noise_variance, len(self._noise))
-        ratio = self._noise.new_zeros(2) if found is None else found / self._noise
-        if not torch.allclose(ratio, ratio[:1].expand_as(ratio), rtol=1e-12) or found is None:
-            raise KernelError(
-                "noise_variance was given for each output, and only a common factor of it can be changed; make "
-                f"another LinearizedLaplace with {noise_variance!r}"
-            )
-        return float(ratio[0])
+            raise no_noise(self.likelihood)
+        return self._noise.rescale(noise_variance)
 
     def fit_evidence(
         self,
@@ -252,11 +214,11 @@ class LinearizedLaplace:
         if self.likelihood == "gaussian":
             best = self.evidence.maximum(prior_precision, noise_variance, bounds)  # type: ignore[arg-type]
             fitted = self.at(best.prior_precision)
-            fitted._scale = best.noise_variance
+            fitted._noise = replace(self._noise, scale=best.noise_variance)
             fitted.maximum = best
             return fitted
         if noise_variance is not None:
-            self._scale_of(noise_variance)
+            self._rescale(noise_variance)
         if prior_precision is not None:
             fitted = self.at(prior_precision)
             fitted.maximum = PrecisionMaximum(fitted.prior_precision, fitted.log_evidence, False)
@@ -265,14 +227,7 @@ class LinearizedLaplace:
         fitted = self.at(best.prior_precision)
         fitted.maximum = best
         if (slack := fitted._slack()) > SLACK:
-            warnings.warn(
-                f"prior_precision {best.prior_precision:.3g} is not to be trusted: on the way to the mode of the "
-                f"posterior the parameters would move by {slack:.2g} times the effective ones (squared length in "
-                f"the metric of the posterior, limit {SLACK:g}); train with weight decay, as online_laplace does, "
-                "or center the prior on the network's start, prior_mean=",
-                AccuracyWarning,
-                stacklevel=2,
-            )
+            warn_of_slack(best.prior_precision, slack)
         return fitted
 
     def map_step(self) -> dict[str, Tensor]:
@@ -300,7 +255,7 @@ class LinearizedLaplace:
         The root mean square in units of the posterior standard deviation, √(‖R J(θ_MAP − θ)‖² / tr(R Cov f Rᵀ)).
         """
         moved = self._expansion.whiten(self._at.jvp(self.map_step())).square().sum()
-        spread = self._scale * (self._kappa / (self._kappa + self._ridge)).sum()
+        spread = self._noise.scale * (self._kappa / (self._kappa + self._ridge)).sum()
         return float((moved / spread.clamp_min(TINY)).sqrt())
 
     def predict(self, x: Tensor, covariance: bool = False) -> LaplacePrediction:
@@ -361,46 +316,21 @@ class LinearizedLaplace:
             raise KernelError(f"count must be an integer of at least 1, got {count!r}")
         self._tell_distance()
         found = self.predict(x, covariance=True)
-        assert found.covariance is not None
-        mean, joint = found.network_mean, found.covariance.permute(0, 2, 1, 3)
-        root = jittered_root(joint.reshape(mean.numel(), mean.numel()))
-        noise = torch.randn(count, mean.numel(), generator=generator, dtype=mean.dtype).to(mean.device)
-        return mean + (noise @ root.T).view(count, *mean.shape)
+        return found.draw(count, generator)
 
     def _moments(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """f(x; θ) and f(x; θ) + J(x)(θ_MAP − θ), [k, C], and the covariance of f, [k, C, k, C]."""
-        step = self.map_step()
-        if points.requires_grad and torch.is_grad_enabled():
-            outputs, rows = differentiable_jacobian(self._model, points, torch.float64)
-            k, c = outputs.shape
-            moved = rows @ torch.cat([step[name].flatten() for name in step])
-            spread = self._posterior.covariance_of(rows.reshape(k * c, -1), self._ridge)
-        else:
-            recipe = self._at.recipe if points.shape[1:] == self._shape else None
-            at = jacobian(self._model, points, dtype=torch.float64, recipe=recipe)
-            outputs, moved = at.outputs, at.jvp(step)
-            k, c = outputs.shape
-            spread = self._posterior.covariance(at, self._ridge)
-        spread = (spread + spread.T) / (2 * self.prior_precision)
-        # A variance is known up to rounding of k**; where almost nothing is left of it, that may be below 0.
-        spread = spread - torch.diag(spread.diagonal().clamp(max=0))
-        return outputs, outputs + moved, spread.view(k, c, k, c)
+        recipe = self._at.recipe if points.shape[1:] == self._shape else None
+        found = moments(self._model, points, self.map_step(), self._posterior, self._ridge, recipe)
+        return found[0], found[1], found[2] / self.prior_precision
 
     def _tell_distance(self) -> None:
         if self._told:
             return
         self._told = True
         if (far := self.distance_to_mode) > FAR:
-            loss = "squared" if self.likelihood == "gaussian" else "cross_entropy"
-            warnings.warn(
-                f"the network is not at the mode of its posterior with likelihood {self.likelihood!r}: on the "
-                f"training set the most probable outputs are {far:.2g} posterior standard deviations away (root "
-                f"mean square, limit {FAR:g}); train it longer on the loss {loss!r} with weight decay "
-                f"{self._ridge:.3g}, choose prior_precision by fit_evidence(), or use linearized_mean",
-                AccuracyWarning,
-                stacklevel=3,
-            )
+            warn_of_distance(far, self.likelihood, self._ridge)
 
     @property
     def _ridge(self) -> float:
-        return self.prior_precision * self._scale
+        return self.prior_precision * self._noise.scale

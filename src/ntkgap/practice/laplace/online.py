@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from ntkgap.data import Dataset
 from ntkgap.errors import AccuracyWarning, KernelError, StudyError
-from ntkgap.kernels.empirical.selection import select_parameters
+from ntkgap.kernels.empirical.network.selection import select_parameters
 from ntkgap.linalg.evidence import Range
 from ntkgap.linalg.likelihoods import choose_likelihood
 from ntkgap.models import parameter_groups
@@ -17,7 +17,8 @@ from ntkgap.models.calls import output_tensor
 from ntkgap.one_line import one_line
 from ntkgap.practice.checks import check_training
 from ntkgap.practice.laplace.linearized_laplace import LinearizedLaplace
-from ntkgap.practice.laplace.weight_prior import PriorMean, check_hyperparameters, prior_values
+from ntkgap.practice.laplace.noise import check_hyperparameters
+from ntkgap.practice.laplace.weight_prior import PriorMean, prior_values
 from ntkgap.practice.training.curves import TrainingCurve
 from ntkgap.practice.training.losses import Loss, cross_entropy, loss_on, squared_loss, with_columns
 from ntkgap.practice.training.network_modes import Modes

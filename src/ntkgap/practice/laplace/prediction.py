@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Generator, Tensor
 
 from ntkgap.errors import KernelError
-from ntkgap.linalg.class_probabilities import as_two_classes, class_probabilities
+from ntkgap.linalg.class_probabilities import as_two_classes, class_probabilities, jittered_root
 from ntkgap.one_line import one_line
 
 
@@ -53,6 +54,19 @@ class LaplacePrediction:
         if self.noise_variance is None:
             raise KernelError("classes are observed without noise; use probabilities()")
         return (self.variance + self.noise_variance).sqrt()
+
+    def draw(self, count: int, generator: Generator | None = None) -> Tensor:
+        """Draws from N(network_mean, covariance), the points together, [count, k, C].
+
+        Raises:
+            KernelError: if the covariance between points was not asked for.
+        """
+        if self.covariance is None:
+            raise KernelError("draws need the covariance between points; use predict(x, covariance=True)")
+        mean, joint = self.network_mean, self.covariance.permute(0, 2, 1, 3)
+        root = jittered_root(joint.reshape(mean.numel(), mean.numel()))
+        noise = torch.randn(count, mean.numel(), generator=generator, dtype=mean.dtype).to(mean.device)
+        return mean + (noise @ root.T).view(count, *mean.shape)
 
     def probabilities(
         self, method: str = "probit", *, samples: int = 1000, generator: Generator | None = None

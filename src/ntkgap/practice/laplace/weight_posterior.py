@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ntkgap.errors import KernelError
-from ntkgap.kernels import Jacobian
+from ntkgap.kernels import Jacobian, jacobian
+from ntkgap.kernels.empirical.differentiable import differentiable_jacobian
+from ntkgap.kernels.empirical.recipe import Recipe
 from ntkgap.linalg import Evidence, as_matrix
 
 # Rows of the largest matrix that is decomposed: twice as many take minutes and 13 GB.
@@ -153,3 +155,38 @@ def weight_posterior(
     if route == "parameters":
         return ParameterPosterior(at, residual, shapes, root)
     return GramPosterior(at, residual, root)
+
+
+def moments(
+    model: nn.Module,
+    points: Tensor,
+    step: Mapping[str, Tensor],
+    posterior: WeightPosterior,
+    ridge: float,
+    recipe: Recipe | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of the outputs at k points, of a network whose parameters have this posterior.
+
+    Args:
+        model: the network, at θ.
+        points: inputs, [k, ...]; if they require grad, what is returned has a graph to them.
+        step: θ_MAP − θ.
+        posterior: of the parameters.
+        ridge: δσ².
+        recipe: of an earlier Jacobian at such inputs, if there is one.
+
+    Returns:
+        f(x; θ) and f(x; θ) + J(x)(θ_MAP − θ), [k, C], and the covariance of f in units of 1/δ, [k, C, k, C].
+    """
+    if points.requires_grad and torch.is_grad_enabled():
+        outputs, rows = differentiable_jacobian(model, points, torch.float64)
+        moved = rows @ torch.cat([step[name].flatten() for name in step])
+        spread = posterior.covariance_of(rows.flatten(0, 1), ridge)
+    else:
+        at = jacobian(model, points, dtype=torch.float64, recipe=recipe)
+        outputs, moved = at.outputs, at.jvp(step)
+        spread = posterior.covariance(at, ridge)
+    spread = (spread + spread.T) / 2
+    # A variance is known up to rounding of k**; where almost nothing is left of it, that may be below 0.
+    spread = spread - torch.diag(spread.diagonal().clamp(max=0))
+    return outputs, outputs + moved, spread.view(*outputs.shape, *outputs.shape)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.utils import _pytree as tree
 
 from ntkgap.errors import ModelError
-from ntkgap.kernels.empirical.refusals import refuse_coupling_layers
-from ntkgap.kernels.empirical.selection import select_parameters
+from ntkgap.kernels.empirical.network.refusals import refuse_coupling_layers
+from ntkgap.kernels.empirical.network.selection import select_parameters
 from ntkgap.models.calls import call_arguments
 from ntkgap.models.substitution import replicate, unwrapped
 from ntkgap.practice.training.linearized.network_at_start import Evaluation

@@ -55,7 +55,8 @@ class Evaluation:
         leaves, structure = tree.tree_flatten(self.arguments)
         grad = torch.is_grad_enabled()  # torch has faster layers without derivatives
         at = (self.start[0].dtype, self.start[0].device)
-        return structure, grad, at, torch.get_default_dtype(), tuple(_traits(leaf, grad) for leaf in leaves)
+        shape = str(structure)  # older releases of torch cannot hash a TreeSpec
+        return shape, grad, at, torch.get_default_dtype(), tuple(_traits(leaf, grad) for leaf in leaves)
 
 
 def _traits(leaf: Any, grad: bool) -> Hashable:

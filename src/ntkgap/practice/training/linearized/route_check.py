@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as tree
 
 from ntkgap.errors import DataError, ModelError, NtkgapError
-from ntkgap.kernels.empirical.refusals import refuse_reentrant_checkpoint
+from ntkgap.kernels.empirical.network.refusals import refuse_reentrant_checkpoint
 from ntkgap.practice.training.linearized.network_at_start import Evaluation, dot, underneath
 from ntkgap.practice.training.linearized.routes import ROUTES, Adjoint, Route, row_by_row
 
