@@ -3,10 +3,11 @@ PYTHON  ?= python3
 VENV    ?= .venv
 BIN      = $(VENV)/bin
 STAMP    = $(VENV)/.installed
+LOWEST   = .venv-lowest
 PIP      = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint bench pages site dist clean
+.PHONY: help setup run test lowest lint bench pages site dist clean
 
 help:            ## what the targets do
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -25,6 +26,13 @@ run: $(STAMP)    ## measure the promises on embedded data -> runs/quick/report.h
 
 test: $(STAMP)   ## the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+lowest:          ## the core's tests with the lowest versions that pyproject.toml allows
+	@test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
+	@$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt \
+		-e '.[dask]' pytest pytest-timeout pytest-xdist hypothesis psutil
+	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+		tests/linalg tests/theory tests/models tests/kernels tests/practice
 
 lint: $(STAMP)   ## style, types, words, and which package may import which
 	$(BIN)/ruff check .
@@ -50,4 +58,4 @@ dist: $(STAMP)   ## wheel and sdist -> dist, and a look at what is in them
 	$(BIN)/python tests/release.py dist
 
 clean:           ## remove what the targets made
-	rm -rf $(VENV) runs dist docs/_build docs/generated .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(LOWEST) runs dist docs/_build docs/generated .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
