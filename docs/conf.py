@@ -8,7 +8,7 @@ from sphinx.application import Sphinx
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS))
 
-from generate import api, architecture, glossary, links, presets  # noqa: E402
+from generate import api, architecture, formulas, glossary, links, offline, presets  # noqa: E402
 
 import ntkgap  # noqa: E402
 
@@ -19,16 +19,18 @@ extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "sphinx.ext.mathjax",
     "sphinx_copybutton",
 ]
 exclude_patterns = ["_build", "**/page.md.j2", "results/*/*/*.md"]
 html_theme = "furo"
 html_title = f"ntkgap {release}"
-html_static_path: list[str] = []
+html_static_path = ["static"]
+html_css_files = ["formulas.css"]
+html_math_renderer = "mathml"
 
 myst_enable_extensions = ["deflist", "dollarmath"]
 myst_heading_anchors = 4
+myst_update_mathjax = False
 nb_execution_mode = "cache"
 nb_execution_cache_path = str(DOCS / "_build" / "notebooks")
 nb_execution_timeout = 600
@@ -63,7 +65,15 @@ def read_page(app: Sphinx, name: str, source: list[str]) -> None:
         source[0] = links.rewritten(source[0], path.parent, path.parent)
 
 
+def check_pages(app: Sphinx, error: Exception | None) -> None:
+    """A page that needs the network ends the build."""
+    if error is None:
+        offline.check(Path(app.outdir))
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     write_pages()
+    formulas.register(app)
     app.connect("source-read", read_page)
+    app.connect("build-finished", check_pages)

@@ -14,7 +14,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 for folder in (DOCS, DOCS / "learn"):
     sys.path.insert(0, str(folder))
 import pictures  # noqa: E402
-from generate import api, architecture, glossary, links, presets  # noqa: E402
+from generate import api, architecture, glossary, links, offline, presets  # noqa: E402
 
 
 def test_the_reference_has_every_public_name_once():
@@ -99,3 +99,20 @@ def test_every_page_is_in_the_contents():
     pages = [page.relative_to(DOCS) for page in DOCS.rglob("*.md")]
     written = {str(p.with_suffix("")) for p in pages if p.parts[0] not in {"_build", "generated"}} - {"index"}
     assert written <= listed
+
+
+@pytest.mark.parametrize(
+    "loaded",
+    [
+        '<script defer="defer" src="https://cdn.example/mathjax.js"></script>',
+        '<link rel="stylesheet" type="text/css" href="//cdn.example/fonts.css">',
+        "<img alt='a' src='http://pictures.example/badge.svg'>",
+    ],
+)
+def test_a_page_that_needs_the_network_is_found(tmp_path, loaded):
+    link = '<a href="https://example.org/paper">paper</a><script src="_static/copybutton.js"></script>'
+    (tmp_path / "one.html").write_text(link, encoding="utf-8")
+    offline.check(tmp_path)
+    (tmp_path / "two.html").write_text(link + loaded, encoding="utf-8")
+    with pytest.raises(offline.NeedsNetwork, match=r"^1 pages need the network: two\.html loads "):
+        offline.check(tmp_path)
