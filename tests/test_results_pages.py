@@ -25,7 +25,7 @@ LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
 # A number of each page: its quantity, problem and width.
 SHOWN = {
     "optimization": ("c_prime", "MLP (3 hidden layers), MNIST", 2048),
-    "continual": ("gap_initial_long", "rotated MNIST, MLP (1 hidden layer)", 1024),
+    "continual": ("gap_initial_long", "rotated MNIST, MLP (1 hidden layer)", 512),
     "uncertainty": ("ntk_gp_width", "MLP (3 hidden layers), toy", 512),
 }
 

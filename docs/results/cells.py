@@ -14,6 +14,9 @@ from ntkgap.errors import NtkgapError
 from ntkgap.studies.association import Association, Pair, rank_association
 from ntkgap.studies.statistics import Interval, median_confidence, median_interval
 
+# The columns of ``curves.csv`` that say what a curve is of; the others are its places.
+OF_A_CURVE = ("problem", "width", "seed", "variation", "curve")
+
 
 class PageError(NtkgapError):
     """A page that cannot be rendered: its data are missing, or say something else than its text."""
@@ -156,8 +159,11 @@ class Cells:
 
     @cached_property
     def curves(self) -> pd.DataFrame:
-        """The published curves, one row a value."""
-        return pd.read_csv(self.folder / "curves.csv")
+        """The published curves, one row a value; the file has one row a curve and one column a place."""
+        table = (
+            pd.read_csv(self.folder / "curves.csv").melt(list(OF_A_CURVE), var_name="place").dropna(subset="value")
+        )
+        return table.assign(place=table["place"].astype(float))
 
     def local_exponent(self, quantity: str, problem: str, narrow: int, wide: int) -> float:
         """Exponent of the width between the medians at two widths."""

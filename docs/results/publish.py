@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import yaml
 from build import TEMPLATE
+from cells import OF_A_CURVE
 from matplotlib import pyplot as plt
 from small import shrink
 
@@ -44,10 +45,7 @@ CURVES: dict[str, tuple[tuple[str, str], ...]] = {
         *((f"drop_{part}", "stops") for part in ("total", "training", "matched")),
         *((name, "scores_wanted") for name in ("forgetting_at_score", "train_score_at_score", "steps_to_score")),
     ),
-    "uncertainty": tuple(
-        (f"bandit_schedule_{term}", "bandit_diagnosed")
-        for term in ("inflation", "noise", "norm", "confidence", "optimization", "linearization", "gamma")
-    ),
+    "uncertainty": (),
 }
 
 
@@ -86,9 +84,9 @@ def publish_tables(runs: Runs, folder: Path) -> None:
     cells = [cell for found in measured_cells(runs).values() for cell in found]
     rows = [row for cell in cells for row in curve_rows(cell, CURVES[runs.study])]
     if rows:
-        columns = ["problem", "width", "seed", "variation", "curve", "place", "value"]
-        table = pd.DataFrame(rows, columns=columns)
-        table.to_csv(folder / "curves.csv", index=False, float_format=f"%.{DIGITS}g")
+        table = pd.DataFrame(rows, columns=[*OF_A_CURVE, "place", "value"])
+        wide = table.pivot(index=list(OF_A_CURVE), columns="place", values="value").reset_index()
+        wide.to_csv(folder / "curves.csv", index=False, float_format=f"%.{DIGITS}g")
 
 
 def publish_pictures(runs: Runs, folder: Path) -> None:
@@ -117,7 +115,7 @@ def rounded(value: Any) -> Any:
 
 
 def curve_rows(cell: Measured, curves: Sequence[tuple[str, str]]) -> Iterator[tuple[Any, ...]]:
-    """One row a value, of all curves that a cell has."""
+    """What a curve is of, with a place and the value there, of all curves that a cell has."""
     place = (cell.cell["problem"], cell.width, cell.seed, None)
     for name, at in curves:
         if name in cell.curves and at in cell.curves:

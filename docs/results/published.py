@@ -5,8 +5,10 @@ import re
 from pathlib import Path
 
 from cells import Cells, PageError
+from scipy.stats import false_discovery_control
 
 from ntkgap.reporting.records import Point, Range, VerdictRecord, read_verdicts
+from ntkgap.studies.discoveries import RATE
 from ntkgap.studies.statistics import Interval, zero_crossings
 
 
@@ -38,6 +40,12 @@ class Published(Cells):
         point = self._at(self.verdict(claim, problem), width)
         value, low, high = (math.nan if n is None else n for n in (point.value, point.low, point.high))
         return Interval(value, low, high)
+
+    def standing(self) -> int:
+        """How many verdicts still hold or fail after control of false discoveries over all that were asked for."""
+        adjusted = false_discovery_control([1.0 if v.p is None else v.p for v in self.verdicts])
+        pairs = zip(self.verdicts, adjusted, strict=True)
+        return sum(p <= RATE and v.state != "inconclusive" for v, p in pairs)
 
     def holds_from(self, claim: str, problem: str) -> int:
         """The width from which on a claim holds."""

@@ -125,7 +125,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "percent_fixed": _each(_decimals(100), " %"),
     "points": _each(_decimals(100)),
     "whole": lambda value: plain(float(value), 0),
-    "word": lambda value: WORDS[int(value)],
+    "word": lambda value: WORDS[int(value)] if value < len(WORDS) else plain(float(value), 0),
     "short": lambda value: f"{value:g}".replace("-", "−"),
     "power_of_ten": power_of_ten,
     "fraction": fraction,
