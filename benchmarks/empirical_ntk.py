@@ -25,8 +25,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import ntkgap as ng
 from ntkgap.kernels.empirical import JacobianChange, NTKOperator
-from ntkgap.kernels.empirical.evaluation import Evaluation
-from ntkgap.kernels.empirical.point import Point
+from ntkgap.kernels.empirical.jacobian import Evaluation
+from ntkgap.kernels.empirical.network.point import Point
 from ntkgap.kernels.empirical.recipe import find_recipe
 
 CASES: dict[str, Callable[[], tuple[nn.Module, Tensor]]] = {
