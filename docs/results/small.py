@@ -19,7 +19,8 @@ def shrink(path: Path) -> None:
         layers = picture.convert("RGBA")
     flat = Image.new("RGB", layers.size, "white")
     flat.paste(layers, mask=layers.getchannel("A"))
-    flat.quantize(COLORS, dither=Image.Dither.NONE).save(path, optimize=True)
+    # The octree keeps the colors of small marks, of which Pillow's own choice makes one where they are alike.
+    flat.quantize(COLORS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 if __name__ == "__main__":
