@@ -49,6 +49,7 @@ pages: $(STAMP)  ## fill the results pages from their published files
 
 site: $(STAMP)   ## the documentation -> docs/_build/html/index.html
 	@$(PIP) -e '.[docs]'
+	$(BIN)/python -m pytest -n 0 tests/test_formulas.py
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
 dist: $(STAMP)   ## wheel and sdist -> dist, and a look at what is in them

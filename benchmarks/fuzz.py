@@ -14,7 +14,8 @@ from random import Random
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.fuzzing import KINDS, sandbox
+from tests.fuzzing.attempts import sandbox
+from tests.fuzzing.kinds import KINDS
 
 # What asks for more memory than this is refused it, and shows as a traceback.
 MEMORY = 8 * 10**9

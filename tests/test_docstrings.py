@@ -26,16 +26,39 @@ def docstring(name):
     return inspect.getdoc(inspect.unwrap(PUBLIC[name])) or ""
 
 
-@pytest.mark.parametrize("name", sorted(set(PUBLIC) - WITHOUT_EXAMPLE))
-def test_the_example_runs(name, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def with_examples():
+    """Methods of public classes, also of topics, whose docstring has an example."""
+    classes = {name: thing for topic in names.TOPICS for name, thing in vars(getattr(ng, topic)).items()} | PUBLIC
+    methods = {
+        f"{name}.{key}": method
+        for name, thing in classes.items()
+        if inspect.isclass(thing) and thing.__module__.startswith("ntkgap.")
+        for key, method in vars(thing).items()
+        if inspect.isfunction(method)
+    }
+    return {name: method for name, method in methods.items() if ">>>" in (method.__doc__ or "")}
+
+
+def run_example(name, text, **known):
     torch.manual_seed(0)
-    known = {"torch": torch, "nn": nn, "ng": ng, name: PUBLIC[name]}
-    example = doctest.DocTestParser().get_doctest(docstring(name), known, name, None, None)
+    known = {"torch": torch, "nn": nn, "ng": ng, **known}
+    example = doctest.DocTestParser().get_doctest(text, known, name, None, None)
     assert any(not part.options.get(doctest.SKIP) for part in example.examples), f"{name} has no example that runs"
     told = []
     failed, _ = doctest.DocTestRunner(optionflags=OPTIONS, verbose=False).run(example, out=told.append)
     assert not failed, "".join(told)
+
+
+@pytest.mark.parametrize("name", sorted(set(PUBLIC) - WITHOUT_EXAMPLE))
+def test_the_example_runs(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_example(name, docstring(name), **{name: PUBLIC[name]})
+
+
+def test_examples_of_methods_run():
+    assert "LaplacePrediction.draw" in with_examples()
+    for name, method in with_examples().items():
+        run_example(name, inspect.getdoc(method))
 
 
 def test_names_without_an_example_have_none():

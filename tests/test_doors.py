@@ -1,4 +1,4 @@
-"""The command line given what nobody should give it, and the fuzzers of ``fuzzing.py`` for some seconds."""
+"""The command line given what nobody should give it, and the fuzzers of ``fuzzing`` for some seconds."""
 
 import json
 import os
@@ -17,7 +17,9 @@ from ntkgap.errors import NtkgapError, StoreError, StudyError
 from ntkgap.reporting import print_preview, print_scorecard
 from ntkgap.studies import STUDIES, cost
 from ntkgap.sweep.progress import Bar
-from tests import fuzzing
+from tests.fuzzing.attempts import Hung, Refused, attempt, no_longer_than, sandbox
+from tests.fuzzing.data_files import fuzz_data
+from tests.fuzzing.kinds import KINDS
 
 NAME = "[/red] a [link=x] :smile: 50 % $x^{$"
 PRESET = """
@@ -174,7 +176,7 @@ def test_networks_far_beyond_the_machine_are_refused_before_they_are_built():
 
 @pytest.fixture(scope="module")
 def box():
-    with fuzzing.sandbox() as made:
+    with sandbox() as made:
         yield made
 
 
@@ -185,7 +187,7 @@ def test_whatever_is_given_ends_in_success_or_one_line(box, kind, examples):
     @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
     @given(random=st.randoms(use_true_random=False, note_method_calls=False))
     def try_one(random):
-        assert fuzzing.KINDS[kind](random, box) in ("success", "refused")
+        assert KINDS[kind](random, box) in ("success", "refused")
 
     try_one()
 
@@ -194,21 +196,21 @@ def test_the_fuzzers_see_what_goes_wrong(box):
     def touch():
         (box.path / "stray").touch()
 
-    assert fuzzing.attempt(lambda: None, box) == "success"
-    assert fuzzing.attempt(lambda: 1 / 0, box).startswith("traceback: ZeroDivisionError")
-    assert fuzzing.attempt(touch, box).startswith("touched")
-    assert fuzzing.attempt(lambda: ng.load_data("nothing"), box) == "refused"
+    assert attempt(lambda: None, box) == "success"
+    assert attempt(lambda: 1 / 0, box).startswith("traceback: ZeroDivisionError")
+    assert attempt(touch, box).startswith("touched")
+    assert attempt(lambda: ng.load_data("nothing"), box) == "refused"
 
     def spin():
-        with fuzzing.no_longer_than(0.2):
+        with no_longer_than(0.2):
             while True:
                 pass
 
-    with pytest.raises(fuzzing.Hung):
+    with pytest.raises(Hung):
         spin()
 
     def two_lines():
-        raise fuzzing.Refused("a\nc")
+        raise Refused("a\nc")
 
-    assert fuzzing.attempt(two_lines, box).startswith("no clear line")
-    assert {fuzzing.fuzz_data(Random(i), box) for i in range(30)} == {"success", "refused"}
+    assert attempt(two_lines, box).startswith("no clear line")
+    assert {fuzz_data(Random(i), box) for i in range(30)} == {"success", "refused"}

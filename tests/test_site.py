@@ -107,6 +107,9 @@ def test_every_page_is_in_the_contents():
         '<script defer="defer" src="https://cdn.example/mathjax.js"></script>',
         '<link rel="stylesheet" type="text/css" href="//cdn.example/fonts.css">',
         "<img alt='a' src='http://pictures.example/badge.svg'>",
+        '<picture><source srcset="https://pictures.example/wide.webp"></picture>',
+        "<IFRAME title=film SRC=https://films.example/1></IFRAME>",
+        '<object\ntype="image/svg+xml"\ndata="//pictures.example/plan.svg"></object>',
     ],
 )
 def test_a_page_that_needs_the_network_is_found(tmp_path, loaded):
@@ -115,4 +118,34 @@ def test_a_page_that_needs_the_network_is_found(tmp_path, loaded):
     offline.check(tmp_path)
     (tmp_path / "two.html").write_text(link + loaded, encoding="utf-8")
     with pytest.raises(offline.NeedsNetwork, match=r"^1 pages need the network: two\.html loads "):
+        offline.check(tmp_path)
+
+
+def test_what_a_page_does_not_load_is_no_address():
+    page = """
+        <link rel="canonical" href="https://docs.example/index.html"> <a href="https://example.org/a.png">picture</a>
+        <img src="data:image/png;base64,AA=="> <img alt="https://example.org" src="_images/http.png">
+        <script src="_static/copy.js"></script> <script>const home = "https://example.org";</script>
+        <p>Write &lt;img src="https://example.org/a.png"&gt; for a picture.</p>
+    """
+    assert offline.addresses(page) == []
+    loads = '<img src="https://one.example/a.png"><link href="//two.example/b.css">'
+    assert offline.addresses(page + loads) == ["https://one.example/a.png", "//two.example/b.css"]
+
+
+def test_the_first_pages_that_need_the_network_are_named(tmp_path):
+    (tmp_path / "deep").mkdir()
+    for name in ("a", "b", "c", "deep/d"):
+        page = f'<img src="https://{name[-1]}.example/1"><img src="https://{name[-1]}.example/2">'
+        (tmp_path / f"{name}.html").write_text(page, encoding="utf-8")
+    (tmp_path / "a.txt").write_text('<img src="https://example.org">', encoding="utf-8")
+    words = "; ".join(f"{name}.html loads https://{name}.example/1" for name in "abc")
+    with pytest.raises(offline.NeedsNetwork) as caught:
+        offline.check(tmp_path)
+    assert str(caught.value) == f"4 pages need the network: {words}"
+    for name in "abc":
+        (tmp_path / f"{name}.html").unlink()
+    with pytest.raises(
+        offline.NeedsNetwork, match=r"^1 pages need the network: deep.d\.html loads https://d\.example/1"
+    ):
         offline.check(tmp_path)

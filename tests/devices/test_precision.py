@@ -6,7 +6,7 @@ import torch
 import ntkgap as ng
 from ntkgap.errors import KernelError
 from ntkgap.kernels.neutral import neutral
-from tests.devices.cases import grams, inputs, net
+from tests.devices.made import grams, inputs, net
 from tests.sim_device import without_float64
 
 

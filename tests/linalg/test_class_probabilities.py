@@ -1,4 +1,4 @@
-"""Class probabilities under Gaussian outputs, and the expansions of likelihoods."""
+"""Class probabilities under Gaussian outputs: against quadrature, Dirichlet moments and draws."""
 
 import math
 
@@ -8,7 +8,6 @@ from torch.nn import functional as F
 
 from ntkgap.errors import KernelError
 from ntkgap.linalg.class_probabilities import as_two_classes, class_probabilities
-from ntkgap.linalg.likelihoods import bernoulli, categorical, gaussian
 from tests.tolerances import EXACT
 
 SAMPLES = 100_000
@@ -97,29 +96,3 @@ def test_bad_input_is_refused():
     ):
         with pytest.raises(KernelError, match=words):
             call()
-
-
-@pytest.mark.parametrize("kind", ["gaussian", "categorical", "bernoulli"])
-def test_expansions_are_the_derivatives_of_the_log_likelihood(kind):
-    generator = torch.Generator().manual_seed(0)
-    c = 1 if kind == "bernoulli" else 3
-    f = torch.randn(4, c, dtype=torch.float64, generator=generator)
-    y = torch.rand(4, c, dtype=torch.float64, generator=generator)
-    y = y / y.sum(1, keepdim=True) if kind == "categorical" else y
-    noise = torch.tensor([0.3, 1.0, 2.0], dtype=torch.float64)
-    found = {"gaussian": lambda: gaussian(f, y, noise), "categorical": lambda: categorical(f, y)}.get(
-        kind, lambda: bernoulli(f, y)
-    )()
-
-    def log_likelihood(f):
-        if kind == "gaussian":
-            return torch.distributions.Normal(f, noise.sqrt()).log_prob(y).sum()
-        if kind == "categorical":
-            return torch.distributions.Categorical(logits=f).logits.mul(y).sum()
-        return -F.binary_cross_entropy_with_logits(f, y, reduction="sum")
-
-    assert found.log_likelihood == pytest.approx(float(log_likelihood(f)), rel=EXACT)
-    slope = torch.autograd.functional.jacobian(log_likelihood, f)
-    torch.testing.assert_close(torch.einsum("nba,nb->na", found.root, found.slope), slope, rtol=EXACT, atol=EXACT)
-    curvature = -torch.autograd.functional.hessian(log_likelihood, f).diagonal(dim1=0, dim2=2).permute(2, 0, 1)
-    torch.testing.assert_close(found.root.mT @ found.root, curvature, rtol=EXACT, atol=EXACT)

@@ -1,13 +1,16 @@
 """The evidence from Gram matrices against Gaussian densities written out, and its maximum against a fine grid."""
 
+import re
+import warnings
+
 import numpy as np
 import pytest
 import torch
 
-from ntkgap.errors import KernelError
+from ntkgap.errors import AccuracyWarning, KernelError
 from ntkgap.linalg import Evidence
 from tests.reference import linear_gaussian
-from tests.tolerances import EXACT, ITERATED
+from tests.tolerances import EXACT, ITERATED, SINGLE
 
 PAIRS = [(1.0, 1.0), (0.03, 2.0), (50.0, 1e-3)]
 ROUTES = {
@@ -188,11 +191,63 @@ def test_bad_input_is_refused(generator):
         Evidence(gram, torch.ones(3))
     with pytest.raises(KernelError, match="finite"):
         Evidence(gram, torch.tensor([1.0, float("nan"), 0, 0]))
-    with pytest.raises(KernelError, match="features"):
+    with pytest.raises(KernelError, match="features must be finite"):
         Evidence.of_features(torch.full((4, 2), float("inf")), torch.ones(4))
+    with pytest.raises(KernelError, match="features must be finite"):
+        Evidence.of_features(torch.ones(4, 2, dtype=torch.long), torch.ones(4))
+    for shape in [(4,), (4, 0), (4, 2, 1)]:
+        with pytest.raises(KernelError, match=r"features must be a matrix \[r, P\], got shape"):
+            Evidence.of_features(torch.ones(shape), torch.ones(4))
     evidence = Evidence(gram, torch.ones(4))
     for pair in [(0.0, 1.0), (1.0, -1.0), (float("nan"), 1.0), (1.0, float("inf"))]:
         with pytest.raises(KernelError, match="positive and finite"):
             evidence.log_evidence(*pair)
     with pytest.raises(KernelError, match="low < high"):
         evidence.maximum(bounds=((1.0, 1.0), (1.0, 2.0)))
+
+
+def test_rounding_that_decides_the_evidence_is_said(generator):
+    """A kernel of rank 3 in float32: what the residual has beyond it is explained by noise, or by rounding."""
+    features, residual = draw(generator, 20, 3), draw(generator, 20)
+    exact = features @ features.T
+    rounded = exact.float()
+
+    def evidence(gram):
+        return Evidence(gram, residual)
+
+    rough = evidence(rounded)
+    with pytest.warns(AccuracyWarning, match=r"known to within .* in float32.* nats an observation"):
+        decided = rough.log_evidence(1.0, 1e-7)
+    truth = linear_gaussian.log_marginal(features, residual, 1.0, 1e-3)
+    assert abs(decided - evidence(exact).log_evidence(1.0, 1e-7)) > 1
+    with pytest.warns(AccuracyWarning, match="give bounds that keep the noise larger"):
+        rough.maximum(noise_variance=1e-8, bounds=((0.5, 2.0), (1e-9, 1e-7)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert rough.log_evidence(1.0, 1e-3) == pytest.approx(truth, rel=SINGLE)
+        Evidence.of_features(features.float(), residual).log_evidence(1.0, 1e-7)  # has no K that was rounded
+
+
+def test_the_warned_change_bounds_that_of_noise_in_the_kernel(generator):
+    """Of noise with ‖E‖₂ = φ the evidence changes by at most the nats that are said, to first order."""
+    features, residual = draw(generator, 12, 4), 3 * draw(generator, 12)
+    gram, noise = features @ features.T, 1e-6
+    with pytest.warns(AccuracyWarning) as caught:
+        Evidence(gram.float(), residual).log_evidence(1.0, noise)
+    said = float(re.search(r"by (\S+) nats an observation", str(caught[0].message))[1])
+    covariance = gram + noise * torch.eye(12, dtype=torch.float64)
+    duals, inverse = torch.linalg.solve(covariance, residual), torch.linalg.inv(covariance)
+    floor = 12 * torch.finfo(torch.float32).eps * float(torch.linalg.eigvalsh(gram)[-1])
+    fit = max(12.0, float(residual @ duals))
+    bound = 0.5 * floor * float(duals.square().sum() + inverse.trace()) / fit
+    assert said == pytest.approx(bound, rel=0.1)  # two digits are said
+
+
+def test_a_kernel_that_was_cast_gives_itself_away_whatever_decomposed_it():
+    """Its eigenvalues come from one decomposition, the message from another: their last digits differ."""
+    for seed in range(10):
+        generator = torch.Generator().manual_seed(seed)
+        features, error = draw(generator, 20, 6), draw(generator, 20, 20)
+        evidence = Evidence(features @ features.T + 3e-13 * (error + error.T), draw(generator, 20))
+        with pytest.warns(AccuracyWarning, match="if it came from a coarser type, compute the kernel in float64"):
+            evidence.log_evidence(1.0, 1e-13)

@@ -175,3 +175,10 @@ def test_what_is_no_observation_is_refused():
         SequentialPosterior.of_gram(torch.tensor([[1.0, 0.5], [0.1, 1.0]]), 0.1)
     with pytest.raises(KernelError, match="targets have NaN"):
         SequentialPosterior.of_gram(torch.eye(2), 0.1, torch.tensor([1.0, float("nan")]))
+
+
+def test_targets_are_optional_and_then_zero():
+    gram = torch.tensor([[2.0, 0.5], [0.5, 1.0]])
+    without, zeros = (SequentialPosterior.of_gram(gram, 0.1, t) for t in (None, torch.zeros(2)))
+    assert torch.equal(without.mean(gram), torch.zeros(2).double())
+    assert torch.equal(without.variance(gram, gram.diagonal()), zeros.variance(gram, gram.diagonal()))

@@ -135,3 +135,8 @@ def test_effective_rank_of_a_projection_is_its_rank():
 def test_bad_matrices_are_named(matrix, words):
     with pytest.raises(KernelError, match=words):
         ng.spectrum(matrix)
+
+
+def test_it_shows_what_was_decided():
+    shown = repr(ng.spectrum(torch.diag(torch.tensor([4.0, 0.0], dtype=torch.float64))))
+    assert shown == "Spectrum(n=2, lambda_min=0, noise_floor=1.776e-15, positive_definite=None, lambda_max=4)"

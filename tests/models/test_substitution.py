@@ -13,7 +13,7 @@ from ntkgap.errors import ModelError
 from ntkgap.models import substitution
 from ntkgap.models.substitution import call_with, places
 from ntkgap.practice import train, train_ensemble
-from tests.kernels.empirical.cases import Functional, With
+from tests.kernels.empirical.modules import Functional, With
 from tests.tolerances import EXACT, ITERATED
 
 

@@ -235,7 +235,7 @@ def test_a_kernel_that_was_cast_gives_itself_away(below):
     with pytest.raises(KernelError, match="far below what rounding makes of zero"):
         ensemble(below, "cast")
     with pytest.warns(AccuracyWarning, match="if it came from a coarser type, compute the kernel in float64"):
-        prior_ensemble(below, "cast", 6e-5)
+        prior_ensemble(below, "cast", -1.5 * smallest(below.gram[SINGLE]) / below.largest)  # as above
 
 
 def test_the_other_kernel_may_be_the_coarse_one(below):

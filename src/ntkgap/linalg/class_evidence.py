@@ -80,7 +80,7 @@ class ClassEvidence:
 
     def _bracket(self) -> Range:
         """Around the maximum; eight decades either way of 1 where the evidence has none."""
-        largest, total = float(self._kappa.max()), float(self._kappa.sum())
+        largest, total = float(self._kappa.max(initial=0.0)), float(self._kappa.sum())
         if self._distance == 0 or largest == 0:
             return 10.0**-DECADES, 10.0**DECADES
         # Below `low` data decide half a parameter at least and the prior less; above `high` it is the other way.

@@ -178,10 +178,11 @@ def warn_of_rounding(
         AccuracyWarning: always.
     """
     precision = precision or gram.dtype
-    least = float(_extreme_eigenvalues(gram)[0])
+    extreme = _extreme_eigenvalues(gram)
+    least = float(extreme[0])
     found = f" (its smallest eigenvalue is {least:.2g})" if least else ""
     own = remedies(gram, precision, own)
-    if precision == torch.float64 and -least >= floor:
+    if precision == torch.float64 and -least >= noise_floor(extreme, len(gram), precision):
         own = f"if it came from a coarser type, {IN_DOUBLE}; else {own}"
     warnings.warn(
         f"rounding decides this answer: {name} is known to within {floor:.2g} in "

@@ -6,7 +6,7 @@ from torch import nn
 
 import ntkgap as ng
 from ntkgap.errors import KernelError
-from tests.kernels.empirical.cases import With
+from tests.kernels.empirical.modules import With
 from tests.kernels.empirical.tolerances import EXACT_F64
 
 NET = nn.Sequential(nn.Linear(3, 6), nn.Tanh(), nn.Linear(6, 2)).double()

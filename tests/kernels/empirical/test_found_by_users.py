@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import ntkgap as ng
 from ntkgap.errors import KernelError, ModelError, NtkgapError
-from tests.kernels.empirical.cases import With
+from tests.kernels.empirical.modules import With
 from tests.kernels.empirical.tolerances import EXACT_F64
 from tests.reference.empirical import kernel, row_jacobian
 

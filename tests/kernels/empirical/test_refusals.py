@@ -8,7 +8,7 @@ from torch import nn
 
 import ntkgap as ng
 from ntkgap.errors import DataError, KernelError, ModelError
-from tests.kernels.empirical.cases import Functional, With
+from tests.kernels.empirical.modules import Functional, With
 
 
 def net(*layers):

@@ -45,6 +45,15 @@ def test_the_same_as_empirical_ntk(budget):
     assert torch.allclose(kernel(model, X)[""], sum(expected.values()), rtol=EXACT, atol=EXACT)
 
 
+def test_the_old_name_goes_on_working_and_warns():
+    torch.manual_seed(0)
+    model, kernel = nn.Linear(4, 2).double(), RepeatedKernel()
+    with pytest.warns(DeprecationWarning, match="checked of a RepeatedKernel is now compute_checked") as caught:
+        found = kernel.checked(model, X)
+    assert caught[0].filename == __file__
+    assert torch.allclose(found[""], ng.empirical_ntk(model, X), rtol=EXACT, atol=EXACT)
+
+
 def test_what_takes_another_way_is_checked_anew():
     torch.manual_seed(0)
     model = Turning().double()

@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import ntkgap as ng
-from tests.kernels.empirical.cases import With
+from tests.kernels.empirical.modules import With
 
 THREADS = 8
 ROUNDS = 3  # of all quantities, for each thread

@@ -1,35 +1,15 @@
-"""Training as people do it: any optimizer, loss, schedule; against loops written by hand, and what is refused."""
+"""Training as people do it: any optimizer, loss, schedule; against loops written by hand."""
 
 import copy
-import random
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import ntkgap as ng
-from ntkgap.errors import ModelError, StudyError
+from ntkgap.errors import StudyError
+from tests.practice.training.own import CLASSES, FEATURES, N, data, mlp, practical, same
 from tests.tolerances import EXACT, ITERATED
-
-N, FEATURES, CLASSES = 22, 5, 3
-
-
-def data(seed=0, n=N):
-    g = torch.Generator().manual_seed(seed)
-    x = torch.randn(n, FEATURES, generator=g, dtype=torch.float64)
-    return ng.Dataset(x, torch.eye(CLASSES, dtype=torch.float64)[torch.arange(n) % CLASSES], CLASSES)
-
-
-def mlp(seed=0):
-    torch.manual_seed(seed)
-    return nn.Sequential(nn.Linear(FEATURES, 7), nn.Tanh(), nn.Linear(7, CLASSES)).double()
-
-
-def practical(seed=0):
-    torch.manual_seed(seed)
-    layers = nn.Linear(FEATURES, 7), nn.BatchNorm1d(7), nn.ReLU(), nn.Linear(7, CLASSES)
-    return nn.Sequential(*layers).double()
 
 
 def order(batch_size, seed=0):
@@ -37,11 +17,6 @@ def order(batch_size, seed=0):
     generator = torch.Generator().manual_seed(seed)
     while True:
         yield from torch.randperm(N, generator=generator).split(batch_size)
-
-
-def same(one, two, tolerance=EXACT):
-    for (name, a), (_, b) in zip(one.state_dict().items(), two.state_dict().items(), strict=True):
-        torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance, msg=name)
 
 
 def by_hand(model, examples, make, steps, *, batch_size=N, loss=None, factor=None, clip=None, scheduler=None):
@@ -287,217 +262,3 @@ def test_one_output_without_an_axis_is_not_broadcast_by_a_loss_of_ones_own():
     flat = nn.Sequential(copy.deepcopy(column), nn.Flatten(0))
     settings = {"learning_rate": 0.1, "steps": 3, "loss": nn.MSELoss()}
     assert ng.train(flat, examples, **settings) == ng.train(column, examples, **settings)
-
-
-def test_a_training_function_of_ones_own():
-    seen = []
-
-    def fit(model, examples, seed):
-        seen.append((seed, model.training, random.random(), np.random.rand(), float(torch.rand(()))))  # noqa: NPY002
-        ng.train(model, examples, learning_rate=0.05, steps=30)
-        model.eval()
-
-    network, examples = mlp(), data()
-    network[0].train()
-    before = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
-    observed = []
-    curve = ng.train(
-        network, examples, fit=fit, generator=torch.Generator().manual_seed(7), observe=observed.append
-    )
-    assert random.getstate() == before[0]
-    assert (np.random.get_state()[1] == before[1]).all()  # noqa: NPY002
-    assert torch.equal(torch.get_rng_state(), before[2])
-    assert all(module.training for module in network.modules())
-    assert all(p.grad is None for p in network.parameters())
-    other = mlp()
-    expected = ng.train(other, examples, learning_rate=0.05, steps=30).losses
-    assert curve.losses == pytest.approx([expected[0], expected[-1]], rel=EXACT)
-    assert observed == [0, 1]
-    assert len(curve.seconds) == 2
-    ng.train(mlp(), examples, fit=fit, generator=torch.Generator().manual_seed(7))
-    assert seen[0] == seen[1]
-    assert seen[0][0] == 7
-
-
-def test_a_training_function_that_fails_is_named():
-    def raises(model, examples, seed):
-        torch.manual_seed(99)
-        raise KeyError("no such column")
-
-    def spoils(model, examples, seed):
-        with torch.no_grad():
-            model[0].weight[0, 0] = torch.nan
-
-    before = torch.get_rng_state()
-    with pytest.raises(StudyError, match=r"fit=raises raised KeyError: 'no such column'"):
-        ng.train(mlp(), data(), fit=raises)
-    assert torch.equal(torch.get_rng_state(), before)
-    assert ng.train(mlp(), data(), fit=spoils).stopped == "diverged at step 1"
-    with pytest.raises(StudyError, match="returned another network"):
-        ng.train(mlp(), data(), fit=lambda model, *_: copy.deepcopy(model))
-    with pytest.raises(StudyError, match="would not see steps, learning_rate"):
-        ng.train(mlp(), data(), fit=spoils, steps=3, learning_rate=0.1)
-    with pytest.raises(StudyError, match="fit must be a function"):
-        ng.train(mlp(), data(), fit="fit")
-
-
-class Broken(torch.optim.SGD):
-    def step(self):
-        raise RuntimeError("no kernel for this")
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"optimizer": lambda ps: torch.optim.SGD(list(ps)[:1], lr=0.1)}, r"ignores parameters .*: 0\.bias, 2\.w"),
-        ({"optimizer": lambda ps: torch.optim.SGD([*ps, nn.Parameter(torch.ones(1))], lr=0.1)}, "moves 1 tensors"),
-        ({"optimizer": lambda ps: None}, r"returned NoneType, no torch\.optim\.Optimizer"),
-        ({"optimizer": lambda ps: 1 / 0}, "failed on a list of parameters: division by zero"),
-        (
-            {"optimizer": lambda ps: torch.optim.SGD([p for p in ps if p.ndim > 1]), "learning_rate": 0.1},
-            "without learning_rate= it is given the bare parameters",
-        ),
-        ({"optimizer": torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.1)}, "is made already"),
-        ({"optimizer": 3}, "must be a name, a class or a function"),
-        ({"optimizer": "lbfgs"}, "unknown optimizer 'lbfgs'"),
-        ({"optimizer": torch.optim.Adam}, "got None, but optimizer=Adam needs it"),
-        ({"optimizer": "gd"}, "got None, but optimizer='gd' needs it"),
-        ({"optimizer": torch.optim.LBFGS, "learning_rate": 0.1, "weight_decay": 0.1}, "optimizer=LBFGS failed"),
-        (
-            {"optimizer": torch.optim.SGD, "weight_decay": -1.0, "learning_rate": 0.1},
-            "weight_decay must be finite",
-        ),
-        ({"optimizer": lambda ps: torch.optim.SGD(ps), "weight_decay": 0.1}, "would not reach"),
-        ({"optimizer": Broken, "learning_rate": 0.1}, "optimizer=Broken failed at step 0: no kernel"),
-        ({"learning_rate": 0.1, "clip": 0.0}, "clip must be positive"),
-        ({"learning_rate": 0.1, "clip": float("nan")}, "clip must be positive"),
-        (
-            {"learning_rate": 0.1, "loss": lambda f, y: (f - y).square()},
-            "tensor of shape .22, 3., but a loss is one",
-        ),
-        ({"learning_rate": 0.1, "loss": lambda f, y: 1.0}, r"returned 1\.0, but"),
-        ({"learning_rate": 0.1, "loss": lambda f, y: (f - y).detach().sum()}, "has no gradient"),
-        ({"learning_rate": 0.1, "loss": nn.NLLLoss()}, r"NLLLoss failed on outputs .*targets\.argmax"),
-        ({"learning_rate": 0.1, "loss": nn.Linear(3, 3)}, "has parameters of its own"),
-        ({"learning_rate": 0.1, "loss": nn.MSELoss}, "unknown loss"),
-        ({"learning_rate": 0.1, "schedule": lambda step: -1.0}, "gives -1.0 at step 0"),
-        ({"learning_rate": 0.1, "schedule": lambda step: float("nan")}, "gives nan at step 0"),
-        ({"learning_rate": 0.1, "schedule": lambda step: 1.0 - step}, "gives -1.0 at step 2"),
-        ({"learning_rate": 0.1, "schedule": lambda step: "slow"}, "returned 'slow'"),
-        ({"learning_rate": 0.1, "schedule": lambda step: step.no_such}, "took neither a step"),
-        ({"learning_rate": 0.1, "schedule": 0.5}, "schedule must be a function"),
-        ({"learning_rate": 0.1, "state": {"optimizer": {}}}, "state does not go with"),
-        ({"learning_rate": 0.1, "steps": None}, "steps must be an integer of at least 0, got None"),
-        ({"learning_rate": 0.1, "batch_size": 2.5, "optimizer": "sgd"}, "batch_size must be between"),
-    ],
-)
-def test_what_cannot_be_trained_by_is_refused(settings, words):
-    network = mlp()
-    with pytest.raises(StudyError, match=words):
-        ng.train(network, data(), **{"steps": 4, **settings})
-
-
-def test_what_is_refused_before_the_first_step_leaves_the_network_alone():
-    network, before = mlp(), mlp()
-    with pytest.raises(StudyError):
-        ng.train(network, data(), steps=4, optimizer=lambda ps: torch.optim.SGD(list(ps)[:2], lr=0.1))
-    with pytest.raises(StudyError):
-        ng.train(network, data(), steps=4, learning_rate=0.1, loss=lambda f, y: f.detach().sum())
-    same(network, before, 0.0)
-
-
-def test_a_frozen_network_has_nothing_to_train():
-    with pytest.raises(ModelError, match="no parameters that require grad"):
-        ng.train(mlp().requires_grad_(False), data(), learning_rate=0.1, steps=2)
-    backbone = mlp()
-    backbone[0].requires_grad_(False)
-    start = backbone[0].weight.clone()
-    ng.train(backbone, data(), learning_rate=0.1, steps=2, optimizer=torch.optim.AdamW, weight_decay=0.5)
-    assert torch.equal(backbone[0].weight, start)
-
-
-def test_losses_that_become_nan_end_the_training():
-    curve = ng.train(mlp(), data(), learning_rate=0.1, steps=9, loss=lambda f, y: (f - y).mean() * torch.nan)
-    assert curve.stopped == "diverged at step 0"
-
-
-def test_an_ensemble_trains_as_its_members_alone():
-    examples, inputs = data(), data(1, 4).x
-    settings = {
-        "learning_rate": 0.05,
-        "steps": 9,
-        "optimizer": torch.optim.AdamW,
-        "batch_size": 5,
-        "loss": nn.CrossEntropyLoss(),
-        "schedule": lambda o: torch.optim.lr_scheduler.StepLR(o, 3, 0.5),
-        "weight_decay": 0.1,
-        "clip": 0.5,
-    }
-    for build in (mlp, practical):
-        found = ng.train_ensemble(
-            build, examples, 3, inputs=inputs, seeds=[5, 6, 7], observe_at=[0, 9], **settings
-        )
-        for i in range(3):
-            alone = build(i)
-            curve = ng.train(alone, examples, generator=torch.Generator().manual_seed(5 + i), **settings)
-            alone.eval()
-            torch.testing.assert_close(found.outputs[i, -1], alone(inputs).detach(), rtol=ITERATED, atol=ITERATED)
-            assert found.losses[i].tolist() == pytest.approx([curve.losses[0], curve.losses[-1]], rel=ITERATED)
-    with pytest.raises(StudyError, match="LBFGS evaluates the loss several times a step"):
-        ng.train_ensemble(mlp, examples, 2, inputs=inputs, learning_rate=0.1, steps=1, optimizer=torch.optim.LBFGS)
-
-
-def test_an_ensemble_by_a_training_function():
-    examples, inputs = data(), data(1, 4).x
-
-    def fit(model, given, seed):
-        ng.train(model, given, learning_rate=0.05, steps=seed)
-
-    found = ng.train_ensemble(practical, examples, 2, inputs=inputs, fit=fit, seeds=[3, 8], observe_at=[0, 1])
-    for i, steps in enumerate((3, 8)):
-        alone = practical(i)
-        ng.train(alone, examples, learning_rate=0.05, steps=steps)
-        torch.testing.assert_close(found.outputs[i, 1], alone.eval()(inputs).detach(), rtol=EXACT, atol=EXACT)
-    with pytest.raises(StudyError, match="would not see steps"):
-        ng.train_ensemble(mlp, examples, 2, inputs=inputs, fit=fit, steps=3)
-
-
-def test_coordinates_are_checked_under_any_training():
-    def build(width):
-        return nn.Sequential(
-            nn.Linear(FEATURES, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, CLASSES)
-        )
-
-    examples = data().to(torch.float32)
-    state = torch.get_rng_state()
-    found = ng.practice.coordinate_check(
-        build,
-        examples,
-        [8, 32],
-        steps=2,
-        learning_rate=0.01,
-        seeds=(0, 1),
-        optimizer=torch.optim.AdamW,
-        batch_size=5,
-        loss=nn.CrossEntropyLoss(),
-        weight_decay=0.1,
-    )
-    assert torch.equal(torch.get_rng_state(), state)
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        network = build(32)
-    before = network.eval()(examples.x).detach()
-    network.train()
-    ng.train(
-        network,
-        examples,
-        steps=2,
-        learning_rate=0.01,
-        optimizer=torch.optim.AdamW,
-        batch_size=5,
-        loss=nn.CrossEntropyLoss(),
-        weight_decay=0.1,
-        generator=torch.Generator().manual_seed(1),
-    )
-    moved = (network.eval()(examples.x).detach() - before).double().square().mean().sqrt()
-    assert found.change["output"][1, 1] == pytest.approx(float(moved), rel=1e-6)

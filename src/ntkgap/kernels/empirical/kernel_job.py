@@ -1,6 +1,7 @@
 """The loop that fills a kernel, block by block in the memory there is; once, or again and again."""
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -269,6 +270,13 @@ class RepeatedKernel:
             ModelError, DataError, KernelError: as ``empirical_ntk``.
         """
         return self._run(model, x, layerwise, checked=False)
+
+    @property
+    def checked(self) -> Callable[..., dict[str, Tensor]]:
+        """The old name of ``compute_checked``."""
+        text = "checked of a RepeatedKernel is now compute_checked; the old name will go"
+        warnings.warn(text, DeprecationWarning, stacklevel=2)
+        return self.compute_checked
 
     def __call__(self, model: nn.Module, x: Any, layerwise: bool = False) -> dict[str, Tensor]:
         """The full kernel, [n, n, C, C], by the name of the layer, "" for all where they are not kept apart."""

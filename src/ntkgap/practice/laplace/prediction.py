@@ -58,8 +58,25 @@ class LaplacePrediction:
     def draw(self, count: int, generator: Generator | None = None) -> Tensor:
         """Draws from N(network_mean, covariance), the points together, [count, k, C].
 
+        Args:
+            count: how many.
+            generator: source of randomness; torch's global one if not given.
+
         Raises:
             KernelError: if the covariance between points was not asked for.
+
+        Example:
+            >>> x = torch.linspace(-2, 2, 20)[:, None]
+            >>> data = ng.Dataset(x, torch.sin(2 * x))
+            >>> net = ng.MLP(1, 1, 32, 1, bias_std=0.5, generator=torch.Generator().manual_seed(0))
+            >>> _ = ng.train(net, data, learning_rate=0.01, steps=300, weight_decay=0.1)
+            >>> laplace = ng.LinearizedLaplace(net, data, prior_precision=1.0, noise_variance=0.1)
+            >>> near = torch.tensor([[6.0], [6.1]])
+            >>> draws = laplace.predict(near, covariance=True).draw(200, torch.Generator().manual_seed(0))
+            >>> draws.shape
+            torch.Size([200, 2, 1])
+            >>> bool(torch.corrcoef(draws[:, :, 0].T)[0, 1] > 0.9)  # neighbors rise and fall together
+            True
         """
         if self.covariance is None:
             raise KernelError("draws need the covariance between points; use predict(x, covariance=True)")

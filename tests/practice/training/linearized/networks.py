@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torch.nn.utils import prune
 from torch.utils.checkpoint import checkpoint
 
-from tests.kernels.empirical.cases import Functional, With
+from tests.kernels.empirical.modules import Functional, With
 
 FORWARD = "forward mode"
 WRITTEN_OUT = "forward mode, fused functions written out"

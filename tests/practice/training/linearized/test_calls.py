@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 import ntkgap as ng
 from ntkgap.errors import DataError, ModelError
-from tests.kernels.empirical.cases import With
+from tests.kernels.empirical.modules import With
 from tests.practice.training.linearized.networks import HARD
 from tests.practice.training.linearized.test_routes import assert_near, perturbed
 from tests.reference.empirical import row_jacobian

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 import ntkgap as ng
 from ntkgap.errors import DataError, ModelError
-from tests.kernels.empirical.cases import With
+from tests.kernels.empirical.modules import With
 
 
 def around(layer):

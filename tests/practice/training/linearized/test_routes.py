@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 import ntkgap as ng
-from tests.kernels.empirical.cases import CASES, With
+from tests.kernels.empirical.cases import CASES
+from tests.kernels.empirical.modules import With
 from tests.practice.training.linearized.networks import HARD
 from tests.reference.empirical import row_jacobian
 from tests.tolerances import EXACT, ITERATED, SINGLE
