@@ -36,8 +36,9 @@ def test_what_is_written_is_what_is_asked_for(finished):
     files = sorted((finished / "workspace").glob("*/*.json"))
     assert len(files) == 4
     for file in files:
+        value = read_json(file)
         is_result = file.name == "result.json"
-        assert (fault_of_result(read_json(file)) if is_result else fault_of_cell(read_json(file), ["width"])) == ""
+        assert (fault_of_result(value) if is_result else fault_of_cell(value, ["width"], file.read_bytes())) == ""
     assert fault_of_failure({"message": "", "traceback": ""}) == ""
 
 
@@ -141,6 +142,22 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=8,
 )
+
+
+TRICKY = st.recursive(
+    st.integers() | (part := st.sampled_from(["\ud800", "ü", "\\", "{"])),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(part, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(TRICKY, st.integers(0, 40), st.booleans(), st.sampled_from(["utf-8", "utf-16", "utf-32-be"]))
+def test_what_a_text_shows_without_a_walk_is_what_the_walk_finds(value, depth, ensure_ascii, encoding):
+    for _ in range(depth):
+        value = [value]
+    text = json.dumps({"a": value}, ensure_ascii=ensure_ascii).encode(encoding, "surrogatepass")
+    walked = fault_of_cell(json.loads(text), [], b"\\")  # of this text nothing is known
+    assert fault_of_cell(json.loads(text), [], text) == walked
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -2,8 +2,11 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from ntkgap import sweep
 from ntkgap.cli import app
+from ntkgap.errors import StoreError
 from ntkgap.sweep import Store
 from ntkgap.sweep.status import Status
 from tests.here import Here
@@ -70,3 +73,23 @@ def test_a_snapshot_reads_each_result_once(tmp_path, monkeypatch):
     for _ in range(3):
         once.to_pandas(), once.curves("line"), once.snapshot().counts()
     assert len(read) == 2
+
+
+def test_threads_find_what_a_loop_finds(tmp_path, monkeypatch):
+    """Of files that have to be waited for."""
+    monkeypatch.setattr(sweep.files, "TOGETHER", 2)
+    monkeypatch.setattr(sweep.files, "WAITING", -1.0)
+    study = ToyStudy(widths=(1, 2, 4, 8), seeds=(0, 1, 2), fails_at=4)
+    runs = sweep.run(study, tmp_path, engine=Here(), progress=False)
+    assert [(c.cell["width"], c.cell["seed"]) for c in runs.cells] == [
+        (w, s) for w in (1, 2, 4, 8) for s in range(3)
+    ]
+    assert sweep.preview(study, tmp_path) == (12, [])
+    status = Status(tmp_path)
+    status.refresh()
+    assert status.rows["toy"].counts == {"done": 9, "failed": 3, "pending": 0}
+    (directory := runs.cells[7].directory).joinpath("signac_statepoint.json").write_text("{}")
+    status = Status(tmp_path)
+    with pytest.raises(StoreError, match=directory.name):
+        status.refresh()
+    assert sweep.run(study, tmp_path, engine=Here(), progress=False).counts() == {"done": 9, "failed": 3}

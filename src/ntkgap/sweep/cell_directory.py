@@ -15,6 +15,7 @@ from ntkgap.sweep.files import read_bytes, write_bytes_atomically
 
 CONFIGURATION = "signac_statepoint.json"
 NAME = re.compile("[0-9a-f]{32}")
+_encoded = json.JSONEncoder(sort_keys=True).encode
 
 
 class Damaged(Exception):
@@ -23,7 +24,7 @@ class Damaged(Exception):
 
 def name_and_text(configuration: Mapping[str, Any]) -> tuple[str, bytes]:
     """What the directory of a cell is called, and what its file holds."""
-    text = json.dumps(configuration, sort_keys=True).encode()
+    text = _encoded(configuration).encode()
     return hashlib.md5(text, usedforsecurity=False).hexdigest(), text
 
 
@@ -39,15 +40,14 @@ def names_in(workspace: Path) -> list[str]:
         return []
 
 
-def read_configuration(directory: Path) -> Any:
-    """What the file in a directory holds; None where a killed process has left a directory without it.
+def read_configuration(directory: Path) -> bytes | None:
+    """The text of the file in a directory; None where a killed process has left a directory without it.
 
     Raises:
-        Damaged: if it is not what the directory's name says.
         OSError: if it cannot be read.
     """
     try:
-        text = read_bytes(os.path.join(directory, CONFIGURATION))
+        text = read_bytes(f"{directory}{os.sep}{CONFIGURATION}")
     except (FileNotFoundError, NotADirectoryError):
         text = b""
     if (
@@ -56,9 +56,18 @@ def read_configuration(directory: Path) -> Any:
         and all(n.startswith(".") or n == CONFIGURATION for n in os.listdir(directory))
     ):
         return None
+    return text
+
+
+def parse_configuration(text: bytes, name: str) -> Any:
+    """What a text in the directory of a name says.
+
+    Raises:
+        Damaged: if it is not what the name says.
+    """
     try:
         configuration = json.loads(text)
-        right = _named(text, directory.name) or name_and_text(configuration)[0] == directory.name
+        right = _named(text, name) or name_and_text(configuration)[0] == name
     except (ValueError, TypeError, RecursionError) as error:
         raise Damaged(str(error)) from error
     if not right:
@@ -72,7 +81,7 @@ def write_configuration(directory: Path, text: bytes) -> None:
     Raises:
         OSError: if it cannot be made, or is a link: what is written there would land elsewhere.
     """
-    path = os.path.join(directory, CONFIGURATION)
+    path = f"{directory}{os.sep}{CONFIGURATION}"
     try:
         found = read_bytes(path)
     except (FileNotFoundError, NotADirectoryError):

@@ -49,9 +49,9 @@ def outcome(directory: Path) -> str | None:
     Raises:
         OSError: if one may not look.
     """
-    if is_there(os.path.join(directory, RESULT)):
+    if is_there(f"{directory}{os.sep}{RESULT}"):
         return "done"
-    return "failed" if is_there(os.path.join(directory, FAILURE)) else None
+    return "failed" if is_there(f"{directory}{os.sep}{FAILURE}") else None
 
 
 def resolve(name: str) -> Any:

@@ -48,9 +48,9 @@ def fault_of_failure(value: Any) -> str:
     return _fault(value, {"message": ("a text", _is_text), "traceback": ("a text", _is_text)})
 
 
-def fault_of_cell(value: Any, axes: Sequence[str]) -> str:
-    """What is wrong with a cell's configuration; empty if nothing is."""
-    if not isinstance(value, dict) or not _is_flat(value):
+def fault_of_cell(value: Any, axes: Sequence[str], text: bytes) -> str:
+    """What is wrong with a cell's configuration, which was read from a text; empty if nothing is."""
+    if not isinstance(value, dict) or not (_reads_flat(text) or _is_flat(value)):
         return "it must hold a mapping, not too deep"
     for axis in axes:
         if axis not in value:
@@ -88,6 +88,11 @@ def _is_flat(value: Any) -> bool:
             return True
         level = deeper
     return False
+
+
+def _reads_flat(text: bytes) -> bool:
+    """Whether a JSON text shows without a walk that what it holds is flat, as nearly all do."""
+    return text.isascii() and b"\\" not in text and text.count(b"{") + text.count(b"[") <= DEEPEST
 
 
 def _is_text(value: Any) -> bool:

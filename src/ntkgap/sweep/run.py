@@ -12,6 +12,7 @@ from ntkgap.errors import StudyError, StudyWarning, callers_level
 from ntkgap.sweep.compute_cell import Task, outcome
 from ntkgap.sweep.engines import Engine, LocalEngine
 from ntkgap.sweep.engines.dask import DaskEngine
+from ntkgap.sweep.files import in_threads
 from ntkgap.sweep.log import Log
 from ntkgap.sweep.progress import Reporter, make_reporter
 from ntkgap.sweep.reservations import Reservations, describe_run
@@ -40,7 +41,9 @@ def shared_workers(workers: int | None = None) -> LocalEngine:
 def pending(study: Study, planned: list[StoredCell], retry_failed: bool) -> list[StoredCell]:
     """Cells that have to be computed, the most expensive first."""
     wanted = {"pending", "failed"} if retry_failed else {"pending"}
-    return sorted((c for c in planned if c.state in wanted), key=lambda c: -study.cost(c.cell))
+    states = in_threads(lambda cell: cell.state, planned)
+    found = [cell for cell, state in zip(planned, states, strict=True) if state in wanted]
+    return sorted(found, key=lambda cell: -study.cost(cell.cell))
 
 
 def planned_cells(study: Study, path: str | Path, shard: Shard | None = None) -> list[StoredCell]:
@@ -61,12 +64,9 @@ def _say_what_differs(study: Study, opened: Store, planned: list[StoredCell]) ->
     def place(cell: Cell) -> tuple[Any, ...]:
         return tuple(cell.get(axis) for axis in study.axes)
 
-    ours = {place(c.cell): c.cell for c in planned}
-    others = [
-        c
-        for c in opened.beside({c.directory.name for c in planned})
-        if place(c.cell) in ours and c.state == "done"
-    ]
+    beside = opened.beside({c.directory.name for c in planned})
+    ours = {place(c.cell): c.cell for c in planned} if beside else {}
+    others = [c for c in beside if place(c.cell) in ours and c.state == "done"]
     if not others:
         return
     differing: dict[str, None] = {}

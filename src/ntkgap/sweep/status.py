@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ntkgap.axis_names import row_name
+from ntkgap.sweep.files import collector_paused, in_threads
 from ntkgap.sweep.reservations import runs_at_work
 from ntkgap.sweep.store import Store
 from ntkgap.sweep.stored import StoredCell, check_place
@@ -40,33 +41,37 @@ class Status:
     def __init__(self, path: str | Path) -> None:
         self.store = Store(path)
         self.path = self.store.path
-        self._cells: dict[Path, StoredCell] = {}
-        self._done: dict[Path, float] = {}
+        self._cells: dict[str, StoredCell] = {}
+        self._done: dict[str, float] = {}
         self.rows: dict[str, Row] = {}
         self.failed: list[StoredCell] = []
 
+    @collector_paused()
     def refresh(self) -> None:
         """Look again.
 
         Raises:
             StoreError: if a file is damaged, or cannot be read.
         """
-        self._cells = {cell.directory: cell for cell in Store(self.path).cells(self._cells)}
+        self._cells = {cell.directory.name: cell for cell in Store(self.path).cells(self._cells)}
+        unfinished = [name for name in self._cells if name not in self._done]
+        states = dict(
+            zip(unfinished, in_threads(lambda name: _outcome(self._cells[name]), unfinished), strict=True)
+        )
         rows: dict[str, Row] = defaultdict(Row)
         self.failed = []
-        for directory, cell in self._cells.items():
+        for name, cell in self._cells.items():
             check_place(cell)
             row = rows[row_name(cell.cell)]
             row.widths.add(cell.cell["width"])
             row.seeds.add(cell.cell["seed"])
-            state = "done" if directory in self._done else cell.state
+            state, seconds = states.get(name, ("done", self._done.get(name, 0.0)))
             row.counts[state] += 1
+            row.seconds += seconds
             if state == "failed":
                 self.failed.append(cell)
             elif state == "done":
-                if directory not in self._done:
-                    self._done[directory] = cell.seconds()
-                row.seconds += self._done[directory]
+                self._done[name] = seconds
         self.rows = dict(rows)
 
     @property
@@ -82,3 +87,9 @@ class Status:
     def is_over(self) -> bool:
         """Whether nothing is left to be computed."""
         return not any(row.counts["pending"] for row in self.rows.values())
+
+
+def _outcome(cell: StoredCell) -> tuple[str, float]:
+    """What came of a cell, and how long it took if it is done."""
+    state = cell.state
+    return state, cell.seconds() if state == "done" else 0.0

@@ -24,11 +24,12 @@ from ntkgap.sweep.cell_directory import (
     Damaged,
     name_and_text,
     names_in,
+    parse_configuration,
     read_configuration,
     write_configuration,
 )
 from ntkgap.sweep.file_contents import fault_of_cell, fault_of_meta
-from ntkgap.sweep.files import write_json
+from ntkgap.sweep.files import collector_paused, in_threads, write_json
 from ntkgap.sweep.stored import REMEDY, StoredCell, read_checked, unreadable, writing_to
 from ntkgap.sweep.study import Cell, Study, identity
 
@@ -175,15 +176,19 @@ class Store:
         finally:
             lock.release()
 
+    @collector_paused()
     def look_up(self, cells: Iterable[Cell]) -> list[StoredCell]:
         """Cells as the store has them, without writing anything."""
         return [self.find(cell) for cell in cells]
 
+    @collector_paused()
     def plan(self, study: Study, cells: Iterable[Cell]) -> list[StoredCell]:
         """Note cells of a study in the store, so that they show as pending until they are computed."""
         self.note(study)
+        planned = [self._named(cell) for cell in cells]
         with self.writing():
-            return [self._add(cell) for cell in cells]
+            list(in_threads(lambda one: write_configuration(one[0].directory, one[1]), planned))
+        return [stored for stored, _ in planned]
 
     def note(self, study: Study, **more: Any) -> None:
         """Write down what the study was asked to do, and more that readers of the store must know."""
@@ -198,49 +203,52 @@ class Store:
 
     def add(self, cell: Cell) -> StoredCell:
         """Note a single cell, so that it shows as pending until it is computed."""
+        stored, text = self._named(cell)
         with self.writing():
-            return self._add(cell)
+            write_configuration(stored.directory, text)
+        return stored
 
     def find(self, cell: Cell) -> StoredCell:
         """A cell as the store has it, without writing anything."""
-        return StoredCell(cell, self._workspace / name_and_text(identity(cell))[0])
+        return self._named(cell)[0]
 
-    def cells(self, known: Mapping[Path, StoredCell] | None = None) -> list[StoredCell]:
+    @collector_paused()
+    def cells(self, known: Mapping[str, StoredCell] | None = None) -> list[StoredCell]:
         """Every cell the store knows, computed or not, ordered along the study's axes.
 
         Args:
-            known: those that were read before, by directory; they are not read again.
+            known: those that were read before, by name of their directory; they are not read again.
 
         Raises:
             StoreError: if a cell's configuration is damaged.
         """
         known = known or {}
         axes = self.meta.get("axes", [])
-        paths = [self._workspace / name for name in self._names()]
-        found = [known[path] for path in paths if path in known]
-        found += self._read(path for path in paths if path not in known)
+        names = self._names()
+        found = [known[name] for name in names if name in known]
+        found += self._read(name for name in names if name not in known)
         return sorted(found, key=lambda c: ([_sortable(c.cell.get(a)) for a in axes], c.directory.name))
 
+    @collector_paused()
     def beside(self, known: Container[str]) -> list[StoredCell]:
         """Every cell the store knows but those in directories of these names, in no order.
 
         Raises:
             StoreError: as of ``cells``.
         """
-        return self._read(self._workspace / name for name in self._names() if name not in known)
+        return self._read(name for name in self._names() if name not in known)
 
-    def _read(self, directories: Iterable[Path]) -> list[StoredCell]:
+    def _read(self, names: Iterable[str]) -> list[StoredCell]:
         found, axes = [], self.meta.get("axes", [])
-        for path in directories:
+        paths = [self._workspace / name for name in names]
+        for path, text in zip(paths, in_threads(_text, paths), strict=True):
+            if text is None:
+                continue
             try:
-                cell = read_configuration(path)
+                cell = parse_configuration(text, path.name)
             except Damaged as error:
                 raise StoreError(f"the configuration of the cell in {path} is damaged; {REMEDY}") from error
-            except OSError as error:
-                raise unreadable(path, error) from error
-            if cell is None:
-                continue
-            if fault := fault_of_cell(cell, axes):
+            if fault := fault_of_cell(cell, axes, text):
                 raise StoreError(f"the configuration of the cell in {path} is damaged ({fault}); {REMEDY}")
             found.append(StoredCell(cell, path))
         return found
@@ -253,19 +261,27 @@ class Store:
         except OSError as error:
             raise StoreError(f"the cells in {self.path} cannot be listed: {reason(error)}; {REMEDY}") from error
 
-    def _add(self, cell: Cell) -> StoredCell:
+    def _named(self, cell: Cell) -> tuple[StoredCell, bytes]:
+        """A cell with its directory, and what its file has to hold."""
         name, text = name_and_text(identity(cell))
-        write_configuration(directory := self._workspace / name, text)
-        return StoredCell(cell, directory)
+        return StoredCell(cell, self._workspace / name), text
 
     def writing(self) -> contextlib.AbstractContextManager[None]:
         """Name the store where the operating system refuses to write."""
         return writing_to(self.path)
 
 
+def _text(directory: Path) -> bytes | None:
+    try:
+        return read_configuration(directory)
+    except OSError as error:
+        raise unreadable(directory, error) from error
+
+
 def _sortable(value: Any) -> tuple[bool, float, str]:
-    is_number = isinstance(value, int | float)
-    return (not is_number, float(value) if is_number else 0.0, "" if is_number else str(value))
+    if isinstance(value, int | float):
+        return False, float(value), ""
+    return True, 0.0, str(value)
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

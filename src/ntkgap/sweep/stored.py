@@ -103,7 +103,7 @@ class StoredCell:
             StoreError: if the file is damaged, or cannot be read.
         """
         try:
-            found = LAST.search(read_bytes(os.path.join(self.directory, RESULT), last=60))
+            found = LAST.search(read_bytes(f"{self.directory}{os.sep}{RESULT}", last=60))
         except OSError as error:
             raise unreadable(self.directory / RESULT, error) from error
         return float(found[1]) if found else float(number(self.result()["seconds"]))

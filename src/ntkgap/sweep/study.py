@@ -63,9 +63,7 @@ class Study(Protocol):
 def identity(cell: Mapping[str, Any]) -> Cell:
     """What a cell is, wherever its files lie: the configuration without what stands under ``WHERE``."""
     return {
-        key: identity(value) if isinstance(value, Mapping) else value
-        for key, value in cell.items()
-        if key != WHERE
+        key: identity(value) if isinstance(value, dict) else value for key, value in cell.items() if key != WHERE
     }
 
 
