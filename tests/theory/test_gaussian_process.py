@@ -64,7 +64,10 @@ def test_a_singular_prior_says_what_it_added(problem):
         AccuracyWarning, match=r"leave out inputs that repeat others \(rows 0 = 1\), or raise noise"
     ):
         found = process.predict(gram, gram)
-    torch.testing.assert_close(found.mean[0], problem.y[:2].mean(dim=0), rtol=SINGLE, atol=SINGLE)
+    # Duals are as large as 1/jitter, and what products with them lose is a tenth of what is between the targets.
+    lost = 7 * torch.finfo(torch.float64).eps * gram.abs().max() * process.duals.norm(dim=0)
+    assert (lost < 0.1 * (problem.y[0] - problem.y[1]).abs()).all()
+    assert ((found.mean[0] - problem.y[:2].mean(dim=0)).abs() <= lost).all()
     assert GaussianProcess(gram, problem.y, 0.1).jitter == 0
     with pytest.warns(AccuracyWarning):
         assert (process.predict(cross, test).variance >= 0).all()
