@@ -341,7 +341,7 @@ class BaseStudy(Checked, ABC):
         with on(device):
             found = cls.measure_seeds(cls.problem_of(cells[0]), cells[0]["width"], seeds)
         notes = [] if device == CPU else [note_on(device)]
-        notes.append(f"trained at once with {len(seeds) - 1} other seeds: numbers differ by rounding")
+        notes.append(f"{len(seeds)} seeds were trained at once: numbers are those of each alone up to rounding")
         for findings in found:
             findings.notes += notes
         return [findings.result() for findings in found]
