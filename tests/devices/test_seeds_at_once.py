@@ -10,7 +10,7 @@ from ntkgap.errors import StudyError, StudyWarning
 from ntkgap.studies.continual import learner
 from ntkgap.sweep.compute_cell import computed_at_once, write_outcome
 from ntkgap.sweep.engines import Event, LocalEngine
-from tests.devices.test_studies import smoke
+from tests.devices.test_studies import _preview, smoke
 from tests.sim_device import telling_of_memory
 from tests.studies.continual.test_seeds_at_once import SMALL, close
 from tests.tolerances import SINGLE
@@ -87,6 +87,8 @@ def test_a_stack_is_cut_to_the_free_memory_of_the_device(sim, monkeypatch):
         ng.ContinualStudy.compute_cells(cells[:2], {"device": "sim"})
         with pytest.raises(StudyError, match=r"needs about .* by the forecast, and sim:0 has"):
             ng.ContinualStudy.compute_cells(cells[:3], {"device": "sim"})
+    with telling_of_memory(int(need[3]) + 1, PLENTY):
+        assert "Up to 3 seeds are trained at once there" in _preview(one, 1, monkeypatch)
     monkeypatch.delattr(type(torch.get_device_module("sim")), "mem_get_info")
     assert one.stacks(cells, 1) == [[i] for i in range(6)], "where it does not say"
 
