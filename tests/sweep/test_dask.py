@@ -20,7 +20,7 @@ from ntkgap.sweep import compute_cell
 from ntkgap.sweep.engines import dask, local, remote
 from ntkgap.sweep.engines.places import PlacedWorker
 from ntkgap.sweep.parcels import pack
-from tests.sweep.toy import ToyStudy
+from tests.sweep.toy import StackedToy, ToyStudy
 
 distributed = pytest.importorskip("distributed")
 
@@ -84,13 +84,13 @@ def test_an_answer_is_waited_for_and_a_fetch_that_is_cancelled_means_a_lost_sche
 
     def answer():
         time.sleep(max(0.0, until - time.monotonic()))
-        return {"state": "done", "content": {"scalars": {}}}
+        return [{"state": "done", "content": {"scalars": {}}}]
 
-    assert engine._event(client.submit(answer, pure=False), cell).state == "done"
+    assert [event.state for event in engine._events(client.submit(answer, pure=False), cell)] == ["done"]
     assert (tmp_path / "result.json").exists()
     (future := client.submit(time.sleep, 0.5, pure=False)).cancel()  # as all are where the scheduler is lost
     with pytest.raises(NtkgapError, match="scheduler is lost"):
-        engine._event(future, cell)
+        list(engine._events(future, cell))
 
 
 def test_a_cell_that_kills_its_process_is_lost_alone(tmp_path, client):
@@ -98,6 +98,28 @@ def test_a_cell_that_kills_its_process_is_lost_alone(tmp_path, client):
     study = ToyStudy(widths=(1, 2, 4), seeds=(0,), dies_at=4, dies_once_at=2, mark=str(tmp_path / "mark"), log=log)
     assert run(study, tmp_path / "store", client).counts() == {"done": 2, "pending": 1}
     assert [computed(log).count(f"{width} 0") for width in (1, 2, 4)] == [1, 2, 3]
+
+
+def test_cells_of_a_stack_are_computed_in_one_call_and_fail_and_die_alone(tmp_path, client):
+    logs = {"log": str(tmp_path / "log"), "calls": str(tmp_path / "calls")}
+    study = StackedToy(widths=(1, 2), seeds=range(3), dies_together_at=2, **logs)
+    assert run(study, tmp_path / "store", client).counts() == {"done": 6}
+    assert sorted(Path(logs["calls"]).read_text().splitlines()) == ["0 1 2"] * 2
+    assert computed(logs["log"]) == sorted(f"{w} {s}" for w in (1, 2) for s in range(3))
+    fails = StackedToy(widths=(4,), seeds=range(4), fails_seed=1, dies_seed=2)
+    runs = run(fails, tmp_path / "fails", client)
+    assert {cell.cell["seed"]: cell.state for cell in runs.cells} == dict(
+        enumerate(["done", "failed", "pending", "done"])
+    )
+
+
+@pytest.mark.parametrize(("memory", "calls"), [(2.5e9, []), (3e9, ["0 1 2"])])
+def test_a_stack_that_no_worker_can_take_goes_one_by_one(tmp_path, memory, calls):
+    study = StackedToy(widths=(2,), seeds=range(3), calls=str(log := tmp_path / "calls"))
+    study.memory = lambda cell, cells=1: cells * 1e9
+    with new_cluster(n_workers=1, resources={"memory": memory}) as cluster, distributed.Client(cluster) as client:
+        assert run(study, tmp_path / "store", client).counts() == {"done": 3}
+    assert computed(log) == calls
 
 
 def test_ctrl_c_ends_what_is_in_hand(tmp_path, client):
@@ -124,11 +146,11 @@ def test_processes_without_work_end_though_nobody_says_that_the_run_is_over(monk
     plugin = remote.RunPlugin("run", study.compute, {}, pack(study.compute, {}))
     plugin.setup(None)
     try:
-        assert plugin.answer(study.cells()[0])["state"] == "done"
+        assert plugin.answers(study.cells()[:1], "")[0]["state"] == "done"
         plugin.timer.join()
         assert not plugin.idle
         assert not plugin.busy
-        assert plugin.answer(study.cells()[1])["state"] == "done", "a new one is started"
+        assert plugin.answers(study.cells()[1:2], "")[0]["state"] == "done", "a new one is started"
     finally:
         plugin.teardown(None)
 
@@ -258,7 +280,7 @@ def test_there_is_no_such_scheduler():
 def test_other_versions_are_refused(tmp_path, client, monkeypatch):
     mine = remote.versions()
     monkeypatch.setattr(remote, "versions", lambda: mine | {"torch": "1.0"})
-    future = client.submit(remote.compute_there, {}, "x", mine, pure=False)
+    future = client.submit(remote.compute_there, [{}], "", "x", mine, pure=False)
     assert "other versions" in str(future.exception())
     assert f"torch {mine['torch']} here and 1.0 there" in str(future.exception())
 

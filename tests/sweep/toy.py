@@ -29,6 +29,26 @@ class ToyStudy:
         return {"widths": list(self.widths)}
 
 
+class StackedToy(ToyStudy):
+    """Cells of one width are computed in one call."""
+
+    compute_at_once = "tests.sweep.toy:compute_all"
+
+    def stacks(self, cells, workers):
+        widths = sorted({cell["width"] for cell in cells}, reverse=True)
+        return [[i for i, cell in enumerate(cells) if cell["width"] == width] for width in widths]
+
+
+def compute_all(cells):
+    """In one call, which is logged as such; it may fail or die where single cells do not."""
+    if log := cells[0].get("calls"):
+        with Path(log).open("a") as file:
+            file.write(" ".join(str(cell["seed"]) for cell in cells) + "\n")
+    if cells[0]["width"] == cells[0].get("dies_together_at"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return [compute(cell) for cell in cells]
+
+
 def compute(cell):
     """Square the width, in the manner the cell asks for."""
     if log := cell.get("log"):  # one line a computation, so that tests can count them
@@ -39,6 +59,10 @@ def compute(cell):
             file.write(f"{os.getpid()} {os.environ['NTKGAP_WORKER']} {cell['width']}\n")
     if cell["width"] == cell.get("fails_at"):
         raise DataError("the input is a toy")
+    if cell["seed"] == cell.get("fails_seed"):
+        raise DataError("the seed is a toy")
+    if cell["seed"] == cell.get("dies_seed"):
+        os.kill(os.getpid(), signal.SIGKILL)
     if cell["width"] == cell.get("crashes_at"):
         raise ZeroDivisionError("deep inside")
     if cell["width"] == cell.get("dies_at"):

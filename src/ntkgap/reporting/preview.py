@@ -59,7 +59,7 @@ def print_preview(
     memory = _memory(study, to_do)
     console.print(_table([p.name for p in study.problems], to_do, seconds, memory))
     workers = min(default_workers() if workers is None else workers, len(to_do))
-    summary = _summary(to_do, seconds, memory, workers) + _of_device(study, to_do, memory, workers)
+    summary = _summary(to_do, seconds, memory, workers) + _of_device(study, to_do, workers)
     console.print(Text(summary), soft_wrap=True)
 
 
@@ -137,19 +137,21 @@ def _summary(cells: list[Cell], seconds: Seconds, memory: dict[tuple[Place, int]
     return " ".join(sentences)
 
 
-def _of_device(study: BaseStudy, cells: list[Cell], memory: dict[tuple[Place, int], float], workers: int) -> str:
+def _of_device(study: BaseStudy, cells: list[Cell], workers: int) -> str:
     """Whether the cells fit the device; empty for the CPU."""
     room = room_on(study.device)
-    needs = [memory[place_of(cell), cell["width"]] for cell in cells]
-    needs = [need for need in needs if not math.isnan(need)]
-    if room is None or not needs:
+    stacks = study.stacks(cells, workers)
+    needs = [study.memory(cells[stack[0]], len(stack)) for stack in stacks]
+    if room is None or not any(needs):
         return ""
     each = "each " if room.devices > 1 else ""
     sentences = [f" {room.name} has {each}{size(room.free)} free of {size(room.total)}."]
     if too_large := sum(need > room.total for need in needs):
         which = "it will not be begun" if too_large == 1 else "they will not be begun"
         sentences.append(f"{too_large} of the cells need more by the forecast: {which}.")
-    if (fitting := room.workers(needs)) < workers:
+    if (most := max(map(len, stacks))) > 1:
+        sentences.append(f"Up to {most} seeds are trained at once there, which that estimate of time leaves out.")
+    if (fitting := room.workers(needs)) < min(workers, len(stacks)):
         sentences.append(f"That is room for {fitting} of {workers} workers at once; no more will be started.")
     return " ".join(sentences)
 

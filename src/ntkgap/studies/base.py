@@ -23,6 +23,7 @@ from ntkgap.studies.measured import Measured
 from ntkgap.studies.presets import choose, descriptions, numbers, read_preset, refuse_unknown
 from ntkgap.studies.problem import BaseProblem
 from ntkgap.studies.spec import Seed
+from ntkgap.studies.stacks import stacks_of
 from ntkgap.studies.statistics import seeds_advice
 from ntkgap.studies.verdict import Verdict
 
@@ -39,6 +40,9 @@ class BaseStudy(Checked, ABC):
     ``"variation"``, which is empty for all others. What theory says along such an axis stands in ``axis_notes``.
 
     What theory promises is said in one short sentence in ``promise``, for readers who do not know the field.
+
+    A study whose ``measure_seeds`` trains networks of several seeds at once says so by ``seeds_at_once``: on a GPU
+    cells that differ by their seed alone are then computed in one call.
 
     A study that compares networks of one seed over width, in ``complete``, says so by ``compares_widths``: where a
     verdict on such a comparison is open, seeds are then added at the narrower widths too.
@@ -69,6 +73,7 @@ class BaseStudy(Checked, ABC):
     axis_notes: ClassVar[Mapping[str, str]] = {}
     written: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     compares_widths: ClassVar[bool] = False
+    seeds_at_once: ClassVar[bool] = False
 
     description: str = ""
     seeds: list[Seed] = Field(min_length=1)
@@ -239,26 +244,52 @@ class BaseStudy(Checked, ABC):
         return supplies_of(self.problems, self.device)
 
     @classmethod
-    def memory(cls, cell: Mapping[str, Any]) -> float:
-        """A forecast of the bytes that a cell needs; zero where its network cannot be built."""
-        return forecast_bytes(cls, cell)
+    def memory(cls, cell: Mapping[str, Any], seeds: int = 1) -> float:
+        """A forecast of the bytes that a cell needs; zero where its network cannot be built.
 
-    def device_memory(self, cell: Mapping[str, Any]) -> float:
-        """A forecast of the bytes that a cell needs of the device that it is computed on; zero on the CPU."""
-        return 0.0 if self.device == "cpu" else self.memory(cell)
+        Args:
+            cell: which.
+            seeds: how many that differ by their seed alone are computed at once.
+        """
+        return forecast_bytes(cls, cell, seeds)
 
-    def most_workers(self, workers: int, cells: Sequence[Mapping[str, Any]]) -> int:
+    def device_memory(self, cell: Mapping[str, Any], seeds: int = 1) -> float:
+        """The same of the device that cells are computed on; zero on the CPU."""
+        return 0.0 if self.device == "cpu" else self.memory(cell, seeds)
+
+    @property
+    def compute_at_once(self) -> str:
+        """Where workers find the function that computes several cells, ``compute_cells``."""
+        return f"{self.compute}s"
+
+    def stacks(self, cells: Sequence[Mapping[str, Any]], workers: int) -> list[list[int]]:
+        """Which cells are computed in one call, by their places; each alone on the CPU.
+
+        Args:
+            cells: those that are to be computed.
+            workers: how many share the device.
+        """
+        room = room_on(self.device) if self.seeds_at_once and cells else None
+        return [[i] for i in range(len(cells))] if room is None else stacks_of(cells, room, workers, self.memory)
+
+    def most_workers(
+        self, workers: int, cells: Sequence[Mapping[str, Any]], seeds: Sequence[int] | None = None
+    ) -> int:
         """So many workers, or as many as the device has room for, by the forecast of memory.
 
         Args:
             workers: how many there would be.
             cells: those that are to be computed.
+            seeds: how many are computed at once with each, itself included; each alone if not given.
 
         Warns:
             StudyWarning: if it has room for fewer.
         """
         room = room_on(self.device) if cells else None
-        return workers if room is None else room.capped(workers, [self.memory(cell) for cell in cells])
+        if room is None:
+            return workers
+        needs = [self.memory(cell, n) for cell, n in zip(cells, seeds or [1] * len(cells), strict=True)]
+        return room.capped(workers, needs)
 
     @classmethod
     def problem_of(cls, cell: Mapping[str, Any]) -> Any:
@@ -290,9 +321,40 @@ class BaseStudy(Checked, ABC):
             return findings.result()
 
     @classmethod
+    def compute_cells(
+        cls, cells: Sequence[dict[str, Any]], supplies: Mapping[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
+        """Measure cells that differ by their seed alone, at once: the numbers of ``compute_cell`` up to rounding.
+
+        Whatever one of them raises is raised for all.
+
+        Args:
+            cells: configurations made by ``cells``.
+            supplies: as of ``compute_cell``.
+
+        Returns:
+            What ``compute_cell`` does, one a cell.
+        """
+        device, seeds = take_supplies(supplies), [cell["seed"] for cell in cells]
+        if device != CPU:
+            check_fits(cls.memory(cells[0], len(cells)), device)
+        with on(device):
+            found = cls.measure_seeds(cls.problem_of(cells[0]), cells[0]["width"], seeds)
+        notes = [] if device == CPU else [note_on(device)]
+        notes.append(f"{len(seeds)} seeds were trained at once: numbers are those of each alone up to rounding")
+        for findings in found:
+            findings.notes += notes
+        return [findings.result() for findings in found]
+
+    @classmethod
     @abstractmethod
     def measure(cls, problem: Any, width: int, seed: int) -> Findings:
         """Measure a problem at one width with one seed, beside what theory predicts."""
+
+    @classmethod
+    def measure_seeds(cls, problem: Any, width: int, seeds: Sequence[int]) -> list[Findings]:
+        """Measure a problem at one width with several seeds."""
+        return [cls.measure(problem, width, seed) for seed in seeds]
 
     def check(self) -> None:
         """Try every problem's data and network, so that mistakes show before the sweep starts.

@@ -8,6 +8,7 @@ import torch
 
 from ntkgap.errors import NtkgapError, StudyError
 from ntkgap.studies import factories, given_data
+from ntkgap.studies.cost import PROCESS_BYTES
 from ntkgap.studies.device import of_worker
 from ntkgap.studies.problem import BaseProblem
 from ntkgap.sweep.parcels import FILES
@@ -45,15 +46,15 @@ def grid_cells(problems: Sequence[BaseProblem], seeds: Sequence[int], axes: Sequ
     return cells
 
 
-def forecast_bytes(study: "type[BaseStudy]", cell: Mapping[str, Any]) -> float:
-    """The bytes that a cell needs; zero where its network cannot be built."""
+def forecast_bytes(study: "type[BaseStudy]", cell: Mapping[str, Any], seeds: int = 1) -> float:
+    """The bytes that a cell needs, or several seeds at once; zero where its network cannot be built."""
     key = json.dumps({k: v for k, v in cell.items() if k != "seed"}, sort_keys=True)
     if key not in _BYTES:
         try:
             _BYTES[key] = study.problem_of(cell).sizes(cell["width"]).bytes
         except NtkgapError:
             _BYTES[key] = 0.0
-    return _BYTES[key]
+    return _BYTES[key] + (seeds - 1) * max(0.0, _BYTES[key] - PROCESS_BYTES)
 
 
 def supplies_of(problems: Sequence[BaseProblem], device: str) -> dict[str, Any]:

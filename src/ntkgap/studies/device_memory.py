@@ -52,7 +52,7 @@ class Room:
         if fitting >= min(workers, len(needs)):
             return workers
         warnings.warn(
-            f"{self.name} has {self.free / 1e9:.1f} GB free, and a cell takes up to "
+            f"{self.name} has {self.free / 1e9:.1f} GB free, and a worker takes up to "
             f"{max(n for n in needs if n <= self.total) / 1e9:.1f} GB by the forecast: {fitting} workers at once "
             f"instead of {workers}",
             StudyWarning,

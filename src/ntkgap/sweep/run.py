@@ -5,6 +5,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,8 @@ def supplies_of(study: Study) -> Supplies:
 def tasks_of(study: Study, cells: Iterable[StoredCell], supplies: Supplies) -> Iterator[Task]:
     """What engines are given of cells."""
     forecasts = {name: getattr(study, name) for name in FORECASTS if hasattr(study, name)}
-    return (Task(study.compute, cell.cell, cell.directory, supplies, forecasts) for cell in cells)
+    at_once = getattr(study, "compute_at_once", "")
+    return (Task(study.compute, cell.cell, cell.directory, supplies, forecasts, at_once) for cell in cells)
 
 
 def preview(
@@ -159,11 +161,12 @@ def run(
             warn_of_unjudged(opened, (cell.cell for cell in to_do))
             for cell in to_do:
                 cell.forget_failure()
-        engine = engine or LocalEngine(min(workers, max(1, len(to_do))))
-        _keep_to_device(study, engine, [cell.cell for cell in to_do])
+        stacks = _stacks(study, engine, workers, to_do)
+        engine = engine or LocalEngine(min(workers, max(1, len(stacks))))
+        _keep_to_device(study, engine, [[cell.cell for cell in stack] for stack in stacks])
         with Log(opened.path, reservations.name) as log, make_reporter(len(to_do), progress) as reporter:
             log.write("begin", study=study.name, cells=len(planned), to_do=len(to_do))
-            tasks = {task.place: task for task in tasks_of(study, to_do, supplies)}
+            tasks = [list(tasks_of(study, stack, supplies)) for stack in stacks]
             _compute(tasks, engine, reservations, _Ended(study, log, reporter))
     return Runs(opened.path)
 
@@ -210,7 +213,7 @@ def run_as_chosen(
         _say_what_differs(study, opened, opened.look_up(study.cells()))
         log.write("begin", study=study.name)
         engine, ended = engine or LocalEngine(workers, None, until), _Ended(study, log, reporter)
-        _keep_to_device(study, engine, study.cells())
+        _keep_to_device(study, engine, [[cell] for cell in study.cells()])
         begun = True
         while begun:
             begun = False
@@ -222,23 +225,41 @@ def run_as_chosen(
     return Runs(opened.path)
 
 
-def _compute(tasks: dict[Path, Task], engine: Engine, reservations: Reservations, ended: "_Ended") -> None:
+def _stacks(study: Study, engine: Engine | None, workers: int, cells: list[StoredCell]) -> list[list[StoredCell]]:
+    """Cells that are computed in one call, as the study says; single ones where it or the engine knows none."""
+    if not hasattr(study, "stacks") or not isinstance(engine, LocalEngine | DaskEngine | None):
+        return [[cell] for cell in cells]
+    sharing = workers if engine is None else engine.workers or default_workers()
+    return [[cells[i] for i in stack] for stack in study.stacks([cell.cell for cell in cells], sharing)]
+
+
+def _compute(
+    stacks: Sequence[Sequence[Task]], engine: Engine, reservations: Reservations, ended: "_Ended"
+) -> None:
     """Compute cells, shared with the other runs of the store, until none is left.
 
     Args:
-        tasks: by directory; those that have ended are taken out.
+        stacks: tasks that are computed in one call each.
         engine: where.
         reservations: of this run.
         ended: told of each that ends, whoever computed it.
     """
     told = False
+    tasks = {task.place: task for stack in stacks for task in stack}
+
+    def feed() -> Iterator[Task]:
+        for stack in stacks:
+            ours = [task for task in stack if task.place in tasks and reservations.take(task.place)]
+            if ours:
+                yield replace(ours[0], beside=tuple(ours[1:]))
+
     while tasks:
         elsewhere = [task for task in tasks.values() if outcome(task.place)]
         for task in elsewhere:
             del tasks[task.place]
             ended.tell(task, outcome(task.place) or "pending", "by another run")
         begun = False
-        for event in engine.run(task for task in list(tasks.values()) if reservations.take(task.place)):
+        for event in engine.run(feed()):
             begun = True
             reservations.release(event.task.place)
             tasks.pop(event.task.place, None)
@@ -284,12 +305,14 @@ def _workers_for(study: Study, workers: int | None) -> int:
     return workers
 
 
-def _keep_to_device(study: Study, engine: Engine, cells: Sequence[Cell]) -> None:
+def _keep_to_device(study: Study, engine: Engine, stacks: Sequence[Sequence[Cell]]) -> None:
     """Have no more workers of this machine at work at once than the study says that its device has room for."""
     if isinstance(engine, LocalEngine) or (isinstance(engine, DaskEngine) and engine.cluster is None):
         workers = engine.workers or default_workers()
         most = getattr(study, "most_workers", None)
-        engine.at_once = workers if most is None else most(workers, cells)
+        cells, seeds = [stack[0] for stack in stacks], [len(stack) for stack in stacks]
+        several = (seeds,) if any(n > 1 for n in seeds) else ()
+        engine.at_once = workers if most is None else most(workers, cells, *several)
 
 
 def warn_of_unjudged(opened: Store, cells: Iterable[Cell]) -> None:

@@ -1,4 +1,4 @@
-"""A worker process: reads tasks from standard input, computes them one by one, acknowledges each.
+"""A worker process: reads tasks from standard input, computes them one by one, acknowledges each cell.
 
 Started as a program of its own (``engines/start.py``) rather than through ``multiprocessing``, so that scripts and
 notebooks need no ``if __name__ == "__main__"`` guard.
@@ -11,10 +11,11 @@ import queue
 import sys
 import threading
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ntkgap.sweep.compute_cell import Task, computed, resolve, write_outcome
+from ntkgap.sweep.compute_cell import Task, computed_at_once, resolve, write_outcome
 from ntkgap.sweep.files import to_json
 from ntkgap.sweep.study import Supplies
 
@@ -24,8 +25,11 @@ def _read_tasks(tasks: "queue.Queue[Task]") -> None:
     for line in sys.stdin:
         message = json.loads(line)
         supplies = supplies if message["supplies"] is None else message["supplies"]
-        directory = message["directory"] and Path(message["directory"])
-        tasks.put(Task(message["compute"], message["cell"], directory, supplies))
+        first, *beside = (
+            Task(message["compute"], cell, directory and Path(directory), supplies)
+            for cell, directory in message["cells"]
+        )
+        tasks.put(replace(first, compute_at_once=message["compute_at_once"], beside=tuple(beside)))
     # End of input: the parent is done with us or dead. Either way nothing half-computed is of use.
     os._exit(0)
 
@@ -44,14 +48,13 @@ def main() -> None:
         print(json.dumps(to_json({"state": state, **more}), allow_nan=False), file=answers)
 
     while True:
-        task = tasks.get()
-        state, content = computed(task, lambda: say("begun"), find)
-        if task.directory is None:
-            say(state, content=content)
-            continue
-        try:
-            write_outcome(task.directory, state, content)
-        except OSError as error:
-            say("unwritable", message=f"cannot write to {task.directory}: {error}")
-        else:
-            say(state)
+        for task, state, content in computed_at_once(tasks.get(), lambda: say("begun"), find):
+            if task.directory is None:
+                say(state, content=content)
+                continue
+            try:
+                write_outcome(task.directory, state, content)
+            except OSError as error:
+                say("unwritable", message=f"cannot write to {task.directory}: {error}")
+            else:
+                say(state)

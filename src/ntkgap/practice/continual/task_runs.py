@@ -1,6 +1,7 @@
 """What networks said of all tasks, task after task."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Self
 
 from torch import Tensor
 
@@ -43,3 +44,7 @@ class TaskRuns:
     curves: Tensor
 
     __repr__ = one_line
+
+    def of(self, i: int) -> Self:
+        """Those of network i alone."""
+        return type(self)(**{field.name: getattr(self, field.name)[i : i + 1] for field in fields(self)})

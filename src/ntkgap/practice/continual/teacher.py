@@ -54,12 +54,21 @@ class Teacher:
         self.curve_steps: list[Tensor] = []
         self.curves: list[Tensor] = []
 
-    def teach(self, phase: int, lesson: Lesson, rule: Rule) -> Tensor:
-        """One phase; how many steps every network took, [M]."""
+    def teach(self, phase: int, lesson: Lesson, rule: Rule, multiples: Tensor | None = None) -> Tensor:
+        """One phase; how many steps every network took, [M].
+
+        Args:
+            phase: its number.
+            lesson: what is shown.
+            rule: how networks follow.
+            multiples: η of every network as a multiple of the rule's, [M]; 1 if not given.
+        """
         cohort, batches = self._cohort, self._batching.of(lesson)
         limit = self._stop.limit(phase, _step_size(rule), batches[0].in_a_pass)
         asked = set(_spaced(limit, self._points))
         updates = StackedUpdates(rule, cohort.networks, rule.learning_rate)
+        if multiples is not None:
+            multiples = multiples.to(next(iter(cohort.trained.values())))
         active, taken = ~cohort.diverged, torch.zeros(len(cohort.networks), dtype=torch.long)
         for step in range(1, limit + 1):
             part = self._shown(lesson, batches, active)
@@ -73,7 +82,7 @@ class Teacher:
             active &= fine
             if not active.any():
                 break
-            self._step(updates, loss, active)
+            self._step(updates, loss, active, multiples)
             taken += active
             if step in asked:
                 self.curve_steps.append(self._taken + taken)
@@ -93,7 +102,7 @@ class Teacher:
         size = next(len(batch) for batch in drawn if batch is not None)
         return lesson.batch(torch.stack([torch.arange(size) if batch is None else batch for batch in drawn]))
 
-    def _step(self, updates: StackedUpdates, loss: Tensor, active: Tensor) -> None:
+    def _step(self, updates: StackedUpdates, loss: Tensor, active: Tensor, multiples: Tensor | None) -> None:
         """One update of the networks that are still active."""
         trained = self._cohort.trained
         penalty = self._memory.penalty(trained)
@@ -101,6 +110,8 @@ class Teacher:
         # No network's loss depends on another's parameters: the gradient of the sum holds that of each.
         found = torch.autograd.grad(whole.sum(), list(trained.values()), allow_unused=True, materialize_grads=True)
         gradients = self._memory.bend(dict(zip(trained, found, strict=True)))
+        if multiples is not None:
+            gradients = {k: g * multiples.to(g).view(-1, *[1] * (g.ndim - 1)) for k, g in gradients.items()}
         updates.follow(gradients, whole.detach(), active.to(whole.device))
 
     def _reached(self, step: int, phase: int, active: Tensor) -> bool:

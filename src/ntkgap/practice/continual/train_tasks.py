@@ -8,9 +8,10 @@ from torch import nn
 
 from ntkgap.data import TaskStream
 from ntkgap.errors import StudyError
-from ntkgap.practice.checks import check_count, check_momentum, check_seeds, rate_of_each
+from ntkgap.practice.checks import check_count, check_momentum, check_seeds
 from ntkgap.practice.continual.cohort import Cohort, Observer
 from ntkgap.practice.continual.method import Method, Plain
+from ntkgap.practice.continual.own_rates import rules_of
 from ntkgap.practice.continual.refusals import check_fit, check_kinds, check_streams
 from ntkgap.practice.continual.stopping import Steps, Stopping
 from ntkgap.practice.continual.task_runs import TaskRuns
@@ -18,14 +19,13 @@ from ntkgap.practice.continual.teacher import Batching, Teacher, let_fit
 from ntkgap.practice.training.losses import OwnLoss, choose_loss
 from ntkgap.practice.training.optimizer_choice import check_kind, is_adaptive
 from ntkgap.practice.training.own_fit import Fit
-from ntkgap.practice.training.updates import Rule
 
 
 def train_tasks(
     networks: Sequence[nn.Module],
     streams: TaskStream | Sequence[TaskStream],
     *,
-    learning_rate: float | Sequence[float] | None = None,
+    learning_rate: float | Sequence[float] | Sequence[Sequence[float]] | None = None,
     stop: Stopping | None = None,
     method: Method | None = None,
     optimizer: Any = "gd",
@@ -53,7 +53,8 @@ def train_tasks(
     Args:
         networks: M of one architecture, one a seed as a rule; they are not changed.
         streams: the tasks; one stream for all networks, or one each, all of the same sizes.
-        learning_rate: η as for ``train``, or one a phase.
+        learning_rate: η as for ``train``, or one a phase; of ``"gd"`` and ``"sgd"`` also such a list for every
+            network.
         stop: when a task is left: ``Steps``, ``Epochs``, ``UntilAccuracy`` or ``KernelTime``.
         method: what is done against forgetting: ``Joint``, ``OGD``, ``PCAOGD``, ``EWC`` or ``Replay``; nothing if
             not given.
@@ -113,12 +114,17 @@ def train_tasks(
     kind = None if learning_rate is None else "adam" if is_adaptive(optimizer) else "gd"
     memory = (method or Plain()).start(cohort.learning(kind))
     phases = list(memory.phases())
-    rates = rate_of_each(learning_rate, len(phases))
-    if len(rates) != len(phases):
-        raise StudyError(
-            f"there are {len(phases)} phases but {len(rates)} learning rates; give one a phase, or one"
-        )
-    rules = [Rule(optimizer, rate, momentum, weight_decay, schedule, clip) for rate in rates]
+    rules, multiples = rules_of(
+        learning_rate,
+        len(networks),
+        len(phases),
+        stop,
+        optimizer=optimizer,
+        momentum=momentum,
+        weight_decay=weight_decay,
+        schedule=schedule,
+        clip=clip,
+    )
     if isinstance(stop, Steps):
         stop.check(len(phases))
     for lesson in phases:
@@ -130,8 +136,8 @@ def train_tasks(
     batching = Batching(batch_size, keep_last, [torch.Generator().manual_seed(number) for number in numbers])
     teacher = Teacher(cohort, memory, stop, batching, curve_points)
     cohort.look(observe, 0)
-    for phase, (lesson, rule) in enumerate(zip(phases, rules, strict=True)):
-        taken = teacher.teach(phase, lesson, rule)
+    for phase, (lesson, rule, multiple) in enumerate(zip(phases, rules, multiples, strict=True)):
+        taken = teacher.teach(phase, lesson, rule, multiple)
         memory.finish(phase, cohort.trained)
         cohort.note(lesson, taken)
         cohort.look(observe, phase + 1)

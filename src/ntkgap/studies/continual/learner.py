@@ -1,5 +1,6 @@
 """The network of one width and seed, its stream, and how it learns."""
 
+from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -94,18 +95,7 @@ class Learner:
         self, stop: int, method: Method, observe: Observer | None = None, linearized: bool = False
     ) -> TaskRuns:
         """Learn all tasks, each for so many steps; the network itself, or its linearized model."""
-        network = linearize(self.network()) if linearized else self.network()
-        return self._train(network, method, observe, self.plan.settings(stop, method, network))
-
-    def train_until(self, accuracy: float) -> TaskRuns:
-        """Learn all tasks, each until its training set has a score."""
-        network = self.network()
-        return self._train(network, Plain(), None, self.plan.until(accuracy, network))
-
-    def _train(
-        self, network: nn.Module, method: Method, observe: Observer | None, settings: dict[str, Any]
-    ) -> TaskRuns:
-        return train_tasks([network], [self.stream], method=method, seeds=[self.seed], observe=observe, **settings)
+        return train_together([self], stop, method, None if observe is None else [observe], linearized)[0]
 
     def kernel_of(self, network: nn.Module, alone: bool) -> Kernel:
         """Of a network as it is; of every task alone, or with what couples it to later ones."""
@@ -138,3 +128,56 @@ class Learner:
         if "initial" in self.kernels:
             found["initial"] = predict_scores(self.stream, self.points, self.initial_kernel, rates, steps, initial)
         return found
+
+
+def train_together(
+    learners: Sequence[Learner],
+    stop: int,
+    method: Method,
+    observers: Sequence[Observer] | None = None,
+    linearized: bool = False,
+) -> list[TaskRuns]:
+    """Have the networks of several seeds learn all tasks at once, each for so many steps.
+
+    Args:
+        learners: of one problem and width.
+        stop: steps a task.
+        method: what is done against forgetting.
+        observers: one a network, each of which sees its own as network 0.
+        linearized: train the linearized models in place of the networks.
+    """
+    networks = [linearize(one.network()) if linearized else one.network() for one in learners]
+    settings = [one.plan.settings(stop, method, net) for one, net in zip(learners, networks, strict=True)]
+    return _train(learners, networks, method, observers, settings)
+
+
+def train_until(learners: Sequence[Learner], accuracy: float) -> list[TaskRuns]:
+    """Have the networks of several seeds learn all tasks at once, each until its training set has a score."""
+    networks = [one.network() for one in learners]
+    settings = [one.plan.until(accuracy, net) for one, net in zip(learners, networks, strict=True)]
+    return _train(learners, networks, Plain(), None, settings)
+
+
+def _train(
+    learners: Sequence[Learner],
+    networks: Sequence[nn.Module],
+    method: Method,
+    observers: Sequence[Observer] | None,
+    settings: Sequence[dict[str, Any]],
+) -> list[TaskRuns]:
+    """Train by settings that are alike but for the learning rates."""
+    rates = [one["learning_rate"] for one in settings]
+
+    def observe(phase: int, network: Callable[[int], nn.Module]) -> None:
+        for i, see in enumerate(observers or ()):
+            see(phase, lambda _, i=i: network(i))  # type: ignore[misc]
+
+    runs = train_tasks(
+        networks,
+        [one.stream for one in learners],
+        method=method,
+        seeds=[one.seed for one in learners],
+        observe=None if observers is None else observe,
+        **settings[0] | ({"learning_rate": rates} if any(rate != rates[0] for rate in rates) else {}),
+    )
+    return [runs.of(i) for i in range(len(learners))]

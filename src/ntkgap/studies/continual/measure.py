@@ -1,9 +1,11 @@
-"""One cell of the continual-learning study: a network learns a stream, beside what kernels say it would do."""
+"""Cells of the continual-learning study: networks learn a stream, beside what kernels say they would do."""
+
+from collections.abc import Sequence
 
 import torch
 
 from ntkgap.practice.continual import Plain
-from ntkgap.studies.continual.learner import Learner
+from ntkgap.studies.continual.learner import Learner, train_together, train_until
 from ntkgap.studies.continual.plan import methods_of
 from ntkgap.studies.continual.problem import ContinualProblem
 from ntkgap.studies.continual.record import (
@@ -20,43 +22,59 @@ from ntkgap.studies.findings import Findings
 from ntkgap.studies.model import notes_on
 
 
-def measure(problem: ContinualProblem, width: int, seed: int) -> Findings:
-    """Train the network for every training budget and by every method, and compare with what kernels predict."""
-    learner, findings = Learner(problem, width, seed), Findings()
-    findings.notes += notes_on(learner.network())
-    stops = learner.plan.stops
+def measure(problem: ContinualProblem, width: int, seeds: Sequence[int]) -> list[Findings]:
+    """Train networks for every training budget and by every method, and compare with what kernels predict.
+
+    Those of several seeds are trained at once, as one stack.
+    """
+    learners = [Learner(problem, width, seed) for seed in seeds]
+    found = [Findings() for _ in learners]
+    plan, stops = learners[0].plan, learners[0].plan.stops
+    for learner, findings in zip(learners, found, strict=True):
+        findings.notes += notes_on(learner.network())
     for stop in stops:
-        seen = TaskStart(learner, stop)
-        record_stop(learner, stop, learner.train(stop, Plain(), seen), seen, findings)
-    for name, prediction in learner.predictions().items():
-        record_prediction(name, prediction, findings)
-    if problem.linearized and learner.kernels:
-        record_linearized(learner.train(stops[-1], Plain(), linearized=True), findings)
-    ends(findings)
-    for accuracy in learner.plan.accuracies:
-        record_accuracy(accuracy, learner.train_until(accuracy), findings)
-    _try_methods(learner, findings)
-    if learner.stream.separate_heads:
-        findings.scalars["heads_forgetting"] = findings.scalars["forgetting_long"]
-    findings.curves["stops"] = [float(stop) for stop in stops]
-    _leave_out(learner, findings)
-    return findings
+        seen = [TaskStart(learner, stop) for learner in learners]
+        runs = train_together(learners, stop, Plain(), seen)
+        for learner, one, watched, findings in zip(learners, runs, seen, found, strict=True):
+            record_stop(learner, stop, one, watched, findings)
+    for learner, findings in zip(learners, found, strict=True):
+        for name, prediction in learner.predictions().items():
+            record_prediction(name, prediction, findings)
+    if problem.linearized and learners[0].kernels:
+        runs = train_together(learners, stops[-1], Plain(), linearized=True)
+        for one, findings in zip(runs, found, strict=True):
+            record_linearized(one, findings)
+    for findings in found:
+        ends(findings)
+    for accuracy in plan.accuracies:
+        for one, findings in zip(train_until(learners, accuracy), found, strict=True):
+            record_accuracy(accuracy, one, findings)
+    _try_methods(learners, found)
+    for learner, findings in zip(learners, found, strict=True):
+        if learner.stream.separate_heads:
+            findings.scalars["heads_forgetting"] = findings.scalars["forgetting_long"]
+        findings.curves["stops"] = [float(stop) for stop in stops]
+        _leave_out(learner, findings)
+    return found
 
 
-def _try_methods(learner: Learner, findings: Findings) -> None:
+def _try_methods(learners: Sequence[Learner], found: Sequence[Findings]) -> None:
     """Train by every method with the largest training budget."""
-    asked, methods = learner.problem.methods, methods_of(learner.problem.methods)
-    if methods:
+    plan, asked = learners[0].plan, learners[0].problem.methods
+    methods = methods_of(asked)
+    for findings in found if methods else ():
         findings.scalars["plain_forgetting"] = findings.scalars["forgetting_long"]
     for name, method in methods.items():
-        if reason := learner.plan.left_out(method):
-            findings.notes.append(f"{name} is left out: {reason}")
-            if name == "ogd":
-                findings.leave_out(reason, "ogd_stored_forgetting")
+        if reason := plan.left_out(method):
+            for findings in found:
+                findings.notes.append(f"{name} is left out: {reason}")
+                if name == "ogd":
+                    findings.leave_out(reason, "ogd_stored_forgetting")
             continue
-        stored = StoredScores(learner.stream, asked.ogd, learner.seed) if name == "ogd" else None
-        runs = learner.train(learner.plan.stops[-1], method, stored)
-        record_method(name, runs, None if stored is None else torch.stack(stored.rows), findings)
+        stored = [StoredScores(one.stream, asked.ogd, one.seed) for one in learners] if name == "ogd" else None
+        runs = train_together(learners, plan.stops[-1], method, stored)
+        for i, findings in enumerate(found):
+            record_method(name, runs[i], None if stored is None else torch.stack(stored[i].rows), findings)
 
 
 def _leave_out(learner: Learner, findings: Findings) -> None:

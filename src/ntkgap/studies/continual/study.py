@@ -40,6 +40,7 @@ class ContinualStudy(BaseStudy):
     version: ClassVar[int] = 5  # orthogonal gradients are judged on the examples that they store
     promise: ClassVar[str] = "Theory: the NTK predicts how much a wide network forgets of earlier tasks."
     compares_widths: ClassVar[bool] = True
+    seeds_at_once: ClassVar[bool] = True
     axis_notes: ClassVar[Mapping[str, str]] = {
         "stream.angle": "A similarity: tasks a small angle apart are nearly one. Theory asks for no order; most "
         "is forgotten, as a rule, between the extremes (Lee, Goldt, Saxe 2021).",
@@ -97,7 +98,12 @@ class ContinualStudy(BaseStudy):
     @classmethod
     def measure(cls, problem: ContinualProblem, width: int, seed: int) -> Findings:
         """A network learns a stream, beside what kernels say it would do."""
-        return measure(problem, width, seed)
+        return measure(problem, width, [seed])[0]
+
+    @classmethod
+    def measure_seeds(cls, problem: ContinualProblem, width: int, seeds: Sequence[int]) -> list[Findings]:
+        """Networks of several seeds learn their streams at once."""
+        return measure(problem, width, seeds)
 
 
 def _without_axes_of_training(problem: dict[str, Any]) -> dict[str, Any]:

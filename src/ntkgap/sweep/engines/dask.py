@@ -7,6 +7,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from ntkgap.errors import NtkgapError, StoreError, StudyError, StudyWarning, callers_level, reason
@@ -82,7 +83,9 @@ class DaskEngine:
             room = _Room(client, self.at_once, self.cluster is None)
             while in_hand or waiting:
                 while waiting and len(in_hand) < room.cells():
-                    if too_much := room.too_much(waiting):
+                    if (too_much := room.too_much(waiting)) and waiting.beside:
+                        feed = chain(waiting.one_by_one(), feed)
+                    elif too_much:
                         yield Event(waiting, "lost", too_much)
                     else:
                         future = self._submit(client, name, waiting, room)
@@ -95,7 +98,7 @@ class DaskEngine:
                     if client.status not in ("running", "newly-created"):
                         raise self._lost() from None
                     continue
-                yield self._event(future, task)
+                yield from self._events(future, task)
         finally:
             # Whatever is in hand is not wanted any more; a scheduler that is lost need not be told.
             with contextlib.suppress(Exception):
@@ -155,16 +158,16 @@ class DaskEngine:
         key = f"{name}-{task.place.name}-{secrets.token_hex(4)}"
         needs = room.needs(task)
         try:
-            return client.submit(
-                compute_there, task.cell, name, versions(), key=key, pure=False, resources=needs or None
-            )
+            cells = [one.cell for one in task.one_by_one()]
+            arguments = cells, task.compute_at_once, name, versions()
+            return client.submit(compute_there, *arguments, key=key, pure=False, resources=needs or None)
         except Exception as error:
             if client.status != "running":
                 raise self._lost() from error
             raise
 
-    def _event(self, future: "Future", task: Task) -> Event:
-        """What became of a task; its result is written.
+    def _events(self, future: "Future", task: Task) -> Iterator[Event]:
+        """What became of a task, and of those beside it; their results are written.
 
         Raises:
             NtkgapError: if the scheduler is lost, or the worker cannot compute anything.
@@ -173,17 +176,21 @@ class DaskEngine:
         from distributed import KilledWorker
 
         try:
-            answer = self._fetched(future)
+            answers = self._fetched(future)
         except KilledWorker as killed:
-            return Event(task, "lost", f"the workers that had it in hand died: {reason(killed)}")
+            message = f"the workers that had it in hand died: {reason(killed)}"
+            yield from (Event(one, "lost", message) for one in task.one_by_one())
+            return
         self._let_go(future)
-        if answer["state"] == "lost":
-            return Event(task, "lost", answer["message"])
-        try:
-            write_outcome(task.place, answer["state"], answer["content"])
-        except OSError as error:
-            raise StoreError(f"cannot write to {task.place}: {error}") from error
-        return Event(task, answer["state"])
+        for one, answer in zip(task.one_by_one(), answers, strict=True):
+            if answer["state"] == "lost":
+                yield Event(one, "lost", answer["message"])
+                continue
+            try:
+                write_outcome(one.place, answer["state"], answer["content"])
+            except OSError as error:
+                raise StoreError(f"cannot write to {one.place}: {error}") from error
+            yield Event(one, answer["state"])
 
     def _fetched(self, future: "Future") -> Any:
         """The answer; waited for where Dask computes it again, as the worker that had it is lost.
@@ -279,7 +286,9 @@ class _Room:
         for worker in self.workers.values():
             for name, size in worker["resources"].items():
                 declared[name] = max(size, declared.get(name, 0.0))
-        asked = {name: forecast(task.cell) for name, forecast in task.forecasts.items() if name in declared}
+        several = (1 + len(task.beside),) if task.beside else ()
+        forecasts = {name: forecast for name, forecast in task.forecasts.items() if name in declared}
+        asked = {name: forecast(task.cell, *several) for name, forecast in forecasts.items()}
         if self.tries_all:
             asked = {name: min(size, declared[name]) for name, size in asked.items()}
         # Whole bytes: Dask adds and subtracts them, and a cell that needs all of it must find all of it.

@@ -33,7 +33,7 @@ class Event:
 
 
 class Worker:
-    """One child process, and the task it works on."""
+    """One child process, and the tasks it works on, in the order of its answers."""
 
     def __init__(self, number: int = 0) -> None:
         self.number = number
@@ -47,16 +47,16 @@ class Worker:
         assert self.process.stdout is not None
         # Unbuffered: two answers that come at once must not both be taken out of the pipe that is waited on.
         self._answers = os.fdopen(self.process.stdout.fileno(), "rb", buffering=0, closefd=False)
-        self.task: Task | None = None
+        self.in_hand: deque[Task] = deque()
         self.supplies: Supplies | None = None
 
     def assign(self, task: Task) -> None:
-        """Have it compute a task."""
-        self.task = task
+        """Have it compute a task, and those beside it."""
+        self.in_hand = deque(task.one_by_one())
         message = {
             "compute": task.compute,
-            "cell": task.cell,
-            "directory": task.directory and str(task.directory.absolute()),
+            "compute_at_once": task.compute_at_once,
+            "cells": [(one.cell, one.directory and str(one.directory.absolute())) for one in self.in_hand],
             "supplies": None if task.supplies is self.supplies else task.supplies,  # those it has already
         }
         self.supplies = task.supplies
@@ -96,8 +96,8 @@ class Worker:
 class LocalEngine:
     """Runs tasks in worker processes.
 
-    A worker that dies (killed, out of memory, crashed in native code) loses the task in hand and
-    nothing else: it is replaced, and the task tried again, at most three times in all.
+    A worker that dies (killed, out of memory, crashed in native code) loses the tasks in hand and
+    nothing else: it is replaced, and each of them tried again alone, at most three times in all.
 
     As a context manager it keeps its workers from one run to the next: a new one takes seconds to import torch.
 
@@ -161,20 +161,19 @@ class LocalEngine:
                 while attempts and time.monotonic() < end:
                     for key, _ in answers.select(None if math.isinf(end) else max(0.0, end - time.monotonic())):
                         worker: Worker = key.data
-                        task = worker.task
-                        assert task is not None
                         answer = worker.read_answer()
                         if answer is None:
                             attempt = attempts[worker]
                             cause = worker.cause_of_death()
                             dismiss(worker)
-                            if ended := outcome(task.place):
-                                yield Event(task, ended)  # it died after its last word was written
-                            elif attempt < MAX_ATTEMPTS:
-                                again.append((task, attempt + 1))
-                            else:
-                                yield Event(task, "lost", f"its worker died {attempt} times: {cause}")
-                            if taken := take():
+                            for task in worker.in_hand:
+                                if ended := outcome(task.place):
+                                    yield Event(task, ended)  # it died after its last word was written
+                                elif attempt < MAX_ATTEMPTS:
+                                    again.append((task, attempt + 1))
+                                else:
+                                    yield Event(task, "lost", f"its worker died {attempt} times: {cause}")
+                            while len(attempts) < self.at_once and (taken := take()):
                                 start(*taken)
                             continue
                         if answer["state"] == "begun":
@@ -182,11 +181,13 @@ class LocalEngine:
                             continue
                         if answer["state"] == "unwritable":
                             raise StoreError(answer["message"])
-                        if taken := take():
-                            next_task, attempts[worker] = taken
-                            worker.assign(next_task)
-                        else:
-                            dismiss(worker, keep=self._keeps)
+                        task = worker.in_hand.popleft()
+                        if not worker.in_hand:
+                            if taken := take():
+                                next_task, attempts[worker] = taken
+                                worker.assign(next_task)
+                            else:
+                                dismiss(worker, keep=self._keeps)
                         yield Event(task, answer["state"])
             finally:
                 for worker in list(attempts):

@@ -8,6 +8,8 @@ import shutil
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -64,31 +66,53 @@ class RunPlugin(WorkerPlugin):
             self.idle = []
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def answer(self, cell: Cell) -> dict[str, Any]:
-        """Compute a cell; gives its ``state`` and ``content``, or why it is lost."""
-        task = Task(self.compute, self.parcel.moved_cell(cell, self.folder), None, self.supplies)
+    def answers(self, cells: Sequence[Cell], compute_at_once: str) -> list[dict[str, Any]]:
+        """Compute cells in one call, or where its process dies one by one; ``state`` and ``content`` of each.
+
+        Args:
+            cells: which.
+            compute_at_once: as of ``Task``.
+        """
+        first, *beside = (
+            Task(self.compute, self.parcel.moved_cell(cell, self.folder), None, self.supplies) for cell in cells
+        )
+        if not beside:
+            return [self._answer(first, MAX_ATTEMPTS)]
+        name = self.parcel.moved(compute_at_once, self.folder)
+        found, _ = self._attempt(replace(first, compute_at_once=name, beside=tuple(beside)))
+        return found + [self._answer(task, MAX_ATTEMPTS - 1) for task in [first, *beside][len(found) :]]
+
+    def _answer(self, task: Task, attempts: int) -> dict[str, Any]:
+        """Of a cell alone, or why it is lost."""
         cause = ""
-        for _ in range(MAX_ATTEMPTS):
-            with self.lock:
-                process = self.idle.pop() if self.idle else PlacedWorker()
-                self.busy.add(process)
-            process.assign(task)
-            while (found := process.read_answer()) is not None and found["state"] == "begun":
-                pass
-            with self.lock:
-                self.busy.discard(process)
-                if kept := found is not None and not self.over:
-                    self.idle.append(process)
-                    self._wait_anew()
-            if found is not None:
-                if not kept:
-                    process.end()
-                return found
-            cause = process.cause_of_death()
-            process.end()
-            if self.over:
-                raise StudyError("the run has ended")
+        for _ in range(attempts):
+            found, cause = self._attempt(task)
+            if found:
+                return found[0]
         return {"state": "lost", "message": f"its worker died {MAX_ATTEMPTS} times: {cause}"}
+
+    def _attempt(self, task: Task) -> tuple[list[dict[str, Any]], str]:
+        """The answers of one process, and why it died if it did."""
+        with self.lock:
+            process = self.idle.pop() if self.idle else PlacedWorker()
+            self.busy.add(process)
+        process.assign(task)
+        found: list[dict[str, Any]] = []
+        while len(found) <= len(task.beside) and (answer := process.read_answer()) is not None:
+            if answer["state"] != "begun":
+                found.append(answer)
+        died = len(found) <= len(task.beside)
+        with self.lock:
+            self.busy.discard(process)
+            if kept := not died and not self.over:
+                self.idle.append(process)
+                self._wait_anew()
+        cause = process.cause_of_death() if died else ""
+        if not kept:
+            process.end()
+        if died and self.over:
+            raise StudyError("the run has ended")
+        return found, cause
 
     def _wait_anew(self) -> None:
         self.timer.cancel()
@@ -114,11 +138,14 @@ def versions() -> dict[str, str]:
     return {"ntkgap": sys.modules["ntkgap"].__version__, "python": python, **found}
 
 
-def compute_there(cell: Cell, name: str, asked: dict[str, str]) -> dict[str, Any]:
-    """Compute a cell on a Dask worker.
+def compute_there(
+    cells: Sequence[Cell], compute_at_once: str, name: str, asked: dict[str, str]
+) -> list[dict[str, Any]]:
+    """Compute cells on a Dask worker.
 
     Args:
-        cell: which.
+        cells: which.
+        compute_at_once: as of ``Task``.
         name: of the run.
         asked: versions of the process that runs the study.
 
@@ -130,4 +157,4 @@ def compute_there(cell: Cell, name: str, asked: dict[str, str]) -> dict[str, Any
         raise NtkgapError(f"a Dask worker has other versions, whose numbers may differ: {what}; install the same")
     if name not in PLUGINS:
         raise NtkgapError("a Dask worker knows nothing of this run: its files did not reach it; see its log")
-    return PLUGINS[name].answer(cell)
+    return PLUGINS[name].answers(cells, compute_at_once)
