@@ -1,5 +1,7 @@
 import copy
 import math
+import re
+import warnings
 
 import numpy as np
 import pytest
@@ -152,10 +154,15 @@ def test_below_the_noise_floor_is_inconclusive(tmp_path):
     x = np.random.default_rng(0).normal(size=(4, 5))
     np.savez(tmp_path / "duplicates.npz", x=np.concatenate([x, x]), y=np.arange(8.0))
     data = {"name": str(tmp_path / "duplicates.npz"), "n_train": 7, "n_test": 1}
-    with pytest.warns(
-        AccuracyWarning, match=r"Gram matrix at the start.*repeat others \(rows 0 = 3, 1 = 5, 4 = 6\)"
-    ):
-        scalars = compute(tiny(data=data))["scalars"]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = compute(tiny(data=data))
+    scalars = found["scalars"]
+    # A machine's rounding decides whether the singular matrix has a Cholesky factor: without one there is no step.
+    repeated = r"Gram matrix at the start.*repeat others \(rows 0 = 3, 1 = 5, 4 = 6\)"
+    warned = any(one.category is AccuracyWarning and re.search(repeated, str(one.message)) for one in caught)
+    stopped = any("the Gram matrix is numerically singular" in note for note in found["notes"])
+    assert warned or stopped
     assert math.isnan(scalars["gram_margin"])
     assert math.isnan(scalars["c_prime"])
 
