@@ -75,6 +75,18 @@ def parse_configuration(text: bytes, name: str) -> Any:
     return configuration
 
 
+def has_configuration(directory: Path, text: bytes) -> bool:
+    """Whether a cell's directory is there, is no link, and holds exactly this text.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    try:
+        return read_bytes(f"{directory}{os.sep}{CONFIGURATION}") == text and not os.path.islink(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
 def write_configuration(directory: Path, text: bytes) -> None:
     """Make a cell's directory, unless it is there and whole.
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 # How many threads wait for files, how many calls each takes in hand, and seconds after which a call has waited.
-THREADS, TOGETHER, WAITING = 8, 100, 50e-6
+THREADS, TOGETHER, WAITING = 16, 100, 50e-6
 A = TypeVar("A")
 B = TypeVar("B")
 
@@ -105,7 +105,7 @@ def read_bytes(path: str | os.PathLike[str], last: int | None = None) -> bytes:
 
 
 def in_threads(call: Callable[[A], B], arguments: Iterable[A]) -> Iterator[B]:
-    """What a call that reads or writes files gives of each argument, in order.
+    """What a call that reads files gives of each argument, in order.
 
     Where files are not in memory, or on another machine, nearly all time is waiting, and several threads wait at a
     time. Where nothing has to wait threads only cost: they start once a tenth of a hundred calls have waited. One

@@ -22,6 +22,7 @@ from ntkgap.errors import StoreError, reason
 from ntkgap.paths import expanded
 from ntkgap.sweep.cell_directory import (
     Damaged,
+    has_configuration,
     name_and_text,
     names_in,
     parse_configuration,
@@ -187,7 +188,10 @@ class Store:
         self.note(study)
         planned = [self._named(cell) for cell in cells]
         with self.writing():
-            list(in_threads(lambda one: write_configuration(one[0].directory, one[1]), planned))
+            whole = in_threads(lambda one: has_configuration(one[0].directory, one[1]), planned)
+            for (stored, text), is_whole in zip(planned, whole, strict=True):
+                if not is_whole:
+                    write_configuration(stored.directory, text)
         return [stored for stored, _ in planned]
 
     def note(self, study: Study, **more: Any) -> None:
