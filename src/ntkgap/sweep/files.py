@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 # How many threads wait for files, how many calls each takes in hand, and seconds after which a call has waited.
-THREADS, TOGETHER, WAITING = 16, 100, 50e-6
+THREADS, TOGETHER, WAITING = 4, 100, 50e-6
 A = TypeVar("A")
 B = TypeVar("B")
 
