@@ -11,7 +11,7 @@ from ntkgap.kernels import Jacobian, NTKOperator, jacobian
 from ntkgap.kernels.empirical.recipe import Recipe
 from ntkgap.kernels.memory import free_memory
 from ntkgap.linalg import as_matrix
-from ntkgap.linalg.rounding import check_solve
+from ntkgap.linalg.rounding import check_solve, remedies
 from ntkgap.practice.training.curves import NoStepError
 from ntkgap.practice.training.losses import outputs_like
 
@@ -78,7 +78,8 @@ class CholeskySystem:
         factor, failed = torch.linalg.cholesky_ex(self.gram)
         self.gram.diagonal().copy_(diagonal)
         if failed:
-            raise NoStepError("the Gram matrix is numerically singular", REMEDY)
+            what_helps = remedies(self.gram, self.gram.dtype, REMEDY)
+            raise NoStepError("the Gram matrix is numerically singular", what_helps)
         residual = self.residual.reshape(-1, 1)
         weights = torch.cholesky_solve(residual, factor)
         if self._check:
