@@ -1,7 +1,7 @@
-"""What every study has: settings, a grid over problems, widths and seeds, a measurement, and claims."""
+"""What every study has: settings, a grid over problems, widths and seeds, and claims."""
 
 import warnings
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
@@ -10,25 +10,22 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from ntkgap.errors import NtkgapError, StudyError, StudyWarning
 from ntkgap.models.devices import find_device
 from ntkgap.one_line import line_of
-from ntkgap.studies.cells import MAX_CELLS, forecast_bytes, grid_cells, supplies_of, take_supplies
+from ntkgap.studies.cells import MAX_CELLS, grid_cells, supplies_of
 from ntkgap.studies.changes import Changes
 from ntkgap.studies.claim import Claim
 from ntkgap.studies.claim_keys import present_key
-from ntkgap.studies.device import CPU, note_on, on, with_less_memory
-from ntkgap.studies.device_memory import check_fits, room_on
-from ntkgap.studies.faults import Checked, validate
+from ntkgap.studies.computing import Computing
+from ntkgap.studies.faults import validate
 from ntkgap.studies.figures import StudyFigure, Table
-from ntkgap.studies.findings import Findings
 from ntkgap.studies.measured import Measured
 from ntkgap.studies.presets import choose, descriptions, numbers, read_preset, refuse_unknown
 from ntkgap.studies.problem import BaseProblem
 from ntkgap.studies.spec import Seed
-from ntkgap.studies.stacks import stacks_of
 from ntkgap.studies.statistics import seeds_advice
 from ntkgap.studies.verdict import Verdict
 
 
-class BaseStudy(Checked, ABC):
+class BaseStudy(Computing):
     """A study: problems × widths × seeds, and the claims judged over the widths of each problem.
 
     A study of one's own is a subclass with a ``name``, ``problems`` of its own kind, ``measure`` and ``claims``.
@@ -40,9 +37,6 @@ class BaseStudy(Checked, ABC):
     ``"variation"``, which is empty for all others. What theory says along such an axis stands in ``axis_notes``.
 
     What theory promises is said in one short sentence in ``promise``, for readers who do not know the field.
-
-    A study whose ``measure_seeds`` trains networks of several seeds at once says so by ``seeds_at_once``: on a GPU
-    cells that differ by their seed alone are then computed in one call.
 
     A study that compares networks of one seed over width, in ``complete``, says so by ``compares_widths``: where a
     verdict on such a comparison is open, seeds are then added at the narrower widths too.
@@ -67,21 +61,17 @@ class BaseStudy(Checked, ABC):
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
-    compute: ClassVar[str]
     axes: ClassVar[Sequence[str]] = ("problem", "width", "seed", "variation")
     promise: ClassVar[str] = ""
     axis_notes: ClassVar[Mapping[str, str]] = {}
     written: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     compares_widths: ClassVar[bool] = False
-    seeds_at_once: ClassVar[bool] = False
 
     description: str = ""
     seeds: list[Seed] = Field(min_length=1)
     problems: Sequence[BaseProblem] = Field(min_length=1)
     # Left out where it is empty: configurations of older stores have no such key.
     leave_out: list[str] = Field(default=[], exclude_if=lambda keys: not keys)
-
-    device: str = Field(default="cpu", exclude=True)
 
     def __repr__(self) -> str:
         return line_of(self, problems=len(self.problems), seeds=len(self.seeds), description=self.description)
@@ -108,11 +98,6 @@ class BaseStudy(Checked, ABC):
         if cells > MAX_CELLS:
             raise ValueError(f"the grid has {cells} cells, and at most {MAX_CELLS} are planned: take fewer seeds")
         return self
-
-    def __init_subclass__(cls, **settings: Any) -> None:
-        """Name the function that computes a cell, where workers find it."""
-        super().__init_subclass__(**settings)
-        cls.compute = f"{cls.__module__}:{cls.__qualname__}.compute_cell"
 
     @classmethod
     def build(cls, configuration: Mapping[str, Any], origin: str = "the configuration") -> Self:
@@ -244,117 +229,11 @@ class BaseStudy(Checked, ABC):
         return supplies_of(self.problems, self.device)
 
     @classmethod
-    def memory(cls, cell: Mapping[str, Any], seeds: int = 1) -> float:
-        """A forecast of the bytes that a cell needs; zero where its network cannot be built.
-
-        Args:
-            cell: which.
-            seeds: how many that differ by their seed alone are computed at once.
-        """
-        return forecast_bytes(cls, cell, seeds)
-
-    def device_memory(self, cell: Mapping[str, Any], seeds: int = 1) -> float:
-        """The same of the device that cells are computed on; zero on the CPU."""
-        return 0.0 if self.device == "cpu" else self.memory(cell, seeds)
-
-    @property
-    def compute_at_once(self) -> str:
-        """Where workers find the function that computes several cells, ``compute_cells``."""
-        return f"{self.compute}s"
-
-    def stacks(self, cells: Sequence[Mapping[str, Any]], workers: int) -> list[list[int]]:
-        """Which cells are computed in one call, by their places; each alone on the CPU.
-
-        Args:
-            cells: those that are to be computed.
-            workers: how many share the device.
-        """
-        room = room_on(self.device) if self.seeds_at_once and cells else None
-        return [[i] for i in range(len(cells))] if room is None else stacks_of(cells, room, workers, self.memory)
-
-    def most_workers(
-        self, workers: int, cells: Sequence[Mapping[str, Any]], seeds: Sequence[int] | None = None
-    ) -> int:
-        """So many workers, or as many as the device has room for, by the forecast of memory.
-
-        Args:
-            workers: how many there would be.
-            cells: those that are to be computed.
-            seeds: how many are computed at once with each, itself included; each alone if not given.
-
-        Warns:
-            StudyWarning: if it has room for fewer.
-        """
-        room = room_on(self.device) if cells else None
-        if room is None:
-            return workers
-        needs = [self.memory(cell, n) for cell, n in zip(cells, seeds or [1] * len(cells), strict=True)]
-        return room.capped(workers, needs)
-
-    @classmethod
     def problem_of(cls, cell: Mapping[str, Any]) -> Any:
         """The problem that a cell made by ``cells`` is of, at that cell's width alone."""
         settings = {k: v for k, v in cell.items() if k not in ("problem", "width", "seed", "variation")}
         problem = {"name": cell["problem"], "widths": [cell["width"]], **settings}
         return cls.model_validate({"seeds": [cell["seed"]], "problems": [problem]}).problems[0]
-
-    @classmethod
-    def compute_cell(cls, cell: dict[str, Any], supplies: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Measure one cell; the same configuration always gives the same numbers.
-
-        Args:
-            cell: configuration made by ``cells``.
-            supplies: what the process that the user runs has sent.
-
-        Returns:
-            ``scalars``, ``curves``, ``notes`` and ``diverged``. A scalar is NaN where it could not be decided and
-            infinite where training diverged.
-        """
-        device = take_supplies(supplies)
-        if device != CPU:
-            check_fits(cls.memory(cell), device)
-        with on(device):
-            notes = [] if device == CPU else [note_on(device)]
-            problem = cls.problem_of(cell)
-            findings = with_less_memory(lambda: cls.measure(problem, cell["width"], cell["seed"]), notes)
-            findings.notes += notes
-            return findings.result()
-
-    @classmethod
-    def compute_cells(
-        cls, cells: Sequence[dict[str, Any]], supplies: Mapping[str, Any] | None = None
-    ) -> list[dict[str, Any]]:
-        """Measure cells that differ by their seed alone, at once: the numbers of ``compute_cell`` up to rounding.
-
-        Whatever one of them raises is raised for all.
-
-        Args:
-            cells: configurations made by ``cells``.
-            supplies: as of ``compute_cell``.
-
-        Returns:
-            What ``compute_cell`` does, one a cell.
-        """
-        device, seeds = take_supplies(supplies), [cell["seed"] for cell in cells]
-        if device != CPU:
-            check_fits(cls.memory(cells[0], len(cells)), device)
-        with on(device):
-            found = cls.measure_seeds(cls.problem_of(cells[0]), cells[0]["width"], seeds)
-        notes = [] if device == CPU else [note_on(device)]
-        notes.append(f"{len(seeds)} seeds were trained at once: numbers are those of each alone up to rounding")
-        for findings in found:
-            findings.notes += notes
-        return [findings.result() for findings in found]
-
-    @classmethod
-    @abstractmethod
-    def measure(cls, problem: Any, width: int, seed: int) -> Findings:
-        """Measure a problem at one width with one seed, beside what theory predicts."""
-
-    @classmethod
-    def measure_seeds(cls, problem: Any, width: int, seeds: Sequence[int]) -> list[Findings]:
-        """Measure a problem at one width with several seeds."""
-        return [cls.measure(problem, width, seed) for seed in seeds]
 
     def check(self) -> None:
         """Try every problem's data and network, so that mistakes show before the sweep starts.

@@ -14,7 +14,7 @@ from ntkgap.studies.problem import BaseProblem
 from ntkgap.sweep.parcels import FILES
 
 if TYPE_CHECKING:
-    from ntkgap.studies.base import BaseStudy
+    from ntkgap.studies.computing import Computing
 
 # A sweep of so many cells is planned in a few seconds.
 MAX_CELLS = 100_000
@@ -46,7 +46,7 @@ def grid_cells(problems: Sequence[BaseProblem], seeds: Sequence[int], axes: Sequ
     return cells
 
 
-def forecast_bytes(study: "type[BaseStudy]", cell: Mapping[str, Any], seeds: int = 1) -> float:
+def forecast_bytes(study: "type[Computing]", cell: Mapping[str, Any], seeds: int = 1) -> float:
     """The bytes that a cell needs, or several seeds at once; zero where its network cannot be built."""
     key = json.dumps({k: v for k, v in cell.items() if k != "seed"}, sort_keys=True)
     if key not in _BYTES:
