@@ -133,6 +133,18 @@ def test_what_a_page_does_not_load_is_no_address():
     assert offline.addresses(page + loads) == ["https://one.example/a.png", "//two.example/b.css"]
 
 
+def test_a_style_sheet_loads_nothing(tmp_path):
+    own = (
+        "@import 'own.css'; a { background: url(picture.png) } b { background: url('data:image/png;base64,AA==') }"
+    )
+    (tmp_path / "own.css").write_text(own, encoding="utf-8")
+    offline.check(tmp_path)
+    for rule in ("@import '//one.example/a.css';", 'a { background: url("https://one.example/a.css") }'):
+        (tmp_path / "other.css").write_text(own + rule, encoding="utf-8")
+        with pytest.raises(offline.NeedsNetwork, match=r"other\.css loads (https:)?//one\.example/a\.css"):
+            offline.check(tmp_path)
+
+
 def test_the_first_pages_that_need_the_network_are_named(tmp_path):
     (tmp_path / "deep").mkdir()
     for name in ("a", "b", "c", "deep/d"):

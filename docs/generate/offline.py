@@ -8,6 +8,7 @@ LOADED = re.compile(
     r"<(?:script|link(?![^>]*canonical)|img|iframe|source|object)\b[^>]*?\b(?:src|srcset|href|data)=[\"']?((?:https?:)?//[^\"'\s>]+)",
     re.IGNORECASE,
 )
+STYLED = re.compile(r"(?:\burl\(|@import)\s*[\"']?((?:https?:)?//[^\"')\s]+)", re.IGNORECASE)
 
 
 class NeedsNetwork(ValueError):
@@ -19,17 +20,23 @@ def addresses(page: str) -> list[str]:
     return LOADED.findall(page)
 
 
+def styled(sheet: str) -> list[str]:
+    """What a style sheet loads from elsewhere."""
+    return STYLED.findall(sheet)
+
+
 def check(site: Path) -> None:
-    """Look at every page of a built site.
+    """Look at every page and style sheet of a built site.
 
     Raises:
         NeedsNetwork: naming the first such pages.
     """
 
     def found() -> Iterator[str]:
-        for page in sorted(site.rglob("*.html")):
-            if loaded := addresses(page.read_text(encoding="utf-8")):
-                yield f"{page.relative_to(site)} loads {loaded[0]}"
+        for pattern, look in (("*.html", addresses), ("*.css", styled)):
+            for page in sorted(site.rglob(pattern)):
+                if loaded := look(page.read_text(encoding="utf-8")):
+                    yield f"{page.relative_to(site)} loads {loaded[0]}"
 
     if wrong := list(found()):
         raise NeedsNetwork(f"{len(wrong)} pages need the network: {'; '.join(wrong[:3])}")
