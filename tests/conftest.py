@@ -11,6 +11,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Python's usual 700 new objects are a few calls of torch: the collector of cycles took a sixth of the time.
 gc.set_threshold(20_000, 10, 10)
 
+import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
@@ -18,6 +19,11 @@ from tests.here import Here, HereOnce  # noqa: E402
 
 # Processes keep what they compile: each would compile the whole package anew, for over a second.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+# The same examples every time: what fails here fails everywhere. `--hypothesis-profile=default` draws others.
+hypothesis.settings.register_profile("suite", derandomize=True)
+hypothesis.settings.load_profile("suite")
 
 
 # A file is run by one worker: those that take longest are handed out first, so that no worker is alone at the end.

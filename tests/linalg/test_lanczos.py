@@ -15,11 +15,15 @@ def start(size, dtype=torch.float64, seed=1):
 
 
 def check_bounds(found, exact):
-    """Ritz values lie within the range of eigenvalues, and each has one within its error."""
-    assert float(exact[0]) - found.noise_floor <= found.smallest
-    assert found.largest <= float(exact[-1]) + found.noise_floor
+    """Ritz values lie within the range of eigenvalues, and each has one within its error.
+
+    What they are compared with, from a dense solver in float64, has rounding of its own.
+    """
+    floor = found.noise_floor + len(exact) * torch.finfo(torch.float64).eps * float(exact.abs().max())
+    assert float(exact[0]) - floor <= found.smallest
+    assert found.largest <= float(exact[-1]) + floor
     for value, error in ((found.smallest, found.smallest_error), (found.largest, found.largest_error)):
-        assert float((exact - value).abs().min()) <= error + found.noise_floor
+        assert float((exact - value).abs().min()) <= error + floor
 
 
 def test_a_whole_run_finds_every_eigenvalue_and_the_moments_of_its_start():
@@ -57,9 +61,13 @@ def test_it_ends_after_as_many_steps_as_there_are_eigenvalues(different):
     assert tuple(found) == pytest.approx((1.0, float(different)), rel=EXACT)
 
 
+# Numbers so small that their products underflow have no relative rounding error.
+NUMBERS = st.just(0.0) | st.floats(1e-6, 100) | st.floats(-100, -1e-6)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
-    eigenvalues=st.lists(st.floats(-100, 100), min_size=1, max_size=30),
+    eigenvalues=st.lists(NUMBERS, min_size=1, max_size=30),
     steps=st.integers(1, 40),
     dtype=st.sampled_from([torch.float32, torch.float64]),
     both=st.booleans(),

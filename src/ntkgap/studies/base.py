@@ -73,6 +73,8 @@ class BaseStudy(Computing):
     # Left out where it is empty: configurations of older stores have no such key.
     leave_out: list[str] = Field(default=[], exclude_if=lambda keys: not keys)
 
+    device: str = Field(default="cpu", exclude=True)
+
     def __repr__(self) -> str:
         return line_of(self, problems=len(self.problems), seeds=len(self.seeds), description=self.description)
 

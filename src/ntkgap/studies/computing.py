@@ -2,9 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ntkgap.studies.cells import forecast_bytes, take_supplies
 from ntkgap.studies.device import CPU, note_on, on, with_less_memory
@@ -19,15 +17,13 @@ class Computing(Checked, ABC):
 
     A study whose ``measure_seeds`` trains networks of several seeds at once says so by ``seeds_at_once``: on a GPU
     cells that differ by their seed alone are then computed in one call.
-
-    Attributes:
-        device: where cells are computed; no part of what a cell is.
     """
 
     compute: ClassVar[str]
     seeds_at_once: ClassVar[bool] = False
 
-    device: str = Field(default="cpu", exclude=True)
+    if TYPE_CHECKING:
+        device: str  # a setting of every study, which stands among the others
 
     def __init_subclass__(cls, **settings: Any) -> None:
         """Name the function that computes a cell, where workers find it."""
