@@ -142,6 +142,8 @@ def test_what_helps_is_what_fits_the_matrix(monkeypatch):
     assert remedies(j @ j.T, DOUBLE, own) == f"{leave}, or {own}"
     j[4] = j[1] + 1e-5 * draw(9, seed=1)
     assert remedies((j @ j.T).float(), SINGLE, own) == f"{IN_DOUBLE}, or {own}"
+    j[4] = 2 * j[1]
+    assert remedies(j @ j.T, DOUBLE, own) == f"{leave.replace(' (', ', but for a factor (')}, or {own}"
     monkeypatch.setattr(rounding, "LARGEST_DECOMPOSED", 5)
     j[4] = j[1] + 1e-9 * draw(9, seed=1)
     assert remedies(j @ j.T, DOUBLE, own) == own  # a large matrix is not decomposed for a message

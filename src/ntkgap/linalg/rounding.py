@@ -121,8 +121,10 @@ def remedies(gram: Tensor, precision: torch.dtype, own: str) -> str:
     """
     double = precision == torch.float64
     decomposed = double and len(gram) <= LARGEST_DECOMPOSED
-    repeated = (parallel_rows(gram) if decomposed else []) or equal_rows(gram, precision)
-    found = [f"leave out inputs that repeat others (rows {describe_rows(repeated)})"] if repeated else []
+    rows = (parallel_rows(gram) if decomposed else []) or equal_rows(gram, precision)
+    sizes = [gram.diagonal()[group] for group in rows]
+    factor = "" if all(size.min() > 0.999 * size.max() for size in sizes) else ", but for a factor"
+    found = [f"leave out inputs that repeat others{factor} (rows {describe_rows(rows)})"] if rows else []
     if not double:
         found.append(IN_DOUBLE)
     return ", or ".join([*found, own])
