@@ -25,7 +25,7 @@ exclude_patterns = ["_build", "**/page.md.j2", "results/*/*/*.md"]
 html_theme = "furo"
 html_title = f"ntkgap {release}"
 html_static_path = ["static"]
-html_css_files = ["formulas.css"]
+html_css_files = ["formulas.css", "print.css"]
 html_math_renderer = "mathml"
 
 myst_enable_extensions = ["deflist", "dollarmath"]

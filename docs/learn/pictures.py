@@ -77,7 +77,7 @@ def influence() -> Figure:
         axis.axvline(0.6, color=LIMIT, linewidth=0.8)
         axis.set(title=f"width {width}", xlabel="angle of the input x")
     axes[0].set_ylabel("change of the output")
-    axes[1].legend(loc="lower center")
+    axes[0].legend(loc="upper left")
     return figure
 
 
