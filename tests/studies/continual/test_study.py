@@ -125,6 +125,17 @@ def test_a_run_that_diverges_is_reported_and_the_cell_goes_on():
     assert not claims["kernel_constant_long"].holds(result["scalars"]["kernel_change_long"])
 
 
+def test_a_run_in_which_nothing_is_learned_says_so(measured):
+    """A large rate kills all units, and the loss stays finite."""
+    dead = compute(
+        tiny(training={"optimizer": "sgd", "learning_rate": 200.0, "steps": [2, 40]}, kernels=[]).cells()[0]
+    )
+    assert not dead["diverged"]
+    (note,) = (note for note in dead["notes"] if "nothing was learned" in note)
+    assert f"score {dead['scalars']['train_score_long']:.2f}" in note
+    assert not any("nothing was learned" in note for note in measured["notes"])
+
+
 def test_optimizers_that_no_kernel_predicts_are_measured_without():
     training = {
         "optimizer": "adam",

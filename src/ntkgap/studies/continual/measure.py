@@ -10,6 +10,7 @@ from ntkgap.studies.continual.plan import methods_of
 from ntkgap.studies.continual.problem import ContinualProblem
 from ntkgap.studies.continual.record import (
     ends,
+    note_nothing_learned,
     record_accuracy,
     record_linearized,
     record_method,
@@ -44,8 +45,9 @@ def measure(problem: ContinualProblem, width: int, seeds: Sequence[int]) -> list
         runs = train_together(learners, stops[-1], Plain(), linearized=True)
         for one, findings in zip(runs, found, strict=True):
             record_linearized(one, findings)
-    for findings in found:
+    for learner, findings in zip(learners, found, strict=True):
         ends(findings)
+        note_nothing_learned(learner, findings)
     for accuracy in plan.accuracies:
         for one, findings in zip(train_until(learners, accuracy), found, strict=True):
             record_accuracy(accuracy, one, findings)

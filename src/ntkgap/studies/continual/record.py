@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from ntkgap.data import Dataset
 from ntkgap.practice.continual import AccuracyMatrix, TaskRuns
 from ntkgap.studies.continual.learner import Learner
 from ntkgap.studies.continual.prediction import PredictedScores
@@ -18,6 +19,8 @@ DECIMALS = 12
 
 # Of the means that scores are.
 ROUNDING = 1e-9
+# A training score that is no further above that of the most frequent class counts as nothing learned.
+GUESSED = 0.02
 
 
 def record_stop(learner: Learner, stop: int, runs: TaskRuns, seen: TaskStart, findings: Findings) -> None:
@@ -48,6 +51,27 @@ def record_stop(learner: Learner, stop: int, runs: TaskRuns, seen: TaskStart, fi
         findings.curves[f"scores_task_start_{place}"] = torch.stack(seen.test).flatten().tolist()
     elif "task_start" in learner.kernels:
         _append(findings, dict.fromkeys((*_names("task_start"), "gap_within_task"), math.inf))
+
+
+def note_nothing_learned(learner: Learner, findings: Findings) -> None:
+    """Remark a longest training after which no task is known better than its most frequent class would score.
+
+    What such networks forget says nothing. A regression that predicts the mean scores 0.
+    """
+    tasks = [task.train for task in learner.stream.tasks]
+    guess = sum(0.0 if data.n_classes is None else _most_frequent(data) for data in tasks) / len(tasks)
+    score = findings.curves["train_score"][-1]
+    if score <= guess + GUESSED:
+        findings.notes.append(
+            f"nothing was learned: after {learner.plan.stops[-1]} steps a task training sets score {score:.2f}, "
+            f"and their most frequent class alone {guess:.2f}; try another learning rate or more steps"
+        )
+
+
+def _most_frequent(data: Dataset) -> float:
+    """The fraction of the most frequent class."""
+    classes = data.y.argmax(dim=1) if data.y.shape[1] > 1 else (data.y[:, 0] > 0).long()
+    return float(classes.bincount().max()) / len(classes)
 
 
 def record_accuracy(accuracy: float, runs: TaskRuns, findings: Findings) -> None:
